@@ -1,0 +1,61 @@
+//! Findings: what `check` has to tell about a migration before anything is written.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; nothing is lost.
+    Note,
+    /// Something of the source has no counterpart in the target.
+    Warning,
+    /// The migration cannot start.
+    Blocker,
+}
+
+impl Severity {
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Blocker => "blocker",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Stable, lower case with underscores; the same word in docs.
+    pub code: &'static str,
+    /// The table, column, index or setting it is about.
+    pub subject: String,
+    pub text: String,
+    /// What to do about it; empty where nothing needs doing.
+    pub remedy: String,
+}
+
+impl Finding {
+    pub fn note(code: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+        Finding::new(Severity::Note, code, subject, text)
+    }
+
+    pub fn warning(code: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+        Finding::new(Severity::Warning, code, subject, text)
+    }
+
+    pub fn blocker(code: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+        Finding::new(Severity::Blocker, code, subject, text)
+    }
+
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Finding {
+        self.remedy = remedy.into();
+        self
+    }
+
+    fn new(
+        severity: Severity,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Finding {
+        Finding { severity, code, subject: subject.into(), text: text.into(), remedy: String::new() }
+    }
+}

@@ -1,0 +1,114 @@
+//! The plan: SQLite's schema and values (and the target's schema, and the operator's overrides) to what is created and how each
+//! column crosses. Layer 1. Pure: it reads no database and writes none.
+
+pub mod overrides;
+pub mod route;
+pub mod survey;
+
+use crate::model::finding::{Finding, Severity};
+use crate::model::name::PgName;
+use overrides::ExistingRows;
+use route::Route;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// We translate the schema.
+    Create,
+    /// The target's schema is law; values adapt to it.
+    Existing,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub mode: Mode,
+    /// The target's schema.
+    pub schema: String,
+    pub tables: Vec<TablePlan>,
+    /// After everything else; one that is refused is reported, never fatal.
+    pub views: Vec<Statement>,
+    pub sequences: Vec<SequencePlan>,
+    /// What of the target is taken away before the load and given back after it, in this order.
+    pub suspended: Vec<Suspended>,
+    /// `existing` mode: what becomes of rows that are already there.
+    pub existing_rows: ExistingRows,
+    pub renamed: Vec<Renamed>,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Debug)]
+pub struct TablePlan {
+    pub route: Route,
+    pub role: TableRole,
+    /// Rows seen by the survey, or SQLite's estimate without one.
+    pub rows: u64,
+    /// Before the load, in order (`create` mode: CREATE TABLE; empty in `existing` mode).
+    pub create: Vec<Statement>,
+    /// After the load: primary key, unique constraints, indexes. Independent of each other, so they run in parallel.
+    pub indexes: Vec<Statement>,
+    /// After the indexes of all tables: CHECKs, foreign keys.
+    pub constraints: Vec<Statement>,
+    /// How each column, index, constraint and default crosses, one line each, for people.
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableRole {
+    Copied,
+    /// A migration tool's own bookkeeping: compared, never written.
+    Compared,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What it makes, for progress and findings: `index "ix_a" on "t"`.
+    pub what: String,
+    pub sql: String,
+    /// Tried where the data refuses `sql`: a constraint NOT VALID, a hash index for values too long.
+    pub fallback: Option<String>,
+    /// Whether a refusal of both ends the migration, or is a warning.
+    pub required: bool,
+}
+
+/// A sequence to be set after the load so that no value is issued twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequencePlan {
+    pub source: SequenceSource,
+    /// `None`: the one that `pg_get_serial_sequence` finds for the column.
+    pub sequence: Option<PgName>,
+    /// SQLite's own counter (`sqlite_sequence.seq`) or the operator's setting; the sequence never falls below it.
+    pub floor: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SequenceSource {
+    /// The largest value of a target column.
+    Column { table: PgName, column: String },
+    /// Set by the operator; owned by no column.
+    Setting,
+}
+
+/// A constraint or trigger of the target that would disturb the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspended {
+    pub table: PgName,
+    pub name: String,
+    pub suspend: String,
+    pub restore: Statement,
+}
+
+/// A name that PostgreSQL could not take as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// `table`, `column`, `index`, `constraint` or `view`.
+    pub kind: &'static str,
+    /// The table a column belongs to; empty otherwise.
+    pub table: String,
+    pub source: String,
+    pub target: String,
+}
+
+impl Plan {
+    pub fn blockers(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Blocker)
+    }
+}

@@ -1,0 +1,114 @@
+//! What the operator decides instead of us: tables, types, units, zones, and what becomes of rows already there.
+
+use crate::canon::{Form, Zone};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Table names, or patterns with `*`; empty includes everything.
+    pub include: Vec<String>,
+    pub exclude: Vec<String>,
+    pub json: JsonChoice,
+    pub numeric: NumericChoice,
+    pub int_width: IntWidth,
+    /// The zone of naive times in the source.
+    pub source_tz: Zone,
+    /// Unit of bare integers in time columns, where the operator states one for all.
+    pub unit: Option<crate::canon::form::Unit>,
+    /// By `table.column`, names as in SQLite.
+    pub columns: BTreeMap<String, ColumnOverride>,
+    pub existing_rows: ExistingRows,
+    /// By sequence name: the value it must not fall below.
+    pub sequences: BTreeMap<String, i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ColumnOverride {
+    /// SQL spelling of the wanted target type, `create` mode only.
+    pub type_sql: Option<String>,
+    pub form: Option<Form>,
+    pub zone: Option<Zone>,
+}
+
+/// What a column declared JSON becomes in `create` mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonChoice {
+    Text,
+    /// Keeps the text as it is, refuses what is not JSON.
+    #[default]
+    Json,
+    Jsonb,
+}
+
+/// What a column of NUMERIC affinity becomes in `create` mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumericChoice {
+    #[default]
+    Numeric,
+    Float8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IntWidth {
+    /// Every integer column is bigint, as SQLite's are.
+    #[default]
+    Bigint,
+    /// `smallint`, `int2`, `integer`, `int4` as declared, where every value fits.
+    Declared,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExistingRows {
+    /// A target table with rows blocks the migration.
+    #[default]
+    Refuse,
+    /// The rows of mapped tables are removed first.
+    Replace,
+    /// Source rows overwrite those with the same key; others stay.
+    Merge,
+}
+
+impl Overrides {
+    pub fn column(&self, table: &str, column: &str) -> Option<&ColumnOverride> {
+        self.columns.get(&format!("{table}.{column}"))
+    }
+
+    pub fn includes(&self, table: &str) -> bool {
+        let named = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+        (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
+    }
+}
+
+/// `*` stands for any run of characters; letters compare as SQLite compares names.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_name_tables() {
+        for (pattern, name, expected) in [
+            ("users", "Users", true),
+            ("user", "users", false),
+            ("django_*", "django_migrations", true),
+            ("*_log", "audit_log", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "aXc", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

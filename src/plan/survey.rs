@@ -1,0 +1,139 @@
+//! The survey: what one pass over a table's values found, gathered cell by cell. Types are decided from it.
+
+use crate::canon::learn::Learner;
+use crate::model::cell::{Cell, Class};
+use std::collections::BTreeMap;
+
+/// By table name as in SQLite.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub tables: BTreeMap<String, TableSurvey>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TableSurvey {
+    pub rows: u64,
+    /// Rows in which a column of the declared primary key is NULL.
+    pub key_nulls: u64,
+    /// The largest row, by the bytes of its texts and blobs and eight for each other cell.
+    pub row_bytes_max: u64,
+    pub columns: Vec<ColumnSurvey>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ColumnSurvey {
+    counts: [u64; 5],
+    /// Smallest and largest INTEGER.
+    pub integers: Option<(i64, i64)>,
+    /// INTEGERs that a double cannot hold exactly.
+    pub integers_beyond_double: u64,
+    /// Infinite REALs.
+    pub reals_infinite: u64,
+    /// The REAL -0.0.
+    pub reals_negative_zero: u64,
+    /// REALs with an integral value within 64 bits.
+    pub reals_integral: u64,
+    /// TEXT that PostgreSQL's text cannot hold: NUL or not UTF-8.
+    pub text_refused: u64,
+    pub text_chars_max: u64,
+    pub bytes_max: u64,
+    /// One for each type that the column might become.
+    pub learners: Vec<Learner>,
+}
+
+impl ColumnSurvey {
+    pub fn with_learners(learners: Vec<Learner>) -> ColumnSurvey {
+        ColumnSurvey { learners, ..ColumnSurvey::default() }
+    }
+
+    pub fn count(&self, class: Class) -> u64 {
+        self.counts[class as usize]
+    }
+
+    /// Cells that are not NULL.
+    pub fn values(&self) -> u64 {
+        Class::ALL.into_iter().filter(|class| *class != Class::Null).map(|class| self.count(class)).sum()
+    }
+
+    /// Whether every value that is not NULL is of one of these classes.
+    pub fn only(&self, classes: &[Class]) -> bool {
+        classes.iter().map(|class| self.count(*class)).sum::<u64>() == self.values()
+    }
+
+    pub fn observe(&mut self, cell: Cell<'_>) {
+        self.counts[cell.class() as usize] += 1;
+        match cell {
+            Cell::Null => return,
+            Cell::Integer(value) => self.observe_integer(value),
+            Cell::Real(value) => self.observe_real(value),
+            Cell::Text(bytes) => self.observe_text(bytes),
+            Cell::Blob(bytes) => self.bytes_max = self.bytes_max.max(bytes.len() as u64),
+        }
+        for learner in &mut self.learners {
+            learner.observe(cell);
+        }
+    }
+
+    pub fn merge(&mut self, other: ColumnSurvey) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.integers = match (self.integers, other.integers) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        self.integers_beyond_double += other.integers_beyond_double;
+        self.reals_infinite += other.reals_infinite;
+        self.reals_negative_zero += other.reals_negative_zero;
+        self.reals_integral += other.reals_integral;
+        self.text_refused += other.text_refused;
+        self.text_chars_max = self.text_chars_max.max(other.text_chars_max);
+        self.bytes_max = self.bytes_max.max(other.bytes_max);
+        for (learner, more) in self.learners.iter_mut().zip(other.learners) {
+            learner.merge(more);
+        }
+    }
+
+    fn observe_integer(&mut self, value: i64) {
+        self.integers = Some(match self.integers {
+            Some((min, max)) => (min.min(value), max.max(value)),
+            None => (value, value),
+        });
+        if value.unsigned_abs() > 1 << 53 {
+            self.integers_beyond_double += 1;
+        }
+    }
+
+    fn observe_real(&mut self, value: f64) {
+        if value.is_infinite() {
+            self.reals_infinite += 1;
+        } else if value == 0.0 && value.is_sign_negative() {
+            self.reals_negative_zero += 1;
+        } else if value.fract() == 0.0 && value.abs() < 9.2e18 {
+            self.reals_integral += 1;
+        }
+    }
+
+    fn observe_text(&mut self, bytes: &[u8]) {
+        self.bytes_max = self.bytes_max.max(bytes.len() as u64);
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !bytes.contains(&0) => {
+                if bytes.len() as u64 > self.text_chars_max {
+                    self.text_chars_max = self.text_chars_max.max(text.chars().count() as u64);
+                }
+            }
+            _ => self.text_refused += 1,
+        }
+    }
+}
+
+impl TableSurvey {
+    pub fn merge(&mut self, other: TableSurvey) {
+        self.rows += other.rows;
+        self.key_nulls += other.key_nulls;
+        self.row_bytes_max = self.row_bytes_max.max(other.row_bytes_max);
+        for (column, more) in self.columns.iter_mut().zip(other.columns) {
+            column.merge(more);
+        }
+    }
+}
