@@ -34,8 +34,7 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Class; 5] =
-        [Class::Null, Class::Integer, Class::Real, Class::Text, Class::Blob];
+    pub const ALL: [Class; 5] = [Class::Null, Class::Integer, Class::Real, Class::Text, Class::Blob];
 
     /// The word SQLite's `typeof()` uses.
     pub fn word(self) -> &'static str {
@@ -149,7 +148,8 @@ mod tests {
 
     #[test]
     fn raw_bytes_give_the_cell_back() {
-        let cells = [Cell::Null, Cell::Integer(i64::MIN), Cell::Real(-0.0), Cell::Text(b"a\0\xff"), Cell::Blob(b"")];
+        let cells =
+            [Cell::Null, Cell::Integer(i64::MIN), Cell::Real(-0.0), Cell::Text(b"a\0\xff"), Cell::Blob(b"")];
         for cell in cells {
             let mut raw = Vec::new();
             cell.put_raw(&mut raw);

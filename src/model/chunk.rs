@@ -13,7 +13,10 @@ pub struct Chunk {
     pub arena: Vec<u8>,
     /// Where each tuple ends in `arena`.
     pub row_ends: Vec<usize>,
+    /// What each row is called, where its route's identity is the row itself; empty otherwise.
+    pub row_names: Vec<String>,
     pub misfits: Vec<Misfit>,
+    misfit_bytes: usize,
     /// Rows that cannot stand in the target at all: every one of their cells is in `misfits`, none in `arena`.
     pub held: u64,
     /// The scan position after the last row read: where the next chunk starts. Empty where the table has no key to resume from.
@@ -25,6 +28,8 @@ pub struct Chunk {
 /// A cell that the target does not give back byte for byte; it goes to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
+    /// The row of the chunk it belongs to; `None` where the row is held back.
+    pub row: Option<usize>,
     /// The row's identity as a JSON array of the key's cells, for people and for the ledger's key.
     pub key: String,
     /// Index into the route's columns.
@@ -60,6 +65,26 @@ impl Standing {
 impl Chunk {
     pub fn rows(&self) -> usize {
         self.row_ends.len()
+    }
+
+    /// Empties the chunk and keeps its memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.row_ends.clear();
+        self.row_names.clear();
+        self.misfits.clear();
+        self.misfit_bytes = 0;
+        self.held = 0;
+    }
+
+    /// What the chunk holds in memory, rows and misfits.
+    pub fn bytes(&self) -> usize {
+        self.arena.len() + self.misfit_bytes
+    }
+
+    pub fn push_misfit(&mut self, misfit: Misfit) {
+        self.misfit_bytes += misfit.raw.len() + misfit.key.len() + size_of::<Misfit>();
+        self.misfits.push(misfit);
     }
 
     pub fn row(&self, index: usize) -> &[u8] {

@@ -7,6 +7,8 @@ pub mod cell;
 pub mod chunk;
 pub mod fault;
 pub mod finding;
+pub mod key;
 pub mod name;
+pub mod position;
 pub mod schema;
 pub mod types;

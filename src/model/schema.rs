@@ -16,6 +16,10 @@ pub struct SqliteSchema {
     pub left_out: Vec<LeftOut>,
     /// The rows of `sqlite_sequence`, as they stand; the value may be of any class.
     pub sequences: Vec<(String, CellBuf)>,
+    /// Tables, indexes, views and triggers of whose text something could not be read. A table here lacks its CHECKs, generated
+    /// expressions (empty), constraint names and deferrability; an index with expressions or a WHERE, a view, a trigger is
+    /// only named here.
+    pub unread: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -35,7 +35,10 @@ pub enum Type {
     Macaddr,
     Oid,
     Enum(Arc<[String]>),
-    Array { element: Box<Type>, element_oid: u32 },
+    Array {
+        element: Box<Type>,
+        element_oid: u32,
+    },
     /// A type without a codec, by its PostgreSQL name; a column of it can only be left alone.
     Other(String),
 }

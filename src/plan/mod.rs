@@ -1,9 +1,23 @@
 //! The plan: SQLite's schema and values (and the target's schema, and the operator's overrides) to what is created and how each
 //! column crosses. Layer 1. Pure: it reads no database and writes none.
 
+mod costs;
+pub mod create;
+pub mod default;
+pub mod existing;
+pub mod expr;
+mod family;
+mod naming;
 pub mod overrides;
+pub mod packer;
+mod parse;
 pub mod route;
+#[cfg(test)]
+mod samples;
+mod spelling;
 pub mod survey;
+pub mod typing;
+pub mod view;
 
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;

@@ -1,6 +1,8 @@
 //! A route: how one table crosses. All that engines and flows need to know of it.
 
 use crate::canon::Codec;
+use crate::diff::RowDigest;
+use crate::model::chunk::tuple_cells;
 use crate::model::name::PgName;
 use crate::model::schema::{Affinity, KeyOrder};
 
@@ -33,8 +35,9 @@ pub struct ColumnRoute {
 /// In which order the source reads a table, and so where a chunk may end and the next begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScanOrder {
-    /// By rowid, under the name SQL reaches it by.
-    Rowid { name: String },
+    /// By rowid, under the name SQL reaches it by. `column`: the route's column that carries the rowid into the target (an INTEGER
+    /// PRIMARY KEY, or the rowid kept in a column of our own), if one does.
+    Rowid { name: String, column: Option<usize> },
     /// By the key of a WITHOUT ROWID table: indexes into the source table's columns with collation and direction, names beside.
     Key { names: Vec<String>, order: Vec<KeyOrder> },
     /// No key at all (a table whose three rowid names are columns): one chunk, one pass.
@@ -48,4 +51,31 @@ pub enum Identity {
     Columns(Vec<usize>),
     /// The row itself: rows are compared as a multiset.
     WholeRow,
+}
+
+impl Route {
+    /// The column by which both sides can be asked for a stretch of the table: it carries the rowid, and is the row's whole identity.
+    pub fn rowid_identity(&self) -> Option<usize> {
+        let ScanOrder::Rowid { column: Some(column), .. } = self.scan else { return None };
+        (self.identity == Identity::Columns(vec![column])).then_some(column)
+    }
+}
+
+impl Identity {
+    /// The canonical bytes of the key columns, or of the digest where the row is its own identity: what both sides match rows by.
+    pub fn key_of(&self, tuple: &[u8], digest: RowDigest) -> Vec<u8> {
+        match self {
+            Identity::WholeRow => [digest.0.to_be_bytes(), digest.1.to_be_bytes()].concat(),
+            Identity::Columns(columns) => {
+                let cells: Vec<Option<&[u8]>> = tuple_cells(tuple).collect();
+                let mut key = Vec::new();
+                for column in columns {
+                    let bytes = cells[*column].unwrap_or_default();
+                    key.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+                    key.extend_from_slice(bytes);
+                }
+                key
+            }
+        }
+    }
 }

@@ -1,0 +1,258 @@
+//! Learning a column's form: every value votes for the forms that would carry it exactly, and the form with most votes wins.
+//!
+//! What a pass over the values has seen decides, never a sample, and never a single cell against the rest.
+
+use super::form::{Form, Hints};
+use super::formset::FormSet;
+use super::{Codec, Fit, Reason, proposed_forms};
+use crate::model::cell::Cell;
+use crate::model::types::Type;
+use std::cmp::Reverse;
+
+/// Gathers what one column's values say about how they would cross into one type.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    /// Its form is the one tried last.
+    codec: Codec,
+    hints: Hints,
+    votes: Vec<Vote>,
+    /// Values that at least one form carries exactly.
+    carried: u64,
+    kept: u64,
+    lost: u64,
+    first_reason: Option<Reason>,
+    /// Where values are written to see whether they come back.
+    trial: Vec<u8>,
+}
+
+/// How a column would cross, and what of it would not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learned {
+    pub codec: Codec,
+    /// Values that spoke for this form and cross exactly.
+    pub exact: u64,
+    /// Values that spoke only for other forms: misfits under this one, as a rule.
+    pub elsewhere: u64,
+    /// Values that no form carries exactly, but whose value the target holds.
+    pub kept: u64,
+    /// Values that the target cannot hold at all.
+    pub lost: u64,
+    /// Why the first of `kept` and `lost` does not cross exactly.
+    pub first_reason: Option<Reason>,
+}
+
+#[derive(Clone, Debug)]
+struct Vote {
+    form: Form,
+    exact: u64,
+    /// The best place it had among the forms proposed for a value.
+    place: usize,
+}
+
+/// A trial larger than this is not kept for the next value.
+const TRIAL_BYTES_MAX: usize = 64 * 1024;
+
+impl Learner {
+    pub fn new(ty: Type, hints: Hints) -> Learner {
+        Learner {
+            codec: Codec::new(ty, Form::Native, hints.zone),
+            hints,
+            votes: Vec::new(),
+            carried: 0,
+            kept: 0,
+            lost: 0,
+            first_reason: None,
+            trial: Vec::new(),
+        }
+    }
+
+    pub fn observe(&mut self, cell: Cell<'_>) {
+        if cell.is_null() {
+            return;
+        }
+        let proposed = match self.hints.form {
+            Some(form) => FormSet::from([form]),
+            None => proposed_forms(&self.codec.ty, cell, &self.hints),
+        };
+        let mut first_misfit = None;
+        let mut carried = false;
+        for (place, form) in proposed.into_iter().enumerate() {
+            match self.try_form(form, cell) {
+                Fit::Exact => {
+                    carried = true;
+                    self.vote(form, place);
+                }
+                misfit @ (Fit::Kept(_) | Fit::Lost(_) | Fit::Null) => {
+                    first_misfit = first_misfit.or(Some(misfit))
+                }
+            }
+        }
+        if carried {
+            self.carried += 1;
+        } else {
+            let misfit = first_misfit.unwrap_or_else(|| self.try_form(self.usual(), cell));
+            self.count_misfit(misfit);
+        }
+        if self.trial.capacity() > TRIAL_BYTES_MAX {
+            self.trial = Vec::new();
+        }
+    }
+
+    /// Adds what another learner of the same column has seen, in whatever order the parts of the table were read.
+    pub fn merge(&mut self, other: Learner) {
+        for vote in other.votes {
+            match self.votes.iter_mut().find(|mine| mine.form == vote.form) {
+                Some(mine) => {
+                    mine.exact += vote.exact;
+                    mine.place = mine.place.min(vote.place);
+                }
+                None => self.votes.push(vote),
+            }
+        }
+        self.carried += other.carried;
+        self.kept += other.kept;
+        self.lost += other.lost;
+        self.first_reason = self.first_reason.or(other.first_reason);
+    }
+
+    /// The operator's form, or the one with most votes. Among equals: the usual form of type and affinity, then the one that was
+    /// proposed earlier, then the first by its word.
+    pub fn learned(&self) -> Learned {
+        let usual = self.usual();
+        let rank = |vote: &&Vote| (Reverse(vote.exact), vote.form != usual, vote.place);
+        let best = self.votes.iter().min_by(|one, other| {
+            rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
+        });
+        let (form, exact) = best.map_or((usual, 0), |vote| (vote.form, vote.exact));
+        Learned {
+            codec: Codec::new(self.codec.ty.clone(), form, self.hints.zone),
+            exact,
+            elsewhere: self.carried - exact,
+            kept: self.kept,
+            lost: self.lost,
+            first_reason: self.first_reason,
+        }
+    }
+
+    fn usual(&self) -> Form {
+        self.hints.form.unwrap_or_else(|| Form::usual(&self.codec.ty, self.hints.affinity))
+    }
+
+    fn try_form(&mut self, form: Form, cell: Cell<'_>) -> Fit {
+        self.trial.clear();
+        self.codec.form = form;
+        self.codec.encode(cell, &mut self.trial)
+    }
+
+    fn vote(&mut self, form: Form, place: usize) {
+        match self.votes.iter_mut().find(|vote| vote.form == form) {
+            Some(vote) => {
+                vote.exact += 1;
+                vote.place = vote.place.min(place);
+            }
+            None => self.votes.push(Vote { form, exact: 1, place }),
+        }
+    }
+
+    fn count_misfit(&mut self, misfit: Fit) {
+        let reason = match misfit {
+            Fit::Kept(reason) => {
+                self.kept += 1;
+                reason
+            }
+            Fit::Lost(reason) => {
+                self.lost += 1;
+                reason
+            }
+            Fit::Null | Fit::Exact => return,
+        };
+        self.first_reason = self.first_reason.or(Some(reason));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::schema::Affinity;
+
+    fn learner(ty: Type, affinity: Affinity, cells: &[Cell<'_>]) -> Learner {
+        let mut learner = Learner::new(ty, Hints { affinity, ..Hints::default() });
+        cells.iter().for_each(|cell| learner.observe(*cell));
+        learner
+    }
+
+    #[test]
+    fn the_form_that_carries_most_values_wins() {
+        let words = |word: &str| word.parse::<Form>().unwrap();
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        let cases = [
+            (Type::Int8, Affinity::Integer, vec![Cell::Integer(1), Cell::Null], Form::Native),
+            (Type::Int8, Affinity::Text, vec![], Form::Digits),
+            (Type::Bool, Affinity::Numeric, vec![text("T"), text("F"), text("t")], words("words-TF")),
+            (Type::Bool, Affinity::Numeric, vec![Cell::Integer(0), Cell::Integer(1)], Form::Native),
+            (Type::Float8, Affinity::Real, vec![Cell::Real(1.5)], Form::Native),
+            (Type::Float8, Affinity::Numeric, vec![Cell::Real(1.5)], Form::Number),
+            (
+                Type::Float8,
+                Affinity::Real,
+                vec![Cell::Real(1.5), Cell::Integer(1), Cell::Integer(2)],
+                Form::Number,
+            ),
+            (Type::Numeric(None), Affinity::Real, vec![Cell::Real(1.5), Cell::Real(2.0)], Form::Real),
+            (Type::Numeric(None), Affinity::Numeric, vec![Cell::Real(1.5)], Form::Native),
+            (Type::Text, Affinity::Blob, vec![text("a"), text("1"), Cell::Integer(1)], Form::Native),
+            (Type::Text, Affinity::Integer, vec![text("two"), Cell::Integer(1)], Form::Affinity),
+            (Type::Text, Affinity::Blob, vec![text("two"), Cell::Integer(1)], Form::Affinity),
+            (Type::Bytea, Affinity::Blob, vec![text("php")], Form::OtherClass),
+            (Type::Uuid, Affinity::Text, vec![text("00000000000000000000000000000000")], words("uuid-hex")),
+            (Type::Uuid, Affinity::Blob, vec![Cell::Blob(&[7; 16])], words("uuid-blob")),
+        ];
+        for (ty, affinity, cells, form) in cases {
+            let learned = learner(ty, affinity, &cells).learned();
+            assert_eq!(learned.codec.form, form, "{:?} {affinity:?} {cells:?}", learned.codec.ty);
+        }
+    }
+
+    #[test]
+    fn values_are_counted_by_how_they_cross() {
+        let cells = [
+            Cell::Integer(1),
+            Cell::Integer(0),
+            Cell::Text(b"yes"),
+            Cell::Text(b"YeS"),
+            Cell::Integer(2),
+            Cell::Null,
+        ];
+        let learned = learner(Type::Bool, Affinity::Numeric, &cells).learned();
+        let counts = (learned.exact, learned.elsewhere, learned.kept, learned.lost);
+        assert_eq!(counts, (2, 1, 1, 1));
+        assert_eq!(learned.first_reason, Some(Reason::Class));
+    }
+
+    #[test]
+    fn the_operator_is_not_outvoted() {
+        let form = Some("words-yn".parse().unwrap());
+        let mut learner = Learner::new(Type::Bool, Hints { form, ..Hints::default() });
+        learner.observe(Cell::Integer(1));
+        learner.observe(Cell::Text(b"y"));
+        let learned = learner.learned();
+        assert_eq!((Some(learned.codec.form), learned.exact, learned.kept), (form, 1, 1));
+    }
+
+    #[test]
+    fn parts_of_a_table_merge_in_any_order() {
+        let parts: [&[Cell<'_>]; 3] = [
+            &[Cell::Text(b"T")],
+            &[Cell::Text(b"t"), Cell::Integer(5)],
+            &[Cell::Text(b"true"), Cell::Text(b"F")],
+        ];
+        let merged = |order: [usize; 3]| {
+            let mut whole = Learner::new(Type::Bool, Hints::default());
+            order.into_iter().for_each(|part| whole.merge(learner(Type::Bool, Affinity::Blob, parts[part])));
+            whole.learned()
+        };
+        assert_eq!(merged([0, 1, 2]), merged([2, 1, 0]));
+        assert_eq!(merged([1, 0, 2]).exact, 2);
+    }
+}

@@ -1,0 +1,396 @@
+//! Date and time as text: one strict grammar to read it, and the forms in which sources write it.
+//!
+//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])` or the tail of Go's `time.String()`. Nothing
+//! else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
+
+use super::calendar::{self, DAY, HOUR, MINUTE, SECOND};
+
+/// How a column's text spells date and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moment {
+    pub shape: Shape,
+    pub separator: Separator,
+    pub clock: Clock,
+    pub suffix: Option<Suffix>,
+}
+
+/// Which of date and time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// `2024-02-29`; in a timestamp column as long as the clock shows midnight.
+    Date,
+    /// `13:14:15`.
+    Clock,
+    /// `2024-02-29 13:14:15`; in a date column the clock shows midnight.
+    DateClock,
+    /// In a time column: `2000-01-01 13:14:15`.
+    ClockOn2000,
+    /// In a time column: `1970-01-01 13:14:15`.
+    ClockOn1970,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Separator {
+    Space,
+    T,
+}
+
+/// How seconds and their fraction are written. Where the digits would not hold the microseconds, six are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// Always so many digits, 0 to 9.
+    Fixed(u8),
+    /// So many digits, or none for a whole second.
+    UnlessZero(u8),
+    /// No trailing zeros, none for a whole second.
+    Trimmed,
+    /// Three or six digits, none for a whole second.
+    Groups,
+    /// As `Groups`, and for a whole minute no seconds either.
+    Shortest,
+}
+
+/// The zone that is written behind the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Suffix {
+    pub gap: Gap,
+    pub style: Style,
+    pub offset: Offset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gap {
+    Tight,
+    Spaced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Style {
+    /// `Z`, for an offset of zero only.
+    Z,
+    /// `+02:00`
+    Colon,
+    /// `+0200`
+    Basic,
+    /// `+02`; as `Colon` where the offset is no whole hour.
+    Hours,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offset {
+    /// The same in every value: seconds east of Greenwich.
+    Fixed(i32),
+    /// The one that the column's zone has at that moment.
+    Local,
+}
+
+/// What one text says, feature by feature: two texts are equal exactly when these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Days since 2000-01-01.
+    pub day: Option<i64>,
+    pub clock: Option<Reading>,
+    /// `Space` where date and clock do not both stand there.
+    pub separator: Separator,
+    pub suffix: Option<Zoned>,
+    pub spelling: Spelling,
+}
+
+/// What the clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Of the day; a whole day for `24:00:00`.
+    pub micros: i64,
+    /// Beyond the microseconds.
+    pub nanos: i64,
+    pub face: Face,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Face {
+    Minutes,
+    /// With so many digits of the fraction.
+    Seconds(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Zoned {
+    pub gap: Gap,
+    pub style: Style,
+    pub seconds: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// `put` gives it back.
+    Plain,
+    /// Understood, but written by no form: `-00:00`, the tail of Go's `time.String()`.
+    Foreign,
+}
+
+impl Moment {
+    pub const DATE: Moment =
+        Moment { shape: Shape::Date, separator: Separator::Space, clock: Clock::Fixed(0), suffix: None };
+}
+
+impl Clock {
+    /// How this clock spells a reading.
+    pub(super) fn face(self, micros: i64) -> Face {
+        let fraction = micros % SECOND;
+        let digits = match self {
+            Clock::Shortest if micros % MINUTE == 0 => return Face::Minutes,
+            Clock::Fixed(digits) => digits,
+            Clock::UnlessZero(_) | Clock::Trimmed | Clock::Groups | Clock::Shortest if fraction == 0 => 0,
+            Clock::UnlessZero(digits) => digits,
+            Clock::Trimmed => least_digits(fraction),
+            Clock::Groups | Clock::Shortest => least_digits(fraction).next_multiple_of(3),
+        };
+        Face::Seconds(if digits < least_digits(fraction) { 6 } else { digits })
+    }
+}
+
+fn least_digits(fraction: i64) -> u8 {
+    match fraction {
+        0 => 0,
+        f if f % 100_000 == 0 => 1,
+        f if f % 10_000 == 0 => 2,
+        f if f % 1000 == 0 => 3,
+        f if f % 100 == 0 => 4,
+        f if f % 10 == 0 => 5,
+        _ => 6,
+    }
+}
+
+impl Suffix {
+    /// The suffix for an offset, as this one spells it.
+    pub(super) fn zoned(self, seconds: i32) -> Zoned {
+        let style = match self.style {
+            Style::Hours if seconds % 3600 != 0 => Style::Colon,
+            Style::Z | Style::Colon | Style::Basic | Style::Hours => self.style,
+        };
+        Zoned { gap: self.gap, style, seconds }
+    }
+}
+
+/// Reads a text by the grammar; nothing where it is not of it.
+pub(super) fn parse(text: &[u8]) -> Option<Written> {
+    let (day, separator, rest) = match date(text) {
+        Some((day, [])) => {
+            let spelling = Spelling::Plain;
+            return Some(Written {
+                day: Some(day),
+                clock: None,
+                separator: Separator::Space,
+                suffix: None,
+                spelling,
+            });
+        }
+        Some((day, [b' ', rest @ ..])) => (Some(day), Separator::Space, rest),
+        Some((day, [b'T', rest @ ..])) => (Some(day), Separator::T, rest),
+        Some(_) => return None,
+        None => (None, Separator::Space, text),
+    };
+    let (reading, rest) = clock(rest)?;
+    let (suffix, spelling) = suffix(rest)?;
+    Some(Written { day, clock: Some(reading), separator, suffix, spelling })
+}
+
+fn date(text: &[u8]) -> Option<(i64, &[u8])> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else { return None };
+    let year = two(*y1, *y2)? * 100 + two(*y3, *y4)?;
+    let month = two(*m1, *m2)?;
+    let day = two(*d1, *d2)?;
+    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > calendar::days_in_month(year, month) {
+        return None;
+    }
+    Some((calendar::day_of(year, month, day), rest))
+}
+
+fn clock(text: &[u8]) -> Option<(Reading, &[u8])> {
+    let [h1, h2, b':', m1, m2, rest @ ..] = text else { return None };
+    let (hours, minutes) = (two(*h1, *h2)?, two(*m1, *m2)?);
+    let (seconds, rest) = match rest {
+        [b':', s1, s2, rest @ ..] => (Some(two(*s1, *s2)?), rest),
+        [b':', ..] => return None,
+        _ => (None, rest),
+    };
+    let (digits, nanos, rest) = match rest {
+        [b'.', rest @ ..] if seconds.is_some() => fraction(rest)?,
+        _ => (0, 0, rest),
+    };
+    let micros = hours * HOUR + minutes * MINUTE + seconds.unwrap_or(0) * SECOND + nanos / 1000;
+    let nanos = nanos % 1000;
+    let of_day = hours < 24 || (micros == DAY && nanos == 0);
+    if !of_day || minutes > 59 || seconds > Some(59) {
+        return None;
+    }
+    let face = if seconds.is_some() { Face::Seconds(digits) } else { Face::Minutes };
+    Some((Reading { micros, nanos, face }, rest))
+}
+
+/// One to nine digits: how many, their value in nanoseconds, and what follows them.
+pub(super) fn fraction(text: &[u8]) -> Option<(u8, i64, &[u8])> {
+    let (mut digits, mut nanos, mut unit) = (0, 0, SECOND * 1000);
+    let mut rest = text;
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if digits == 9 {
+            return None;
+        }
+        unit /= 10;
+        nanos += i64::from(digit - b'0') * unit;
+        digits += 1;
+        rest = after;
+    }
+    (digits > 0).then_some((digits, nanos, rest))
+}
+
+fn suffix(text: &[u8]) -> Option<(Option<Zoned>, Spelling)> {
+    let (gap, text) = match text {
+        [] => return Some((None, Spelling::Plain)),
+        [b' ', rest @ ..] => (Gap::Spaced, rest),
+        _ => (Gap::Tight, text),
+    };
+    let (sign, style, seconds, tail) = match text {
+        [b'Z'] => return Some((Some(Zoned { gap, style: Style::Z, seconds: 0 }), Spelling::Plain)),
+        [sign, h1, h2, b':', m1, m2] => {
+            (sign, Style::Colon, seconds(two(*h1, *h2)?, two(*m1, *m2)?)?, &[][..])
+        }
+        [sign, h1, h2] => (sign, Style::Hours, seconds(two(*h1, *h2)?, 0)?, &[][..]),
+        [sign, h1, h2, m1, m2, tail @ ..] => {
+            (sign, Style::Basic, seconds(two(*h1, *h2)?, two(*m1, *m2)?)?, tail)
+        }
+        _ => return None,
+    };
+    let (seconds, sign_of_zero) = match sign {
+        b'+' => (seconds, Spelling::Plain),
+        b'-' if seconds == 0 => (0, Spelling::Foreign),
+        b'-' => (-seconds, Spelling::Plain),
+        _ => return None,
+    };
+    let spelling = match tail {
+        [] => sign_of_zero,
+        _ if gap == Gap::Spaced && is_go_tail(tail) => Spelling::Foreign,
+        _ => return None,
+    };
+    Some((Some(Zoned { gap, style, seconds }), spelling))
+}
+
+/// Reads a suffix that a form can write.
+pub(super) fn zoned(text: &[u8]) -> Option<Zoned> {
+    match suffix(text)? {
+        (zoned, Spelling::Plain) => zoned,
+        (_, Spelling::Foreign) => None,
+    }
+}
+
+/// Seconds of an offset, as far as PostgreSQL knows offsets.
+fn seconds(hours: i64, minutes: i64) -> Option<i32> {
+    if hours > 15 || minutes > 59 {
+        return None;
+    }
+    i32::try_from(hours * 3600 + minutes * 60).ok()
+}
+
+/// ` AEDT`, ` UTC`, ` +0330`, then perhaps ` m=+245.850218253`.
+fn is_go_tail(tail: &[u8]) -> bool {
+    let mut words = tail.split(|byte| *byte == b' ');
+    let empty = words.next().is_some_and(<[u8]>::is_empty);
+    let zone = words.next().is_some_and(|word| match word {
+        [b'+' | b'-', digits @ ..] => {
+            (2..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+        }
+        letters => (2..=5).contains(&letters.len()) && letters.iter().all(u8::is_ascii_uppercase),
+    });
+    let monotonic = words.next().is_none_or(|word| match word {
+        [b'm', b'=', b'+' | b'-', digits @ ..] => {
+            !digits.is_empty() && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        }
+        _ => false,
+    });
+    empty && zone && monotonic && words.next().is_none()
+}
+
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens) * 10 + i64::from(ones))
+}
+
+/// Writes the text. Years that the grammar does not hold are written as PostgreSQL writes them.
+pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
+    let mut before_christ = false;
+    if let Some(day) = written.day {
+        let (year, month, day) = calendar::date_of(day);
+        before_christ = year < 1;
+        put_year(if before_christ { 1 - year } else { year }, out);
+        out.push(b'-');
+        put_two(month, out);
+        out.push(b'-');
+        put_two(day, out);
+    }
+    if let Some(reading) = written.clock {
+        if written.day.is_some() {
+            out.push(match written.separator {
+                Separator::Space => b' ',
+                Separator::T => b'T',
+            });
+        }
+        put_clock(reading, out);
+    }
+    if let Some(zoned) = written.suffix {
+        put_zoned(zoned, out);
+    }
+    if before_christ {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+fn put_year(year: i64, out: &mut Vec<u8>) {
+    if year > 9999 {
+        out.extend_from_slice(year.to_string().as_bytes());
+    } else {
+        put_two(year / 100, out);
+        put_two(year % 100, out);
+    }
+}
+
+pub(super) fn put_clock(reading: Reading, out: &mut Vec<u8>) {
+    let micros = reading.micros;
+    put_two(micros / HOUR, out);
+    out.push(b':');
+    put_two(micros / MINUTE % 60, out);
+    let Face::Seconds(digits) = reading.face else { return };
+    out.push(b':');
+    put_two(micros / SECOND % 60, out);
+    if digits > 0 {
+        out.push(b'.');
+        let (start, fraction) = (out.len(), micros % SECOND);
+        put_two(fraction / 10_000, out);
+        put_two(fraction / 100 % 100, out);
+        put_two(fraction % 100, out);
+        out.resize(start + usize::from(digits), b'0');
+    }
+}
+
+pub(super) fn put_zoned(zoned: Zoned, out: &mut Vec<u8>) {
+    if zoned.gap == Gap::Spaced {
+        out.push(b' ');
+    }
+    if zoned.style == Style::Z {
+        out.push(b'Z');
+        return;
+    }
+    out.push(if zoned.seconds < 0 { b'-' } else { b'+' });
+    let minutes = i64::from(zoned.seconds.abs() / 60);
+    put_two(minutes / 60, out);
+    match zoned.style {
+        Style::Colon => out.push(b':'),
+        Style::Basic => {}
+        Style::Z | Style::Hours => return,
+    }
+    put_two(minutes % 60, out);
+}
+
+fn put_two(number: i64, out: &mut Vec<u8>) {
+    let digit = |digit: i64| b'0' + u8::try_from(digit).expect("below ten");
+    out.extend_from_slice(&[digit(number / 10), digit(number % 10)]);
+}

@@ -1,0 +1,393 @@
+//! `numeric`: decimal digits in groups of four, as PostgreSQL's `numeric_send` gives them.
+//!
+//! A column's scale rounds half away from zero, and a value that was rounded is never called exact.
+
+use super::decimal::{Decimal, Spelled};
+use super::form::{Form, Numeral};
+use super::formset::FormSet;
+use super::{Fit, Malformed, Reason};
+use crate::model::cell::Cell;
+use crate::model::types::NumericLimit;
+
+const POSITIVE: u16 = 0x0000;
+const NEGATIVE: u16 = 0x4000;
+const POSITIVE_INFINITY: u16 = 0xD000;
+const NEGATIVE_INFINITY: u16 = 0xF000;
+/// PostgreSQL sends an infinity with this scale, a trace of how it stores one.
+const INFINITY_SCALE: u16 = 0x0020;
+
+/// The power of ten of the first digit that PostgreSQL holds: 131072 digits before the point.
+const POWER_MAX: i64 = 131_071;
+const SCALE_MAX: u16 = 16_383;
+/// Count of groups, weight, sign, scale: two bytes each.
+const HEADER_BYTES: usize = 8;
+
+/// Whether every digit of the source was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Digits {
+    All,
+    Rounded,
+}
+
+pub(super) fn encode(limit: Option<NumericLimit>, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
+    let fit = match cell {
+        Cell::Null => Ok(Fit::Null),
+        Cell::Blob(_) => Err(Reason::Class),
+        Cell::Integer(value) => encode_integer(value, limit, form, out),
+        Cell::Real(value) if value.is_infinite() => encode_infinity(value, limit, out),
+        Cell::Real(value) if value.is_nan() => Err(Reason::NotANumber),
+        Cell::Real(value) => encode_real(value, limit, form, out),
+        Cell::Text(text) => encode_text(text, limit, form, out),
+    };
+    fit.unwrap_or_else(Fit::Lost)
+}
+
+pub(super) fn decode<'a>(form: Form, bytes: &[u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {
+    let wire = Wire::read(bytes).ok_or(Malformed("numeric"))?;
+    let negative = match wire.sign {
+        POSITIVE => false,
+        NEGATIVE => true,
+        POSITIVE_INFINITY => return Ok(Cell::Real(f64::INFINITY)),
+        NEGATIVE_INFINITY => return Ok(Cell::Real(f64::NEG_INFINITY)),
+        // NaN among them: SQLite has no cell for it.
+        _ => return Err(Malformed("numeric")),
+    };
+    scratch.clear();
+    if negative {
+        scratch.push(b'-');
+    }
+    wire.spell(scratch);
+    let text: &'a [u8] = scratch;
+    if let Numeral::Digits = form.numeral() {
+        return Ok(Cell::Text(text));
+    }
+    let decimal = Decimal::parse(text).expect("spelled by the grammar");
+    if let (Numeral::Natural | Numeral::Number, Some(value)) = (form.numeral(), decimal.to_i64()) {
+        return Ok(Cell::Integer(value));
+    }
+    let text = std::str::from_utf8(text).expect("digits are ASCII");
+    Ok(Cell::Real(text.parse().expect("Rust reads every decimal as a float")))
+}
+
+/// Preferred forms first; the learner tries each.
+pub(super) fn forms(cell: Cell<'_>) -> FormSet {
+    match cell {
+        Cell::Null | Cell::Blob(_) => FormSet::EMPTY,
+        Cell::Integer(_) => FormSet::from([Form::Native]),
+        Cell::Real(_) => FormSet::from([Form::Native, Form::Real]),
+        Cell::Text(_) => FormSet::from([Form::Digits]),
+    }
+}
+
+fn encode_integer(
+    value: i64,
+    limit: Option<NumericLimit>,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> Result<Fit, Reason> {
+    let text = Spelled::integer(value);
+    let decimal = Decimal::parse(&text).expect("spelled by the grammar");
+    let digits = put(&decimal, limit, out)?;
+    Ok(match (digits, form.numeral()) {
+        (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
+        (Digits::All, Numeral::Natural | Numeral::Number) => Fit::Exact,
+        (Digits::All, Numeral::Real | Numeral::Digits) => Fit::Kept(Reason::Class),
+    })
+}
+
+/// No decimal shorter than the shortest reads back as the same REAL, so a rounded one never does.
+fn encode_real(
+    value: f64,
+    limit: Option<NumericLimit>,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> Result<Fit, Reason> {
+    let text = Spelled::shortest(value);
+    let decimal = Decimal::parse(&text).expect("spelled by the grammar");
+    let digits = put(&decimal, limit, out)?;
+    Ok(match (digits, form.numeral()) {
+        (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
+        (Digits::All, _) if decimal.negative && decimal.span().is_none() => Fit::Kept(Reason::NegativeZero),
+        (Digits::All, Numeral::Real) => Fit::Exact,
+        (Digits::All, Numeral::Natural | Numeral::Number) if decimal.to_i64().is_none() => Fit::Exact,
+        (Digits::All, Numeral::Natural | Numeral::Number | Numeral::Digits) => Fit::Kept(Reason::Class),
+    })
+}
+
+fn encode_text(
+    text: &[u8],
+    limit: Option<NumericLimit>,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> Result<Fit, Reason> {
+    let decimal = Decimal::parse(text).ok_or(Reason::NotANumber)?;
+    let digits = put(&decimal, limit, out)?;
+    let scale = limit.map_or(decimal.scale(), |limit| i64::from(limit.scale.max(0)));
+    Ok(match (digits, form.numeral()) {
+        (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
+        (Digits::All, Numeral::Digits) if decimal.is_plain(scale) => Fit::Exact,
+        (Digits::All, Numeral::Digits) => Fit::Kept(Reason::Spelling),
+        (Digits::All, Numeral::Natural | Numeral::Number | Numeral::Real) => Fit::Kept(Reason::Class),
+    })
+}
+
+/// A column with a precision holds no infinity. It decodes to REAL in every form.
+fn encode_infinity(value: f64, limit: Option<NumericLimit>, out: &mut Vec<u8>) -> Result<Fit, Reason> {
+    if limit.is_some() {
+        return Err(Reason::Infinite);
+    }
+    let sign = if value > 0.0 { POSITIVE_INFINITY } else { NEGATIVE_INFINITY };
+    for word in [0, 0, sign, INFINITY_SCALE] {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
+    Ok(Fit::Exact)
+}
+
+/// Appends header and groups. Groups are aligned to the decimal point, so that `weight` counts them from there.
+fn put(decimal: &Decimal<'_>, limit: Option<NumericLimit>, out: &mut Vec<u8>) -> Result<Digits, Reason> {
+    let scale = limit.map_or(decimal.scale(), |limit| i64::from(limit.scale.max(0)));
+    let scale = u16::try_from(scale).ok().filter(|scale| *scale <= SCALE_MAX).ok_or(Reason::OutOfRange)?;
+    let Some((high, low)) = decimal.span() else {
+        out.extend_from_slice(&header(0, 0, POSITIVE, scale));
+        return Ok(Digits::All);
+    };
+    if high > POWER_MAX {
+        return Err(Reason::OutOfRange);
+    }
+    let header_at = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    let start = out.len();
+    let cut = limit.map_or(low, |limit| -i64::from(limit.scale));
+    let (digits, weight) = if low < cut {
+        (Digits::Rounded, put_rounded(decimal, (high, cut), out))
+    } else {
+        put_groups(decimal, (high, low), out);
+        (Digits::All, high.div_euclid(4))
+    };
+    let weight = strip_zero_groups(start, weight, out);
+    let groups = &out[start..];
+    let header = if groups.is_empty() {
+        header(0, 0, POSITIVE, scale)
+    } else {
+        let power_max = limit.map(|limit| i64::from(limit.precision) - i64::from(limit.scale));
+        if power_max.is_some_and(|power_max| leading_power(groups, weight) >= power_max) {
+            return Err(Reason::OutOfRange);
+        }
+        header(groups.len() / 2, weight, if decimal.negative { NEGATIVE } else { POSITIVE }, scale)
+    };
+    out[header_at..start].copy_from_slice(&header);
+    Ok(digits)
+}
+
+fn header(groups: usize, weight: i64, sign: u16, scale: u16) -> [u8; HEADER_BYTES] {
+    let [a, b] = u16::try_from(groups).expect("bounded by the digit limits").to_be_bytes();
+    let [c, d] = i16::try_from(weight).expect("bounded by the digit limits").to_be_bytes();
+    let [e, f] = sign.to_be_bytes();
+    let [g, h] = scale.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// All groups from the one that holds the power `high` down to the one that holds `low`, digits below `low` as zero.
+fn put_groups(decimal: &Decimal<'_>, (high, low): (i64, i64), out: &mut Vec<u8>) {
+    for group in (low.div_euclid(4)..=high.div_euclid(4)).rev() {
+        let mut value = 0_u16;
+        for power in (group * 4..group * 4 + 4).rev() {
+            let digit = if power < low { 0 } else { decimal.digit(power) };
+            value = value * 10 + u16::from(digit);
+        }
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Keeps the digits from the power `cut` up, rounded half away from zero; gives the weight of the first group.
+fn put_rounded(decimal: &Decimal<'_>, (high, cut): (i64, i64), out: &mut Vec<u8>) -> i64 {
+    let start = out.len();
+    // One group more than needed takes the carry of 9999.
+    let weight = high.max(cut).div_euclid(4) + 1;
+    put_groups(decimal, (weight * 4, cut), out);
+    if decimal.digit(cut - 1) >= 5 {
+        let place = u32::try_from(cut.rem_euclid(4)).expect("0 to 3");
+        let mut carry = 10_u16.pow(place);
+        for group in out[start..].rchunks_exact_mut(2) {
+            let value = u16::from_be_bytes([group[0], group[1]]) + carry;
+            group.copy_from_slice(&(value % 10_000).to_be_bytes());
+            carry = value / 10_000;
+        }
+    }
+    weight
+}
+
+/// PostgreSQL keeps no zero groups at either end; gives the weight of the group that is now the first.
+fn strip_zero_groups(start: usize, weight: i64, out: &mut Vec<u8>) -> i64 {
+    while out.len() > start && out.ends_with(&[0, 0]) {
+        out.truncate(out.len() - 2);
+    }
+    let zeros = out[start..].chunks_exact(2).take_while(|group| *group == [0, 0]).count();
+    out.drain(start..start + zeros * 2);
+    weight - i64::try_from(zeros).expect("a length in memory is below 2^63")
+}
+
+/// The power of ten of the first digit of groups that begin at `weight`.
+fn leading_power(groups: &[u8], weight: i64) -> i64 {
+    let first = u16::from_be_bytes([groups[0], groups[1]]);
+    weight * 4 + i64::from(first.ilog10())
+}
+
+struct Wire<'a> {
+    weight: i64,
+    sign: u16,
+    scale: u16,
+    groups: &'a [u8],
+}
+
+impl<'a> Wire<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Wire<'a>> {
+        let (header, groups) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let weight = i64::from(i16::from_be_bytes([header[2], header[3]]));
+        let whole = usize::from(word(0)) * 2 == groups.len();
+        let decimal = groups.chunks_exact(2).all(|group| u16::from_be_bytes([group[0], group[1]]) < 10_000);
+        (whole && decimal).then_some(Wire { weight, sign: word(4), scale: word(6), groups })
+    }
+
+    /// Appends `whole[.fraction]` with exactly `scale` digits after the point.
+    fn spell(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        for group in (0..=self.weight.max(0)).rev() {
+            out.extend_from_slice(&self.group(group));
+        }
+        let zeros = out[start..].iter().take_while(|digit| **digit == b'0').count();
+        let zeros = zeros.min(out.len() - start - 1);
+        out.drain(start..start + zeros);
+        if self.scale == 0 {
+            return;
+        }
+        out.push(b'.');
+        let end = out.len() + usize::from(self.scale);
+        let mut group = -1;
+        while out.len() < end {
+            out.extend_from_slice(&self.group(group));
+            group -= 1;
+        }
+        out.truncate(end);
+    }
+
+    /// The four digits of the group at this weight.
+    fn group(&self, weight: i64) -> [u8; 4] {
+        let at = usize::try_from(self.weight - weight).ok();
+        let group = at.and_then(|at| self.groups.get(at * 2..at * 2 + 2));
+        let mut value = group.map_or(0, |group| u16::from_be_bytes([group[0], group[1]]));
+        let mut digits = [b'0'; 4];
+        for digit in digits.iter_mut().rev() {
+            *digit += u8::try_from(value % 10).expect("a digit");
+            value /= 10;
+        }
+        digits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::law::{check, crossing};
+    use super::*;
+    use crate::model::types::Type;
+
+    fn limited(precision: u16, scale: i16) -> Type {
+        Type::Numeric(Some(NumericLimit { precision, scale }))
+    }
+
+    #[test]
+    fn numbers_without_a_limit_keep_every_digit() {
+        let any = Type::Numeric(None);
+        let kept = Fit::Kept;
+        for (form, cell, expected) in [
+            (Form::Native, Cell::Integer(0), (Fit::Exact, "0000000000000000")),
+            (Form::Native, Cell::Integer(100_000), (Fit::Exact, "0001000100000000000a")),
+            (Form::Native, Cell::Integer(10_000), (Fit::Exact, "00010001000000000001")),
+            (Form::Native, Cell::Integer(i64::MAX), (Fit::Exact, "0005000400000000039a0d2c0170156516af")),
+            (Form::Native, Cell::Real(1e-7), (Fit::Exact, "0001fffe00000007000a")),
+            (Form::Native, Cell::Real(1e-30), (Fit::Exact, "0001fff80000001e0064")),
+            (Form::Native, Cell::Real(1e23), (Fit::Exact, "000100050000000003e8")),
+            (Form::Native, Cell::Real(100_000.0), (kept(Reason::Class), "0001000100000000000a")),
+            (Form::Real, Cell::Real(100_000.0), (Fit::Exact, "0001000100000000000a")),
+            (Form::Native, Cell::Real(-0.0), (kept(Reason::NegativeZero), "0000000000000000")),
+            (Form::Native, Cell::Real(f64::INFINITY), (Fit::Exact, "00000000d0000020")),
+            (Form::Native, Cell::Real(f64::NEG_INFINITY), (Fit::Exact, "00000000f0000020")),
+            (Form::Digits, Cell::Text(b"10.50"), (Fit::Exact, "0002000000000002000a1388")),
+            (Form::Digits, Cell::Text(b"0.10"), (Fit::Exact, "0001ffff0000000203e8")),
+            (Form::Digits, Cell::Text(b"0.00"), (Fit::Exact, "0000000000000002")),
+            (Form::Digits, Cell::Text(b"-12345678.0001"), (Fit::Exact, "000300014000000404d2162e0001")),
+            (
+                Form::Digits,
+                Cell::Text(b"79228162514264337593543950335.0"),
+                (Fit::Exact, "00080007000000010007240c0659059210f1172f112b014f"),
+            ),
+            (Form::Digits, Cell::Text(b"1e5"), (kept(Reason::Spelling), "0001000100000000000a")),
+            (Form::Digits, Cell::Text(b"-0.00"), (kept(Reason::Spelling), "0000000000000002")),
+            (Form::Native, Cell::Text(b"10.50"), (kept(Reason::Class), "0002000000000002000a1388")),
+            (Form::Digits, Cell::Text(b"1,234.50"), (Fit::Lost(Reason::NotANumber), "")),
+            (Form::Digits, Cell::Text(b"NaN"), (Fit::Lost(Reason::NotANumber), "")),
+            (Form::Digits, Cell::Text(b"1e131072"), (Fit::Lost(Reason::OutOfRange), "")),
+            (Form::Digits, Cell::Text(b"0e-16384"), (Fit::Lost(Reason::OutOfRange), "")),
+            (Form::Native, Cell::Blob(b"1"), (Fit::Lost(Reason::Class), "")),
+        ] {
+            check(&any, form, cell, expected);
+        }
+    }
+
+    #[test]
+    fn a_limit_rounds_half_away_from_zero_and_says_so() {
+        let rounded = Fit::Kept(Reason::Rounded);
+        let lost = |reason| (Fit::Lost(reason), "");
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        for (ty, cell, expected) in [
+            (limited(10, 2), Cell::Integer(3), (Fit::Exact, "00010000000000020003")),
+            (limited(10, 2), text("99.995"), (rounded, "00010000000000020064")),
+            (limited(10, 2), text("9999.995"), (rounded, "00010001000000020001")),
+            (limited(10, 2), text("-0.005"), (rounded, "0001ffff400000020064")),
+            (limited(10, 2), text("0.004"), (rounded, "0000000000000002")),
+            (limited(10, 2), text("-0.004"), (rounded, "0000000000000002")),
+            (limited(10, 2), Cell::Real(1.005), (rounded, "000200000000000200010064")),
+            (limited(10, 2), text("99999999.99"), (Fit::Kept(Reason::Class), "0003000100000002270f270f26ac")),
+            (limited(10, 2), text("99999999.995"), lost(Reason::OutOfRange)),
+            (limited(10, 2), Cell::Integer(100_000_000), lost(Reason::OutOfRange)),
+            (limited(10, 2), Cell::Real(f64::INFINITY), lost(Reason::Infinite)),
+            (
+                limited(20, 6),
+                Cell::Real(12_345_678_901_234.123),
+                (Fit::Exact, "0005000300000006000c0d801ed204d204ce"),
+            ),
+            (limited(20, 6), Cell::Real(-1e14), lost(Reason::OutOfRange)),
+            (limited(3, 5), text("0.00009"), (Fit::Kept(Reason::Class), "0001fffe000000052328")),
+            (limited(3, 5), text("0.01"), lost(Reason::OutOfRange)),
+            (limited(5, -2), Cell::Integer(1250), (rounded, "00010000000000000514")),
+            (limited(5, -2), Cell::Integer(99_950), (rounded, "0001000100000000000a")),
+        ] {
+            check(&ty, Form::Native, cell, expected);
+        }
+        check(&limited(10, 2), Form::Digits, text("10.50"), (Fit::Exact, "0002000000000002000a1388"));
+        check(
+            &limited(10, 2),
+            Form::Digits,
+            text("10.5"),
+            (Fit::Kept(Reason::Spelling), "0002000000000002000a1388"),
+        );
+    }
+
+    #[test]
+    fn the_longest_numbers_cross() {
+        let longest = format!("{}.{}", "9".repeat(131_072), "1".repeat(16_383));
+        let (fit, _) = crossing(&Type::Numeric(None), Form::Digits, Cell::Text(longest.as_bytes()));
+        assert_eq!(fit, Fit::Exact);
+    }
+
+    #[test]
+    fn bytes_that_no_numeric_has_are_refused() {
+        let mut scratch = Vec::new();
+        let infinite = [0, 0, 0, 0, 0xD0, 0, 0, 0x20];
+        assert_eq!(decode(Form::Native, &infinite, &mut scratch), Ok(Cell::Real(f64::INFINITY)));
+        for bytes in [&[][..], &[0; 7], &[0, 1, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0xC0, 0, 0, 0]] {
+            assert_eq!(decode(Form::Native, bytes, &mut scratch), Err(Malformed("numeric")), "{bytes:?}");
+        }
+    }
+}

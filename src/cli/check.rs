@@ -1,0 +1,112 @@
+//! `check`: the dry run. Reads both sides, prints how everything would cross; writes nothing.
+
+use super::progress::Progress;
+use super::session::open;
+use super::{Ending, Failure, Shared, print};
+use crate::engine::copy::{emptying, standing_in_the_way};
+use crate::engine::prepare::{Prepared, Values, prepare};
+use crate::engine::report::findings_to_json;
+use crate::plan::{Plan, Statement, TablePlan};
+use clap::Args;
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print every statement that would be run on the target
+    #[arg(long)]
+    sql: bool,
+    /// Plan from the schema alone, without reading the values
+    #[arg(long)]
+    no_scan: bool,
+}
+
+pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure> {
+    let values = if args.no_scan { Values::Unseen } else { Values::Surveyed };
+    let opened = open(shared, values).await?;
+    let progress = Progress::new();
+    let prepared = prepare(&opened.request, &progress).await;
+    progress.finish();
+    let mut prepared = prepared?;
+    let in_the_way = standing_in_the_way(&prepared);
+    prepared.plan.findings.extend(in_the_way);
+    if shared.json {
+        println!("{:#}", to_json(&prepared));
+    } else if args.sql {
+        print!("{}", sql(&prepared.plan));
+    } else {
+        print!("{}{}", print::plan(&prepared.plan), print::findings(&prepared.plan.findings));
+    }
+    let blockers = prepared.plan.blockers().count();
+    if args.sql && blockers > 0 && !shared.json {
+        eprint!("{}", print::findings(&prepared.plan.findings));
+    } else if !shared.json && !args.sql {
+        println!("{}", verdict(blockers));
+    }
+    opened.close().await?;
+    Ok(if blockers == 0 { Ending::Well } else { Ending::Badly })
+}
+
+fn verdict(blockers: usize) -> String {
+    match blockers {
+        0 => "\nready: nothing stands in the way of `liteferry copy`".to_owned(),
+        1 => "\nnot ready: 1 blocker".to_owned(),
+        more => format!("\nnot ready: {more} blockers"),
+    }
+}
+
+/// Every statement in the order in which it would run; chunks of rows go between the first and the second part.
+fn sql(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut put = |text: &str| {
+        out.push_str(text.trim_end_matches(';'));
+        out.push_str(";\n");
+    };
+    plan.tables.iter().flat_map(|table| &table.create).for_each(|statement| put(&statement.sql));
+    plan.suspended.iter().for_each(|suspended| put(&suspended.suspend));
+    if let Some(statement) = emptying(plan) {
+        put(&statement.sql);
+    }
+    put("-- the rows are loaded here");
+    for part in [|table: &TablePlan| &table.indexes, |table: &TablePlan| &table.constraints]
+        as [fn(&TablePlan) -> &Vec<Statement>; 2]
+    {
+        plan.tables.iter().flat_map(part).for_each(|statement| put(&statement.sql));
+    }
+    plan.suspended.iter().rev().for_each(|suspended| put(&suspended.restore.sql));
+    plan.views.iter().for_each(|statement| put(&statement.sql));
+    out
+}
+
+fn to_json(prepared: &Prepared) -> Value {
+    let plan = &prepared.plan;
+    json!({
+        "source": prepared.source.file().path().display().to_string(),
+        "tables": plan.tables.iter().map(table_to_json).collect::<Vec<_>>(),
+        "views": plan.views.iter().map(|view| view.what.clone()).collect::<Vec<_>>(),
+        "renamed": plan.renamed.iter().map(|renamed| json!({
+            "kind": renamed.kind, "table": renamed.table, "source": renamed.source, "target": renamed.target,
+        })).collect::<Vec<_>>(),
+        "sql": sql(plan),
+        "findings": findings_to_json(&plan.findings),
+        "blockers": plan.blockers().count(),
+    })
+}
+
+fn table_to_json(table: &TablePlan) -> Value {
+    let columns = table.route.columns.iter().map(|column| {
+        json!({
+            "source": column.source,
+            "target": column.target,
+            "type": column.type_sql,
+            "form": column.codec.form.to_string(),
+            "zone": column.codec.zone.to_string(),
+        })
+    });
+    json!({
+        "table": table.route.source,
+        "target": table.route.target.to_string(),
+        "rows": table.rows,
+        "columns": columns.collect::<Vec<_>>(),
+        "notes": table.notes,
+    })
+}

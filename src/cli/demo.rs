@@ -1,0 +1,149 @@
+//! `demo`: everything that exists so far, with nothing prepared. `--rehearse` runs unattended and checks itself.
+
+use super::progress::Progress;
+use super::{Ending, Failure, Shared, print};
+use crate::engine::copy::{Copied, Earlier, Listing, copy, validate_alone};
+use crate::engine::prepare::{Request, Values};
+use crate::engine::report::{Report, Verdict};
+use crate::flow::backfill::OnMisfit;
+use crate::journal::store::State;
+use crate::model::fault::Fault;
+use crate::plan::Mode;
+use crate::plan::overrides::Overrides;
+use crate::postgres::connect::connect;
+use crate::postgres::embedded::Cluster;
+use crate::sqlite::sample::write_sample;
+use crate::sqlite::scan::ChunkLimit;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Run unattended, check every step, leave nothing behind
+    #[arg(long)]
+    rehearse: bool,
+}
+
+const LISTING: Listing = Listing(20);
+
+pub async fn demo(shared: &Shared, args: &DemoArgs) -> Result<Ending, Failure> {
+    let dir = std::env::temp_dir().join(format!("liteferry-demo-{}", std::process::id()));
+    std::fs::create_dir(&dir).map_err(|error| {
+        Fault::fatal("demo_directory", format!("make directory {}", dir.display())).with_source(error)
+    })?;
+    let walked = walk(shared, args, &dir).await;
+    std::fs::remove_dir_all(&dir).map_err(|error| {
+        Fault::fatal("demo_directory", format!("remove directory {}", dir.display())).with_source(error)
+    })?;
+    walked
+}
+
+async fn walk(shared: &Shared, args: &DemoArgs, dir: &Path) -> Result<Ending, Failure> {
+    let source = dir.join("shop.db");
+    println!("1. a sample SQLite database: {}", source.display());
+    write_sample(&source)?;
+    println!("2. a private PostgreSQL under {}", dir.display());
+    let cluster = Cluster::start(&dir.join("postgres")).await?;
+    let walked = show(&request(source, &cluster), args, &cluster).await;
+    if shared.json {
+        println!("{:#}", serde_json::json!({ "success": matches!(walked, Ok(Ending::Well)) }));
+    }
+    cluster.stop().await?;
+    walked
+}
+
+fn request(source: PathBuf, cluster: &Cluster) -> Request {
+    Request {
+        source,
+        busy_timeout: Duration::from_secs(5),
+        address: Arc::new(cluster.target()),
+        schema: "public".into(),
+        mode: Mode::Create,
+        overrides: Overrides::default(),
+        values: Values::Surveyed,
+        on_misfit: OnMisfit::Ledger,
+        workers: 2,
+        limit: ChunkLimit { bytes: 1 << 20, read_time: Duration::from_millis(500) },
+    }
+}
+
+async fn show(request: &Request, args: &DemoArgs, cluster: &Cluster) -> Result<Ending, Failure> {
+    println!("3. liteferry copy: plan, load, indexes, constraints, proof\n");
+    let first = report(copy_once(request).await?)?;
+    print!("{}{}", print::report(&first), print::findings(&first.findings));
+    if !args.rehearse {
+        println!("\nThe databases are there until you press Enter or Ctrl-C. Look at them:");
+        println!("  psql '{}'", cluster.target().describe());
+        println!("  sqlite3 {}", request.source.display());
+        wait_for_enter().await;
+        return Ok(if first.success() { Ending::Well } else { Ending::Badly });
+    }
+    rehearse(request, &first).await
+}
+
+/// Spoils the target, expects to be told, mends it, and expects to be told that too.
+async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> {
+    expect("the copy is equal but for the ledger", first.verdict() == Verdict::EqualWithLedger)?;
+    let session = connect(&request.address).await?;
+    let run = async |sql: &str| -> Result<(), Failure> {
+        session
+            .batch_execute(sql)
+            .await
+            .map_err(|error| Failure::Fault(crate::postgres::fault::of(error, "spoil the demo's target")))
+    };
+    println!("\n4. spoiling the target: one cell changed, one row removed, one row added");
+    run("update public.customers set name = name || ' ' where id = 77; delete from public.order_lines where order_id = 5 and position = 1;
+         insert into public.notes (id, body) values (99, 'extra')").await?;
+    let spoiled = report(validate_alone(request, LISTING, &[], &Progress::new()).await?)?;
+    print!("{}", print::report(&spoiled));
+    let found = |table: &str| spoiled.tables.iter().find(|verdict| verdict.route.source == table);
+    expect("the changed cell is found", found("customers").is_some_and(|verdict| verdict.different == 1))?;
+    expect("the removed row is found", found("order_lines").is_some_and(|verdict| verdict.missing == 1))?;
+    expect("the added row is found", found("notes").is_some_and(|verdict| verdict.extra == 1))?;
+    println!("\n5. mending it, and copying a second time");
+    run("update public.customers set name = rtrim(name) where id = 77; delete from public.notes where id = 99;
+         insert into public.order_lines select 5, 1, sku, quantity from (values ('SKU-00183', 5)) as v (sku, quantity)").await?;
+    let Copied::Done { report: second, earlier } = copy_once(request).await? else {
+        return Err(rehearsal_failed("the second copy is not blocked").into());
+    };
+    print!("{}", print::report(&second));
+    expect("the second copy finds the first complete", earlier == Some(State::Complete))?;
+    expect("the mended target is equal again", second.verdict() == Verdict::EqualWithLedger)?;
+    println!("\nthe rehearsal went well");
+    Ok(Ending::Well)
+}
+
+async fn copy_once(request: &Request) -> Result<Copied, Failure> {
+    let progress = Progress::new();
+    let copied = copy(request, (Earlier::Resume, LISTING), &progress).await;
+    progress.finish();
+    Ok(copied?)
+}
+
+fn report(copied: Copied) -> Result<Report, Failure> {
+    match copied {
+        Copied::Done { report, .. } => Ok(report),
+        Copied::Blocked(findings) => {
+            print!("{}", print::findings(&findings));
+            Err(rehearsal_failed("the demo's plan has no blockers").into())
+        }
+    }
+}
+
+fn expect(what: &str, truth: bool) -> Result<(), Fault> {
+    if truth { Ok(()) } else { Err(rehearsal_failed(what)) }
+}
+
+fn rehearsal_failed(what: &str) -> Fault {
+    Fault::fatal("rehearsal_failed", format!("see that {what}"))
+}
+
+async fn wait_for_enter() {
+    let read = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    // Without a terminal there is nobody to wait for.
+    if let Ok(Err(error)) = read.await {
+        tracing::debug!(%error, "standard input cannot be read");
+    }
+}

@@ -1,0 +1,133 @@
+//! The command line. Layer 6. One file a command; exit codes as the documentation promises.
+
+mod check;
+mod config;
+mod copy;
+mod demo;
+mod print;
+mod progress;
+mod session;
+mod validate;
+
+use crate::model::fault::Fault;
+use crate::settings::Problem;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "liteferry", version, about, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Shared {
+    /// Settings file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The SQLite database
+    #[arg(long, global = true, value_name = "PATH")]
+    source: Option<PathBuf>,
+    /// The PostgreSQL database, or `embedded` for a private server
+    #[arg(long, global = true, value_name = "URL")]
+    target: Option<String>,
+    /// One setting, for example --set target.mode=existing
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// One JSON document on standard output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at both sides and print the plan, findings and blockers; writes nothing
+    Check(check::CheckArgs),
+    /// Copy everything in one go and prove it; for those who can stop writing
+    Copy(copy::CopyArgs),
+    /// Compare every row of both sides
+    Validate(validate::ValidateArgs),
+    /// See it work: a sample database, a private PostgreSQL, a copy and its proof
+    Demo(demo::DemoArgs),
+    /// The settings in force
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// How a command ended, other than by a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Well,
+    /// Blockers, differences, a refusal: said already.
+    Badly,
+}
+
+/// Why a command did not end at all.
+#[derive(Debug)]
+pub enum Failure {
+    Fault(Fault),
+    Settings(Vec<Problem>),
+    Interrupted,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Fault(fault)
+    }
+}
+
+const EXIT_BADLY: u8 = 1;
+const EXIT_SETTINGS: u8 = 78;
+const EXIT_INTERRUPTED: u8 = 130;
+
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .expect("the system gives us threads");
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = dispatch(&cli) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    });
+    // A reader in the middle of a chunk must not keep an interrupted command waiting.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match done {
+        Ok(Ending::Well) => ExitCode::SUCCESS,
+        Ok(Ending::Badly) => ExitCode::from(EXIT_BADLY),
+        Err(Failure::Fault(fault)) => {
+            eprintln!("{}", print::fault(&fault));
+            ExitCode::from(EXIT_BADLY)
+        }
+        Err(Failure::Settings(problems)) => {
+            for problem in problems {
+                eprintln!("liteferry: setting {}: {} ({})", problem.key, problem.text, problem.origin);
+            }
+            ExitCode::from(EXIT_SETTINGS)
+        }
+        Err(Failure::Interrupted) => {
+            eprintln!("liteferry: interrupted; run the same command again to go on where it stopped");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+    }
+}
+
+const WORKER_THREADS: usize = 2;
+
+async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
+    match &cli.command {
+        Command::Check(args) => check::check(&cli.shared, args).await,
+        Command::Copy(args) => copy::copy(&cli.shared, args).await,
+        Command::Validate(args) => validate::validate(&cli.shared, args).await,
+        Command::Demo(args) => demo::demo(&cli.shared, args).await,
+        Command::Config(command) => config::config(&cli.shared, command),
+    }
+}

@@ -1,0 +1,136 @@
+//! What a command works with: settings, the request made of them, and the private PostgreSQL where one is asked for.
+
+use super::{Failure, Shared};
+use crate::engine::prepare::{Request, Values};
+use crate::flow::backfill::OnMisfit;
+use crate::postgres::embedded::Cluster;
+use crate::postgres::password::Secret;
+use crate::postgres::url::{Target as Address, TlsMode};
+use crate::settings::{LogFormat, LogLevel, MisfitPolicy, Problem, Settings, Tls};
+use crate::sqlite::scan::ChunkLimit;
+use crate::telemetry::logging::{self, Shape};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct Opened {
+    pub settings: Settings,
+    pub request: Request,
+    cluster: Option<Cluster>,
+}
+
+const EMBEDDED: &str = "embedded";
+
+pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
+    let mut sets = Vec::new();
+    let mut problems = Vec::new();
+    for pair in &shared.set {
+        match pair.split_once('=') {
+            Some((key, value)) => sets.push((key.to_owned(), value.to_owned())),
+            None => problems.push(Problem::new(pair.clone(), "is not KEY=VALUE", "--set")),
+        }
+    }
+    if let Some(source) = &shared.source {
+        sets.push(("source.path".into(), source.display().to_string()));
+    }
+    if let Some(target) = &shared.target {
+        sets.push(("target.url".into(), target.clone()));
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Settings(problems));
+    }
+    // A variable that is not UTF-8 cannot be one of ours.
+    let env = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    Settings::load(shared.config.as_deref(), env, &sets).map_err(Failure::Settings)
+}
+
+/// Loads the settings, starts logging, and starts the private PostgreSQL where the target is `embedded`.
+pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
+    let settings = load_settings(shared)?;
+    start_logging(&settings);
+    let missing = |key: &str, text: &str| Failure::Settings(vec![Problem::new(key, text, "not set")]);
+    let source = settings
+        .source
+        .path
+        .clone()
+        .ok_or_else(|| missing("source.path", "names no database: give --source PATH"))?;
+    let url =
+        settings.target.url.clone().ok_or_else(|| {
+            missing("target.url", "names no database: give --target URL or --target embedded")
+        })?;
+    let (address, cluster) = if url == EMBEDDED {
+        let cluster = Cluster::start(&settings.state.dir).await?;
+        (cluster.target(), Some(cluster))
+    } else {
+        (address(&settings, &url)?, None)
+    };
+    let request = Request {
+        source,
+        busy_timeout: Duration::from_millis(settings.source.busy_timeout_ms.into()),
+        address: Arc::new(address),
+        schema: settings.target.schema.clone(),
+        mode: settings.target.mode,
+        overrides: settings.overrides(),
+        values,
+        on_misfit: match settings.misfits.policy {
+            MisfitPolicy::Ledger => OnMisfit::Ledger,
+            MisfitPolicy::Halt => OnMisfit::Halt,
+        },
+        workers: usize::from(settings.backfill.workers),
+        limit: ChunkLimit {
+            bytes: usize::try_from(settings.backfill.chunk_bytes).expect("32 bits fit"),
+            read_time: Duration::from_millis(settings.backfill.max_read_ms.into()),
+        },
+    };
+    Ok(Opened { settings, request, cluster })
+}
+
+impl Opened {
+    pub async fn close(self) -> Result<(), Failure> {
+        match self.cluster {
+            Some(cluster) => Ok(cluster.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let mut address = Address::parse(url, &env).map_err(|error| {
+        Failure::Settings(vec![Problem::new("target.url", error.to_string(), "target.url")])
+    })?;
+    if let Some(password) = settings.target.password().map_err(|problem| Failure::Settings(vec![problem]))? {
+        address.password = Some(Secret::new(password));
+    }
+    if let Some(tls) = settings.target.tls {
+        address.tls = Some(match tls {
+            Tls::Disable => TlsMode::Disable,
+            Tls::VerifyCa => TlsMode::VerifyCa,
+            Tls::VerifyFull => TlsMode::VerifyFull,
+        });
+    }
+    if let Some(ca_file) = &settings.target.ca_file {
+        address.ca_file = Some(ca_file.clone());
+    }
+    if address.had_password_in_url {
+        tracing::warn!(
+            "the target's URL holds a password, which others on this machine may see: use password_file or PGPASSFILE"
+        );
+    }
+    Ok(address)
+}
+
+fn start_logging(settings: &Settings) {
+    let shape = match settings.log.format {
+        LogFormat::Text => Shape::Text,
+        LogFormat::Json => Shape::Json,
+    };
+    let level = match settings.log.level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    logging::start(shape, level);
+}

@@ -1,0 +1,421 @@
+//! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
+
+use super::finish::finish;
+use super::prepare::{Prepared, Request, prepare};
+use super::report::{Report, Stopwatch};
+use crate::flow::backfill::backfill;
+use crate::flow::progress::{Event, Watch};
+use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
+use crate::journal::record::route_to_json;
+use crate::journal::store::{Beginning, Migration, State, Store};
+use crate::link::{Link, Source, Span};
+use crate::model::fault::Fault;
+use crate::model::finding::{Finding, Severity};
+use crate::model::name::ident;
+use crate::plan::existing::needs_replica_sessions;
+use crate::plan::overrides::ExistingRows;
+use crate::plan::route::{Route, ScanOrder};
+use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::{connect, pool};
+use crate::postgres::target::{LoadRole, PgTarget};
+use crate::sqlite::connect::{SqliteFile, data_version};
+use crate::sqlite::scan::count_rows;
+use crate::sqlite::source::SqliteSource;
+use rusqlite::Connection;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What becomes of an earlier copy into the same schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// An unfinished one is gone on with, a finished one is validated.
+    Resume,
+    /// What it made is dropped.
+    Forget,
+}
+
+/// How a copy ended.
+pub enum Copied {
+    /// The plan has blockers; nothing was written.
+    Blocked(Vec<Finding>),
+    Done {
+        report: Report,
+        earlier: Option<State>,
+    },
+}
+
+/// A table's route, and whether its rows are ours to write.
+#[derive(Clone)]
+struct Routed {
+    route: Arc<Route>,
+    role: TableRole,
+}
+
+/// How many listed differences a table's report holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing(pub usize);
+
+pub async fn copy(
+    request: &Request,
+    (earlier, listing): (Earlier, Listing),
+    watch: &dyn Watch,
+) -> Result<Copied, Fault> {
+    let (started, mut stopwatch) = (SystemTime::now(), Stopwatch::start());
+    let witness = WriteWitness::open(request)?;
+    let store = Store::new(pool(&request.address).await?);
+    let known = known_migration(&store, request, earlier).await?;
+    let prepared = prepare(request, watch).await?;
+    stopwatch.lap("plan");
+    let mut findings = prepared.plan.findings.clone();
+    if known.is_none() {
+        findings.extend(standing_in_the_way(&prepared));
+    }
+    let fingerprint = fingerprint(&prepared.plan);
+    let (migration, state) = match &known {
+        Some(known) if known.state == State::Complete => (known.id, State::Complete),
+        Some(known) if known.fingerprint == fingerprint => (known.id, known.state),
+        Some(_) => return Err(plan_changed()),
+        None if has_blocker(&findings) => return Ok(Copied::Blocked(findings)),
+        None => (begin(request, &store, &prepared, &fingerprint).await?, State::Loading),
+    };
+    let role = match request.mode {
+        Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
+        Mode::Existing | Mode::Create => LoadRole::Origin,
+    };
+    let target = PgTarget::new(Arc::clone(&request.address), migration, role);
+    let link = Link { source: prepared.source.clone(), target };
+    let routes = routes(request, &store, migration).await?;
+    if state == State::Loading {
+        load(&link, &store, (migration, &routes), request, watch).await?;
+        store.set_state(migration, State::Finishing).await?;
+    }
+    stopwatch.lap("load");
+    if state != State::Complete {
+        findings
+            .extend(finish(&link.target, &store, (migration, &prepared.plan), request.workers, watch).await?);
+    }
+    stopwatch.lap("index");
+    let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
+    findings.extend(noticed);
+    stopwatch.lap("validate");
+    let report = Report {
+        source: prepared.source.file().path().display().to_string(),
+        target: request.address.describe(),
+        started,
+        finished: SystemTime::now(),
+        tables,
+        findings,
+        phases: stopwatch.phases,
+        source_changed: witness.saw_a_write()?,
+    };
+    store.record_verdict(migration, &report.to_json().to_string()).await?;
+    if report.success() && state != State::Complete {
+        store.set_state(migration, State::Complete).await?;
+    }
+    Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
+}
+
+/// Compares both sides of an earlier copy, or of a target that somebody else filled.
+pub async fn validate_alone(
+    request: &Request,
+    listing: Listing,
+    tables: &[String],
+    watch: &dyn Watch,
+) -> Result<Copied, Fault> {
+    let (started, mut stopwatch) = (SystemTime::now(), Stopwatch::start());
+    let witness = WriteWitness::open(request)?;
+    let store = Store::new(pool(&request.address).await?);
+    let known = if store.exists().await? { store.find(&request.schema).await? } else { None };
+    let (source, mut routes, migration, mut findings) = match &known {
+        Some(known) => {
+            let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+            let source = SqliteSource::new(file, request.limit);
+            (source, routes(request, &store, known.id).await?, known.id, Vec::new())
+        }
+        None => {
+            let as_existing = Request { mode: Mode::Existing, ..request.clone() };
+            let prepared = prepare(&as_existing, watch).await?;
+            // Rows in the target are what is to be compared, not what stands in the way.
+            let findings: Vec<Finding> = prepared
+                .plan
+                .findings
+                .into_iter()
+                .filter(|finding| finding.code != "target_not_empty")
+                .collect();
+            if has_blocker(&findings) {
+                return Ok(Copied::Blocked(findings));
+            }
+            let routed = |table: TablePlan| Routed { route: Arc::new(table.route), role: table.role };
+            let routes = prepared.plan.tables.into_iter().map(routed).collect();
+            (prepared.source, routes, 0, findings)
+        }
+    };
+    if !tables.is_empty() {
+        for wanted in tables {
+            if !routes.iter().any(|routed: &Routed| routed.route.source.eq_ignore_ascii_case(wanted)) {
+                return Err(Fault::fatal("no_such_table", format!("validate table {wanted}"))
+                    .with_remedy("name a table as SQLite does; `liteferry check` lists them"));
+            }
+        }
+        routes.retain(|routed| tables.iter().any(|wanted| routed.route.source.eq_ignore_ascii_case(wanted)));
+    }
+    if known.is_none() {
+        findings.retain(|finding| finding.code != "target_not_empty");
+    }
+    let link =
+        Link { source, target: PgTarget::new(Arc::clone(&request.address), migration, LoadRole::Origin) };
+    stopwatch.lap("plan");
+    let (verdicts, noticed) = prove(request, &link, &routes, listing, watch).await?;
+    findings.extend(noticed);
+    stopwatch.lap("validate");
+    let report = Report {
+        source: link.source.file().path().display().to_string(),
+        target: request.address.describe(),
+        started,
+        finished: SystemTime::now(),
+        tables: verdicts,
+        findings,
+        phases: stopwatch.phases,
+        source_changed: witness.saw_a_write()?,
+    };
+    if known.is_some() {
+        store.record_verdict(migration, &report.to_json().to_string()).await?;
+    }
+    Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
+}
+
+/// Holds a connection whose `data_version` tells whether anybody else has written.
+struct WriteWitness {
+    db: Connection,
+    at_start: i64,
+}
+
+impl WriteWitness {
+    fn open(request: &Request) -> Result<WriteWitness, Fault> {
+        let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+        let db = file.open_reader()?;
+        let at_start = data_version(&db)?;
+        Ok(WriteWitness { db, at_start })
+    }
+
+    fn saw_a_write(&self) -> Result<bool, Fault> {
+        Ok(data_version(&self.db)? != self.at_start)
+    }
+}
+
+async fn known_migration(
+    store: &Store,
+    request: &Request,
+    earlier: Earlier,
+) -> Result<Option<Migration>, Fault> {
+    if !store.exists().await? {
+        return Ok(None);
+    }
+    let Some(known) = store.find(&request.schema).await? else { return Ok(None) };
+    if earlier == Earlier::Forget {
+        store.forget(&known).await?;
+        store
+            .note("forgotten", &format!("the copy of {} into schema {}", known.source_path, request.schema))
+            .await?;
+        return Ok(None);
+    }
+    let path = canonical(request);
+    if known.source_path != path {
+        return Err(Fault::fatal("other_source", format!("copy {path} into schema {}", request.schema)).with_remedy(format!(
+            "the schema already holds a copy of {}: choose another target.schema, or --restart to drop that copy",
+            known.source_path
+        )));
+    }
+    Ok(Some(known))
+}
+
+fn canonical(request: &Request) -> String {
+    std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone()).display().to_string()
+}
+
+fn has_blocker(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Blocker)
+}
+
+/// `create` mode: relations of the target that bear the names of those to be created.
+pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
+    if prepared.plan.mode == Mode::Existing {
+        return None;
+    }
+    let taken: Vec<&str> = prepared
+        .plan
+        .tables
+        .iter()
+        .map(|table| table.route.target.name.as_str())
+        .filter(|name| prepared.catalog.relation_names.iter().any(|relation| relation == name))
+        .collect();
+    if taken.is_empty() {
+        return None;
+    }
+    let text = format!("the target already has {}", taken.join(", "));
+    Some(
+        Finding::blocker("target_not_empty", prepared.plan.schema.clone(), text).with_remedy(
+            "drop them, choose an empty target.schema, or use target.mode = \"existing\" to fill the tables that are there",
+        ),
+    )
+}
+
+fn plan_changed() -> Fault {
+    Fault::fatal("plan_changed", "go on with the unfinished copy").with_remedy(
+        "the source's schema or values, or the settings, are not what they were when it began: run it with --restart, which drops what it made",
+    )
+}
+
+/// What a resumed copy must find unchanged: statements, routes and how each column crosses.
+fn fingerprint(plan: &Plan) -> String {
+    let mut hasher = Sha256::new();
+    for table in &plan.tables {
+        hasher.update(route_to_json(&table.route).to_string());
+        for statement in table.create.iter().chain(&table.indexes).chain(&table.constraints) {
+            hasher.update(&statement.sql);
+        }
+    }
+    format!("{:x}", hasher.finalize())
+}
+
+async fn begin(
+    request: &Request,
+    store: &Store,
+    prepared: &Prepared,
+    fingerprint: &str,
+) -> Result<i64, Fault> {
+    store.upgrade().await?;
+    let mut spans: Vec<Vec<Span>> = Vec::new();
+    for table in &prepared.plan.tables {
+        spans.push(match table.role {
+            TableRole::Compared => Vec::new(),
+            TableRole::Copied => {
+                prepared.source.spans(&Arc::new(table.route.clone()), request.workers * 4).await?
+            }
+        });
+    }
+    let source_path = canonical(request);
+    let (first, last) = (schema_statement(prepared), emptying(&prepared.plan));
+    let beginning = Beginning {
+        source_path: &source_path,
+        fingerprint,
+        plan: &prepared.plan,
+        first: first.as_slice(),
+        last: last.as_slice(),
+        spans: &spans,
+    };
+    let id = store.begin(&beginning).await?;
+    store.note("begun", &format!("the copy of {source_path} into schema {}", request.schema)).await?;
+    Ok(id)
+}
+
+fn schema_statement(prepared: &Prepared) -> Option<Statement> {
+    let schema = &prepared.plan.schema;
+    (!prepared.catalog.schema_exists && prepared.plan.mode == Mode::Create).then(|| Statement {
+        what: format!("schema \"{schema}\""),
+        sql: format!("create schema {}", ident(schema)),
+        fallback: None,
+        required: true,
+    })
+}
+
+/// Rows that stand in the tables to be filled, removed as one set so that no order between them matters.
+pub fn emptying(plan: &Plan) -> Option<Statement> {
+    let filled = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    let names: Vec<String> = filled.map(|table| table.route.target.sql()).collect();
+    let replaces =
+        plan.mode == Mode::Existing && plan.existing_rows == ExistingRows::Replace && !names.is_empty();
+    replaces.then(|| Statement {
+        what: "room for the source's rows".into(),
+        sql: format!("truncate table {}", names.join(", ")),
+        fallback: None,
+        required: true,
+    })
+}
+
+/// The routes as they were recorded, with the type ids that the target's columns have now.
+async fn routes(request: &Request, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
+    let session = connect(&request.address).await?;
+    let now = catalog(&session, &request.schema).await?;
+    let mut routes = Vec::new();
+    for (mut route, role) in store.routes(migration).await? {
+        let drifted = |what: &str| {
+            Fault::fatal("schema_drift", format!("find {what} in the target")).with_remedy(
+                "the target's tables were changed since the copy began: put the change back, or --restart",
+            )
+        };
+        let table = now.table(&route.target.name).ok_or_else(|| drifted(&route.target.to_string()))?;
+        for column in &mut route.columns {
+            let there = table.columns.iter().find(|there| there.name == column.target);
+            column.type_oid =
+                there.ok_or_else(|| drifted(&format!("{}.{}", table.name, column.target)))?.type_oid;
+        }
+        routes.push(Routed { route: Arc::new(route), role });
+    }
+    Ok(routes)
+}
+
+async fn load(
+    link: &Link<SqliteSource, PgTarget>,
+    store: &Store,
+    (migration, routes): (i64, &[Routed]),
+    request: &Request,
+    watch: &dyn Watch,
+) -> Result<(), Fault> {
+    let mut open = Vec::new();
+    let routes: Vec<Arc<Route>> = routes.iter().map(|routed| Arc::clone(&routed.route)).collect();
+    for state in store.ranges(migration, &routes).await? {
+        let table = &state.range.route.source;
+        if state.done {
+            watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
+            continue;
+        }
+        if state.range.route.scan == ScanOrder::Whole && state.rows + state.held > 0 {
+            store.restart_range(migration, &state.range).await?;
+        } else {
+            watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
+        }
+        open.push(state.range);
+    }
+    backfill(link, open, (request.workers, request.on_misfit), watch).await
+}
+
+/// Compares all tables; differences in a migration tool's bookkeeping are findings, not part of the verdict.
+async fn prove(
+    request: &Request,
+    link: &Link<SqliteSource, PgTarget>,
+    routes: &[Routed],
+    Listing(listed_max): Listing,
+    watch: &dyn Watch,
+) -> Result<(Vec<TableVerdict>, Vec<Finding>), Fault> {
+    let mut tables = Vec::new();
+    for Routed { route, .. } in routes {
+        let name = route.source.clone();
+        let rows = link.source.read(move |db| count_rows(db, &name)).await?;
+        tables.push((Arc::clone(route), rows));
+    }
+    let extra = match request.overrides.existing_rows {
+        ExistingRows::Merge => Extra::Allowed,
+        ExistingRows::Refuse | ExistingRows::Replace => Extra::Counts,
+    };
+    let scope = Scope { workers: request.workers, listed_max, extra };
+    let (mut verdicts, mut findings) = (Vec::new(), Vec::new());
+    for (verdict, Routed { role, .. }) in validate(link, &tables, scope, watch).await?.into_iter().zip(routes)
+    {
+        match role {
+            TableRole::Copied => verdicts.push(verdict),
+            TableRole::Compared if verdict.equal() => {}
+            TableRole::Compared => findings.push(bookkeeping_differs(&verdict)),
+        }
+    }
+    Ok((verdicts, findings))
+}
+
+fn bookkeeping_differs(verdict: &TableVerdict) -> Finding {
+    let (missing, extra) = (verdict.missing, verdict.extra);
+    let text = format!("{missing} migrations are recorded only in SQLite, {extra} only in PostgreSQL");
+    Finding::warning("bookkeeping_differs", verdict.route.source.clone(), text)
+        .with_remedy("see that both schemas were made by the same version of the application")
+}

@@ -1,0 +1,98 @@
+//! Finish: everything between the last row and the proof. Each step is recorded where it is done, so a killed copy takes none twice.
+
+use crate::flow::progress::{Event, Watch};
+use crate::journal::store::Store;
+use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::plan::{Plan, SequenceSource, Statement};
+use crate::postgres::finish::{SequenceSet, analyze, set_sequence};
+use crate::postgres::target::{Outcome, PgTarget};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashMap;
+
+/// Runs what is left of the steps after the load; returns what had to be done otherwise or left out.
+pub async fn finish(
+    target: &PgTarget,
+    store: &Store,
+    (migration, plan): (i64, &Plan),
+    workers: usize,
+    watch: &dyn Watch,
+) -> Result<Vec<Finding>, Fault> {
+    let taken: HashMap<String, Outcome> = store
+        .steps(migration)
+        .await?
+        .into_iter()
+        .map(|(what, outcome, detail)| (what, Outcome::from_words(&outcome, detail)))
+        .collect();
+    let mut findings: Vec<Finding> =
+        taken.iter().filter_map(|(what, outcome)| finding(what, outcome)).collect();
+    let open = |statement: &&Statement| !taken.contains_key(&statement.what);
+
+    // Indexes are independent of each other; constraints lock two tables each and go one by one.
+    let indexes: Vec<&Statement> = plan.tables.iter().flat_map(|table| &table.indexes).filter(open).collect();
+    let built: Vec<Option<Finding>> = stream::iter(indexes)
+        .map(|statement| step(target, statement, watch))
+        .buffer_unordered(workers.max(1))
+        .try_collect()
+        .await?;
+    findings.extend(built.into_iter().flatten());
+
+    let restored = store.suspended(migration).await?;
+    let constraints = plan.tables.iter().flat_map(|table| &table.constraints);
+    for statement in constraints.chain(&restored).chain(&plan.views).filter(open) {
+        findings.extend(step(target, statement, watch).await?);
+    }
+    findings.extend(settle(target, plan).await?);
+    Ok(findings)
+}
+
+async fn step(target: &PgTarget, statement: &Statement, watch: &dyn Watch) -> Result<Option<Finding>, Fault> {
+    let outcome = target.run_step(statement).await?;
+    watch.see(Event::Stepped { what: &statement.what });
+    Ok(finding(&statement.what, &outcome))
+}
+
+fn finding(what: &str, outcome: &Outcome) -> Option<Finding> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Fallback(why) => Some(
+            Finding::warning("step_fallback", what, format!("made in its weaker form: {why}"))
+                .with_remedy("a constraint left NOT VALID is validated by `alter table … validate constraint` once the rows are mended"),
+        ),
+        Outcome::Dropped(why) => Some(
+            Finding::warning("step_dropped", what, format!("left out: {why}"))
+                .with_remedy("create it by hand once what stands in the way is mended"),
+        ),
+    }
+}
+
+/// Sequences and statistics: safe to do again, so not recorded.
+async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Fault> {
+    let session = target.session().await?;
+    let mut findings = Vec::new();
+    for sequence in &plan.sequences {
+        let subject = match &sequence.source {
+            SequenceSource::Column { table, column } => format!("{table}.{column}"),
+            SequenceSource::Setting => {
+                sequence.sequence.as_ref().map(ToString::to_string).unwrap_or_default()
+            }
+        };
+        match set_sequence(&session, sequence).await? {
+            SequenceSet::Untouched | SequenceSet::At(_) => {}
+            SequenceSet::Exhausted { sequence, last } => findings.push(
+                Finding::warning("sequence_exhausted", subject, format!("{sequence} stands at {last}, its last value"))
+                    .with_remedy("the next insert without a key fails: free the largest keys, or widen column and sequence to bigint"),
+            ),
+            SequenceSet::Absent => findings.push(Finding::warning(
+                "sequence_absent",
+                subject,
+                "the column has no sequence, so nothing was set",
+            )),
+        }
+    }
+    for table in &plan.tables {
+        analyze(&session, &table.route.target).await?;
+    }
+    target.give_back(session);
+    Ok(findings)
+}

@@ -1,0 +1,6 @@
+//! The engine: the only place where engines and flows meet. Layer 5.
+
+pub mod copy;
+mod finish;
+pub mod prepare;
+pub mod report;

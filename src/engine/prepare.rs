@@ -1,0 +1,173 @@
+//! Prepare: looks at both sides and makes the plan. It writes nothing, on either side.
+
+use crate::canon::learn::Learner;
+use crate::flow::backfill::OnMisfit;
+use crate::flow::progress::{Event, Watch};
+use crate::model::catalog::Catalog;
+use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::model::schema::{SqliteSchema, SqliteTable};
+use crate::plan::existing::mapping;
+use crate::plan::overrides::Overrides;
+use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
+use crate::plan::{Mode, Plan, create, existing, typing};
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::connect;
+use crate::postgres::url::Target as Address;
+use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::scan::ChunkLimit;
+use crate::sqlite::source::SqliteSource;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a command is asked to work on.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub source: PathBuf,
+    pub busy_timeout: Duration,
+    pub address: Arc<Address>,
+    pub schema: String,
+    pub mode: Mode,
+    pub overrides: Overrides,
+    pub values: Values,
+    pub on_misfit: OnMisfit,
+    pub workers: usize,
+    pub limit: ChunkLimit,
+}
+
+/// Whether the plan is made from the values or from the schema alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    Surveyed,
+    Unseen,
+}
+
+/// Both sides as they were found, and the plan.
+pub struct Prepared {
+    pub source: SqliteSource,
+    pub schema: SqliteSchema,
+    pub survey: Option<Survey>,
+    pub catalog: Catalog,
+    pub plan: Plan,
+}
+
+pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, Fault> {
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let mut findings: Vec<Finding> = file.findings().to_vec();
+    let source = SqliteSource::new(file, request.limit);
+    let schema = source.introspect().await?;
+    let session = connect(&request.address).await?;
+    let catalog = catalog(&session, &request.schema).await?;
+    drop(session);
+    let survey = match request.values {
+        Values::Unseen => None,
+        Values::Surveyed => Some(survey(request, &source, &schema, &catalog, watch).await?),
+    };
+    let mut plan = match request.mode {
+        Mode::Create => create::plan(&schema, survey.as_ref(), &request.schema, &request.overrides),
+        Mode::Existing => existing::plan(&schema, survey.as_ref(), &catalog, &request.overrides),
+    };
+    findings.append(&mut plan.findings);
+    findings.extend(target_findings(&catalog, request.mode));
+    plan.findings = findings;
+    plan.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(Prepared { source, schema, survey, catalog, plan })
+}
+
+/// What must hold of the target in `create` mode; `existing` mode's own preflight says as much and more.
+fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if mode == Mode::Existing {
+        return findings;
+    }
+    let mut block = |code, text: String, remedy: &str| {
+        findings.push(Finding::blocker(code, catalog.database.clone(), text).with_remedy(remedy));
+    };
+    if catalog.version_num < 130_000 {
+        let text =
+            format!("the server is PostgreSQL {}; 13 or newer is needed", catalog.version_num / 10_000);
+        block("target_version", text, "upgrade the server, or name another in target.url");
+    }
+    if !catalog.server_encoding.eq_ignore_ascii_case("UTF8") {
+        let text =
+            format!("the database's encoding is {}; only UTF8 holds every text", catalog.server_encoding);
+        block(
+            "target_encoding",
+            text,
+            "create database … encoding 'UTF8' template template0, and name it in target.url",
+        );
+    }
+    if catalog.read_only {
+        block(
+            "target_read_only",
+            "the server takes no writes".into(),
+            "name the primary server in target.url",
+        );
+    }
+    if !catalog.may_create_in_schema {
+        let text = format!("role {} may not create tables in schema {}", catalog.role, catalog.schema);
+        block(
+            "target_privilege",
+            text,
+            &format!("grant create on schema \"{}\" to \"{}\"", catalog.schema, catalog.role),
+        );
+    }
+    findings
+}
+
+async fn survey(
+    request: &Request,
+    source: &SqliteSource,
+    schema: &SqliteSchema,
+    catalog: &Catalog,
+    watch: &dyn Watch,
+) -> Result<Survey, Fault> {
+    let mut survey = Survey::default();
+    for (table, learners) in learners(request, schema, catalog) {
+        let columns = learners.into_iter().map(ColumnSurvey::with_learners).collect();
+        let blank = TableSurvey { columns, ..TableSurvey::default() };
+        let found = survey_table(request, source, table, blank).await?;
+        watch.see(Event::Surveyed { table: &table.name, rows: found.rows });
+        survey.tables.insert(table.name.clone(), found);
+    }
+    Ok(survey)
+}
+
+/// The tables whose values matter, with what is to be learned of each column.
+fn learners<'s>(
+    request: &Request,
+    schema: &'s SqliteSchema,
+    catalog: &'s Catalog,
+) -> Vec<(&'s SqliteTable, Vec<Vec<Learner>>)> {
+    let overrides = &request.overrides;
+    match request.mode {
+        Mode::Create => {
+            let included = schema.tables.iter().filter(|table| overrides.includes(&table.name));
+            let columns = |table: &SqliteTable| {
+                (0..table.columns.len()).map(|column| typing::candidates(table, column, overrides)).collect()
+            };
+            included.map(|table| (table, columns(table))).collect()
+        }
+        Mode::Existing => mapping::map_tables(schema, catalog, overrides).learners(overrides),
+    }
+}
+
+async fn survey_table(
+    request: &Request,
+    source: &SqliteSource,
+    table: &SqliteTable,
+    blank: TableSurvey,
+) -> Result<TableSurvey, Fault> {
+    let spans = source.spans_of(table, request.workers).await?;
+    let table = Arc::new(table.clone());
+    stream::iter(spans)
+        .map(|span| source.survey(Arc::clone(&table), span, blank.clone()))
+        .buffered(request.workers.max(1))
+        .try_fold(blank.clone(), |mut found, more| async move {
+            found.merge(more);
+            Ok(found)
+        })
+        .await
+}

@@ -1,0 +1,5 @@
+//! The flows: what is done, step by step, over a link's roles. Layer 4. No flow names an engine.
+
+pub mod backfill;
+pub mod progress;
+pub mod validate;

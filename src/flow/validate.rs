@@ -1,0 +1,229 @@
+//! Validate: proves that both sides hold the same rows, or says which rows and columns differ.
+//!
+//! Sums of row digests are compared first; only rows of buckets that differ are looked at one by one.
+
+use super::progress::{Event, Watch};
+use crate::diff::compare::{Seen, differing_columns, pair};
+use crate::diff::{Buckets, RowDigest};
+use crate::link::{Comparable, Link, Source, Span, Sums, Wanted};
+use crate::model::fault::Fault;
+use crate::plan::route::Route;
+use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What one table's comparison found.
+#[derive(Clone, Debug)]
+pub struct TableVerdict {
+    pub route: Arc<Route>,
+    pub source_rows: u64,
+    pub target_rows: u64,
+    pub digest_source: String,
+    pub digest_target: String,
+    pub missing: u64,
+    pub extra: u64,
+    pub different: u64,
+    /// Entries of the table in the ledger, refused rows apart.
+    pub ledger: u64,
+    /// Rows that the target refused; they stand in the ledger whole.
+    pub refused: u64,
+    /// Whether the ledger holds exactly what the source's cells call for.
+    pub ledger_agrees: bool,
+    /// The first differences, at most as many as were asked for.
+    pub listed: Vec<Difference>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub kind: DifferenceKind,
+    /// The row's key as JSON.
+    pub key: String,
+    /// Target columns that differ; empty where a whole row is missing or extra.
+    pub columns: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DifferenceKind {
+    Missing,
+    Extra,
+    Different,
+}
+
+impl DifferenceKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            DifferenceKind::Missing => "missing",
+            DifferenceKind::Extra => "extra",
+            DifferenceKind::Different => "different",
+        }
+    }
+}
+
+/// How much is asked of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Tables compared side by side.
+    pub workers: usize,
+    /// Differences listed by key, for each table.
+    pub listed_max: usize,
+    /// Rows that only the target has are no difference (`existing_rows = merge`).
+    pub extra: Extra,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    Counts,
+    Allowed,
+}
+
+/// Rows of both sides held in memory at once, while differences are looked for.
+const ROWS_PER_LOOK: u64 = 100_000;
+
+impl TableVerdict {
+    pub fn equal(&self) -> bool {
+        self.missing == 0 && self.extra == 0 && self.different == 0 && self.ledger_agrees
+    }
+}
+
+/// Compares every table; `rows` estimates each one's size.
+pub async fn validate<S: Source + Comparable, T: Comparable>(
+    link: &Link<S, T>,
+    tables: &[(Arc<Route>, u64)],
+    scope: Scope,
+    watch: &dyn Watch,
+) -> Result<Vec<TableVerdict>, Fault> {
+    stream::iter(tables)
+        .map(|(route, rows)| compare_table(link, route, *rows, scope, watch))
+        .buffered(scope.workers.max(1))
+        .try_collect()
+        .await
+}
+
+async fn compare_table<S: Source + Comparable, T: Comparable>(
+    link: &Link<S, T>,
+    route: &Arc<Route>,
+    rows: u64,
+    scope: Scope,
+    watch: &dyn Watch,
+) -> Result<TableVerdict, Fault> {
+    let (source, target) = both_sums(link, route, Buckets::count_for(rows), scope.workers).await?;
+    let mut verdict = TableVerdict {
+        route: Arc::clone(route),
+        source_rows: source.rows.rows(),
+        target_rows: target.rows.rows(),
+        digest_source: source.rows.sha256(),
+        digest_target: target.rows.sha256(),
+        missing: 0,
+        extra: 0,
+        different: 0,
+        ledger: target.ledger.rows,
+        refused: 0,
+        ledger_agrees: source.ledger == target.ledger,
+        listed: Vec::new(),
+    };
+    let differing = source.rows.differing(&target.rows);
+    if !differing.is_empty() {
+        let refused: HashSet<String> = link.target.refused(route).await?.into_iter().collect();
+        let buckets = source.rows.count();
+        let rows = source.rows.rows().max(target.rows.rows()).max(1);
+        let per_bucket = rows.div_ceil(u64::try_from(buckets).expect("few buckets"));
+        let at_once = usize::try_from((ROWS_PER_LOOK / per_bucket).max(1)).unwrap_or(usize::MAX);
+        for group in differing.chunks(at_once) {
+            let mut wanted = Wanted { buckets: vec![false; buckets] };
+            group.iter().for_each(|bucket| wanted.buckets[*bucket] = true);
+            look(link, &wanted, &refused, scope, &mut verdict).await?;
+        }
+    }
+    watch.see(Event::Compared { table: &route.source, rows: verdict.source_rows });
+    Ok(verdict)
+}
+
+async fn both_sums<S: Source + Comparable, T: Comparable>(
+    link: &Link<S, T>,
+    route: &Arc<Route>,
+    buckets: usize,
+    workers: usize,
+) -> Result<(Sums, Sums), Fault> {
+    let spans = match route.rowid_identity() {
+        Some(_) => link.source.spans(route, workers.max(1)).await?,
+        None => vec![Span::default()],
+    };
+    let side_by_side = stream::iter(spans)
+        .map(|span| try_join(link.source.sums(route, span, buckets), link.target.sums(route, span, buckets)))
+        .buffer_unordered(workers.max(1));
+    let blank = || Sums { rows: Buckets::new(buckets), ledger: crate::diff::Sum::default() };
+    side_by_side
+        .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| async move {
+            source.rows.merge(&more_source.rows);
+            source.ledger.merge(more_source.ledger);
+            target.rows.merge(&more_target.rows);
+            target.ledger.merge(more_target.ledger);
+            Ok((source, target))
+        })
+        .await
+}
+
+/// Reads the rows of some buckets on both sides and adds what differs to the verdict.
+async fn look<S: Comparable, T: Comparable>(
+    link: &Link<S, T>,
+    wanted: &Wanted,
+    refused: &HashSet<String>,
+    scope: Scope,
+    verdict: &mut TableVerdict,
+) -> Result<(), Fault> {
+    let route = Arc::clone(&verdict.route);
+    let (source, target) =
+        try_join(link.source.rows(&route, wanted), link.target.rows(&route, wanted)).await?;
+    let mut found = pair(source, target);
+    let missing_before = found.missing.len();
+    found.missing.retain(|row| !refused.contains(&row.shown));
+    verdict.refused += count(missing_before - found.missing.len());
+    if scope.extra == Extra::Allowed {
+        found.extra.clear();
+    }
+    verdict.missing += count(found.missing.len());
+    verdict.extra += count(found.extra.len());
+    verdict.different += count(found.different.len());
+    let listed = |kind, seen: &Seen| Difference { kind, key: seen.shown.clone(), columns: Vec::new() };
+    let room = |verdict: &TableVerdict| scope.listed_max.saturating_sub(verdict.listed.len());
+    let columns =
+        columns_of(link, &route, &found.different[..found.different.len().min(room(verdict))]).await?;
+    verdict.listed.extend(columns);
+    let free = room(verdict);
+    verdict.listed.extend(found.missing.iter().take(free).map(|row| listed(DifferenceKind::Missing, row)));
+    let free = room(verdict);
+    verdict.listed.extend(found.extra.iter().take(free).map(|row| listed(DifferenceKind::Extra, row)));
+    Ok(())
+}
+
+/// Names the columns in which rows differ.
+async fn columns_of<S: Comparable, T: Comparable>(
+    link: &Link<S, T>,
+    route: &Arc<Route>,
+    different: &[(Seen, Seen)],
+) -> Result<Vec<Difference>, Fault> {
+    if different.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sources: Vec<RowDigest> = different.iter().map(|(source, _)| source.digest).collect();
+    let targets: Vec<RowDigest> = different.iter().map(|(_, target)| target.digest).collect();
+    let (sources, targets) =
+        try_join(link.source.tuples(route, &sources), link.target.tuples(route, &targets)).await?;
+    let (sources, targets): (HashMap<_, _>, HashMap<_, _>) =
+        (sources.into_iter().collect(), targets.into_iter().collect());
+    let difference = |(source, target): &(Seen, Seen)| {
+        // A row that was changed again since it was seen is listed without its columns.
+        let columns = match (sources.get(&source.digest), targets.get(&target.digest)) {
+            (Some(a), Some(b)) => differing_columns(a, b),
+            _ => Vec::new(),
+        };
+        let columns = columns.into_iter().map(|column| route.columns[column].target.clone()).collect();
+        Difference { kind: DifferenceKind::Different, key: source.shown.clone(), columns }
+    };
+    Ok(different.iter().map(difference).collect())
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).expect("a count fits")
+}

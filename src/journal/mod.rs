@@ -1,0 +1,6 @@
+//! The journal: what a migration has done and where it stands, kept in PostgreSQL's schema `liteferry`. Layer 3.
+//!
+//! The only memory of progress; the process' own directory holds nothing that matters.
+
+pub mod record;
+pub mod store;

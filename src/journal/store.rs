@@ -1,0 +1,423 @@
+//! The store: migrations, ranges, steps, suspended constraints, verdicts.
+//!
+//! What belongs together is written in one transaction; a range's progress is written by the loader, with the rows it stands for.
+
+use super::record;
+use crate::link::{Range, Span};
+use crate::model::cell::CellBuf;
+use crate::model::fault::Fault;
+use crate::model::position;
+use crate::plan::route::Route;
+use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
+use crate::postgres::fault::of_control;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// One migration as the target remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migration {
+    pub id: i64,
+    pub source_path: String,
+    pub mode: Mode,
+    pub fingerprint: String,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Loading,
+    Finishing,
+    Complete,
+}
+
+/// A migration about to begin.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    pub source_path: &'a str,
+    pub fingerprint: &'a str,
+    pub plan: &'a Plan,
+    /// Before the tables: a schema to be created.
+    pub first: &'a [Statement],
+    /// After constraints are suspended: rows to be removed.
+    pub last: &'a [Statement],
+    /// By index into the plan's tables: the spans its rows are read in.
+    pub spans: &'a [Vec<Span>],
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            State::Loading => "loading",
+            State::Finishing => "finishing",
+            State::Complete => "complete",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<State> {
+        [State::Loading, State::Finishing, State::Complete].into_iter().find(|state| state.word() == word)
+    }
+}
+
+impl Store {
+    pub fn new(pool: PgPool) -> Store {
+        Store { pool }
+    }
+
+    /// Whether the target has ever seen us; reads only.
+    pub async fn exists(&self) -> Result<bool, Fault> {
+        sqlx::query("select to_regclass('liteferry.verdict') is not null")
+            .fetch_one(&self.pool)
+            .await
+            .map(|row| row.get(0))
+            .map_err(|error| of_control(error, "look for liteferry's schema"))
+    }
+
+    /// Creates or upgrades the schema `liteferry`.
+    pub async fn upgrade(&self) -> Result<(), Fault> {
+        // Only where it is missing: `if not exists` would still ask for the right to create schemas.
+        sqlx::raw_sql("do $$ begin if to_regnamespace('liteferry') is null then create schema liteferry; end if; end $$")
+            .execute(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "create schema liteferry"))?;
+        let mut migrator = sqlx::migrate!("src/journal/migrations");
+        // A session lock would not exclude anybody behind a transaction pooler; one copy at a time is seen to by the ranges.
+        migrator.set_locking(false);
+        migrator.dangerous_set_table_name("liteferry.schema_version");
+        migrator.run(&self.pool).await.map_err(|error| {
+            Fault::fatal("state_schema", "upgrade schema liteferry")
+                .with_remedy("run the newest liteferry that has worked on this target")
+                .with_source(error)
+        })
+    }
+
+    pub async fn find(&self, target_schema: &str) -> Result<Option<Migration>, Fault> {
+        let row = sqlx::query(
+            "select id, source_path, mode, fingerprint, state from liteferry.migration where target_schema = $1",
+        )
+        .bind(target_schema)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| of_control(error, "look for a migration"))?;
+        row.map(|row| {
+            let (mode, state): (String, String) = (row.get(2), row.get(4));
+            let mode = match mode.as_str() {
+                "create" => Mode::Create,
+                _ => Mode::Existing,
+            };
+            let state = State::from_word(&state).ok_or_else(|| unreadable("migration's state"))?;
+            Ok(Migration { id: row.get(0), source_path: row.get(1), mode, fingerprint: row.get(3), state })
+        })
+        .transpose()
+    }
+
+    /// Creates the tables and remembers the migration, its routes and its ranges, in one transaction: a killed copy has either begun or
+    /// left nothing.
+    pub async fn begin(&self, beginning: &Beginning<'_>) -> Result<i64, Fault> {
+        let doing = "create the target's tables";
+        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
+        let id = self.begin_in(&mut tx, beginning).await?;
+        tx.commit().await.map_err(|error| of_control(error, doing))?;
+        Ok(id)
+    }
+
+    async fn begin_in(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        beginning: &Beginning<'_>,
+    ) -> Result<i64, Fault> {
+        let plan = beginning.plan;
+        for statement in beginning.first.iter().chain(plan.tables.iter().flat_map(|table| &table.create)) {
+            run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
+        }
+        let mode = match plan.mode {
+            Mode::Create => "create",
+            Mode::Existing => "existing",
+        };
+        let id: i64 = sqlx::query(
+            "insert into liteferry.migration (source_path, mode, target_schema, fingerprint, version)
+             values ($1, $2, $3, $4, $5) returning id",
+        )
+        .bind(beginning.source_path)
+        .bind(mode)
+        .bind(&plan.schema)
+        .bind(beginning.fingerprint)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|error| of_control(error, "record the migration"))?
+        .get(0);
+        for (ordinal, table) in plan.tables.iter().enumerate() {
+            record_route(tx, id, ordinal, table).await?;
+            record_spans(tx, id, &table.route.source, &beginning.spans[ordinal]).await?;
+        }
+        record_renamed(tx, id, plan).await?;
+        for (ordinal, suspended) in plan.suspended.iter().enumerate() {
+            suspend(tx, id, ordinal, suspended).await?;
+        }
+        for statement in beginning.last {
+            run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
+        }
+        Ok(id)
+    }
+
+    pub async fn routes(&self, migration: i64) -> Result<Vec<(Route, TableRole)>, Fault> {
+        let rows = sqlx::query(
+            "select route::text, compared from liteferry.route where migration_id = $1 order by ordinal",
+        )
+        .bind(migration)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| of_control(error, "read the migration's routes"))?;
+        rows.iter()
+            .map(|row| {
+                let route = record::route_from_text(row.get(0)).ok_or_else(|| unreadable("route"))?;
+                Ok((route, if row.get(1) { TableRole::Compared } else { TableRole::Copied }))
+            })
+            .collect()
+    }
+
+    /// The ranges of a migration, with the rows and held rows each has so far.
+    pub async fn ranges(&self, migration: i64, routes: &[Arc<Route>]) -> Result<Vec<RangeState>, Fault> {
+        let rows = sqlx::query(
+            "select id, source_table, from_rowid, to_rowid, position, rows, held, done
+             from liteferry.range where migration_id = $1 order by id",
+        )
+        .bind(migration)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| of_control(error, "read the migration's ranges"))?;
+        let range = |row: &sqlx::postgres::PgRow| {
+            let (table, reached): (String, Vec<u8>) = (row.get(1), row.get(4));
+            let route = routes.iter().find(|route| route.source == table)?;
+            let after: Vec<CellBuf> = position::from_bytes(&reached)?;
+            let (rows, held): (i64, i64) = (row.get(5), row.get(6));
+            Some(RangeState {
+                range: Range {
+                    id: row.get(0),
+                    route: Arc::clone(route),
+                    span: Span { from: row.get(2), to: row.get(3) },
+                    after,
+                },
+                rows: u64::try_from(rows).ok()?,
+                held: u64::try_from(held).ok()?,
+                done: row.get(7),
+            })
+        };
+        rows.iter().map(|row| range(row).ok_or_else(|| unreadable("range"))).collect()
+    }
+
+    /// Starts an unfinished range of a table without a key anew: there is no row to go on from.
+    pub async fn restart_range(&self, migration: i64, range: &Range) -> Result<(), Fault> {
+        let doing = format!("start table {} anew", range.route.source);
+        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, &doing))?;
+        run(&mut tx, &format!("delete from {}", range.route.target.sql()), &doing).await?;
+        sqlx::query("delete from liteferry.ledger where migration_id = $1 and source_table = $2")
+            .bind(migration)
+            .bind(&range.route.source)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| of_control(error, &doing))?;
+        sqlx::query("update liteferry.range set rows = 0, held = 0 where id = $1")
+            .bind(range.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| of_control(error, &doing))?;
+        tx.commit().await.map_err(|error| of_control(error, &doing))
+    }
+
+    pub async fn set_state(&self, migration: i64, state: State) -> Result<(), Fault> {
+        sqlx::query(
+            "update liteferry.migration set state = $2, finished = case when $2 = 'complete' then now() end where id = $1",
+        )
+        .bind(migration)
+        .bind(state.word())
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
+        .map_err(|error| of_control(error, "record the migration's state"))
+    }
+
+    /// Steps already taken after the load, with their outcome and detail.
+    pub async fn steps(&self, migration: i64) -> Result<Vec<(String, String, String)>, Fault> {
+        let rows = sqlx::query("select what, outcome, detail from liteferry.step where migration_id = $1")
+            .bind(migration)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read the migration's steps"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+    }
+
+    /// What was taken away from the target and is to be given back, in the order of giving.
+    pub async fn suspended(&self, migration: i64) -> Result<Vec<Statement>, Fault> {
+        let rows = sqlx::query(
+            "select what, restore, fallback from liteferry.suspended where migration_id = $1 order by ordinal desc",
+        )
+        .bind(migration)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| of_control(error, "read the suspended constraints"))?;
+        Ok(rows
+            .iter()
+            .map(|row| Statement { what: row.get(0), sql: row.get(1), fallback: row.get(2), required: false })
+            .collect())
+    }
+
+    pub async fn record_verdict(&self, migration: i64, report: &str) -> Result<(), Fault> {
+        sqlx::query("insert into liteferry.verdict (migration_id, success, report) values ($1, ($2::jsonb ->> 'success')::boolean, $2::jsonb)")
+            .bind(migration)
+            .bind(report)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|error| of_control(error, "record the verdict"))
+    }
+
+    pub async fn note(&self, what: &str, detail: &str) -> Result<(), Fault> {
+        sqlx::query("insert into liteferry.journal (what, detail) values ($1, $2)")
+            .bind(what)
+            .bind(detail)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|error| of_control(error, "write the journal"))
+    }
+
+    /// Forgets a migration: drops the tables it created (`create` mode) or gives back what it suspended, and its records.
+    pub async fn forget(&self, migration: &Migration) -> Result<(), Fault> {
+        let doing = "forget the earlier copy";
+        let routes = self.routes(migration.id).await?;
+        let suspended = self.suspended(migration.id).await?;
+        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
+        match migration.mode {
+            Mode::Create => {
+                for (route, _) in &routes {
+                    run(&mut tx, &format!("drop table if exists {} cascade", route.target.sql()), doing)
+                        .await?;
+                }
+            }
+            Mode::Existing if migration.state == State::Complete => {}
+            Mode::Existing => {
+                for statement in suspended {
+                    run(&mut tx, statement.fallback.as_ref().unwrap_or(&statement.sql), doing).await?;
+                }
+            }
+        }
+        sqlx::query("delete from liteferry.migration where id = $1")
+            .bind(migration.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| of_control(error, doing))?;
+        tx.commit().await.map_err(|error| of_control(error, doing))
+    }
+}
+
+/// A range and how far it has come.
+#[derive(Clone, Debug)]
+pub struct RangeState {
+    pub range: Range,
+    pub rows: u64,
+    pub held: u64,
+    pub done: bool,
+}
+
+async fn run(tx: &mut Transaction<'_, Postgres>, sql: &str, doing: &str) -> Result<(), Fault> {
+    // The text comes from the plan, whose names and literals all went through the quoting functions.
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|error| of_control(error, doing))
+}
+
+async fn record_route(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    ordinal: usize,
+    table: &TablePlan,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "insert into liteferry.route (migration_id, ordinal, source_table, compared, route)
+         values ($1, $2, $3, $4, $5::jsonb)",
+    )
+    .bind(migration)
+    .bind(i32::try_from(ordinal).expect("a database has fewer than 2^31 tables"))
+    .bind(&table.route.source)
+    .bind(table.role == TableRole::Compared)
+    .bind(record::route_to_json(&table.route).to_string())
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+    .map_err(|error| of_control(error, "record the routes"))
+}
+
+async fn record_spans(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    table: &str,
+    spans: &[Span],
+) -> Result<(), Fault> {
+    for (ordinal, span) in spans.iter().enumerate() {
+        sqlx::query(
+            "insert into liteferry.range (migration_id, source_table, ordinal, from_rowid, to_rowid) values ($1, $2, $3, $4, $5)",
+        )
+        .bind(migration)
+        .bind(table)
+        .bind(i32::try_from(ordinal).expect("a table has few ranges"))
+        .bind(span.from)
+        .bind(span.to)
+        .execute(&mut **tx)
+        .await
+        .map_err(|error| of_control(error, "record the ranges"))?;
+    }
+    Ok(())
+}
+
+async fn record_renamed(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    plan: &Plan,
+) -> Result<(), Fault> {
+    for renamed in &plan.renamed {
+        sqlx::query("insert into liteferry.renamed values ($1, $2, $3, $4, $5)")
+            .bind(migration)
+            .bind(renamed.kind)
+            .bind(&renamed.table)
+            .bind(&renamed.source)
+            .bind(&renamed.target)
+            .execute(&mut **tx)
+            .await
+            .map_err(|error| of_control(error, "record the renamed names"))?;
+    }
+    Ok(())
+}
+
+/// Takes a constraint away and remembers how to give it back, in the same transaction.
+async fn suspend(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    ordinal: usize,
+    suspended: &Suspended,
+) -> Result<(), Fault> {
+    run(tx, &suspended.suspend, &format!("suspend {} on {}", suspended.name, suspended.table)).await?;
+    sqlx::query("insert into liteferry.suspended values ($1, $2, $3, $4, $5, $6)")
+        .bind(migration)
+        .bind(i32::try_from(ordinal).expect("a database has fewer than 2^31 constraints"))
+        .bind(&suspended.restore.what)
+        .bind(&suspended.suspend)
+        .bind(&suspended.restore.sql)
+        .bind(&suspended.restore.fallback)
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|error| of_control(error, "record a suspended constraint"))
+}
+
+fn unreadable(what: &str) -> Fault {
+    Fault::fatal("state_unreadable", format!("read a {what} from schema liteferry"))
+        .with_remedy("run the version of liteferry that began this copy, or begin anew with --restart")
+}

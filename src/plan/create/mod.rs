@@ -1,0 +1,159 @@
+//! `create` mode: SQLite's schema, what the survey saw and what the operator set, to the tables that PostgreSQL gets.
+//!
+//! What cannot be carried over is left out with a finding that says so; nothing is approximated. It never decides from a
+//! declared name alone, and never fails: a plan that cannot be carried out has blockers.
+
+mod checks;
+mod ddl;
+mod draft;
+mod foreign_keys;
+mod indexes;
+mod keys;
+mod rest;
+mod scope;
+mod sequences;
+mod views;
+mod width;
+
+use super::naming::{Names, Namespace};
+use super::overrides::Overrides;
+use super::route::{ColumnRoute, Route};
+use super::survey::Survey;
+use super::typing::{self, Decision};
+use super::{Mode, Plan, TablePlan, TableRole};
+use crate::canon::{Codec, Form};
+use crate::model::finding::Finding;
+use crate::model::name::PgName;
+use crate::model::schema::{Affinity, SqliteSchema, SqliteTable};
+use crate::model::types::Type;
+use draft::Draft;
+use keys::Primary;
+
+/// Everything that a decision may rest on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    schema: &'a SqliteSchema,
+    survey: Option<&'a Survey>,
+    target_schema: &'a str,
+    overrides: &'a Overrides,
+}
+
+/// The plan for a target schema that holds none of the tables yet. Without a survey every column gets the type that its declared
+/// family stores without fail.
+pub fn plan(
+    schema: &SqliteSchema,
+    survey: Option<&Survey>,
+    target_schema: &str,
+    overrides: &Overrides,
+) -> Plan {
+    let ground = Ground { schema, survey, target_schema, overrides };
+    let mut names = Names::of_schema(schema);
+    let mut findings = rest::findings(ground);
+    let included = schema.tables.iter().filter(|table| overrides.includes(&table.name));
+    let mut drafts: Vec<Draft<'_>> = included.map(|table| draft(table, ground, &mut names)).collect();
+    for draft in &mut drafts {
+        ddl::add_table(draft, &mut names);
+    }
+    for draft in &mut drafts {
+        keys::add_statements(draft, &mut names);
+        indexes::add_all(draft, &mut names);
+        checks::add_all(draft);
+        width::judge(draft);
+    }
+    foreign_keys::add_all(&mut drafts, schema);
+    let sequences = sequences::plan(&mut drafts, ground, &mut findings);
+    let views = views::translated(&drafts, ground, &names, &mut findings);
+    for draft in &mut drafts {
+        findings.append(&mut draft.findings);
+    }
+    Plan {
+        mode: Mode::Create,
+        schema: target_schema.to_owned(),
+        tables: drafts.into_iter().map(finished).collect(),
+        views,
+        sequences,
+        suspended: Vec::new(),
+        existing_rows: overrides.existing_rows,
+        renamed: names.into_renamed(),
+        findings,
+    }
+}
+
+fn draft<'a>(source: &'a SqliteTable, ground: Ground<'a>, names: &mut Names) -> Draft<'a> {
+    let survey = ground.survey.and_then(|survey| survey.tables.get(&source.name));
+    let decide = |column: usize| {
+        let seen = survey.and_then(|survey| survey.columns.get(column));
+        typing::decide(source, column, seen, ground.overrides)
+    };
+    let mut decisions: Vec<Decision> = (0..source.columns.len()).map(decide).collect();
+    let findings: Vec<Finding> =
+        decisions.iter_mut().flat_map(|decision| std::mem::take(&mut decision.findings)).collect();
+    Draft {
+        source,
+        survey,
+        target: PgName::new(ground.target_schema, names.of(&source.name)),
+        columns: names.columns(source),
+        keys: keys::of(source, survey, &decisions),
+        decisions,
+        sequence: None,
+        unique: Vec::new(),
+        constraint_names: Namespace::default(),
+        create: Vec::new(),
+        indexes: Vec::new(),
+        constraints: Vec::new(),
+        notes: Vec::new(),
+        findings,
+    }
+}
+
+fn finished(draft: Draft<'_>) -> TablePlan {
+    let mut columns: Vec<ColumnRoute> =
+        (0..draft.source.columns.len()).map(|column| column_route(&draft, column)).collect();
+    if draft.keys.primary == Primary::Rowid {
+        columns.push(rowid_route(&draft));
+    }
+    TablePlan {
+        route: Route {
+            source: draft.source.name.clone(),
+            target: draft.target,
+            columns,
+            scan: draft.keys.scan,
+            identity: draft.keys.identity,
+        },
+        role: TableRole::Copied,
+        rows: draft.survey.map_or(0, |survey| survey.rows),
+        create: draft.create,
+        indexes: draft.indexes,
+        constraints: draft.constraints,
+        notes: draft.notes,
+    }
+}
+
+fn column_route(draft: &Draft<'_>, column: usize) -> ColumnRoute {
+    let decision = &draft.decisions[column];
+    ColumnRoute {
+        source: Some(draft.source.columns[column].name.clone()),
+        affinity: draft.source.columns[column].affinity,
+        target: draft.columns.names[column].clone(),
+        type_oid: decision.codec.ty.builtin_oid().unwrap_or(0),
+        type_sql: decision.type_sql.clone(),
+        codec: decision.codec.clone(),
+        not_null: draft.is_not_null(column),
+    }
+}
+
+fn rowid_route(draft: &Draft<'_>) -> ColumnRoute {
+    let codec = Codec { ty: Type::Int8, form: Form::Native, zone: Default::default() };
+    ColumnRoute {
+        source: None,
+        affinity: Affinity::Integer,
+        target: draft.columns.rowid.clone(),
+        type_oid: codec.ty.builtin_oid().unwrap_or(0),
+        type_sql: codec.ty.sql(),
+        codec,
+        not_null: true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

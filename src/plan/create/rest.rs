@@ -1,0 +1,40 @@
+//! The rest of a database: what belongs to no table of the plan, and is left out and said so.
+
+use super::Ground;
+use crate::model::finding::Finding;
+use crate::model::schema::LeftOutKind;
+
+/// What no table of the plan speaks of.
+pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
+    let Ground { schema, overrides, .. } = ground;
+    let excluded = schema.tables.iter().filter(|table| !overrides.includes(&table.name));
+    let excluded =
+        excluded.map(|table| Finding::note("table_left_out", &table.name, "the settings leave it out"));
+    let left_out = schema.left_out.iter().map(|left_out| match &left_out.kind {
+        LeftOutKind::Virtual { module } => {
+            let text = format!(
+                "it is a virtual table of {module}, which PostgreSQL does not have: it is not copied"
+            );
+            let remedy = "carry its rows over in an ordinary table, or build the feature anew in PostgreSQL";
+            Finding::warning("virtual_table", &left_out.name, text).with_remedy(remedy)
+        }
+        LeftOutKind::Shadow => {
+            Finding::note("shadow_table", &left_out.name, "it belongs to a virtual table and is not copied")
+        }
+    });
+    let triggers = schema.triggers.iter().map(|trigger| {
+        let text =
+            format!("the trigger on {} is not translated; what it wrote is copied as rows", trigger.table);
+        let remedy = "write it anew for PostgreSQL if the application relies on it";
+        Finding::warning("trigger_not_translated", &trigger.name, text).with_remedy(remedy)
+    });
+    let unread = schema.unread.iter().map(|name| {
+        let text = "something of its declaration could not be read: what depends on that is not created";
+        Finding::warning("declaration_unread", name, text).with_remedy("compare it with the target by hand")
+    });
+    let wide = (!schema.encoding.is_empty() && schema.encoding != "UTF-8").then(|| {
+        let text = format!("its texts are {} and cross as UTF-8", schema.encoding);
+        Finding::note("encoding_converted", "database", text)
+    });
+    excluded.chain(left_out).chain(triggers).chain(unread).chain(wide).collect()
+}

@@ -1,0 +1,445 @@
+//! How each column of a mapped table crosses into the column that is already there, and what its values will meet.
+//!
+//! Never changes the target's type and never drops a column in silence: each one ends as a route, a note or a finding.
+
+use super::mapping::{Counterpart, MappedColumn, MappedTable};
+use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, unsurveyed_form};
+use crate::canon::learn::Learned;
+use crate::canon::{Codec, Reason, Zone};
+use crate::model::catalog::{Identity, PgColumn};
+use crate::model::cell::Class;
+use crate::model::finding::Finding;
+use crate::model::name::ident;
+use crate::model::schema::{Affinity, SqliteColumn};
+use crate::model::types::Type;
+use crate::plan::overrides::Overrides;
+use crate::plan::route::ColumnRoute;
+use crate::plan::survey::{ColumnSurvey, TableSurvey};
+
+#[derive(Debug, Default)]
+pub(super) struct Adapted {
+    pub columns: Vec<AdaptedColumn>,
+    pub notes: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// Columns whose naive times are read in a zone that nobody stated.
+    pub zone_assumed: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct AdaptedColumn {
+    pub route: ColumnRoute,
+    /// Index into the source table's columns.
+    pub source: usize,
+    /// Every cell is known to cross exactly, and none is NULL.
+    pub certain: bool,
+}
+
+/// One column on its way: all that decides about it.
+struct Crossing<'a> {
+    mapped: &'a MappedTable<'a>,
+    overrides: &'a Overrides,
+    index: usize,
+    source: &'a SqliteColumn,
+    surveyed: Option<&'a ColumnSurvey>,
+}
+
+/// `only`: the source columns that count, where not all of them do.
+pub(super) fn adapt(
+    mapped: &MappedTable<'_>,
+    surveyed: Option<&TableSurvey>,
+    overrides: &Overrides,
+    only: Option<&[String]>,
+) -> Adapted {
+    let mut adapted = Adapted::default();
+    for (index, column) in mapped.columns.iter().enumerate() {
+        let MappedColumn { source, counterpart } = column;
+        if only.is_some_and(|names| !names.contains(&source.name)) {
+            continue;
+        }
+        let surveyed = surveyed.and_then(|table| table.columns.get(index));
+        let crossing = Crossing { mapped, overrides, index, source, surveyed };
+        match counterpart {
+            Counterpart::Excluded => adapted.findings.push(crossing.excluded()),
+            Counterpart::Missing => adapted.findings.push(crossing.missing()),
+            Counterpart::Column(target) if target.generated => crossing.computed(target, &mut adapted),
+            Counterpart::Column(target) => crossing.route(target, &mut adapted),
+        }
+    }
+    if only.is_none() {
+        for target in &mapped.unfilled {
+            unfilled(mapped, target, surveyed, &mut adapted);
+        }
+    }
+    adapted
+}
+
+impl Crossing<'_> {
+    fn subject(&self) -> String {
+        format!("{}.{}", self.mapped.source.name, self.source.name)
+    }
+
+    /// Without a survey a column has to be taken for full.
+    fn may_hold_values(&self) -> bool {
+        self.surveyed.is_none_or(|column| column.values() > 0)
+    }
+
+    fn excluded(&self) -> Finding {
+        Finding::warning(
+            "column_excluded",
+            self.subject(),
+            "the settings leave this column out: its values stay behind",
+        )
+    }
+
+    fn missing(&self) -> Finding {
+        let subject = self.subject();
+        if self.source.generated.is_some() {
+            let text = "SQLite computes this column from others, and the target has no such column";
+            return Finding::warning("column_missing", subject, text);
+        }
+        if !self.may_hold_values() {
+            let text = "the target has no such column; this one holds nothing but NULL";
+            return Finding::warning("column_missing", subject, text);
+        }
+        let remedy = format!(
+            "alter table {} add column {} {}; or leave the column out: [tables] exclude = [\"{subject}\"]",
+            self.mapped.target.name.sql(),
+            ident(&self.source.name),
+            plain_type(self.source.affinity),
+        );
+        Finding::blocker(
+            "column_missing",
+            subject,
+            "the target has no such column, and this one holds values",
+        )
+        .with_remedy(remedy)
+    }
+
+    fn computed(&self, target: &PgColumn, adapted: &mut Adapted) {
+        adapted.notes.push(format!("{}: computed by the target, not sent", self.source.name));
+        let subject = self.subject();
+        adapted.findings.push(if self.source.generated.is_some() {
+            Finding::note("column_computed", subject, "both sides compute this column; it is not sent")
+        } else {
+            let expression = target.default.as_deref().unwrap_or_default();
+            let text =
+                format!("the target computes this column as {expression}: the source's values stay behind");
+            Finding::warning("column_computed", subject, text)
+        });
+    }
+
+    fn route(&self, target: &PgColumn, adapted: &mut Adapted) {
+        let learned =
+            self.surveyed.and_then(|column| column.learners.first()).map(|learner| learner.learned());
+        let codec =
+            learned.as_ref().map_or_else(|| self.unsurveyed_codec(target), |found| found.codec.clone());
+        adapted.notes.push(format!(
+            "{} {} -> {} {}, {}",
+            self.source.name, self.source.declared, target.name, target.type_name, codec.form,
+        ));
+        self.judge_type(target, adapted);
+        if let Some(learned) = &learned {
+            adapted.findings.extend(self.misfits(target, learned));
+        }
+        adapted.findings.extend(self.nulls(target));
+        if self.may_hold_values() {
+            self.propose(&codec, adapted);
+        }
+        let certain = self.is_certain(target, learned.as_ref());
+        let route = ColumnRoute {
+            source: Some(self.source.name.clone()),
+            affinity: self.source.affinity,
+            target: target.name.clone(),
+            type_oid: target.type_oid,
+            type_sql: target.type_name.clone(),
+            codec,
+            not_null: target.not_null,
+        };
+        adapted.columns.push(AdaptedColumn { route, source: self.index, certain });
+    }
+
+    fn unsurveyed_codec(&self, target: &PgColumn) -> Codec {
+        let pinned = self.overrides.column(&self.mapped.source.name, &self.source.name);
+        let form = pinned
+            .and_then(|column| column.form)
+            .unwrap_or_else(|| unsurveyed_form(&target.ty, self.source, self.overrides.unit));
+        let zone = pinned.and_then(|column| column.zone).unwrap_or(self.overrides.source_tz);
+        Codec::new(target.ty.clone(), form, zone)
+    }
+
+    fn is_certain(&self, target: &PgColumn, learned: Option<&Learned>) -> bool {
+        match (self.surveyed, learned) {
+            (Some(column), Some(learned)) => {
+                column.count(Class::Null) == 0 && learned.exact == column.values()
+            }
+            _ => target.ty == Type::Int8 && self.mapped.source.rowid_alias() == Some(self.index),
+        }
+    }
+
+    fn judge_type(&self, target: &PgColumn, adapted: &mut Adapted) {
+        if has_no_codec(&target.ty) && self.may_hold_values() {
+            let text = format!("values of the target's type {} cannot be written", target.type_name);
+            let remedy = format!("leave the column out: [tables] exclude = [\"{}\"]", self.subject());
+            let finding = Finding::blocker("type_without_codec", self.subject(), text);
+            adapted.findings.push(finding.with_remedy(remedy));
+        }
+        if target.domain_has_checks {
+            let domain = target.domain.as_deref().unwrap_or(&target.type_name);
+            let text = format!(
+                "the checks of domain {domain} cannot be suspended: it judges each value as it arrives"
+            );
+            adapted.findings.push(Finding::warning("domain_checks", self.subject(), text));
+        }
+    }
+
+    fn misfits(&self, target: &PgColumn, learned: &Learned) -> Option<Finding> {
+        let misfits = learned.elsewhere + learned.kept + learned.lost;
+        if misfits == 0 || has_no_codec(&target.ty) {
+            return None;
+        }
+        let fate =
+            if target.not_null { "their rows are held back" } else { "the target holds NULL for them" };
+        let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
+        let text = format!(
+            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are written in another form, {} cross by \
+             value alone, {} do not fit at all, so that {fate}{}",
+            learned.exact + misfits,
+            learned.codec.form,
+            learned.elsewhere,
+            learned.kept,
+            learned.lost,
+            reason.unwrap_or_default(),
+        );
+        let remedy = learned.first_reason.and_then(|reason| self.mend(target, reason)).unwrap_or_default();
+        Some(Finding::warning("misfits_expected", self.subject(), text).with_remedy(remedy))
+    }
+
+    /// What would let the values fit, where one statement or setting does.
+    fn mend(&self, target: &PgColumn, reason: Reason) -> Option<String> {
+        let widen = |ty: &str| {
+            let (table, column) = (self.mapped.target.name.sql(), ident(&target.name));
+            Some(format!("alter table {table} alter column {column} type {ty};"))
+        };
+        match (reason, &target.ty) {
+            (Reason::OutOfRange, Type::Int2 | Type::Int4) => widen("bigint"),
+            (Reason::TooLong, Type::Varchar(_) | Type::Bpchar(_)) => widen("text"),
+            (Reason::NotALabel, Type::Enum(_)) => {
+                Some(format!("alter type {} add value '…';", target.type_name))
+            }
+            (Reason::NoUnit, _) => Some("state what the numbers count: [types] units".into()),
+            _ => None,
+        }
+    }
+
+    fn nulls(&self, target: &PgColumn) -> Option<Finding> {
+        let nulls = self.surveyed.map_or(0, |column| column.count(Class::Null));
+        if !target.not_null || nulls == 0 {
+            return None;
+        }
+        let text =
+            format!("the target refuses NULL here: {nulls} rows that hold it are held back in the ledger");
+        let table = self.mapped.target.name.sql();
+        let remedy = format!("alter table {table} alter column {} drop not null;", ident(&target.name));
+        Some(Finding::warning("nulls_refused", self.subject(), text).with_remedy(remedy))
+    }
+
+    fn propose(&self, codec: &Codec, adapted: &mut Adapted) {
+        let pinned = self.overrides.column(&self.mapped.source.name, &self.source.name);
+        let zone_stated =
+            pinned.is_some_and(|column| column.zone.is_some()) || self.overrides.source_tz != Zone::default();
+        let form_stated = pinned.is_some_and(|column| column.form.is_some());
+        let unit_stated = form_stated || self.overrides.unit.is_some();
+        let subject = self.subject();
+        let pin = format!("[types.column.\"{subject}\"] form = \"{}\"", codec.form);
+        if assumes_unit(codec.form) && !unit_stated {
+            let text = format!("the bare numbers here are read as {}", codec.form);
+            adapted.findings.push(Finding::note("unit_proposed", &subject, text).with_remedy(&pin));
+        }
+        if assumes_byte_order(codec.form) && !form_stated {
+            let text = format!("the 16 bytes of each value are read as {}", codec.form);
+            adapted.findings.push(Finding::note("byte_order_proposed", &subject, text).with_remedy(&pin));
+        }
+        if assumes_zone(&codec.ty, codec.form) && !zone_stated {
+            adapted.zone_assumed.push(subject);
+        }
+    }
+}
+
+fn unfilled(
+    mapped: &MappedTable<'_>,
+    target: &PgColumn,
+    surveyed: Option<&TableSurvey>,
+    adapted: &mut Adapted,
+) {
+    let subject = format!("{}.{}", mapped.target.name.name, target.name);
+    if target.generated {
+        adapted.notes.push(format!("{}: computed by the target", target.name));
+    } else if let Some(default) = &target.default {
+        let text = format!("the source has no such column: each row gets the default, {default}");
+        adapted.findings.push(Finding::note("column_defaulted", subject, text));
+    } else if target.identity != Identity::No {
+        let text = "the source has no such column: the target numbers the rows itself";
+        adapted.findings.push(Finding::note("column_defaulted", subject, text));
+    } else if !target.not_null {
+        adapted.notes.push(format!("{}: not in the source, stays NULL", target.name));
+    } else {
+        let text = "the target refuses NULL here, has no default, and the source has no such column";
+        let alter = format!("alter table {} alter column {}", mapped.target.name.sql(), ident(&target.name));
+        let finding = if surveyed.is_some_and(|table| table.rows == 0) {
+            Finding::warning("column_without_source", subject, text)
+        } else {
+            Finding::blocker("column_without_source", subject, text)
+        };
+        adapted
+            .findings
+            .push(finding.with_remedy(format!("{alter} set default …; or {alter} drop not null;")));
+    }
+}
+
+/// An array is as good as its elements.
+fn has_no_codec(ty: &Type) -> bool {
+    matches!(ty, Type::Other(_)) || matches!(ty, Type::Array { element, .. } if has_no_codec(element))
+}
+
+fn plain_type(affinity: Affinity) -> &'static str {
+    match affinity {
+        Affinity::Integer => "bigint",
+        Affinity::Real => "double precision",
+        Affinity::Numeric => "numeric",
+        Affinity::Text => "text",
+        Affinity::Blob => "bytea",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::fixture::{Case, column, expect, expect_codes};
+    use crate::canon::form::Unit;
+    use crate::model::catalog::{Identity, PgColumn};
+    use crate::model::cell::Cell;
+    use crate::model::finding::Severity::{Blocker, Note, Warning};
+    use crate::model::schema::Generated;
+    use crate::model::types::Type;
+    use crate::plan::overrides::ColumnOverride;
+
+    #[test]
+    fn columns_without_a_counterpart_block_as_long_as_they_hold_values() {
+        let mut case = Case::new();
+        case.table().columns.truncate(1);
+        expect(
+            &case.plan(),
+            Blocker,
+            "column_missing",
+            "alter table \"public\".\"t\" add column \"v\" text;",
+        );
+        expect(&case.plan_with_value(Cell::Null), Warning, "column_missing", "nothing but NULL");
+        expect(&case.plan_unread(), Blocker, "column_missing", "exclude = [\"t.v\"]");
+        case.overrides.exclude = vec!["t.v".into()];
+        expect(&case.plan(), Warning, "column_excluded", "t.v");
+        case.overrides.exclude.clear();
+        case.schema.tables[0].columns[1].generated =
+            Some(Generated { stored: true, expression: "id".into() });
+        expect(&case.plan(), Warning, "column_missing", "computes");
+    }
+
+    #[test]
+    fn generated_columns_of_the_target_are_never_sent() {
+        let mut case = Case::new();
+        case.table().columns[1].generated = true;
+        let plan = case.plan();
+        expect(&plan, Warning, "column_computed", "stay behind");
+        assert_eq!(plan.tables[0].route.columns.len(), 1);
+        case.schema.tables[0].columns[1].generated =
+            Some(Generated { stored: false, expression: "1".into() });
+        expect(&case.plan(), Note, "column_computed", "both sides");
+    }
+
+    #[test]
+    fn target_columns_without_a_source_need_something_to_stand_in_them() {
+        let extra = |change: fn(&mut PgColumn)| {
+            let mut case = Case::new();
+            let mut added = column("extra", Type::Int4);
+            change(&mut added);
+            case.table().columns.push(added);
+            case
+        };
+        expect_codes(&extra(|_| ()).plan(), &[]);
+        expect_codes(&extra(|column| column.generated = true).plan(), &[]);
+        let refusing = extra(|column| column.not_null = true);
+        expect(&refusing.plan(), Blocker, "column_without_source", "alter column \"extra\" set default");
+        expect(&refusing.plan_with(&[]), Warning, "column_without_source", "drop not null");
+        expect(&extra(|column| column.default = Some("7".into())).plan(), Note, "column_defaulted", "7");
+        let numbered = extra(|column| (column.not_null, column.identity) = (true, Identity::Always));
+        expect(&numbered.plan(), Note, "column_defaulted", "numbers the rows");
+    }
+
+    #[test]
+    fn types_without_a_codec_block_where_there_are_values() {
+        let case = Case::with_value("TEXT", Type::Other("tsvector".into()));
+        expect(&case.plan(), Blocker, "type_without_codec", "tsvector");
+        expect_codes(&case.plan_with_value(Cell::Null), &[]);
+        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude");
+        let element = Box::new(Type::Other("point".into()));
+        let array = Case::with_value("TEXT", Type::Array { element, element_oid: 600 });
+        expect(&array.plan(), Blocker, "type_without_codec", "point[]");
+    }
+
+    #[test]
+    fn domains_judge_values_as_they_arrive() {
+        let mut case = Case::new();
+        case.table().columns[1].domain = Some("public.email".into());
+        case.table().columns[1].domain_has_checks = true;
+        expect(&case.plan(), Warning, "domain_checks", "public.email");
+    }
+
+    #[test]
+    fn values_that_will_not_fit_are_counted_beforehand() {
+        let case = Case::with_value("INTEGER", Type::Int4);
+        let plan = case.plan_with_value(Cell::Integer(3_000_000_000));
+        expect(&plan, Warning, "misfits_expected", "out-of-range");
+        expect(&plan, Warning, "misfits_expected", "alter column \"v\" type bigint;");
+        let plan = Case::with_value("TEXT", Type::Varchar(Some(3))).plan_with_value(Cell::Text(b"toolong"));
+        expect(&plan, Warning, "misfits_expected", "type text;");
+        let mut refusing = Case::with_value("INTEGER", Type::Int4);
+        refusing.table().columns[1].not_null = true;
+        expect(
+            &refusing.plan_with_value(Cell::Text(b"x")),
+            Warning,
+            "misfits_expected",
+            "rows are held back",
+        );
+        expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
+    }
+
+    #[test]
+    fn what_values_cannot_prove_is_proposed_until_it_is_pinned() {
+        let mut epochs = Case::with_value("INTEGER", Type::Timestamptz(6));
+        let moment = Cell::Integer(1_700_000_000_123);
+        expect(&epochs.plan_with_value(moment), Note, "unit_proposed", "form = \"epoch-ms\"");
+        epochs.overrides.unit = Some(Unit::Millis);
+        expect_codes(&epochs.plan_with_value(moment), &[]);
+
+        let mut naive = Case::with_value("datetime", Type::Timestamptz(6));
+        let text = Cell::Text(b"2024-02-29 13:14:15");
+        expect(&naive.plan_with_value(text), Note, "zone_assumed", "read as UTC in: t.v");
+        naive.overrides.source_tz = "Europe/Paris".parse().unwrap();
+        expect_codes(&naive.plan_with_value(text), &[]);
+
+        let bytes = Case::with_value("BLOB", Type::Uuid);
+        expect(&bytes.plan_with_value(Cell::Blob(&[7; 16])), Note, "byte_order_proposed", "uuid-blob");
+    }
+
+    #[test]
+    fn pinned_forms_are_taken_without_a_question() {
+        let mut case = Case::with_value("bigint", Type::Interval(6));
+        assert_eq!(case.plan_unread().tables[0].route.columns[1].codec.form.to_string(), "duration-us");
+        expect(&case.plan_unread(), Note, "unit_proposed", "t.v");
+        let pinned = ColumnOverride { form: "duration-ns".parse().ok(), ..ColumnOverride::default() };
+        assert!(pinned.form.is_some());
+        case.overrides.columns.insert("t.v".into(), pinned);
+        let plan = case.plan_with_value(Cell::Integer(5));
+        assert_eq!(plan.tables[0].route.columns[1].codec.form.to_string(), "duration-ns");
+        assert!(plan.findings.iter().all(|finding| finding.code != "unit_proposed"));
+    }
+}

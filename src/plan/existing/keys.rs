@@ -1,0 +1,198 @@
+//! By what a mapped table's rows are told apart, and in which order the source reads them.
+//!
+//! A key counts only where both sides vouch for it: unique by the target's constraint and by the source's, without NULL,
+//! and every cell crossing exactly. Anything less would pair the wrong rows, so the whole row is taken instead.
+
+use super::columns::AdaptedColumn;
+use super::mapping::MappedTable;
+use crate::model::catalog::{ConstraintKind, PgTable};
+use crate::model::finding::Finding;
+use crate::model::schema::{IndexTerm, SqliteTable, Storage};
+use crate::model::types::Type;
+use crate::plan::route::{Identity, ScanOrder};
+
+/// Columns that the target keeps unique together.
+struct Candidate<'a> {
+    columns: &'a [String],
+    deferrable: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Key {
+    pub identity: Identity,
+    /// Whether `on conflict` may name the key: its constraint is checked row by row.
+    pub arbiter: bool,
+}
+
+pub(super) fn key(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> Key {
+    let position = |name: &String| columns.iter().position(|column| column.route.target == *name);
+    for candidate in candidates(mapped.target) {
+        let Some(indexes) = candidate.columns.iter().map(position).collect::<Option<Vec<usize>>>() else {
+            continue;
+        };
+        let sources: Vec<usize> = indexes.iter().map(|&index| columns[index].source).collect();
+        let holds = |index: &usize| columns[*index].certain && columns[*index].route.not_null;
+        if indexes.iter().all(holds) && is_unique_in_source(mapped.source, &sources) {
+            return Key { identity: Identity::Columns(indexes), arbiter: !candidate.deferrable };
+        }
+    }
+    Key { identity: Identity::WholeRow, arbiter: false }
+}
+
+/// Unique constraints of the target that nothing in the source vouches for.
+pub(super) fn unproven(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> Vec<Finding> {
+    let source_of = |name: &String| {
+        columns.iter().find(|column| column.route.target == *name).map(|column| column.source)
+    };
+    let mut findings = Vec::new();
+    for candidate in candidates(mapped.target) {
+        let sources: Option<Vec<usize>> = candidate.columns.iter().map(source_of).collect();
+        if sources.is_some_and(|sources| !is_unique_in_source(mapped.source, &sources)) {
+            let text = format!(
+                "the target keeps ({}) unique and the source does not: a value that stands twice stops the load",
+                candidate.columns.join(", ")
+            );
+            findings.push(Finding::warning("unique_unproven", &mapped.source.name, text));
+        }
+    }
+    findings
+}
+
+pub(super) fn scan_order(source: &SqliteTable, columns: &[AdaptedColumn]) -> ScanOrder {
+    let carries_rowid = |alias: usize| {
+        columns.iter().position(|column| column.source == alias && is_integer(&column.route.codec.ty))
+    };
+    match &source.storage {
+        Storage::Rowid { rowid: Some(name), alias } => {
+            ScanOrder::Rowid { name: (*name).to_owned(), column: alias.and_then(carries_rowid) }
+        }
+        Storage::Rowid { rowid: None, alias: Some(alias) } => {
+            ScanOrder::Rowid { name: source.columns[*alias].name.clone(), column: carries_rowid(*alias) }
+        }
+        Storage::Rowid { rowid: None, alias: None } => ScanOrder::Whole,
+        Storage::WithoutRowid { order } => {
+            let names = order.iter().map(|part| source.columns[part.column].name.clone()).collect();
+            ScanOrder::Key { names, order: order.clone() }
+        }
+    }
+}
+
+/// Only where the target orders the values as SQLite orders rowids can both be asked for the same stretch.
+pub(super) fn is_integer(ty: &Type) -> bool {
+    matches!(ty, Type::Int2 | Type::Int4 | Type::Int8)
+}
+
+/// The primary key first, then constraints before bare indexes, and what is checked at once before what may wait.
+fn candidates(target: &PgTable) -> Vec<Candidate<'_>> {
+    let of_kind =
+        |kind: ConstraintKind| {
+            target.constraints.iter().filter(move |constraint| constraint.kind == kind).map(|constraint| {
+                Candidate { columns: &constraint.columns, deferrable: constraint.deferrable }
+            })
+        };
+    let names_constraint = |name: &str| target.constraints.iter().any(|constraint| constraint.name == name);
+    let bare = target
+        .indexes
+        .iter()
+        .filter(|index| index.unique && index.valid && !index.partial && !names_constraint(&index.name.name));
+    let bare = bare.filter_map(|index| index.columns.as_deref());
+    let mut found: Vec<Candidate<'_>> = of_kind(ConstraintKind::Primary)
+        .chain(of_kind(ConstraintKind::Unique))
+        .chain(bare.map(|columns| Candidate { columns, deferrable: false }))
+        .collect();
+    found.sort_by_key(|candidate| candidate.deferrable);
+    found
+}
+
+/// A unique part makes the whole unique. SQLite's collations and its numeric comparison only ever make more values equal
+/// than bytes do, so what they keep apart differs.
+fn is_unique_in_source(source: &SqliteTable, columns: &[usize]) -> bool {
+    let covers = |key: &[usize]| !key.is_empty() && key.iter().all(|column| columns.contains(column));
+    let unique_index = source.indexes.iter().any(|index| {
+        let plain = |term: &IndexTerm| match term {
+            IndexTerm::Column(column) => Some(*column),
+            IndexTerm::Rowid | IndexTerm::Expression(_) => None,
+        };
+        let parts: Option<Vec<usize>> = index.parts.iter().map(|part| plain(&part.term)).collect();
+        index.unique && index.predicate.is_none() && parts.is_some_and(|parts| covers(&parts))
+    });
+    unique_index || covers(&source.primary_key) || source.rowid_alias().is_some_and(|alias| covers(&[alias]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::fixture::{Case, column, expect, target, unique_index, with_key};
+    use super::*;
+    use crate::model::catalog::PgIndex;
+    use crate::model::cell::Cell;
+    use crate::model::finding::Severity::Warning;
+    use crate::model::schema::{IndexOrigin, IndexPart, KeyOrder, SqliteIndex};
+    use crate::plan::Plan;
+
+    #[test]
+    fn a_key_counts_only_where_both_sides_vouch_for_it() {
+        let unique = |columns: &[usize]| SqliteIndex {
+            name: "u".into(),
+            unique: true,
+            origin: IndexOrigin::Created,
+            predicate: None,
+            parts: columns
+                .iter()
+                .map(|column| IndexPart {
+                    term: IndexTerm::Column(*column),
+                    collation: "BINARY".into(),
+                    descending: false,
+                })
+                .collect(),
+        };
+        let keyed_by_v = |indexes: Vec<SqliteIndex>| {
+            let mut case = Case::new();
+            case.schema.tables[0].indexes = indexes;
+            let columns = vec![column("v", Type::Text), column("id", Type::Int8)];
+            case.catalog.tables = vec![with_key(target("t", columns), &["v"])];
+            case
+        };
+        let identity = |plan: &Plan| plan.tables[0].route.identity.clone();
+        let proven = keyed_by_v(vec![unique(&[1])]);
+        assert_eq!(identity(&proven.plan()), Identity::Columns(vec![1]));
+        assert_eq!(identity(&proven.plan_with_value(Cell::Null)), Identity::WholeRow);
+        assert_eq!(identity(&proven.plan_unread()), Identity::WholeRow);
+        let partial = SqliteIndex { predicate: Some("id > 5".into()), ..unique(&[1]) };
+        let unproven = keyed_by_v(vec![partial]);
+        assert_eq!(identity(&unproven.plan()), Identity::WholeRow);
+        expect(&unproven.plan(), Warning, "unique_unproven", "(v) unique");
+
+        let mut narrow = Case::new();
+        narrow.table().columns[0].ty = Type::Int4;
+        let beyond: &[&[Cell<'_>]] = &[&[Cell::Integer(3_000_000_000), Cell::Null]];
+        assert_eq!(identity(&narrow.plan()), Identity::Columns(vec![0]));
+        assert_eq!(identity(&narrow.plan_with(&[("t", beyond)])), Identity::WholeRow);
+
+        let mut bare = Case::new();
+        bare.table().constraints.clear();
+        bare.table().indexes = vec![unique_index("u", &["id"])];
+        assert_eq!(identity(&bare.plan()), Identity::Columns(vec![0]));
+        bare.table().indexes[0] = PgIndex { partial: true, ..unique_index("u", &["id"]) };
+        assert_eq!(identity(&bare.plan()), Identity::WholeRow);
+        assert_eq!(identity(&Case::new().plan_unread()), Identity::Columns(vec![0]));
+    }
+
+    #[test]
+    fn rows_are_read_in_the_order_of_their_own_tree() {
+        let order = |storage: Storage| {
+            let mut case = Case::new();
+            case.schema.tables[0].storage = storage;
+            case.plan().tables[0].route.scan.clone()
+        };
+        let key = KeyOrder { column: 1, collation: "NOCASE".into(), descending: true };
+        assert_eq!(
+            order(Storage::WithoutRowid { order: vec![key.clone()] }),
+            ScanOrder::Key { names: vec!["v".into()], order: vec![key] }
+        );
+        let named = |name: &str, column| ScanOrder::Rowid { name: name.into(), column };
+        assert_eq!(order(Storage::Rowid { alias: None, rowid: Some("oid") }), named("oid", None));
+        assert_eq!(order(Storage::Rowid { alias: Some(0), rowid: None }), named("id", Some(0)));
+        assert_eq!(order(Storage::Rowid { alias: None, rowid: None }), ScanOrder::Whole);
+    }
+}

@@ -1,0 +1,351 @@
+//! `existing` mode: the schema that the application's own migrations made in PostgreSQL is law, and values adapt to it.
+//!
+//! Everything that stands against it is said at once, each finding with what mends it. Never proposes a change to the target as
+//! done, and never leaves out a table, a column or a value in silence.
+
+mod bookkeeping;
+mod columns;
+mod keys;
+pub mod mapping;
+mod preflight;
+mod proposal;
+mod sequences;
+mod suspend;
+
+#[cfg(test)]
+mod fixture;
+
+pub use suspend::needs_replica_sessions;
+
+use super::overrides::{ExistingRows, Overrides};
+use super::route::{Identity, Route};
+use super::survey::Survey;
+use super::{Mode, Plan, TablePlan, TableRole};
+use crate::model::catalog::{Catalog, PgTable};
+use crate::model::finding::Finding;
+use crate::model::schema::{LeftOut, LeftOutKind, SqliteSchema, SqliteTable};
+use columns::adapt;
+use mapping::{MappedTable, Mapping, map_tables};
+
+/// Everything that a decision may rest on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    schema: &'a SqliteSchema,
+    survey: Option<&'a Survey>,
+    catalog: &'a Catalog,
+    overrides: &'a Overrides,
+}
+
+/// A table of the plan beside what it was made from.
+struct Planned<'a> {
+    mapped: &'a MappedTable<'a>,
+    plan: TablePlan,
+}
+
+pub fn plan(
+    schema: &SqliteSchema,
+    survey: Option<&Survey>,
+    catalog: &Catalog,
+    overrides: &Overrides,
+) -> Plan {
+    let mapping = map_tables(schema, catalog, overrides);
+    let ground = Ground { schema, survey, catalog, overrides };
+    let mut findings = preflight::server(catalog);
+    findings.extend(left_behind(&mapping, ground));
+    let mut zone_assumed = Vec::new();
+    let planned: Vec<Planned<'_>> = mapping
+        .tables
+        .iter()
+        .map(|mapped| {
+            let Judged { plan, findings: more, zone_assumed: zones } = table(mapped, ground);
+            findings.extend(more);
+            zone_assumed.extend(zones);
+            Planned { mapped, plan }
+        })
+        .collect();
+    let copied: Vec<&MappedTable<'_>> = planned
+        .iter()
+        .filter(|planned| planned.plan.role == TableRole::Copied)
+        .map(|planned| planned.mapped)
+        .collect();
+    let targets: Vec<&PgTable> = copied.iter().map(|mapped| mapped.target).collect();
+    findings.extend(zone_finding(&zone_assumed, overrides));
+    findings.extend(rows_already_there(&targets, overrides.existing_rows));
+    let suspension = suspend::suspension(&targets, catalog, overrides.existing_rows);
+    findings.extend(suspension.findings);
+    let sequences = sequences::sequences(&copied, ground);
+    findings.extend(sequences.findings);
+    Plan {
+        mode: Mode::Existing,
+        schema: catalog.schema.clone(),
+        tables: planned.into_iter().map(|planned| planned.plan).collect(),
+        views: Vec::new(),
+        sequences: sequences.plans,
+        suspended: suspension.suspended,
+        existing_rows: overrides.existing_rows,
+        renamed: Vec::new(),
+        findings,
+    }
+}
+
+struct Judged {
+    plan: TablePlan,
+    findings: Vec<Finding>,
+    zone_assumed: Vec<String>,
+}
+
+fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
+    let surveyed = ground.survey.and_then(|survey| survey.tables.get(&mapped.source.name));
+    let kept_by = bookkeeping::bookkeeping(mapped.source);
+    let role = if kept_by.is_some() { TableRole::Compared } else { TableRole::Copied };
+    let only = kept_by.as_ref().map(|found| found.compare.as_slice());
+    let mut adapted = adapt(mapped, surveyed, ground.overrides, only);
+    let mut findings = preflight::table(mapped, role, ground.catalog, ground.overrides.existing_rows);
+    findings.append(&mut adapted.findings);
+    let identity = match &kept_by {
+        Some(found) => {
+            let text =
+                format!("{} keeps its own record of migrations here: compared, never written", found.tool);
+            findings.push(Finding::note("bookkeeping", &mapped.source.name, text));
+            Identity::WholeRow
+        }
+        None => {
+            let key = keys::key(mapped, &adapted.columns);
+            findings.extend(keys::unproven(mapped, &adapted.columns));
+            findings.extend(unmergeable(mapped, &key, ground.overrides.existing_rows));
+            key.identity
+        }
+    };
+    let scan = keys::scan_order(mapped.source, &adapted.columns);
+    let route = Route {
+        source: mapped.source.name.clone(),
+        target: mapped.target.name.clone(),
+        columns: adapted.columns.into_iter().map(|column| column.route).collect(),
+        scan,
+        identity,
+    };
+    let plan = TablePlan {
+        route,
+        role,
+        rows: surveyed.map_or(0, |table| table.rows),
+        create: Vec::new(),
+        indexes: Vec::new(),
+        constraints: Vec::new(),
+        notes: adapted.notes,
+    };
+    Judged { plan, findings, zone_assumed: adapted.zone_assumed }
+}
+
+/// Merging needs a key by which `on conflict` finds the row that is already there.
+fn unmergeable(mapped: &MappedTable<'_>, key: &keys::Key, existing_rows: ExistingRows) -> Option<Finding> {
+    match existing_rows {
+        ExistingRows::Refuse | ExistingRows::Replace => None,
+        ExistingRows::Merge if key.arbiter || !mapped.target.has_rows => None,
+        ExistingRows::Merge => {
+            let text = "rows cannot be merged: the two sides share no key that both keep unique and check row by row";
+            let remedy = "[target] existing_rows = \"replace\", or empty this table first";
+            Some(
+                Finding::blocker("merge_without_key", mapped.target.name.to_string(), text)
+                    .with_remedy(remedy),
+            )
+        }
+    }
+}
+
+/// What of the source has no table to go to, and what of the target no row comes to.
+fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
+    let rows = |table: &SqliteTable| {
+        ground.survey.and_then(|survey| survey.tables.get(&table.name)).map(|found| found.rows)
+    };
+    let (bookkeeping, missing): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
+        mapping.missing.iter().copied().partition(|table| bookkeeping::bookkeeping(table).is_some());
+    let (empty, full): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
+        missing.into_iter().partition(|table| rows(table) == Some(0));
+    let mut findings = Vec::new();
+    if !full.is_empty() && ground.catalog.schema_exists {
+        let text = format!("the target has no table for: {}", names(&full));
+        let remedy = format!(
+            "run the application's migrations against the target, or leave them out: [tables] exclude = [{}]",
+            full.iter().map(|table| format!("\"{}\"", table.name)).collect::<Vec<_>>().join(", ")
+        );
+        findings.push(Finding::blocker("table_missing", &ground.catalog.schema, text).with_remedy(remedy));
+    }
+    if !empty.is_empty() {
+        let text = format!("the target has no table for these, which are empty: {}", names(&empty));
+        findings.push(Finding::warning("table_missing", &ground.catalog.schema, text));
+    }
+    if !bookkeeping.is_empty() {
+        let text =
+            format!("the target has no such record of migrations to compare with: {}", names(&bookkeeping));
+        findings.push(Finding::warning("bookkeeping_missing", &ground.catalog.schema, text));
+    }
+    if !mapping.excluded.is_empty() {
+        let text = format!("the settings leave out: {}", names(&mapping.excluded));
+        findings.push(Finding::warning("table_excluded", &ground.catalog.schema, text));
+    }
+    if !mapping.unmapped.is_empty() {
+        let names: Vec<&str> = mapping.unmapped.iter().map(|table| table.name.name.as_str()).collect();
+        let text = format!(
+            "the source has no table for these of the target, which stay as they are: {}",
+            names.join(", ")
+        );
+        findings.push(Finding::note("target_table_unmapped", &ground.catalog.schema, text));
+    }
+    findings.extend(virtual_tables(&ground.schema.left_out));
+    findings
+}
+
+fn virtual_tables(left_out: &[LeftOut]) -> Option<Finding> {
+    let virtuals = left_out.iter().filter_map(|table| match &table.kind {
+        LeftOutKind::Virtual { module } => Some(format!("{} ({module})", table.name)),
+        LeftOutKind::Shadow => None,
+    });
+    let virtuals: Vec<String> = virtuals.collect();
+    (!virtuals.is_empty()).then(|| {
+        let text = format!("virtual tables are not copied: {}", virtuals.join(", "));
+        let remedy = "let the application build its search index again";
+        Finding::warning("virtual_table", "", text).with_remedy(remedy)
+    })
+}
+
+fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Option<Finding> {
+    let full: Vec<&str> =
+        targets.iter().filter(|table| table.has_rows).map(|table| table.name.name.as_str()).collect();
+    if full.is_empty() {
+        return None;
+    }
+    let list = full.join(", ");
+    Some(match existing_rows {
+        ExistingRows::Refuse => {
+            let text =
+                format!("these tables already hold rows, and their keys may clash with the source's: {list}");
+            let remedy = "[target] existing_rows = \"replace\" removes the rows of every table that is copied, right for a fresh \
+                          schema that its migrations have filled; \"merge\" lets source rows overwrite those with the same key \
+                          and keeps the others; \"refuse\" stops here, so that you can empty the tables yourself";
+            Finding::blocker("target_not_empty", "existing_rows", text).with_remedy(remedy)
+        }
+        ExistingRows::Replace => {
+            let text = format!("the rows of these tables are removed first: {list}");
+            Finding::warning("rows_replaced", "existing_rows", text)
+        }
+        ExistingRows::Merge => {
+            let text = format!("source rows overwrite those with the same key, and others stay: {list}");
+            Finding::warning("rows_merged", "existing_rows", text)
+        }
+    })
+}
+
+fn zone_finding(columns: &[String], overrides: &Overrides) -> Option<Finding> {
+    (!columns.is_empty()).then(|| {
+        let text =
+            format!("times without an offset are read as {} in: {}", overrides.source_tz, columns.join(", "));
+        let remedy = "state the zone the application writes in: [types] source_tz, or for one column \
+                      [types.column.\"table.column\"] tz";
+        Finding::note("zone_assumed", "source_tz", text).with_remedy(remedy)
+    })
+}
+
+fn names(tables: &[&SqliteTable]) -> String {
+    tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::fixture::{
+        Case, column, expect, expect_codes, foreign_key, keyed, schema, source, target, with_key,
+    };
+    use super::*;
+    use crate::canon::Form;
+    use crate::model::cell::Cell;
+    use crate::model::finding::Severity::{Blocker, Note, Warning};
+    use crate::model::name::PgName;
+    use crate::model::types::Type;
+    use crate::plan::route::ScanOrder;
+
+    #[test]
+    fn equal_schemas_cross_without_a_finding() {
+        let plan = Case::new().plan();
+        expect_codes(&plan, &[]);
+        let route = &plan.tables[0].route;
+        assert_eq!(plan.tables[0].role, TableRole::Copied);
+        assert_eq!(plan.tables[0].rows, 1);
+        assert_eq!(route.identity, Identity::Columns(vec![0]));
+        assert_eq!(route.scan, ScanOrder::Rowid { name: "rowid".into(), column: Some(0) });
+        assert!(route.columns[0].not_null && !route.columns[1].not_null);
+        assert_eq!((route.columns[1].type_oid, route.columns[1].codec.form), (25, Form::Native));
+        assert!(plan.suspended.is_empty() && plan.sequences.is_empty());
+    }
+
+    #[test]
+    fn tables_without_a_counterpart_are_named_all_at_once() {
+        let mut case = Case::new();
+        case.schema.tables.extend(["lost", "gone", "empty"].map(|name| source(name, &[("a", "TEXT")])));
+        case.schema.tables.push(source("alembic_version", &[("version_num", "TEXT")]));
+        case.schema.tables.push(source("skipped", &[]));
+        case.overrides.exclude = vec!["skip*".into()];
+        case.catalog.tables.push(target("only_here", vec![]));
+        case.schema.left_out = vec![
+            LeftOut { name: "docs".into(), kind: LeftOutKind::Virtual { module: "fts5".into() } },
+            LeftOut { name: "docs_data".into(), kind: LeftOutKind::Shadow },
+        ];
+        let row: &[&[Cell<'_>]] = &[&[Cell::Text(b"a")]];
+        let plan = case.plan_with(&[("lost", row), ("gone", row)]);
+        expect(&plan, Blocker, "table_missing", "lost, gone");
+        expect(&plan, Blocker, "table_missing", "exclude = [\"lost\", \"gone\"]");
+        let empty = plan
+            .findings
+            .iter()
+            .find(|finding| finding.code == "table_missing" && finding.severity == Warning);
+        assert!(empty.unwrap().text.ends_with(": empty"));
+        expect(&plan, Warning, "bookkeeping_missing", "alembic_version");
+        expect(&plan, Warning, "table_excluded", "skipped");
+        expect(&plan, Note, "target_table_unmapped", "only_here");
+        expect(&plan, Warning, "virtual_table", "docs (fts5)");
+        expect(&case.plan_unread(), Blocker, "table_missing", "lost, gone, empty");
+    }
+
+    #[test]
+    fn bookkeeping_is_compared_by_its_migrations_and_never_written() {
+        let columns = [("id", "INTEGER"), ("app", "TEXT"), ("name", "TEXT"), ("applied", "datetime")];
+        let mut case = Case::new();
+        case.schema = schema(vec![keyed("django_migrations", &columns)]);
+        let types = [Type::Int8, Type::Varchar(Some(255)), Type::Varchar(Some(255)), Type::Timestamptz(6)];
+        let columns = columns.iter().zip(types).map(|((name, _), ty)| column(name, ty)).collect();
+        let mut table = with_key(target("django_migrations", columns), &["id"]);
+        table.columns[0].sequence = Some(PgName::new("public", "django_migrations_id_seq"));
+        table.constraints.push(foreign_key("django_migrations", "fk", "elsewhere"));
+        table.missing_privileges = vec!["INSERT"];
+        table.has_rows = true;
+        case.catalog.tables = vec![table];
+        let plan = case.plan_with(&[]);
+        expect_codes(&plan, &["bookkeeping"]);
+        let planned = &plan.tables[0];
+        assert_eq!(planned.role, TableRole::Compared);
+        let names: Vec<&str> = planned.route.columns.iter().map(|column| column.target.as_str()).collect();
+        assert_eq!(names, ["app", "name"]);
+        assert_eq!(planned.route.identity, Identity::WholeRow);
+        assert!(plan.suspended.is_empty() && plan.sequences.is_empty());
+        case.catalog.tables[0].missing_privileges = vec!["SELECT"];
+        expect(&case.plan_with(&[]), Blocker, "privilege_missing", "grant select");
+    }
+
+    #[test]
+    fn rows_already_there_wait_for_a_decision() {
+        let mut case = Case::new();
+        case.table().has_rows = true;
+        let plan = case.plan();
+        expect(&plan, Blocker, "target_not_empty", "source's: t");
+        for choice in ["\"replace\" removes", "\"merge\" lets", "\"refuse\" stops"] {
+            expect(&plan, Blocker, "target_not_empty", choice);
+        }
+        case.overrides.existing_rows = ExistingRows::Replace;
+        let plan = case.plan();
+        expect_codes(&plan, &["rows_replaced"]);
+        assert_eq!(plan.existing_rows, ExistingRows::Replace);
+        case.overrides.existing_rows = ExistingRows::Merge;
+        expect_codes(&case.plan(), &["rows_merged"]);
+        case.table().constraints[0].deferrable = true;
+        expect(&case.plan(), Blocker, "merge_without_key", "replace");
+    }
+}

@@ -1,0 +1,103 @@
+//! What a form takes for granted that values cannot prove: a unit, a byte order, a zone. And the form of a column whose values
+//! nobody has read, as the usual libraries write it.
+
+use crate::canon::Form;
+use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
+use crate::model::schema::{Affinity, SqliteColumn};
+use crate::model::types::Type;
+
+/// Whether bare numbers are given a unit.
+pub(super) fn assumes_unit(form: Form) -> bool {
+    match form {
+        Form::Epoch(_) => true,
+        Form::Duration(Duration::Micros | Duration::Millis | Duration::Seconds | Duration::Nanos) => true,
+        Form::Duration(Duration::DotNet | Duration::Since1970 | Duration::Iso) => false,
+        Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => false,
+        Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => false,
+    }
+}
+
+pub(super) fn assumes_byte_order(form: Form) -> bool {
+    matches!(form, Form::UuidBlob(_))
+}
+
+/// Whether the values' meaning depends on the source's zone: an instant from a wall clock, or a wall clock from an instant.
+pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
+    match form {
+        Form::Epoch(_) => matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_)),
+        Form::Moment(moment) if moment.suffix.is_some() => matches!(ty, Type::Timestamp(_)),
+        Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
+        Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => false,
+        Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => false,
+    }
+}
+
+/// `unit`: of bare numbers, where the operator states one.
+pub(super) fn unsurveyed_form(ty: &Type, source: &SqliteColumn, unit: Option<Unit>) -> Form {
+    let usual = Form::usual(ty, source.affinity);
+    match (ty, source.affinity) {
+        (Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_), Affinity::Integer) => {
+            unit.map_or(usual, Form::Epoch)
+        }
+        (Type::Interval(_), Affinity::Integer) => Form::Duration(duration(unit)),
+        (Type::Interval(_), Affinity::Numeric) => Form::Duration(Duration::Since1970),
+        (Type::Interval(_), Affinity::Text) => Form::Duration(Duration::DotNet),
+        (Type::Uuid, Affinity::Blob) => Form::UuidBlob(ByteOrder::BigEndian),
+        (Type::Uuid, Affinity::Text) if source.declared.contains("(32)") => {
+            Form::UuidText(UuidText { dress: Dress::Bare, case: Case::Lower })
+        }
+        _ => usual,
+    }
+}
+
+/// Django's microseconds, unless something else is stated.
+fn duration(unit: Option<Unit>) -> Duration {
+    match unit {
+        Some(Unit::Seconds | Unit::RealSeconds) => Duration::Seconds,
+        Some(Unit::Millis) => Duration::Millis,
+        Some(Unit::Nanos) => Duration::Nanos,
+        Some(Unit::Micros | Unit::Ticks | Unit::Julian) | None => Duration::Micros,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plan::existing::fixture::source;
+
+    #[test]
+    fn unread_columns_take_the_form_that_the_usual_libraries_write() {
+        for (declared, ty, expected) in [
+            ("bigint", Type::Interval(6), "native-micros"),
+            ("char(32)", Type::Uuid, "uuid-hex"),
+            ("varchar(36)", Type::Uuid, "uuid"),
+            ("BLOB", Type::Uuid, "uuid-blob"),
+            ("integer", Type::Timestamptz(6), "epoch-ms"),
+            ("datetime", Type::Timestamptz(6), "native"),
+            ("bool", Type::Bool, "native"),
+        ] {
+            let column = source("t", &[("c", declared)]).columns.remove(0);
+            let expected =
+                if expected == "native-micros" { Duration::Micros.to_string() } else { expected.into() };
+            let unit = declared.eq("integer").then_some(Unit::Millis);
+            assert_eq!(unsurveyed_form(&ty, &column, unit).to_string(), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn zones_matter_between_wall_clocks_and_instants_only() {
+        let naive: Form = "Y-m-d H:M:S".parse().unwrap();
+        let aware: Form = "Y-m-d H:M:S+00:00".parse().unwrap();
+        for (ty, form, expected) in [
+            (Type::Timestamptz(6), naive, true),
+            (Type::Timestamptz(6), aware, false),
+            (Type::Timestamp(6), naive, false),
+            (Type::Timestamp(6), aware, true),
+            (Type::Timestamptz(6), Form::Epoch(Unit::Millis), false),
+            (Type::Date, Form::Epoch(Unit::Millis), true),
+        ] {
+            assert_eq!(assumes_zone(&ty, form), expected, "{ty:?} {form}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Packs rows of cells into chunks of canonical tuples, and sorts out the cells that do not cross.
+//!
+//! The one place where a row's fate is decided: it travels whole, it travels with misfits, or it is held back.
+
+use super::route::{Identity, Route};
+use crate::canon::{Fit, Reason};
+use crate::model::cell::Cell;
+use crate::model::chunk::{Chunk, Misfit, Standing};
+use crate::model::key::key_json;
+
+#[derive(Debug)]
+pub struct Packer<'r> {
+    route: &'r Route,
+    columns: u16,
+}
+
+/// A cell that did not cross exactly: its column, why, and what the target gets in its place.
+struct Deviation {
+    column: usize,
+    reason: Reason,
+    standing: Standing,
+}
+
+impl<'r> Packer<'r> {
+    pub fn new(route: &'r Route) -> Packer<'r> {
+        let columns = u16::try_from(route.columns.len()).expect("a table has at most 1600 columns");
+        Packer { route, columns }
+    }
+
+    /// Appends one row. `cell` gives the cell of each of the route's columns; `position` is the row's scan key, its name in the ledger
+    /// where the table has no key of its own.
+    pub fn pack<'c>(
+        &self,
+        cell: impl Fn(usize) -> Cell<'c>,
+        position: impl Fn() -> Vec<Cell<'c>>,
+        chunk: &mut Chunk,
+    ) {
+        let start = chunk.arena.len();
+        chunk.arena.extend_from_slice(&self.columns.to_be_bytes());
+        let mut deviations: Vec<Deviation> = Vec::new();
+        for (index, column) in self.route.columns.iter().enumerate() {
+            let at = chunk.arena.len();
+            chunk.arena.extend_from_slice(&[0; 4]);
+            let (lost, reason) = match column.codec.encode(cell(index), &mut chunk.arena) {
+                Fit::Exact => (false, None),
+                Fit::Kept(reason) => (false, Some(reason)),
+                Fit::Lost(reason) => (true, Some(reason)),
+                Fit::Null if column.not_null => (true, Some(Reason::NotNull)),
+                Fit::Null => (true, None),
+            };
+            let length = if lost { -1 } else { length_of(&chunk.arena, at) };
+            chunk.arena[at..at + 4].copy_from_slice(&length.to_be_bytes());
+            let Some(reason) = reason else { continue };
+            if lost && column.not_null {
+                chunk.arena.truncate(start);
+                self.hold(cell, position, reason, chunk);
+                return;
+            }
+            let standing = if lost { Standing::Null } else { Standing::Kept };
+            deviations.push(Deviation { column: index, reason, standing });
+        }
+        if !deviations.is_empty() {
+            let row = chunk.row_ends.len();
+            let key = self.key(&cell, &position);
+            for deviation in deviations {
+                let value = cell(deviation.column);
+                chunk.push_misfit(Misfit { row: Some(row), key: key.clone(), ..misfit(value, &deviation) });
+            }
+        }
+        if self.route.identity == Identity::WholeRow {
+            chunk.row_names.push(self.key(&cell, &position));
+        }
+        chunk.row_ends.push(chunk.arena.len());
+    }
+
+    /// The target refuses NULL where this row would need it: all its cells go to the ledger, none to the table.
+    fn hold<'c>(
+        &self,
+        cell: impl Fn(usize) -> Cell<'c>,
+        position: impl Fn() -> Vec<Cell<'c>>,
+        reason: Reason,
+        chunk: &mut Chunk,
+    ) {
+        let key = self.key(&cell, &position);
+        chunk.held += 1;
+        for column in 0..self.route.columns.len() {
+            let deviation = Deviation { column, reason, standing: Standing::RowHeld };
+            chunk.push_misfit(Misfit { key: key.clone(), ..misfit(cell(column), &deviation) });
+        }
+    }
+
+    fn key<'c>(&self, cell: &impl Fn(usize) -> Cell<'c>, position: &impl Fn() -> Vec<Cell<'c>>) -> String {
+        match &self.route.identity {
+            Identity::Columns(columns) => key_json(columns.iter().map(|column| cell(*column))),
+            Identity::WholeRow => key_json(position()),
+        }
+    }
+}
+
+fn length_of(arena: &[u8], at: usize) -> i32 {
+    // SQLite holds no value of 2 GiB or more, and no canonical form is longer than its largest input allows.
+    i32::try_from(arena.len() - at - 4).expect("a cell is shorter than 2 GiB")
+}
+
+fn misfit(cell: Cell<'_>, deviation: &Deviation) -> Misfit {
+    let mut raw = Vec::new();
+    cell.put_raw(&mut raw);
+    Misfit {
+        row: None,
+        key: String::new(),
+        column: deviation.column,
+        class: cell.class(),
+        raw,
+        reason: deviation.reason.word(),
+        standing: deviation.standing,
+    }
+}

@@ -1,0 +1,101 @@
+//! ORDER BY and LIMIT. SQLite sorts NULLs first and text by its collation; a LIMIT needs an order that is the same in both.
+
+use super::compound::{Body, Kind};
+use super::{named_output, output_of};
+use crate::model::cell::CellBuf;
+use crate::model::types::Type;
+use crate::plan::expr::{Collation, Collator, ExprType, Purpose, Scope, Term, Translator};
+use crate::plan::parse::{self, Refusal};
+use sqlite3_parser::ast::{Expr, Limit, NullsOrder, SortOrder, SortedColumn};
+
+pub(super) fn clause(
+    keys: &[SortedColumn<'_>],
+    body: &Body,
+    limit: Option<&Limit<'_>>,
+) -> Result<String, Refusal> {
+    let mut list = Vec::new();
+    for key in keys {
+        let sql = key_sql(&key.expr, body, limit.is_some())?;
+        let (direction, nulls) = match key.order {
+            None | Some(SortOrder::Asc) => ("asc", "first"),
+            Some(SortOrder::Desc) => ("desc", "last"),
+        };
+        let nulls = match key.nulls {
+            None => nulls,
+            Some(NullsOrder::First) => "first",
+            Some(NullsOrder::Last) => "last",
+        };
+        list.push(format!("{sql} {direction} nulls {nulls}"));
+    }
+    let order = if list.is_empty() { String::new() } else { format!(" order by {}", list.join(", ")) };
+    Ok(format!("{order}{}", limit_sql(limit, keys.is_empty())?))
+}
+
+fn key_sql(key: &Expr<'_>, body: &Body, limited: bool) -> Result<String, Refusal> {
+    let (inner, explicit) = match parse::bare(key) {
+        Expr::Collate(inner, name) => (*inner, Some(Collator::named(&parse::unquoted(name))?)),
+        other => (other, None),
+    };
+    let none = Scope::default();
+    let scope = match &body.kind {
+        Kind::Plain(scope) => scope,
+        Kind::Outputs => &none,
+    };
+    let translator = Translator::new(scope, Purpose::Query);
+    // An output's name goes before a column's here.
+    let place = match inner {
+        Expr::Id(id) => named_output(&parse::unquoted(id.0), &body.outputs),
+        _ => output_of(&translator, inner, &body.outputs),
+    };
+    let term = match place {
+        Some(place) => body.outputs[place].term.clone(),
+        None => translator.value(inner)?,
+    };
+    let term = match explicit {
+        Some(collator) => Term { collation: Collation::Explicit(collator), ..term },
+        None => term,
+    };
+    sortable(&term, limited)?;
+    let binary = term.collation.collator() == Collator::Binary || term.ty != ExprType::Text;
+    match (place, &body.kind) {
+        (Some(place), Kind::Outputs) if binary => Ok((place + 1).to_string()),
+        (_, Kind::Outputs) => Err(Refusal::new(
+            "ORDER BY",
+            "after UNION or DISTINCT only the result's own columns order it, as they are",
+        )),
+        (Some(place), Kind::Plain(_)) if term.cell().is_some() => Ok((place + 1).to_string()),
+        (None, Kind::Plain(_)) if term.cell().is_some() => {
+            Err(Refusal::new("ORDER BY", "it names a constant"))
+        }
+        (_, Kind::Plain(_)) => term.indexed(),
+    }
+}
+
+/// Times and uuids sort as their texts do where all are spelled alike; that is enough for a display, not to cut rows off.
+fn sortable(term: &Term, limited: bool) -> Result<(), Refusal> {
+    let refusal = || Refusal::new("ORDER BY", format!("{} may be ordered differently", term.described()));
+    match &term.ty {
+        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric => Ok(()),
+        ExprType::Text | ExprType::Bytea => Ok(()),
+        ExprType::Column(
+            Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Uuid,
+        ) if !limited => Ok(()),
+        ExprType::Column(_) | ExprType::Null => Err(refusal()),
+    }
+}
+
+fn limit_sql(limit: Option<&Limit<'_>>, unordered: bool) -> Result<String, Refusal> {
+    let Some(limit) = limit else { return Ok(String::new()) };
+    if unordered {
+        return Err(Refusal::new("LIMIT without ORDER BY", "which rows it leaves is up to chance"));
+    }
+    let number = |expr: &Expr<'_>| match parse::constant(expr) {
+        Some(CellBuf::Integer(number @ 0..)) => Ok(number),
+        _ => Err(Refusal::new("LIMIT", "it is not a constant number of rows")),
+    };
+    let mut sql = format!(" limit {}", number(&limit.expr)?);
+    if let Some(offset) = &limit.offset {
+        sql.push_str(&format!(" offset {}", number(offset)?));
+    }
+    Ok(sql)
+}

@@ -1,0 +1,255 @@
+//! Connections to PostgreSQL: sessions for the data path, a small pool for the control path, both from one `Target`.
+//!
+//! A session owns the task that drives its connection: nothing outlives it. Neither kind ever falls back to a weaker way in.
+
+use super::fault;
+use super::password::{self, Login, Secret};
+use super::tls;
+use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
+use crate::model::fault::{Fault, FaultClass};
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+use tokio::net::lookup_host;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{self, SslMode};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tracing::warn;
+
+/// The oldest server that the catalog queries and the DDL are written for.
+pub const VERSION_MIN: u32 = 130_000;
+const SESSION_SQL: &str = include_str!("sql/session.sql");
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+const POOL_CONNECTIONS_MAX: u32 = 3;
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// One connection, set up. Dropping it ends it at once; `close` ends it in good order.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    task: Task,
+    host: Host,
+    version_num: u32,
+}
+
+/// Connects to the first host that takes us. A host that cannot now is passed over; one that refuses us for good ends the search.
+pub async fn connect(target: &Target) -> Result<Session, Fault> {
+    let mut last = None;
+    for host in &target.hosts {
+        match connect_host(target, host).await {
+            Ok(session) => return Ok(session),
+            Err(fault) if fault.class == FaultClass::Transient => last = Some(fault),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(last.expect("a target has at least one host"))
+}
+
+/// A pool for journal, migrations and small queries, on the host that `connect` would choose now. After a failover make another.
+pub async fn pool(target: &Target) -> Result<PgPool, Fault> {
+    let session = connect(target).await?;
+    let host = session.host.clone();
+    session.close().await;
+    let doing = || format!("open a pool on {host}");
+    PgPoolOptions::new()
+        .max_connections(POOL_CONNECTIONS_MAX)
+        .acquire_timeout(target.connect_timeout * 2)
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(SESSION_SQL).execute(connection).await.map(drop) })
+        })
+        .connect_with(control_options(target, &host)?)
+        .await
+        .map_err(|error| fault::of_control(error, doing()))
+}
+
+impl Session {
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// `server_version_num`.
+    pub fn version_num(&self) -> u32 {
+        self.version_num
+    }
+
+    /// Says goodbye, so that the server has nothing to complain of in its log.
+    pub async fn close(self) {
+        let Session { client, mut task, .. } = self;
+        drop(client);
+        // A server that does not take the goodbye in time is left without one: dropping the task closes the socket.
+        let _ = timeout(CLOSE_WAIT, &mut task.0).await;
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// The task that moves bytes between a client and its socket.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Names are resolved anew each time: after a failover the same name may mean another server.
+async fn connect_host(target: &Target, host: &Host) -> Result<Session, Fault> {
+    let name = match &host.place {
+        Place::Socket(_) => return attempt(target, host, None).await,
+        Place::Tcp(name) => name,
+    };
+    let doing = || format!("resolve the host name {name}");
+    let found = timeout(target.connect_timeout, lookup_host((name.as_str(), host.port))).await;
+    let found = found.map_err(|late| fault::unreachable(doing(), late))?;
+    let found = found.map_err(|error| fault::unreachable(doing(), error))?;
+    let mut last = fault::unreachable(doing(), "the name has no address");
+    for address in found.take(ADDRESSES_MAX) {
+        match attempt(target, host, Some(address.ip())).await {
+            Ok(session) => return Ok(session),
+            Err(fault) if fault.class == FaultClass::Transient => last = fault,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(last)
+}
+
+async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
+    match timeout(target.connect_timeout, establish(target, host, address)).await {
+        Ok(outcome) => outcome,
+        Err(late) => Err(fault::unreachable(format!("connect to {host}"), late)),
+    }
+}
+
+async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
+    let doing = || format!("connect to {host} as {} to {}", target.user, target.dbname);
+    let tls = tls::connector(target, target.tls_for(host))?;
+    let config = data_options(target, host, address)?;
+    let (client, connection) = config.connect(tls).await.map_err(|error| fault::of(error, doing()))?;
+    let task = Task(tokio::spawn(async move {
+        // Those who wait for an answer are told only that the connection is closed; the reason comes out here.
+        if let Err(error) = connection.await {
+            let fault = fault::of(error, "keep the connection to postgres");
+            warn!(code = fault.code, "connection to postgres ended");
+        }
+    }));
+    let answers = client.simple_query(SESSION_SQL).await.map_err(|error| fault::of(error, doing()))?;
+    let row = answers.iter().rev().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.expect("session.sql ends with a query of one row");
+    let version_num = row.get("version").and_then(|version| version.parse().ok()).unwrap_or(0);
+    if version_num < VERSION_MIN {
+        return Err(Fault::fatal("postgres_too_old", doing()).with_remedy(format!(
+            "The server is version {}; liteferry needs PostgreSQL 13 or newer.",
+            version_num / 10_000
+        )));
+    }
+    if target.session == SessionAttrs::ReadWrite && row.get("read_only") != Some("f") {
+        return Err(Fault::new(FaultClass::Transient, "read_only", doing())
+            .with_remedy("Point the target at the primary server, or end its read-only mode."));
+    }
+    Ok(Session { client, task, host: host.clone(), version_num })
+}
+
+fn data_options(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Config, Fault> {
+    let mut config = Config::new();
+    config
+        .port(host.port)
+        .user(&target.user)
+        .dbname(&target.dbname)
+        .application_name(&target.application_name)
+        .connect_timeout(target.connect_timeout)
+        .keepalives(true)
+        .keepalives_idle(KEEPALIVE_IDLE)
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES)
+        .ssl_mode(match target.tls_for(host) {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
+        })
+        .channel_binding(match target.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
+    match &host.place {
+        Place::Socket(dir) => config.host_path(dir),
+        Place::Tcp(name) => config.host(name),
+    };
+    if let Some(address) = address {
+        config.hostaddr(address);
+    }
+    if let Some(password) = password_for(target, host)? {
+        config.password(password.expose());
+    }
+    if !target.options.is_empty() {
+        let escaped = |text: &str| text.replace('\\', "\\\\").replace(' ', "\\ ");
+        let options = target.options.iter().map(|(name, value)| format!("-c {name}={}", escaped(value)));
+        config.options(options.collect::<Vec<_>>().join(" "));
+    }
+    Ok(config)
+}
+
+/// The same for sqlx, which differs in two things: it binds no channel, and it trusts the system's authorities beside `ca_file`.
+fn control_options(target: &Target, host: &Host) -> Result<PgConnectOptions, Fault> {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .port(host.port)
+        .username(&target.user)
+        .database(&target.dbname)
+        .application_name(&target.application_name)
+        .extra_float_digits(None)
+        .ssl_mode(match target.tls_for(host) {
+            TlsMode::Disable => PgSslMode::Disable,
+            TlsMode::VerifyCa => PgSslMode::VerifyCa,
+            TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        })
+        .options(target.options.iter().map(|(name, value)| (name, value)))
+        .disable_statement_logging();
+    options = match &host.place {
+        Place::Socket(dir) => options.socket(dir),
+        Place::Tcp(name) => options.host(name),
+    };
+    if let Some(path) = &target.ca_file {
+        options = options.ssl_root_cert(path);
+    }
+    if let Some(files) = &target.client_certificate {
+        options = options.ssl_client_cert(&files.certificate).ssl_client_key(&files.key);
+    }
+    if let Some(password) = password_for(target, host)? {
+        options = options.password(password.expose());
+    }
+    Ok(options)
+}
+
+fn password_for(target: &Target, host: &Host) -> Result<Option<Secret>, Fault> {
+    let (Some(passfile), None) = (&target.passfile, &target.password) else {
+        return Ok(target.password.clone());
+    };
+    let place = match &host.place {
+        Place::Tcp(name) => name.clone(),
+        Place::Socket(dir) => dir.display().to_string(),
+    };
+    let login = Login { host: &place, port: host.port, dbname: &target.dbname, user: &target.user };
+    password::look_up(passfile, login)
+}

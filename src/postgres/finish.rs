@@ -1,0 +1,80 @@
+//! What is done after the load: sequences and statistics.
+
+use super::connect::Session;
+use super::fault;
+use crate::model::fault::Fault;
+use crate::model::name::{PgName, ident};
+use crate::plan::{SequencePlan, SequenceSource};
+
+/// Where a sequence was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SequenceSet {
+    /// Nothing was ever issued: the sequence is left as it is.
+    Untouched,
+    /// The last value it counts as issued.
+    At(i64),
+    /// The last value is the sequence's (or its column's) largest: the next insert will fail.
+    Exhausted { sequence: String, last: i64 },
+    /// The column has no sequence after all.
+    Absent,
+}
+
+/// Sets a sequence so that it issues no value that the column holds or SQLite has issued before. It is never set back.
+pub async fn set_sequence(session: &Session, plan: &SequencePlan) -> Result<SequenceSet, Fault> {
+    let doing = match &plan.source {
+        SequenceSource::Column { table, column } => format!("set the sequence of {table}.{column}"),
+        SequenceSource::Setting => "set a sequence".to_owned(),
+    };
+    let Some(sequence) = sequence_name(session, plan, &doing).await? else { return Ok(SequenceSet::Absent) };
+    let state = session
+        .query_one(
+            "select s.seqmax, pg_sequence_last_value(s.seqrelid) from pg_sequence s where s.seqrelid = $1::text::regclass",
+            &[&sequence],
+        )
+        .await
+        .map_err(|error| fault::of(error, &doing))?;
+    let (limit, issued): (i64, Option<i64>) = (state.get(0), state.get(1));
+    let largest = match &plan.source {
+        SequenceSource::Column { table, column } => largest_value(session, table, column, &doing).await?,
+        SequenceSource::Setting => None,
+    };
+    let Some(last) = [largest, plan.floor, issued].into_iter().flatten().filter(|value| *value >= 1).max()
+    else {
+        return Ok(SequenceSet::Untouched);
+    };
+    session
+        .execute("select setval($1::text::regclass, $2, true)", &[&sequence, &last.min(limit)])
+        .await
+        .map_err(|error| fault::of(error, &doing))?;
+    Ok(if last >= limit { SequenceSet::Exhausted { sequence, last } } else { SequenceSet::At(last) })
+}
+
+pub async fn analyze(session: &Session, table: &PgName) -> Result<(), Fault> {
+    session
+        .batch_execute(&format!("analyze {}", table.sql()))
+        .await
+        .map_err(|error| fault::of(error, format!("analyze table {table}")))
+}
+
+async fn sequence_name(session: &Session, plan: &SequencePlan, doing: &str) -> Result<Option<String>, Fault> {
+    match (&plan.sequence, &plan.source) {
+        (Some(sequence), _) => Ok(Some(sequence.sql())),
+        (None, SequenceSource::Setting) => Ok(None),
+        (None, SequenceSource::Column { table, column }) => session
+            // The first argument is read as SQL, the second is a bare name.
+            .query_one("select pg_get_serial_sequence($1, $2)", &[&table.sql(), column])
+            .await
+            .map(|row| row.get(0))
+            .map_err(|error| fault::of(error, doing)),
+    }
+}
+
+async fn largest_value(
+    session: &Session,
+    table: &PgName,
+    column: &str,
+    doing: &str,
+) -> Result<Option<i64>, Fault> {
+    let sql = format!("select max({})::bigint from {}", ident(column), table.sql());
+    session.query_one(&sql, &[]).await.map(|row| row.get(0)).map_err(|error| fault::of(error, doing))
+}

@@ -1,0 +1,22 @@
+//! PostgreSQL: connections, catalog, and a private server for trying out. Layer 3.
+//!
+//! It never knows SQLite. Every connection is opened in `connect`, every error of a driver is told apart in `fault`.
+
+pub mod catalog;
+pub mod connect;
+pub mod embedded;
+pub mod fault;
+pub mod finish;
+pub mod load;
+pub mod password;
+pub mod target;
+pub mod tls;
+pub mod url;
+
+mod binaries;
+mod conninfo;
+mod digest;
+mod resolve;
+mod sqlstate;
+
+pub use conninfo::TargetError;

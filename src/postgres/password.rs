@@ -1,0 +1,165 @@
+//! Passwords: kept where no text shows them, and found in PostgreSQL's own password file.
+//!
+//! The file is read anew at each connection, so that a rotated password is picked up; one that others may read is refused.
+
+use crate::model::fault::Fault;
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A text that is sent, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Whom a password is for, in the terms of the password file.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// A host name, or the directory of a Unix socket.
+    pub host: &'a str,
+    pub port: u16,
+    pub dbname: &'a str,
+    pub user: &'a str,
+}
+
+/// Directories that packagers build libpq to look in by default; the password file calls a socket there `localhost`.
+const DEFAULT_SOCKET_DIRS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the driver that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret(..)")
+    }
+}
+
+/// The password that the file holds for this login. A missing file, or none that matches, is no fault.
+pub fn look_up(passfile: &Path, login: Login<'_>) -> Result<Option<Secret>, Fault> {
+    let doing = || format!("read the password file {}", passfile.display());
+    let mut file = match File::open(passfile) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Fault::fatal("password_file_unreadable", doing())
+                .with_remedy("Make the file readable for the user that liteferry runs as.")
+                .with_source(error));
+        }
+    };
+    let unreadable = |error| {
+        Fault::fatal("password_file_unreadable", doing())
+            .with_remedy("PGPASSFILE names a text file in PostgreSQL's pgpass format.")
+            .with_source(error)
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    let found = find(&text, login);
+    if found.is_some() && shown_to_others(&metadata) {
+        return Err(Fault::fatal("password_file_exposed", doing())
+            .with_remedy(format!("Others may read it: run `chmod 0600 {}`.", passfile.display())));
+    }
+    Ok(found)
+}
+
+/// Whether group or others have any right to a file that holds a secret.
+pub fn shown_to_others(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o077 != 0
+}
+
+/// The first line that matches decides.
+fn find(text: &str, login: Login<'_>) -> Option<Secret> {
+    let host = if DEFAULT_SOCKET_DIRS.contains(&login.host) { "localhost" } else { login.host };
+    let port = login.port.to_string();
+    let wanted = [host, &port, login.dbname, login.user];
+    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let mut rest = line;
+        for wanted in wanted {
+            rest = after_field(rest, wanted)?;
+        }
+        let password = unescaped(rest);
+        (!password.is_empty()).then_some(Secret(password))
+    })
+}
+
+/// What follows the first field and its colon, where that field is `*` or the wanted text.
+fn after_field<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut escaped = false;
+    let end = line.find(|next| {
+        let ends = next == ':' && !escaped;
+        escaped = next == '\\' && !escaped;
+        ends
+    })?;
+    let field = &line[..end];
+    (field == "*" || unescaped(field) == wanted).then(|| &line[end + 1..])
+}
+
+fn unescaped(field: &str) -> String {
+    let mut chars = field.chars();
+    let mut plain = String::with_capacity(field.len());
+    while let Some(next) = chars.next() {
+        plain.push(if next == '\\' { chars.next().unwrap_or('\\') } else { next });
+    }
+    plain
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    const LOGIN: Login<'_> = Login { host: "db.example", port: 5432, dbname: "app", user: "ann" };
+
+    #[test]
+    fn the_first_matching_line_gives_the_password() {
+        let socket = Login { host: "/var/run/postgresql", ..LOGIN };
+        for (text, login, expected) in [
+            ("db.example:5432:app:ann:s3cret", LOGIN, Some("s3cret")),
+            ("*:*:*:*:any\ndb.example:5432:app:ann:late", LOGIN, Some("any")),
+            ("# db.example:5432:app:ann:no\n*:*:*:ann:yes\r\n", LOGIN, Some("yes")),
+            (r"*:*:*:*:a\:b\\c:d", LOGIN, Some(r"a:b\c:d")),
+            (r"db\.example:5432:a\pp:ann:odd", LOGIN, Some("odd")),
+            ("db.example:5433:app:ann:no", LOGIN, None),
+            ("db.example:5432:app:ann", LOGIN, None),
+            ("db.example:5432:app:ann:", LOGIN, None),
+            ("*x:*:*:*:no", LOGIN, None),
+            ("", LOGIN, None),
+            ("localhost:5432:app:ann:local", socket, Some("local")),
+            ("/var/run/postgresql:5432:app:ann:no", socket, None),
+        ] {
+            assert_eq!(find(text, login).as_ref().map(Secret::expose), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pgpass");
+        assert_eq!(look_up(&path, LOGIN).unwrap(), None);
+        fs::write(&path, "*:*:*:ann:s3cret").unwrap();
+        for (mode, code) in [(0o600, None), (0o400, None), (0o640, Some("password_file_exposed"))] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(look_up(&path, LOGIN).err().map(|fault| fault.code), code, "{mode:o}");
+        }
+        assert_eq!(look_up(dir.path(), LOGIN).unwrap(), None);
+    }
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        assert!(!format!("{:?}", Secret::new("canary")).contains("canary"));
+    }
+}

@@ -1,0 +1,41 @@
+-- Sequences of schema $1, and those of other schemas that fill its columns; one row a use, the surest use of a column first:
+-- its identity, then the nextval of its default, then ownership alone.
+with used as (
+    select p.objid as sequence_oid,
+           p.refobjid as table_oid,
+           p.refobjsubid as attnum,
+           case p.deptype when 'i' then 0 else 2 end as rank
+    from pg_depend p
+    where p.classid = 'pg_class'::regclass
+      and p.refclassid = 'pg_class'::regclass
+      and p.refobjsubid > 0
+      and p.deptype in ('i', 'a')
+    union all
+    select p.refobjid, d.adrelid, d.adnum, 1
+    from pg_depend p
+    join pg_attrdef d on d.oid = p.objid
+    where p.classid = 'pg_attrdef'::regclass
+      and p.refclassid = 'pg_class'::regclass
+      and pg_get_expr(d.adbin, d.adrelid) like '%nextval(%'
+)
+select n.nspname::text as schema,
+       c.relname::text as name,
+       v.last_value,
+       s.seqstart as start,
+       s.seqmax as max,
+       s.seqincrement as increment,
+       used.table_oid,
+       tn.nspname::text as table_schema,
+       tc.relname::text as table_name,
+       a.attname::text as column_name
+from pg_sequence s
+join pg_class c on c.oid = s.seqrelid
+join pg_namespace n on n.oid = c.relnamespace
+-- The view shows no last value of a sequence that the role may not read.
+left join pg_sequences v on v.schemaname = n.nspname and v.sequencename = c.relname
+left join used on used.sequence_oid = s.seqrelid
+left join pg_class tc on tc.oid = used.table_oid
+left join pg_namespace tn on tn.oid = tc.relnamespace
+left join pg_attribute a on a.attrelid = used.table_oid and a.attnum = used.attnum
+where n.nspname = $1 or tn.nspname = $1
+order by used.rank, n.nspname, c.relname, tn.nspname, tc.relname, a.attnum

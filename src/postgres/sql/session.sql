@@ -1,0 +1,18 @@
+-- What every session is made of, whatever the role, the database or the server are set to: names mean the catalog's,
+-- literals and times read alike everywhere, and row-level security refuses instead of hiding rows.
+set client_encoding = 'UTF8';
+set standard_conforming_strings = on;
+set timezone = 'UTC';
+set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
+set extra_float_digits = 3;
+set search_path = pg_catalog, pg_temp;
+set row_security = off;
+set statement_timeout = 0;
+set default_transaction_isolation = 'read committed';
+set client_min_messages = warning;
+-- A backend whose client has died gives up its work and its locks within seconds. Servers before 14 cannot, nor can all systems.
+select set_config('client_connection_check_interval', '5s', false)
+where current_setting('client_connection_check_interval', true) is not null and version() like '%linux%';
+select current_setting('server_version_num') as version,
+       pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as read_only;

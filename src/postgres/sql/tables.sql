@@ -1,0 +1,24 @@
+-- Tables, partitioned tables, views and foreign tables of schema $1.
+select c.oid,
+       c.relname::text as name,
+       c.relkind::text as kind,
+       pg_has_role(c.relowner, 'usage') as owned,
+       c.relrowsecurity as row_security,
+       c.relforcerowsecurity as row_security_forced,
+       row_security_active(c.oid) as rows_hidden,
+       array(
+           select w.rulename::text
+           from pg_rewrite w
+           where w.ev_class = c.oid and w.rulename <> '_RETURN'
+           order by w.rulename
+       ) as rules,
+       array(
+           select p.word
+           from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) with ordinality as p (word, at)
+           where not has_table_privilege(c.oid, p.word)
+           order by p.at
+       ) as missing_privileges
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+order by c.relname

@@ -1,0 +1,227 @@
+//! PostgreSQL in the roles of a target and of a side to compare, with a stock of sessions.
+
+use super::connect::{Session, connect};
+use super::digest;
+use super::fault;
+use super::load::PgLoader;
+use super::url::Target as Address;
+use crate::diff::compare::Seen;
+use crate::diff::{RowDigest, Sum};
+use crate::link::{Comparable, Span, Sums, Target, Wanted};
+use crate::model::fault::{Fault, FaultClass};
+use crate::plan::Statement;
+use crate::plan::route::Route;
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(Clone)]
+pub struct PgTarget {
+    address: Arc<Address>,
+    /// The migration whose ledger and ranges are meant; zero where there is none.
+    migration: i64,
+    role: LoadRole,
+    idle: Arc<Mutex<Vec<Session>>>,
+}
+
+/// How loading sessions stand to the target's triggers and foreign keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadRole {
+    /// What disturbs has been suspended.
+    Origin,
+    /// We do not own the tables, but may load as a replica, which leaves triggers and foreign keys asleep.
+    Replica,
+}
+
+/// What became of a statement after the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// The statement was refused and its fallback taken; the text says why.
+    Fallback(String),
+    /// Both were refused, or there was no fallback; the text says why.
+    Dropped(String),
+}
+
+impl Outcome {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Fallback(_) => "fallback",
+            Outcome::Dropped(_) => "dropped",
+        }
+    }
+
+    pub fn detail(&self) -> &str {
+        match self {
+            Outcome::Done => "",
+            Outcome::Fallback(why) | Outcome::Dropped(why) => why,
+        }
+    }
+
+    /// What the journal's words meant.
+    pub fn from_words(word: &str, detail: String) -> Outcome {
+        match word {
+            "fallback" => Outcome::Fallback(detail),
+            "dropped" => Outcome::Dropped(detail),
+            _ => Outcome::Done,
+        }
+    }
+}
+
+impl PgTarget {
+    pub fn new(address: Arc<Address>, migration: i64, role: LoadRole) -> PgTarget {
+        PgTarget { address, migration, role, idle: Arc::new(Mutex::new(Vec::new())) }
+    }
+
+    pub async fn session(&self) -> Result<Session, Fault> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(session) => Ok(session),
+            None => connect(&self.address).await,
+        }
+    }
+
+    /// Gives a session back for others; one in doubt is dropped instead.
+    pub fn give_back(&self, session: Session) {
+        if !session.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        }
+    }
+
+    /// Runs a statement of the plan and records its outcome in one transaction.
+    pub async fn run_step(&self, statement: &Statement) -> Result<Outcome, Fault> {
+        let session = self.session().await?;
+        let tries = std::iter::once(&statement.sql).chain(&statement.fallback);
+        let mut refusal: Option<Fault> = None;
+        for sql in tries {
+            match self.try_step(&session, statement, sql, refusal.as_ref()).await {
+                Ok(outcome) => {
+                    self.give_back(session);
+                    return Ok(outcome);
+                }
+                Err(error) if refused_by_data(&error) => {
+                    roll_back(&session).await?;
+                    refusal = refusal.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let refusal = refusal.expect("the loop ends only after a refusal");
+        if statement.required {
+            return Err(refusal);
+        }
+        let outcome = Outcome::Dropped(why(&refusal));
+        session.batch_execute("begin").await.map_err(|error| fault::of(error, "begin a step"))?;
+        self.record_step(&session, statement, &outcome).await?;
+        self.give_back(session);
+        Ok(outcome)
+    }
+
+    async fn try_step(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        sql: &str,
+        refusal: Option<&Fault>,
+    ) -> Result<Outcome, Fault> {
+        let doing = format!("make {}", statement.what);
+        let sql = format!("begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; {sql}");
+        session.batch_execute(&sql).await.map_err(|error| fault::of(error, &doing))?;
+        let outcome = refusal.map_or(Outcome::Done, |refusal| Outcome::Fallback(why(refusal)));
+        self.record_step(session, statement, &outcome).await?;
+        Ok(outcome)
+    }
+
+    async fn record_step(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        outcome: &Outcome,
+    ) -> Result<(), Fault> {
+        let doing = format!("record {}", statement.what);
+        session
+            .execute(
+                "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4)",
+                &[&self.migration, &statement.what, &outcome.word(), &outcome.detail()],
+            )
+            .await
+            .map_err(|error| fault::of(error, &doing))?;
+        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, &doing))
+    }
+}
+
+/// A server with less to spare says so, and the index is then built on disk.
+const INDEX_MEMORY: &str = "256MB";
+
+async fn roll_back(session: &Session) -> Result<(), Fault> {
+    session.batch_execute("rollback").await.map_err(|error| fault::of(error, "roll back a step"))
+}
+
+/// Values that break a constraint or do not fit an index, or an expression that the server will not have.
+fn refused_by_data(error: &Fault) -> bool {
+    let of_the_statement =
+        ["schema_drift", "unsupported", "limit_exceeded", "statement_refused", "name_taken"];
+    error.class == FaultClass::Data || of_the_statement.contains(&error.code)
+}
+
+fn why(refusal: &Fault) -> String {
+    let mut text = refusal.to_string();
+    let mut source = std::error::Error::source(refusal);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl Target for PgTarget {
+    type Loader = PgLoader;
+
+    async fn loader(&self) -> Result<PgLoader, Fault> {
+        let session = self.session().await?;
+        // A lost last commit takes its progress with it, so the load need not wait for the disk at each chunk.
+        let sql = match self.role {
+            LoadRole::Origin => "set synchronous_commit = off",
+            LoadRole::Replica => "set synchronous_commit = off; set session_replication_role = replica",
+        };
+        session.batch_execute(sql).await.map_err(|error| fault::of(error, "set up a loading session"))?;
+        Ok(PgLoader::new(session, self.migration))
+    }
+}
+
+impl Comparable for PgTarget {
+    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+        let session = self.session().await?;
+        let rows = digest::sums(&session, route, span, buckets).await?;
+        let ledger = match span.from {
+            None => digest::ledger_sum(&session, self.migration, route).await?,
+            Some(_) => Sum::default(),
+        };
+        self.give_back(session);
+        Ok(Sums { rows, ledger })
+    }
+
+    async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
+        let session = self.session().await?;
+        let rows = digest::rows(&session, route, wanted).await?;
+        self.give_back(session);
+        Ok(rows)
+    }
+
+    async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
+        let session = self.session().await?;
+        let keys = digest::refused(&session, self.migration, route).await?;
+        self.give_back(session);
+        Ok(keys)
+    }
+
+    async fn tuples(
+        &self,
+        route: &Arc<Route>,
+        digests: &[RowDigest],
+    ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
+        let session = self.session().await?;
+        let tuples = digest::tuples(&session, route, digests).await?;
+        self.give_back(session);
+        Ok(tuples)
+    }
+}

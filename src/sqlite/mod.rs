@@ -1,0 +1,15 @@
+//! The source: how the SQLite database is opened and what it declares. Layer 3.
+//!
+//! Nothing here knows PostgreSQL, and nothing opens the database file other than through SQLite.
+
+pub mod connect;
+mod ddl;
+mod digest;
+pub mod fault;
+pub mod introspect;
+mod mount;
+mod pragma;
+pub mod sample;
+pub mod scan;
+pub mod source;
+mod survey;

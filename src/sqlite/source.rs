@@ -1,0 +1,147 @@
+//! SQLite in the roles of a source and of a side to compare.
+//!
+//! SQLite blocks, so every call works on a blocking thread with a reader taken from a small stock; a reader is given back when the
+//! call ends and none outlives the source.
+
+use super::connect::SqliteFile;
+use super::scan::{ChunkLimit, next_chunk};
+use super::{digest, survey};
+use crate::diff::RowDigest;
+use crate::diff::compare::Seen;
+use crate::link::{Comparable, Range, Source, Span, Sums, Wanted};
+use crate::model::chunk::Chunk;
+use crate::model::fault::Fault;
+use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::plan::route::{Route, ScanOrder};
+use crate::plan::survey::TableSurvey;
+use rusqlite::Connection;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+#[derive(Clone)]
+pub struct SqliteSource {
+    file: Arc<SqliteFile>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    limit: ChunkLimit,
+}
+
+impl SqliteSource {
+    pub fn new(file: SqliteFile, limit: ChunkLimit) -> SqliteSource {
+        SqliteSource { file: Arc::new(file), idle: Arc::new(Mutex::new(Vec::new())), limit }
+    }
+
+    pub fn file(&self) -> &SqliteFile {
+        &self.file
+    }
+
+    pub async fn introspect(&self) -> Result<SqliteSchema, Fault> {
+        self.read(super::introspect::introspect).await
+    }
+
+    /// Reads a span of a table for the survey; `blank` holds the columns' learners.
+    pub async fn survey(
+        &self,
+        table: Arc<SqliteTable>,
+        span: Span,
+        blank: TableSurvey,
+    ) -> Result<TableSurvey, Fault> {
+        self.read(move |db| survey::survey_span(db, &table, span, blank)).await
+    }
+
+    /// Spans of a table that can be read side by side; one where it has no rowid.
+    pub async fn spans_of(&self, table: &SqliteTable, want: usize) -> Result<Vec<Span>, Fault> {
+        let Storage::Rowid { rowid: Some(rowid), .. } = table.storage else {
+            return Ok(vec![Span::default()]);
+        };
+        let name = table.name.clone();
+        self.read(move |db| survey::spans(db, &name, rowid, want)).await
+    }
+
+    /// Works with a reader on a blocking thread.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let source = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let db = source.take()?;
+            let done = work(&db);
+            source.idle().push(db);
+            done
+        });
+        match task.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(Fault::fatal("stopped", "read the source").with_source(cancelled)),
+            },
+        }
+    }
+
+    fn take(&self) -> Result<Connection, Fault> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(db) => Ok(db),
+            None => self.file.open_reader(),
+        }
+    }
+
+    /// A thread that panicked while holding the stock left whole connections in it.
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for SqliteSource {
+    async fn spans(&self, route: &Arc<Route>, want: usize) -> Result<Vec<Span>, Fault> {
+        match &route.scan {
+            ScanOrder::Rowid { name, .. } => {
+                let (table, rowid) = (route.source.clone(), name.clone());
+                self.read(move |db| survey::spans(db, &table, &rowid, want)).await
+            }
+            ScanOrder::Key { .. } | ScanOrder::Whole => Ok(vec![Span::default()]),
+        }
+    }
+
+    async fn scan(&self, range: Range, chunks: mpsc::Sender<Chunk>) -> Result<(), Fault> {
+        let limit = self.limit;
+        self.read(move |db| {
+            let mut after = range.after;
+            loop {
+                let chunk = next_chunk(db, &range.route, (range.span, &after), limit)?;
+                let ends = chunk.ends_range;
+                after.clone_from(&chunk.last_key);
+                if chunks.blocking_send(chunk).is_err() || ends {
+                    return Ok(());
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Comparable for SqliteSource {
+    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+        let route = Arc::clone(route);
+        self.read(move |db| digest::sums(db, &route, span, buckets)).await
+    }
+
+    async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
+        let (route, wanted) = (Arc::clone(route), wanted.clone());
+        self.read(move |db| digest::rows(db, &route, &wanted)).await
+    }
+
+    /// A source refuses no rows.
+    async fn refused(&self, _route: &Arc<Route>) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn tuples(
+        &self,
+        route: &Arc<Route>,
+        digests: &[RowDigest],
+    ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
+        let (route, digests) = (Arc::clone(route), digests.to_vec());
+        self.read(move |db| digest::tuples(db, &route, &digests)).await
+    }
+}

@@ -1,0 +1,3 @@
+//! What the process tells of itself. Layer 4.
+
+pub mod logging;

@@ -1,0 +1,121 @@
+//! What the tests stand on: a private PostgreSQL with a database a test, SQLite files made from SQL, the built program, and the
+//! corpus. It asserts nothing about liteferry itself.
+
+mod cluster;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+/// A database of its own, gone when the server goes.
+pub struct TestDatabase {
+    pub url: String,
+    pub name: String,
+}
+
+/// A SQLite file in a directory of its own, removed when dropped.
+pub struct TempDb {
+    pub path: PathBuf,
+    _dir: TempDir,
+}
+
+/// What the program did.
+#[derive(Debug)]
+pub struct Output {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// One hard database; its header says what must come out.
+pub struct Case {
+    pub name: String,
+    pub sql: String,
+}
+
+/// Made from `template0` and so in plain UTF-8 with the "C" order, whatever the machine's locale.
+pub fn database() -> TestDatabase {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let create = format!("create database {name} template template0 encoding 'UTF8' locale 'C'");
+    psql(&cluster::url("postgres"), &create);
+    TestDatabase { url: cluster::url(&name), name }
+}
+
+/// Foreign keys stay unenforced, as in SQLite's own shell.
+pub fn sqlite(sql: &str) -> TempDb {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = dir.path().join("source.db");
+    let db = rusqlite::Connection::open(&path).expect("SQLite opens a new file");
+    db.execute_batch("pragma foreign_keys = off").expect("SQLite knows the pragma");
+    db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+    TempDb { path, _dir: dir }
+}
+
+/// Runs the program without any setting of ours or PostgreSQL's in its environment.
+pub fn liteferry(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_liteferry"));
+    let foreign = |name: &str| name.starts_with("LITEFERRY_") || name.starts_with("PG");
+    for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
+        command.env_remove(name);
+    }
+    let output = command.args(args).output().expect("the program can be started");
+    Output {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("reports are UTF-8"),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Output {
+    /// The one JSON document of `--json`.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{self:#?}"))
+    }
+
+    #[track_caller]
+    pub fn exits_with(self, status: i32) -> Output {
+        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// The rows of all statements, as text.
+pub fn psql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the server answers");
+        let driver = tokio::spawn(connection);
+        let answers = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
+        drop(client);
+        driver.await.expect("the connection is driven to its end").expect("the connection ends well");
+        let cells = |row: &tokio_postgres::SimpleQueryRow| {
+            (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
+        };
+        answers
+            .iter()
+            .filter_map(|answer| match answer {
+                SimpleQueryMessage::Row(row) => Some(cells(row)),
+                _ => None,
+            })
+            .collect()
+    })
+}
+
+/// The databases of `tests/corpus`, in the order of their names.
+pub fn corpus() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let entries = std::fs::read_dir(folder).expect("the corpus is there");
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a folder can be listed").path()).collect();
+    paths.sort();
+    let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let case = |path: &PathBuf| Case {
+        name: name(path),
+        sql: std::fs::read_to_string(path).expect("a case can be read"),
+    };
+    paths.iter().map(case).collect()
+}
