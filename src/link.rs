@@ -48,7 +48,21 @@ pub struct Loaded {
 pub struct Sums {
     pub rows: Buckets,
     /// Ledger entries: on the source those that its cells call for, on the target those that stand in the ledger.
-    pub ledger: Sum,
+    /// `None`: this side keeps no ledger, so there is nothing to compare.
+    pub ledger: Option<Sum>,
+}
+
+impl Sums {
+    pub fn merge(&mut self, other: &Sums) {
+        self.rows.merge(&other.rows);
+        self.ledger = match (self.ledger, other.ledger) {
+            (Some(mut ledger), Some(more)) => {
+                ledger.merge(more);
+                Some(ledger)
+            }
+            _ => None,
+        };
+    }
 }
 
 /// Buckets of a table whose rows are wanted one by one.

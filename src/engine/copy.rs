@@ -84,7 +84,7 @@ pub async fn copy(
         Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
         Mode::Existing | Mode::Create => LoadRole::Origin,
     };
-    let target = PgTarget::new(Arc::clone(&request.address), migration, role);
+    let target = PgTarget::new(Arc::clone(&request.address), Some(migration), role);
     let link = Link { source: prepared.source.clone(), target };
     let routes = routes(request, &store, migration).await?;
     if state == State::Loading {
@@ -132,7 +132,7 @@ pub async fn validate_alone(
         Some(known) => {
             let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
             let source = SqliteSource::new(file, request.limit);
-            (source, routes(request, &store, known.id).await?, known.id, Vec::new())
+            (source, routes(request, &store, known.id).await?, Some(known.id), Vec::new())
         }
         None => {
             let as_existing = Request { mode: Mode::Existing, ..request.clone() };
@@ -149,7 +149,7 @@ pub async fn validate_alone(
             }
             let routed = |table: TablePlan| Routed { route: Arc::new(table.route), role: table.role };
             let routes = prepared.plan.tables.into_iter().map(routed).collect();
-            (prepared.source, routes, 0, findings)
+            (prepared.source, routes, None, findings)
         }
     };
     if !tables.is_empty() {
@@ -180,7 +180,7 @@ pub async fn validate_alone(
         phases: stopwatch.phases,
         source_changed: witness.saw_a_write()?,
     };
-    if known.is_some() {
+    if let Some(migration) = migration {
         store.record_verdict(migration, &report.to_json().to_string()).await?;
     }
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })

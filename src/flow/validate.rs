@@ -4,7 +4,7 @@
 
 use super::progress::{Event, Watch};
 use crate::diff::compare::{Seen, differing_columns, pair};
-use crate::diff::{Buckets, RowDigest};
+use crate::diff::{Buckets, RowDigest, Sum};
 use crate::link::{Comparable, Link, Source, Span, Sums, Wanted};
 use crate::model::fault::Fault;
 use crate::plan::route::Route;
@@ -117,9 +117,9 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
         missing: 0,
         extra: 0,
         different: 0,
-        ledger: target.ledger.rows,
+        ledger: target.ledger.map_or(0, |ledger| ledger.rows),
         refused: 0,
-        ledger_agrees: source.ledger == target.ledger,
+        ledger_agrees: target.ledger.is_none() || source.ledger == target.ledger,
         listed: Vec::new(),
     };
     let differing = source.rows.differing(&target.rows);
@@ -152,13 +152,11 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
     let side_by_side = stream::iter(spans)
         .map(|span| try_join(link.source.sums(route, span, buckets), link.target.sums(route, span, buckets)))
         .buffer_unordered(workers.max(1));
-    let blank = || Sums { rows: Buckets::new(buckets), ledger: crate::diff::Sum::default() };
+    let blank = || Sums { rows: Buckets::new(buckets), ledger: Some(Sum::default()) };
     side_by_side
         .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| async move {
-            source.rows.merge(&more_source.rows);
-            source.ledger.merge(more_source.ledger);
-            target.rows.merge(&more_target.rows);
-            target.ledger.merge(more_target.ledger);
+            source.merge(&more_source);
+            target.merge(&more_target);
             Ok((source, target))
         })
         .await

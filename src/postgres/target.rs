@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct PgTarget {
     address: Arc<Address>,
-    /// The migration whose ledger and ranges are meant; zero where there is none.
-    migration: i64,
+    /// The migration whose ledger and ranges are meant, where the target knows of one.
+    migration: Option<i64>,
     role: LoadRole,
     idle: Arc<Mutex<Vec<Session>>>,
 }
@@ -68,7 +68,7 @@ impl Outcome {
 }
 
 impl PgTarget {
-    pub fn new(address: Arc<Address>, migration: i64, role: LoadRole) -> PgTarget {
+    pub fn new(address: Arc<Address>, migration: Option<i64>, role: LoadRole) -> PgTarget {
         PgTarget { address, migration, role, idle: Arc::new(Mutex::new(Vec::new())) }
     }
 
@@ -116,6 +116,11 @@ impl PgTarget {
         Ok(outcome)
     }
 
+    fn of_migration(&self) -> Result<i64, Fault> {
+        self.migration
+            .ok_or_else(|| Fault::fatal("no_migration", "write into a target that has no migration of ours"))
+    }
+
     async fn try_step(
         &self,
         session: &Session,
@@ -141,7 +146,7 @@ impl PgTarget {
         session
             .execute(
                 "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4)",
-                &[&self.migration, &statement.what, &outcome.word(), &outcome.detail()],
+                &[&self.of_migration()?, &statement.what, &outcome.word(), &outcome.detail()],
             )
             .await
             .map_err(|error| fault::of(error, &doing))?;
@@ -184,7 +189,7 @@ impl Target for PgTarget {
             LoadRole::Replica => "set synchronous_commit = off; set session_replication_role = replica",
         };
         session.batch_execute(sql).await.map_err(|error| fault::of(error, "set up a loading session"))?;
-        Ok(PgLoader::new(session, self.migration))
+        Ok(PgLoader::new(session, self.of_migration()?))
     }
 }
 
@@ -192,9 +197,10 @@ impl Comparable for PgTarget {
     async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
         let session = self.session().await?;
         let rows = digest::sums(&session, route, span, buckets).await?;
-        let ledger = match span.from {
-            None => digest::ledger_sum(&session, self.migration, route).await?,
-            Some(_) => Sum::default(),
+        let ledger = match (self.migration, span.from) {
+            (None, _) => None,
+            (Some(migration), None) => Some(digest::ledger_sum(&session, migration, route).await?),
+            (Some(_), Some(_)) => Some(Sum::default()),
         };
         self.give_back(session);
         Ok(Sums { rows, ledger })
@@ -209,7 +215,10 @@ impl Comparable for PgTarget {
 
     async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
         let session = self.session().await?;
-        let keys = digest::refused(&session, self.migration, route).await?;
+        let keys = match self.migration {
+            Some(migration) => digest::refused(&session, migration, route).await?,
+            None => Vec::new(),
+        };
         self.give_back(session);
         Ok(keys)
     }

@@ -50,17 +50,17 @@ impl<'r> RowReader<'r> {
 
 pub fn sums(db: &Connection, route: &Route, span: Span, buckets: usize) -> Result<Sums, Fault> {
     let mut reader = RowReader::new(route);
-    let mut sums = Sums { rows: Buckets::new(buckets), ledger: Sum::default() };
+    let (mut rows, mut ledger) = (Buckets::new(buckets), Sum::default());
     for_each_row(db, route, (span, &[]), |row| {
         if let Some((_, digest)) = reader.read(row) {
-            sums.rows.add(digest);
+            rows.add(digest);
         }
         for misfit in &reader.chunk.misfits {
-            sums.ledger.add(ledger_digest(route, misfit));
+            ledger.add(ledger_digest(route, misfit));
         }
         true
     })?;
-    Ok(sums)
+    Ok(Sums { rows, ledger: Some(ledger) })
 }
 
 pub fn rows(db: &Connection, route: &Route, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {

@@ -125,8 +125,9 @@ fn a_row_without_a_key_that_stands_once_too_often_is_found() {
 
 #[test]
 fn a_forged_ledger_is_found() {
-    let file =
-        sqlite("create table t (id integer primary key, v text); insert into t values (1, 'a' || char(0))");
+    let file = sqlite(
+        "create table t (id integer primary key, v text); insert into t values (1, 'a' || char(0)), (2, 'b'), (3, 'c')",
+    );
     let target = database();
     let source = file.path.display().to_string();
     let args = ["--json", "--source", &source, "--target", &target.url];

@@ -118,7 +118,7 @@ fn a_table_too_wide_is_refused() {
     let columns: Vec<String> = (0..1601).map(|column| format!("c{column} int")).collect();
     let file = sqlite(&format!("create table wide ({})", columns.join(", ")));
     let target = database();
-    check(&copy(&file.path, &target.url), 1, "table_too_wide");
+    check(&copy(&file.path, &target.url), 1, "too_many_columns");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Aggregates in views: those whose result does not depend on the order of the rows.
 
-use super::ExprType;
 use super::functions::Call;
-use super::term::{Collation, Collator, Term};
+use super::term::{Collation, Collator, Origin, Term, Width};
 use super::translator::Translator;
-use super::{Purpose, term::Width};
+use super::{ExprType, Purpose};
+use crate::model::types::Type;
 use crate::plan::parse::Refusal;
 use sqlite3_parser::ast::FunctionTail;
 
@@ -46,7 +46,6 @@ pub(super) fn count_rows(
 
 /// Whether values that are equal in one database are equal in the other, so that they fall into the same groups.
 pub(in crate::plan) fn groups_alike(term: &Term) -> bool {
-    use crate::model::types::Type;
     match &term.ty {
         ExprType::Text => matches!(
             term.collation,
@@ -86,7 +85,12 @@ fn integers(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
         ExprType::Float | ExprType::Numeric => {
             Err(call.refusal("a sum of REALs depends on the order of the rows and on how it is rounded"))
         }
-        _ => term.as_integer(&call.label()),
+        ExprType::Boolean
+        | ExprType::Integer
+        | ExprType::Text
+        | ExprType::Bytea
+        | ExprType::Null
+        | ExprType::Column(_) => term.as_integer(&call.label()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! SQLite's scalar functions: a list of those whose results are the same, and why the others' are not.
 
 use super::aggregate;
+use super::alike::Alike;
 use super::compare;
-use super::term::{Collator, Term, Width};
+use super::term::{Collation, Collator, Origin, Term, Width};
 use super::translator::Translator;
 use super::{ExprType, Purpose};
 use crate::model::cell::CellBuf;
@@ -48,14 +49,16 @@ pub(super) fn call(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<T
         ("coalesce", 2..) | ("ifnull", 2) => {
             let terms: Result<Vec<Term>, Refusal> =
                 call.args.iter().map(|arg| translator.value(arg)).collect();
-            let (ty, sql) = translator.alike(&call.label(), terms?)?;
-            Ok(Term::computed(format!("coalesce({})", sql.join(", ")), ty))
+            let alike = Alike::of(&call.label(), terms?)?;
+            let sql = format!("coalesce({})", alike.sql.join(", "));
+            Ok(alike.term(sql))
         }
         ("nullif", 2) => null_if(call, value(0)?, value(1)?),
         ("iif" | "if", 3) => {
             let condition = translator.condition(&call.args[0])?;
-            let (ty, sql) = translator.alike(&call.label(), vec![value(1)?, value(2)?])?;
-            Ok(Term::computed(format!("(case when {condition} then {} else {} end)", sql[0], sql[1]), ty))
+            let alike = Alike::of(&call.label(), vec![value(1)?, value(2)?])?;
+            let sql = format!("(case when {condition} then {} else {} end)", alike.sql[0], alike.sql[1]);
+            Ok(alike.term(sql))
         }
         ("likely" | "unlikely", 1) => value(0),
         _ => Err(call.refusal(reason(&call.name))),
@@ -88,7 +91,10 @@ impl Call<'_, '_> {
 fn length(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
     let sql = match term.ty {
         ExprType::Bytea => format!("octet_length({})", term.sql),
-        _ => format!("length({})", call.text(term)?.sql),
+        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric => {
+            format!("length({})", call.text(term)?.sql)
+        }
+        ExprType::Text | ExprType::Null | ExprType::Column(_) => format!("length({})", call.text(term)?.sql),
     };
     Ok(Term::integer(sql, (0, i128::from(LENGTH_MAX)), Width::Narrow))
 }
@@ -99,7 +105,12 @@ fn absolute(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
         ExprType::Float | ExprType::Numeric => {
             Ok(Term { class: term.class, ..Term::computed(format!("abs({})", term.sql), term.ty) })
         }
-        _ => {
+        ExprType::Boolean
+        | ExprType::Integer
+        | ExprType::Text
+        | ExprType::Bytea
+        | ExprType::Null
+        | ExprType::Column(_) => {
             let term = term.as_integer(&call.label())?.widened();
             let (low, high) = term.reach();
             let top = low.abs().max(high.abs()).min(i128::from(i64::MAX));
@@ -147,8 +158,8 @@ fn null_if(call: &Call<'_, '_>, left: Term, right: Term) -> Result<Term, Refusal
     }
     let (left, right) = (Term { affinity: None, ..left }, Term { affinity: None, ..right });
     let same = compare::compared(left.clone(), Operator::Equals, right)?;
-    let (sql, ty) = (format!("(case when {} then null else {} end)", same.sql, left.sql), left.ty);
-    Ok(Term::computed(sql, ty))
+    let sql = format!("(case when {} then null else {} end)", same.sql, left.sql);
+    Ok(Term { sql, origin: Origin::Computed, collation: Collation::None, ..left })
 }
 
 fn reason(name: &str) -> &'static str {

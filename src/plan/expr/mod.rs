@@ -4,6 +4,7 @@
 //! construct that PostgreSQL would read by its own rules is passed through.
 
 mod aggregate;
+mod alike;
 mod arithmetic;
 mod compare;
 mod functions;

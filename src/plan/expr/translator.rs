@@ -2,7 +2,8 @@
 //!
 //! SQLite has no truth values, it has numbers; PostgreSQL has both and mixes neither.
 
-use super::term::{Collation, Collator, EXACT_MAX, Term};
+use super::alike::Alike;
+use super::term::{Collation, Collator, Term};
 use super::{ExprType, Purpose, Scope, ScopeColumn};
 use super::{aggregate, arithmetic, compare, functions, pattern};
 use crate::model::cell::{CellBuf, Class};
@@ -265,49 +266,14 @@ impl<'s> Translator<'s> {
             Some(otherwise) => self.value(otherwise)?,
             None => Term::constant(CellBuf::Null)?,
         });
-        let (ty, results) = self.alike("CASE", results)?;
-        let (last, results) = results.split_last().expect("an ELSE was pushed");
+        let alike = Alike::of("CASE", results)?;
+        let (last, results) = alike.sql.split_last().expect("an ELSE was pushed");
         let mut sql = String::from("(case");
         for (condition, result) in conditions.iter().zip(results) {
             sql.push_str(&format!(" when {condition} then {result}"));
         }
         sql.push_str(&format!(" else {last} end)"));
-        Ok(Term::computed(sql, ty))
-    }
-
-    /// Values that take turns in one place must be of one type; NULL goes with all, and 0 and 1 go with truth values.
-    pub(super) fn alike(
-        &self,
-        construct: &str,
-        terms: Vec<Term>,
-    ) -> Result<(ExprType, Vec<String>), Refusal> {
-        let differ = || Refusal::new(construct, "its values are of more than one type");
-        let column = terms.iter().find(|term| term.cell().is_none());
-        let some = column
-            .or_else(|| terms.iter().find(|term| term.ty != ExprType::Null))
-            .ok_or_else(|| Refusal::new(construct, "every one of its values is NULL"))?;
-        let ty = some.ty.clone();
-        if let ExprType::Column(_) = ty {
-            return Err(Refusal::new(
-                construct,
-                format!("{} is not compared or mixed here", some.described()),
-            ));
-        }
-        let mut sql = Vec::new();
-        for term in &terms {
-            sql.push(match (&ty, term.cell()) {
-                (_, Some(CellBuf::Null)) => "null".to_owned(),
-                (ExprType::Boolean, Some(CellBuf::Integer(value @ (0 | 1)))) => (*value == 1).to_string(),
-                (ExprType::Float | ExprType::Numeric, Some(CellBuf::Integer(value)))
-                    if value.unsigned_abs() <= EXACT_MAX.unsigned_abs() =>
-                {
-                    term.sql.clone()
-                }
-                (_, _) if term.ty == ty => term.sql.clone(),
-                (_, _) => return Err(differ()),
-            });
-        }
-        Ok((ty, sql))
+        Ok(alike.term(sql))
     }
 
     fn cast(&self, inner: &Expr<'_>, type_name: &str) -> Result<Term, Refusal> {

@@ -89,13 +89,15 @@ fn limit_sql(limit: Option<&Limit<'_>>, unordered: bool) -> Result<String, Refus
     if unordered {
         return Err(Refusal::new("LIMIT without ORDER BY", "which rows it leaves is up to chance"));
     }
-    let number = |expr: &Expr<'_>| match parse::constant(expr) {
-        Some(CellBuf::Integer(number @ 0..)) => Ok(number),
-        _ => Err(Refusal::new("LIMIT", "it is not a constant number of rows")),
-    };
-    let mut sql = format!(" limit {}", number(&limit.expr)?);
-    if let Some(offset) = &limit.offset {
-        sql.push_str(&format!(" offset {}", number(offset)?));
+    if limit.offset.is_some() {
+        // The tree does not tell `LIMIT a, b` from `LIMIT a OFFSET b`.
+        return Err(Refusal::new(
+            "LIMIT with an offset",
+            "whether it was written with a comma or OFFSET is not read",
+        ));
     }
-    Ok(sql)
+    match parse::constant(&limit.expr) {
+        Some(CellBuf::Integer(number @ 0..)) => Ok(format!(" limit {number}")),
+        _ => Err(Refusal::new("LIMIT", "it is not a constant number of rows")),
+    }
 }
