@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREPARE := sh deploy/prepare.sh
 
-.PHONY: help prepare demo test unit it tidy lint fmt doc deny
+.PHONY: help prepare bench demo test unit it tidy lint fmt doc deny
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ lint: ## formatting and clippy
 
 fmt: ## format the code
 	$(CARGO) fmt
+
+bench: prepare ## measure copy and validate beside psql, pgloader and ADBC; keeps docs/BENCHMARKS.md (ROUNDS=3 ROWS=2000000)
+	$(CARGO) build --locked --release
+	python3 benches/bench.py --write --rounds $(or $(ROUNDS),3) --rows $(or $(ROWS),2000000)
 
 doc: ## the API's documentation, in target/doc
 	$(CARGO) doc --locked --no-deps --document-private-items

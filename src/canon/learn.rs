@@ -4,7 +4,7 @@
 
 use super::form::{Form, Hints};
 use super::formset::FormSet;
-use super::{Codec, Fit, Reason, proposed_forms};
+use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms};
 use crate::model::cell::Cell;
 use crate::model::types::Type;
 use std::cmp::Reverse;
@@ -23,6 +23,8 @@ pub struct Learner {
     first_reason: Option<Reason>,
     /// Where values are written to see whether they come back.
     trial: Vec<u8>,
+    /// The forms of the last text of a common kind, for the next of that kind.
+    recent: Option<((u8, bool), FormSet)>,
 }
 
 /// How a column would cross, and what of it would not.
@@ -63,6 +65,7 @@ impl Learner {
             lost: 0,
             first_reason: None,
             trial: Vec::new(),
+            recent: None,
         }
     }
 
@@ -72,8 +75,13 @@ impl Learner {
         }
         let proposed = match self.hints.form {
             Some(form) => FormSet::from([form]),
-            None => proposed_forms(&self.codec.ty, cell, &self.hints),
+            None => self.proposed(cell),
         };
+        if self.hints.form.is_none() && proposed != FormSet::EMPTY && proposals_are_proved(&self.codec.ty) {
+            self.carried += 1;
+            proposed.into_iter().enumerate().for_each(|(place, form)| self.vote(form, place));
+            return;
+        }
         let mut first_misfit = None;
         let mut carried = false;
         for (place, form) in proposed.into_iter().enumerate() {
@@ -134,6 +142,32 @@ impl Learner {
         }
     }
 
+    /// Most columns hold texts of one kind, so the last one's forms are remembered: finding them costs more than reading the text.
+    fn proposed(&mut self, cell: Cell<'_>) -> FormSet {
+        let find = |hints: &Hints, ty: &Type| proposed_forms(ty, cell, hints);
+        let kind = match cell {
+            Cell::Text(text) if proposals_are_proved(&self.codec.ty) => {
+                moment::kind_of_text(&self.codec.ty, text, self.hints.zone).map(|kind| (kind, text))
+            }
+            _ => None,
+        };
+        let Some((kind, text)) = kind else { return find(&self.hints, &self.codec.ty) };
+        match self.recent {
+            Some((recent, forms))
+                if recent == kind && moment::holds(&self.codec.ty, text, self.hints.zone) =>
+            {
+                forms
+            }
+            _ => {
+                let forms = find(&self.hints, &self.codec.ty);
+                if forms != FormSet::EMPTY {
+                    self.recent = Some((kind, forms));
+                }
+                forms
+            }
+        }
+    }
+
     fn usual(&self) -> Form {
         self.hints.form.unwrap_or_else(|| Form::usual(&self.codec.ty, self.hints.affinity))
     }
@@ -174,7 +208,43 @@ impl Learner {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::canon::Zone;
     use crate::model::schema::Affinity;
+
+    #[test]
+    fn what_is_remembered_of_a_text_changes_nothing() {
+        let texts = [
+            "2024-01-02 03:04:05",
+            "2024-01-02 03:04:06",
+            "2024-01-02 03:04:00",
+            "2024-01-02T03:04:05",
+            "2024-01-02T03:04:00",
+            "2024-02-30 03:04:05",
+            "2024-01-02",
+            "2024-01-03",
+            "2024-13-01",
+            "2024-01-02 03:04:05.5",
+            "never",
+            "2024-01-02 25:00:00",
+        ];
+        let zones = [Zone::Utc, "+02:00".parse().unwrap(), "Europe/Paris".parse().unwrap()];
+        for ty in [Type::Date, Type::Time(6), Type::Timestamp(6), Type::Timestamptz(3)] {
+            for (zone, first) in
+                zones.iter().flat_map(|zone| (0..texts.len()).map(move |first| (*zone, first)))
+            {
+                let hints = Hints { zone, ..Hints::default() };
+                let mut one = Learner::new(ty.clone(), hints);
+                let mut apart = Learner::new(ty.clone(), hints);
+                for text in texts[first..].iter().chain(&texts[..first]) {
+                    one.observe(Cell::Text(text.as_bytes()));
+                    let mut alone = Learner::new(ty.clone(), hints);
+                    alone.observe(Cell::Text(text.as_bytes()));
+                    apart.merge(alone);
+                }
+                assert_eq!(one.learned(), apart.learned(), "{ty:?} {zone} {first}");
+            }
+        }
+    }
 
     fn learner(ty: Type, affinity: Affinity, cells: &[Cell<'_>]) -> Learner {
         let mut learner = Learner::new(ty, Hints { affinity, ..Hints::default() });

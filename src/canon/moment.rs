@@ -90,6 +90,30 @@ pub fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
     }
 }
 
+/// What tells the forms of the two commonest texts, `Y-m-d` and `Y-m-d H:M:S`: two of one kind have the same forms, if both are
+/// moments at all. `None` for every other text, and where a zone's clock makes its own rules.
+pub fn kind_of_text(ty: &Type, text: &[u8], zone: Zone) -> Option<(u8, bool)> {
+    let own_rules = matches!(zone, Zone::Named(_)) || Target::of(ty).kind == Kind::Time;
+    match text {
+        _ if own_rules => None,
+        [_, _, _, _, b'-', _, _, b'-', _, _] => Some((0, false)),
+        [_, _, _, _, b'-', _, _, b'-', _, _, separator, _, _, b':', _, _, b':', seconds @ ..]
+            if seconds.len() == 2 =>
+        {
+            // Some writers leave out seconds that are zero.
+            Some((*separator, seconds == b"00"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a text is a moment that the type holds whole.
+pub fn holds(ty: &Type, text: &[u8], zone: Zone) -> bool {
+    let target = Target::of(ty);
+    parse(text)
+        .is_some_and(|written| matches!(target.store(&written, zone), Ok(Stored { rest: Rest::None, .. })))
+}
+
 impl Target {
     fn of(ty: &Type) -> Target {
         let (kind, digits) = match ty {

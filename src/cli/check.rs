@@ -6,7 +6,8 @@ use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{emptying, standing_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
-use crate::plan::{Plan, Statement, TablePlan};
+use crate::model::name::{ident, literal};
+use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -59,8 +60,9 @@ fn sql(plan: &Plan) -> String {
     let mut out = String::new();
     let mut put = |text: &str| {
         out.push_str(text.trim_end_matches(';'));
-        out.push_str(";\n");
+        out.push_str(if text.starts_with("--") { "\n" } else { ";\n" });
     };
+    put("-- first of all, schema \"liteferry\" for progress, ledger and verdicts");
     plan.tables.iter().flat_map(|table| &table.create).for_each(|statement| put(&statement.sql));
     plan.suspended.iter().for_each(|suspended| put(&suspended.suspend));
     if let Some(statement) = emptying(plan) {
@@ -74,7 +76,28 @@ fn sql(plan: &Plan) -> String {
     }
     plan.suspended.iter().rev().for_each(|suspended| put(&suspended.restore.sql));
     plan.views.iter().for_each(|statement| put(&statement.sql));
+    plan.sequences.iter().for_each(|sequence| put(&sequence_sql(sequence)));
+    plan.tables.iter().for_each(|table| put(&format!("analyze {}", table.route.target.sql())));
     out
+}
+
+/// What `postgres/finish` does in steps; a sequence is never set back.
+fn sequence_sql(plan: &SequencePlan) -> String {
+    let floor = plan.floor.map_or_else(|| "null".to_owned(), |floor| floor.to_string());
+    match (&plan.source, &plan.sequence) {
+        (SequenceSource::Column { table, column }, sequence) => {
+            let name = sequence.as_ref().map_or_else(
+                || format!("pg_get_serial_sequence({}, {})", literal(&table.sql()), literal(column)),
+                |sequence| literal(&sequence.sql()),
+            );
+            let largest = format!("(select max({}) from {})", ident(column), table.sql());
+            format!("select setval({name}, nullif(greatest({largest}, {floor}, 0), 0))")
+        }
+        (SequenceSource::Setting, Some(sequence)) => {
+            format!("select setval({}, {floor})", literal(&sequence.sql()))
+        }
+        (SequenceSource::Setting, None) => "-- a setting names a sequence that is not there".to_owned(),
+    }
 }
 
 fn to_json(prepared: &Prepared) -> Value {

@@ -1,3 +1,5 @@
+//! Tests of this folder: what is translated or planned, and what is refused.
+
 use super::*;
 use crate::model::cell::Cell::{self, Integer, Null, Text};
 use crate::model::cell::CellBuf;

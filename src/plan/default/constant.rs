@@ -36,7 +36,7 @@ pub(super) fn stored(cell: CellBuf, affinity: Affinity) -> Result<CellBuf, Refus
         },
         (Affinity::Real, CellBuf::Integer(value)) => CellBuf::Real(nearest(value)),
         // A column of REALs stores integral ones as integers, and so forgets the sign of zero.
-        (Affinity::Real, CellBuf::Real(value)) if value == 0.0 => CellBuf::Real(0.0),
+        (Affinity::Real, CellBuf::Real(0.0)) => CellBuf::Real(0.0),
         (Affinity::Real, CellBuf::Text(bytes)) => match parse::number_in(&bytes) {
             Some(CellBuf::Integer(value)) => CellBuf::Real(nearest(value)),
             Some(number) => number,

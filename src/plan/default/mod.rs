@@ -100,5 +100,4 @@ fn spelled(expr: &Expr<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -90,13 +90,13 @@ fn integers(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
         | ExprType::Text
         | ExprType::Bytea
         | ExprType::Null
-        | ExprType::Column(_) => term.as_integer(&call.label()),
+        | ExprType::Column(_) => term.into_integer(&call.label()),
     }
 }
 
 fn extreme(call: &Call<'_, '_>, term: Term, filter: &str) -> Result<Term, Refusal> {
     let term = match &term.ty {
-        ExprType::Boolean => term.as_integer(&call.label())?,
+        ExprType::Boolean => term.into_integer(&call.label())?,
         ExprType::Integer | ExprType::Float | ExprType::Numeric => term,
         ExprType::Text if groups_alike(&term) => Term { sql: term.clone().indexed()?, ..term },
         ExprType::Text | ExprType::Bytea | ExprType::Null | ExprType::Column(_) => {
@@ -104,13 +104,7 @@ fn extreme(call: &Call<'_, '_>, term: Term, filter: &str) -> Result<Term, Refusa
         }
     };
     let sql = format!("({}({}){filter})", call.name, term.sql);
-    Ok(Term {
-        sql,
-        collation: Collation::None,
-        affinity: None,
-        origin: super::term::Origin::Computed,
-        ..term
-    })
+    Ok(Term { sql, collation: Collation::None, affinity: None, origin: Origin::Computed, ..term })
 }
 
 fn filter(

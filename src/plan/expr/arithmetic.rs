@@ -12,21 +12,21 @@ use sqlite3_parser::ast::Operator;
 type Range = (i128, i128);
 
 pub(super) fn negative(term: Term) -> Result<Term, Refusal> {
-    let term = term.as_integer("a sign")?.widened();
+    let term = term.into_integer("a sign")?.widened();
     let (low, high) = term.reach();
     let range = within_bigint("a sign", (-high, -low))?;
     Ok(Term::integer(format!("(- {})", term.sql), range, Width::Bigint))
 }
 
 pub(super) fn complement(term: Term) -> Result<Term, Refusal> {
-    let term = term.as_integer("~")?.widened();
+    let term = term.into_integer("~")?.widened();
     let (low, high) = term.reach();
     Ok(Term::integer(format!("(~ {})", term.sql), (!high, !low), Width::Bigint))
 }
 
 pub(super) fn calculation(left: Term, operator: Operator, right: Term) -> Result<Term, Refusal> {
     let construct = format!("the operator {}", symbol(operator));
-    let (left, right) = (left.as_integer(&construct)?, right.as_integer(&construct)?);
+    let (left, right) = (left.into_integer(&construct)?, right.into_integer(&construct)?);
     let range = match operator {
         Operator::Divide | Operator::Modulus => quotient(&construct, operator, &left, &right)?,
         _ => {
@@ -44,7 +44,7 @@ pub(super) fn calculation(left: Term, operator: Operator, right: Term) -> Result
 
 pub(super) fn bitwise(left: Term, operator: Operator, right: Term) -> Result<Term, Refusal> {
     let construct = format!("the operator {}", symbol(operator));
-    let (left, right) = (left.as_integer(&construct)?.widened(), right.as_integer(&construct)?);
+    let (left, right) = (left.into_integer(&construct)?.widened(), right.into_integer(&construct)?);
     match operator {
         Operator::LeftShift | Operator::RightShift => match right.cell() {
             Some(CellBuf::Integer(0..=63)) => {}
@@ -62,7 +62,7 @@ pub(super) fn bitwise(left: Term, operator: Operator, right: Term) -> Result<Ter
 }
 
 pub(super) fn concatenation(left: Term, right: Term) -> Result<Term, Refusal> {
-    let (left, right) = (left.as_text("||")?, right.as_text("||")?);
+    let (left, right) = (left.into_text("||")?, right.into_text("||")?);
     Ok(Term::computed(format!("({} || {})", left.sql, right.sql), ExprType::Text))
 }
 

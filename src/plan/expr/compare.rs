@@ -97,14 +97,14 @@ pub(super) fn compared(left: Term, operator: Operator, right: Term) -> Result<Te
     if let Some(term) = plain_truth(&left, operator, &right) {
         return Ok(term);
     }
-    let (mut left_sql, right_sql) = if left.ty == ExprType::Text {
+    let (left_sql, right_sql) = if left.ty == ExprType::Text {
         (collator.side(&left)?, collator.side(&right)?)
     } else {
         (left.sql.clone(), right.sql.clone())
     };
     let has_column = [&left, &right].iter().any(|term| matches!(term.origin, Origin::Column(_)));
     if left.ty == ExprType::Text && orders(operator) && !has_column {
-        left_sql = format!("({left_sql} collate \"C\")");
+        return Ok(Term::truth(format!("({left_sql}::text collate \"C\" {} {right_sql})", symbol(operator))));
     }
     Ok(Term::truth(format!("({left_sql} {} {right_sql})", symbol(operator))))
 }
@@ -206,8 +206,8 @@ fn number(cell: &CellBuf, beside: &ExprType) -> Result<Term, Refusal> {
 /// Two terms that are no constants.
 fn matched(left: Term, right: Term, operator: Operator) -> Result<(Term, Term), Refusal> {
     match (&left.ty, &right.ty) {
-        (ExprType::Boolean, ExprType::Integer) => Ok((left.as_integer("a comparison")?, right)),
-        (ExprType::Integer, ExprType::Boolean) => Ok((left, right.as_integer("a comparison")?)),
+        (ExprType::Boolean, ExprType::Integer) => Ok((left.into_integer("a comparison")?, right)),
+        (ExprType::Integer, ExprType::Boolean) => Ok((left, right.into_integer("a comparison")?)),
         (ExprType::Boolean, ExprType::Boolean) | (ExprType::Integer, ExprType::Integer) => Ok((left, right)),
         (ExprType::Float, ExprType::Float) | (ExprType::Bytea, ExprType::Bytea) => Ok((left, right)),
         (ExprType::Numeric, ExprType::Numeric) if is_exact(&left) && is_exact(&right) => Ok((left, right)),

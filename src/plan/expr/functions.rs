@@ -35,12 +35,12 @@ pub(super) fn call(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<T
     match (call.name.as_str(), call.args.len()) {
         ("lower" | "upper", 1) => {
             let text = call.text(value(0)?)?;
-            Ok(Term::computed(format!("{}({} collate \"C\")", call.name, text.sql), ExprType::Text))
+            Ok(Term::computed(format!("{}({} collate \"C\")", call.name, text.text_sql()), ExprType::Text))
         }
         ("length", 1) => length(call, value(0)?),
         ("abs", 1) => absolute(call, value(0)?),
         ("trim" | "ltrim" | "rtrim", 1 | 2) => trimmed(translator, call),
-        ("replace", 3) => call.texts(translator, "replace"),
+        ("replace", 3) => replaced(translator, call),
         ("instr", 2) => {
             let found = call.texts(translator, "strpos")?;
             Ok(Term::integer(found.sql, (0, i128::from(LENGTH_MAX)), Width::Narrow))
@@ -75,7 +75,7 @@ impl Call<'_, '_> {
     }
 
     fn text(&self, term: Term) -> Result<Term, Refusal> {
-        term.as_text(&self.label())
+        term.into_text(&self.label())
     }
 
     /// A function whose arguments are all texts and whose result is one.
@@ -111,7 +111,7 @@ fn absolute(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
         | ExprType::Bytea
         | ExprType::Null
         | ExprType::Column(_) => {
-            let term = term.as_integer(&call.label())?.widened();
+            let term = term.into_integer(&call.label())?.widened();
             let (low, high) = term.reach();
             let top = low.abs().max(high.abs()).min(i128::from(i64::MAX));
             Ok(Term::integer(format!("abs({})", term.sql), (0, top), Width::Bigint))
@@ -128,6 +128,16 @@ fn trimmed(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Ref
     };
     let function = if call.name == "trim" { "btrim" } else { call.name.as_str() };
     Ok(Term::computed(format!("{function}({}, {letters})", text.sql), ExprType::Text))
+}
+
+/// Where there is nothing to look for, SQLite does not even look whether the replacement is NULL.
+fn replaced(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {
+    let text = |index: usize| translator.value(&call.args[index]).map(|term| term.cell().cloned());
+    let sought = matches!(text(1)?, Some(CellBuf::Text(bytes)) if !bytes.is_empty());
+    if sought || text(2)?.is_some() {
+        return call.texts(translator, "replace");
+    }
+    Err(call.refusal("neither what it looks for nor what it puts there is a constant"))
 }
 
 fn part(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {

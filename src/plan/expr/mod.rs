@@ -128,5 +128,4 @@ fn check(translator: &Translator<'_>, expr: &Expr<'_>) -> Result<Translated, Ref
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

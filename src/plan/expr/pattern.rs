@@ -9,11 +9,11 @@ use crate::model::name::literal;
 use crate::plan::parse::Refusal;
 
 pub(super) fn like(text: Term, pattern: &Term, escape: Option<&Term>) -> Result<Term, Refusal> {
-    let text = text.as_text("LIKE")?;
+    let text = text.into_text("LIKE")?;
     let escape = escape.map(escape_of).transpose()?;
     let pattern = like_pattern(constant_of("LIKE", pattern)?, escape)?;
     let sql = if pattern.chars().any(|letter| letter.is_ascii_alphabetic()) {
-        format!("(lower({} collate \"C\") like {})", text.sql, literal(&pattern.to_ascii_lowercase()))
+        format!("(lower({} collate \"C\") like {})", text.text_sql(), literal(&pattern.to_ascii_lowercase()))
     } else {
         format!("({} like {})", text.sql, literal(&pattern))
     };
@@ -21,9 +21,9 @@ pub(super) fn like(text: Term, pattern: &Term, escape: Option<&Term>) -> Result<
 }
 
 pub(super) fn glob(text: Term, pattern: &Term) -> Result<Term, Refusal> {
-    let text = text.as_text("GLOB")?;
+    let text = text.into_text("GLOB")?;
     let regex = glob_regex(constant_of("GLOB", pattern)?)?;
-    Ok(Term::truth(format!("({} collate \"C\" ~ {})", text.sql, literal(&regex))))
+    Ok(Term::truth(format!("({} collate \"C\" ~ {})", text.text_sql(), literal(&regex))))
 }
 
 /// The pattern with PostgreSQL's own escape, the backslash, before what stands for itself.

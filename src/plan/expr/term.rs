@@ -135,7 +135,7 @@ impl Term {
     }
 
     /// As an argument of a text function or of `||`; SQLite spells integers as PostgreSQL does, but not REALs.
-    pub fn as_text(self, construct: &str) -> Result<Term, Refusal> {
+    pub fn into_text(self, construct: &str) -> Result<Term, Refusal> {
         match &self.ty {
             ExprType::Text => Ok(self),
             ExprType::Integer => match self.cell() {
@@ -153,7 +153,7 @@ impl Term {
         }
     }
 
-    pub fn as_integer(self, construct: &str) -> Result<Term, Refusal> {
+    pub fn into_integer(self, construct: &str) -> Result<Term, Refusal> {
         match &self.ty {
             ExprType::Integer => Ok(self),
             ExprType::Boolean => Ok(Term::integer(format!("({}::integer)", self.sql), (0, 1), Width::Narrow)),
@@ -165,6 +165,14 @@ impl Term {
                 construct,
                 format!("SQLite looks for a number in {}, PostgreSQL raises an error", self.described()),
             )),
+        }
+    }
+
+    /// Text to put a COLLATE behind. On an untyped literal PostgreSQL would lose it again.
+    pub fn text_sql(&self) -> String {
+        match self.origin {
+            Origin::Constant(_) => format!("{}::text", self.sql),
+            Origin::Column(_) | Origin::Computed => self.sql.clone(),
         }
     }
 
@@ -189,7 +197,7 @@ impl Term {
                 Origin::Column(_),
                 Collation::Of(Collator::Binary) | Collation::Explicit(Collator::Binary),
             ) => Ok(self.sql),
-            (ExprType::Text, _, collation) => collation.collator().key(&self.sql),
+            (ExprType::Text, _, collation) => collation.collator().key(&self.text_sql()),
             (ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric, _, _) => {
                 Ok(self.sql)
             }
@@ -282,7 +290,7 @@ impl Collator {
             (Collator::Rtrim, Some(CellBuf::Text(bytes))) => {
                 Ok(literal(text_of(bytes)?.trim_end_matches(' ')))
             }
-            (Collator::NoCase, _) => Ok(format!("lower({} collate \"C\")", term.sql)),
+            (Collator::NoCase, _) => Ok(format!("lower({} collate \"C\")", term.text_sql())),
             (Collator::Rtrim, _) => Ok(format!("rtrim({}, ' ')", term.sql)),
             (Collator::Foreign(name), _) => Err(Collator::unknown(name)),
         }
@@ -301,11 +309,13 @@ pub(in crate::plan) fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
 }
 
 fn integer_sql(value: i64) -> String {
-    match value {
+    if value == i64::MIN {
         // PostgreSQL reads the digits before the sign, and they alone are beyond bigint.
-        i64::MIN => format!("'{value}'::bigint"),
-        ..0 => format!("({value})"),
-        0.. => value.to_string(),
+        format!("'{value}'::bigint")
+    } else if value < 0 {
+        format!("({value})")
+    } else {
+        value.to_string()
     }
 }
 

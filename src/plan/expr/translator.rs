@@ -20,6 +20,8 @@ pub(in crate::plan) struct Translator<'s> {
     scope: &'s Scope,
     pub(super) purpose: Purpose,
     depth: Counter<u32>,
+    /// COLLATEs met so far.
+    collates: Counter<u32>,
 }
 
 /// The operands of a chain of ANDs or ORs, from left to right.
@@ -39,7 +41,7 @@ pub(super) fn operands<'e, 'a>(expr: &'e Expr<'a>, chain: Operator) -> Vec<&'e E
 
 impl<'s> Translator<'s> {
     pub fn new(scope: &'s Scope, purpose: Purpose) -> Translator<'s> {
-        Translator { scope, purpose, depth: Counter::new(0) }
+        Translator { scope, purpose, depth: Counter::new(0), collates: Counter::new(0) }
     }
 
     /// The expression as a truth value: true, false or NULL exactly where SQLite takes it so.
@@ -65,17 +67,23 @@ impl<'s> Translator<'s> {
         if self.depth.get() >= DEPTH_MAX {
             return Err(Refusal::new("a very deep expression", "it is nested deeper than is read here"));
         }
+        let collates = self.collates.get();
         self.depth.set(self.depth.get() + 1);
-        let term = self.dispatch(parse::bare(expr));
+        let term = self.dispatch(parse::bare(expr))?;
         self.depth.set(self.depth.get() - 1);
-        term
+        if term.ty == ExprType::Text && self.collates.get() != collates {
+            return Err(carried_outwards());
+        }
+        Ok(term)
     }
 
     /// A side of a comparison or a key, which alone may bear a COLLATE.
     pub fn operand(&self, expr: &Expr<'_>) -> Result<Term, Refusal> {
         let Expr::Collate(inner, name) = parse::bare(expr) else { return self.value(expr) };
         let collator = Collator::named(&parse::unquoted(name))?;
-        Ok(Term { collation: Collation::Explicit(collator), ..self.value(inner)? })
+        let term = self.value(inner)?;
+        self.collates.set(self.collates.get() + 1);
+        Ok(Term { collation: Collation::Explicit(collator), ..term })
     }
 
     fn dispatch(&self, expr: &Expr<'_>) -> Result<Term, Refusal> {
@@ -104,10 +112,7 @@ impl<'s> Translator<'s> {
             }
             Expr::Case { base, when_then_pairs, else_expr } => self.case(*base, when_then_pairs, *else_expr),
             Expr::Cast { expr, type_name } => self.cast(expr, type_name.as_ref().map_or("", |ty| ty.name)),
-            Expr::Collate(..) => Err(Refusal::new(
-                "COLLATE within an expression",
-                "SQLite carries it outwards to whatever compares the value",
-            )),
+            Expr::Collate(..) => Err(carried_outwards()),
             Expr::FunctionCall { name, distinctness, args, order_by, filter_over } => {
                 let call = functions::Call {
                     name: parse::unquoted(name.0).to_ascii_lowercase(),
@@ -282,9 +287,9 @@ impl<'s> Translator<'s> {
         let affinity = Affinity::of_declared(type_name);
         let collation = term.collation.clone();
         let cast = match (affinity, &term.ty) {
-            (Affinity::Text, _) => term.as_text(&construct)?,
+            (Affinity::Text, _) => term.into_text(&construct)?,
             (Affinity::Integer | Affinity::Numeric, ExprType::Integer | ExprType::Boolean) => {
-                term.as_integer(&construct)?
+                term.into_integer(&construct)?
             }
             (Affinity::Real, ExprType::Integer) => {
                 Term::computed(format!("({}::double precision)", term.sql), ExprType::Float)
@@ -333,6 +338,11 @@ fn not_constant(literal: &Literal<'_>) -> Refusal {
             Refusal::new("a literal", "it was not understood")
         }
     }
+}
+
+/// However deep it stands, even in the condition of a CASE.
+fn carried_outwards() -> Refusal {
+    Refusal::new("COLLATE within an expression", "SQLite carries it outwards to whatever compares the value")
 }
 
 fn unknown_column(name: &str) -> Refusal {

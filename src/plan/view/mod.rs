@@ -150,7 +150,7 @@ impl Output {
             // SQLite gives 0 and 1.
             (ExprType::Boolean, Origin::Computed) => format!("{}::integer", self.term.sql),
             (ExprType::Text, Origin::Constant(_) | Origin::Computed) => {
-                format!("({} collate \"C\")", self.term.sql)
+                format!("({} collate \"C\")", self.term.text_sql())
             }
             _ => self.term.sql.clone(),
         };
