@@ -26,6 +26,7 @@ mod net;
 mod number;
 mod numeric;
 mod reason;
+mod scaled;
 mod sqlite_jsonb;
 mod text;
 mod uuid;

@@ -5,6 +5,7 @@
 use super::decimal::{Decimal, Spelled};
 use super::form::{Form, Numeral};
 use super::formset::FormSet;
+use super::scaled::Scaled;
 use super::{Fit, Malformed, Reason};
 use crate::model::cell::Cell;
 use crate::model::types::NumericLimit;
@@ -85,9 +86,13 @@ fn encode_integer(
     form: Form,
     out: &mut Vec<u8>,
 ) -> Result<Fit, Reason> {
-    let text = Spelled::integer(value);
-    let decimal = Decimal::parse(&text).expect("spelled by the grammar");
-    let digits = put(&decimal, limit, out)?;
+    let digits = match Scaled::of_integer(value).put(limit, out) {
+        Some(()) => Digits::All,
+        None => {
+            let text = Spelled::integer(value);
+            put(&Decimal::parse(&text).expect("spelled by the grammar"), limit, out)?
+        }
+    };
     Ok(match (digits, form.numeral()) {
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
         (Digits::All, Numeral::Natural | Numeral::Number) => Fit::Exact,
@@ -102,6 +107,16 @@ fn encode_real(
     form: Form,
     out: &mut Vec<u8>,
 ) -> Result<Fit, Reason> {
+    if let Some(short) = Scaled::of_real(value)
+        && short.put(limit, out).is_some()
+    {
+        let integral = short.scale == 0;
+        return Ok(match form.numeral() {
+            Numeral::Real => Fit::Exact,
+            Numeral::Natural | Numeral::Number if !integral => Fit::Exact,
+            Numeral::Natural | Numeral::Number | Numeral::Digits => Fit::Kept(Reason::Class),
+        });
+    }
     let text = Spelled::shortest(value);
     let decimal = Decimal::parse(&text).expect("spelled by the grammar");
     let digits = put(&decimal, limit, out)?;
@@ -290,6 +305,70 @@ impl<'a> Wire<'a> {
 mod tests {
     use super::super::law::{check, crossing};
     use super::*;
+
+    /// The long way, without the short one.
+    fn by_digits(text: &[u8], limit: Option<NumericLimit>) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let digits = put(&Decimal::parse(text).expect("a decimal"), limit, &mut out).ok()?;
+        (digits == Digits::All).then_some(out)
+    }
+
+    #[test]
+    fn the_short_way_gives_the_bytes_of_the_long_way() {
+        let limits = [
+            None,
+            Some(NumericLimit { precision: 10, scale: 2 }),
+            Some(NumericLimit { precision: 38, scale: 9 }),
+            Some(NumericLimit { precision: 3, scale: -2 }),
+        ];
+        let mut seed = 42u64;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let mut reals = vec![
+            0.1 + 0.2,
+            1e15,
+            999_999_999_999_999.0,
+            0.000_000_01,
+            1e-9,
+            123_456_789.123_456,
+            -0.5,
+            5e-324,
+            1e22,
+            -10_000.0,
+        ];
+        for _ in 0..20_000 {
+            let (digits, scale) = (next() % 1_000_000_000_000_000, i32::try_from(next() % 12).unwrap());
+            reals.push(format!("{digits}e-{scale}").parse().unwrap());
+            reals.push(f64::from_bits(next()));
+        }
+        let integers: Vec<i64> = [0, 1, -1, 9_999, 10_000, i64::MAX, i64::MIN]
+            .into_iter()
+            .chain((0..5_000).map(|_| next().cast_signed()))
+            .collect();
+        for limit in limits {
+            for value in reals.iter().copied().filter(|value| value.is_finite()) {
+                let mut out = Vec::new();
+                if Scaled::of_real(value).and_then(|short| short.put(limit, &mut out)).is_some() {
+                    assert_eq!(Some(out), by_digits(&Spelled::shortest(value), limit), "{value:?} {limit:?}");
+                }
+            }
+            for value in integers.iter().copied() {
+                let mut out = Vec::new();
+                if Scaled::of_integer(value).put(limit, &mut out).is_some() {
+                    assert_eq!(Some(out), by_digits(&Spelled::integer(value), limit), "{value} {limit:?}");
+                }
+            }
+        }
+        assert!(
+            Scaled::of_real(12.34).is_some() && Scaled::of_real(-0.25).is_some(),
+            "the short way is taken"
+        );
+    }
+
     use crate::model::types::Type;
 
     fn limited(precision: u16, scale: i16) -> Type {
