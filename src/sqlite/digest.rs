@@ -1,6 +1,6 @@
 //! Digests of a table as it should stand in the target: every row packed as for loading, then hashed instead of sent.
 
-use super::scan::{cell, for_each_row, position_width};
+use super::scan::{cell, for_each_row_in_turns, position_width};
 use crate::diff::compare::Seen;
 use crate::diff::digest::{RowHasher, text_digest};
 use crate::diff::{Buckets, RowDigest, Sum};
@@ -13,6 +13,7 @@ use crate::plan::packer::Packer;
 use crate::plan::route::{Identity, Route};
 use rusqlite::{Connection, Row};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// Packs rows one at a time, for hashing.
 struct RowReader<'r> {
@@ -48,32 +49,40 @@ impl<'r> RowReader<'r> {
     }
 }
 
-pub fn sums(db: &Connection, route: &Route, span: Span, buckets: usize) -> Result<Sums, Fault> {
+pub fn sums(
+    db: &Connection,
+    route: &Route,
+    (span, buckets): (Span, usize),
+    read_time: Duration,
+) -> Result<Sums, Fault> {
     let mut reader = RowReader::new(route);
     let (mut rows, mut ledger) = (Buckets::new(buckets), Sum::default());
-    for_each_row(db, route, (span, &[]), |row| {
+    for_each_row_in_turns(db, route, span, read_time, |row| {
         if let Some((_, digest)) = reader.read(row) {
             rows.add(digest);
         }
         for misfit in &reader.chunk.misfits {
             ledger.add(ledger_digest(route, misfit));
         }
-        true
     })?;
     Ok(Sums { rows, ledger: Some(ledger) })
 }
 
-pub fn rows(db: &Connection, route: &Route, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
+pub fn rows(
+    db: &Connection,
+    route: &Route,
+    wanted: &Wanted,
+    read_time: Duration,
+) -> Result<Vec<Seen>, Fault> {
     let mut reader = RowReader::new(route);
     let mut found = Vec::new();
-    for_each_row(db, route, (Span::default(), &[]), |row| {
+    for_each_row_in_turns(db, route, Span::default(), read_time, |row| {
         if let Some((tuple, digest)) = reader.read(row)
             && wanted.holds(digest)
         {
             let key = route.identity.key_of(tuple, digest);
             found.push(Seen { key, digest, shown: shown_key(route, row) });
         }
-        true
     })?;
     Ok(found)
 }
@@ -82,17 +91,17 @@ pub fn tuples(
     db: &Connection,
     route: &Route,
     digests: &[RowDigest],
+    read_time: Duration,
 ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
     let wanted: HashSet<RowDigest> = digests.iter().copied().collect();
     let mut reader = RowReader::new(route);
     let mut found = Vec::new();
-    for_each_row(db, route, (Span::default(), &[]), |row| {
+    for_each_row_in_turns(db, route, Span::default(), read_time, |row| {
         if let Some((tuple, digest)) = reader.read(row)
             && wanted.contains(&digest)
         {
             found.push((digest, tuple.to_vec()));
         }
-        true
     })?;
     Ok(found)
 }

@@ -54,6 +54,35 @@ pub fn next_chunk(
     Ok(chunk)
 }
 
+/// Calls `visit` for every row of a span, in as many read transactions as keep each below `read_time`. A table without a key to go on
+/// from is read in one.
+pub fn for_each_row_in_turns(
+    db: &Connection,
+    route: &Route,
+    span: Span,
+    read_time: Duration,
+    mut visit: impl FnMut(&Row<'_>),
+) -> Result<(), Fault> {
+    let width = route.columns.len();
+    let mut after: Vec<CellBuf> = Vec::new();
+    loop {
+        let started = Instant::now();
+        let mut reached = None;
+        for_each_row(db, route, (span, &after), |row| {
+            visit(row);
+            if route.scan == ScanOrder::Whole || started.elapsed() < read_time {
+                return true;
+            }
+            reached = Some((width..width + position_width(route)).map(|at| cell(row, at).to_buf()).collect());
+            false
+        })?;
+        match reached {
+            Some(position) => after = position,
+            None => return Ok(()),
+        }
+    }
+}
+
 /// Calls `visit` for each row, in scan order, until it answers false. The row's cells are the route's columns, then the scan key.
 pub fn for_each_row(
     db: &Connection,

@@ -45,7 +45,8 @@ impl SqliteSource {
         span: Span,
         blank: TableSurvey,
     ) -> Result<TableSurvey, Fault> {
-        self.read(move |db| survey::survey_span(db, &table, span, blank)).await
+        let read_time = self.limit.read_time;
+        self.read(move |db| survey::survey_span(db, &table, (span, blank), read_time)).await
     }
 
     /// Spans of a table that can be read side by side; one where it has no rowid.
@@ -122,13 +123,13 @@ impl Source for SqliteSource {
 
 impl Comparable for SqliteSource {
     async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
-        let route = Arc::clone(route);
-        self.read(move |db| digest::sums(db, &route, span, buckets)).await
+        let (route, read_time) = (Arc::clone(route), self.limit.read_time);
+        self.read(move |db| digest::sums(db, &route, (span, buckets), read_time)).await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
-        let (route, wanted) = (Arc::clone(route), wanted.clone());
-        self.read(move |db| digest::rows(db, &route, &wanted)).await
+        let (route, wanted, read_time) = (Arc::clone(route), wanted.clone(), self.limit.read_time);
+        self.read(move |db| digest::rows(db, &route, &wanted, read_time)).await
     }
 
     /// A source refuses no rows.
@@ -141,7 +142,7 @@ impl Comparable for SqliteSource {
         route: &Arc<Route>,
         digests: &[RowDigest],
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
-        let (route, digests) = (Arc::clone(route), digests.to_vec());
-        self.read(move |db| digest::tuples(db, &route, &digests)).await
+        let (route, digests, read_time) = (Arc::clone(route), digests.to_vec(), self.limit.read_time);
+        self.read(move |db| digest::tuples(db, &route, &digests, read_time)).await
     }
 }

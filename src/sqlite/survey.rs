@@ -8,35 +8,37 @@ use crate::model::fault::Fault;
 use crate::model::name::ident;
 use crate::model::schema::{SqliteTable, Storage};
 use crate::plan::survey::TableSurvey;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
+use std::time::{Duration, Instant};
 
-/// Rows read in one read transaction; small enough to stay far below a second.
-const ROWS_PER_READ: u64 = 50_000;
+/// A span this small is not worth a thread of its own.
+const ROWS_PER_SPAN_MIN: u64 = 50_000;
 
-/// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place.
+/// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place, in as many read
+/// transactions as keep each below `read_time`. A table without a rowid is read in one.
 pub fn survey_span(
     db: &Connection,
     table: &SqliteTable,
-    span: Span,
-    mut found: TableSurvey,
+    (span, mut found): (Span, TableSurvey),
+    read_time: Duration,
 ) -> Result<TableSurvey, Fault> {
     let doing = || format!("survey table {}", table.name);
     let Storage::Rowid { rowid: Some(rowid), .. } = &table.storage else {
         let sql = format!("select {} from main.{} as x", columns(table), ident(&table.name));
-        read(db, &sql, &[], table, &mut found).map_err(|error| from_sqlite(doing(), error))?;
+        read(db, &sql, &[], (table, read_time), &mut found).map_err(|error| from_sqlite(doing(), error))?;
         return Ok(found);
     };
     let sql = format!(
-        "select {}, x.{rowid} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid} limit {ROWS_PER_READ}",
+        "select {}, x.{rowid} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid}",
         columns(table),
         ident(&table.name),
     );
     let (mut from, to) = (span.from.unwrap_or(i64::MIN), span.to.unwrap_or(i64::MAX));
     loop {
-        let (rows, last) =
-            read(db, &sql, &[from, to], table, &mut found).map_err(|error| from_sqlite(doing(), error))?;
-        match last.and_then(|last| last.checked_add(1)) {
-            Some(next) if rows == ROWS_PER_READ && next <= to => from = next,
+        let reached = read(db, &sql, &[from, to], (table, read_time), &mut found)
+            .map_err(|error| from_sqlite(doing(), error))?;
+        match reached.and_then(|last| last.checked_add(1)) {
+            Some(next) if next <= to => from = next,
             _ => return Ok(found),
         }
     }
@@ -48,36 +50,39 @@ fn columns(table: &SqliteTable) -> String {
     names.join(", ")
 }
 
-/// Rows read, and the rowid of the last.
+/// Where the reading stopped before its end, if it did: the rowid of the last row read.
 fn read(
     db: &Connection,
     sql: &str,
     bounds: &[i64],
-    table: &SqliteTable,
+    (table, read_time): (&SqliteTable, Duration),
     found: &mut TableSurvey,
-) -> rusqlite::Result<(u64, Option<i64>)> {
+) -> rusqlite::Result<Option<i64>> {
+    let started = Instant::now();
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
-    let (mut count, mut last) = (0, None);
     while let Some(row) = rows.next()? {
-        count += 1;
-        let mut bytes = 0;
-        for (at, column) in found.columns.iter_mut().enumerate() {
-            let value = cell(row, at);
-            bytes += match value {
-                Cell::Text(text) | Cell::Blob(text) => text.len() as u64,
-                Cell::Null | Cell::Integer(_) | Cell::Real(_) => 8,
-            };
-            column.observe(value);
-        }
-        found.row_bytes_max = found.row_bytes_max.max(bytes);
-        found.key_nulls += u64::from(table.primary_key.iter().any(|at| cell(row, *at).is_null()));
-        if !bounds.is_empty() {
-            last = Some(row.get(table.columns.len())?);
+        observe(row, table, found);
+        if !bounds.is_empty() && started.elapsed() >= read_time {
+            return row.get(table.columns.len()).map(Some);
         }
     }
-    found.rows += count;
-    Ok((count, last))
+    Ok(None)
+}
+
+fn observe(row: &Row<'_>, table: &SqliteTable, found: &mut TableSurvey) {
+    let mut bytes = 0;
+    for (at, column) in found.columns.iter_mut().enumerate() {
+        let value = cell(row, at);
+        bytes += match value {
+            Cell::Text(text) | Cell::Blob(text) => text.len() as u64,
+            Cell::Null | Cell::Integer(_) | Cell::Real(_) => 8,
+        };
+        column.observe(value);
+    }
+    found.rows += 1;
+    found.row_bytes_max = found.row_bytes_max.max(bytes);
+    found.key_nulls += u64::from(table.primary_key.iter().any(|at| cell(row, *at).is_null()));
 }
 
 /// Cuts a table into at most `want` spans of equal width between its smallest and largest rowid.
@@ -91,7 +96,7 @@ pub fn spans(db: &Connection, table: &str, rowid: &str, want: usize) -> Result<V
         .map_err(|error| from_sqlite(format!("find the ends of table {table}"), error))?;
     let (Some(min), Some(max)) = ends else { return Ok(vec![Span::default()]) };
     let rows_at_most = u64::try_from(i128::from(max) - i128::from(min) + 1).unwrap_or(u64::MAX);
-    let worthwhile = usize::try_from(rows_at_most / ROWS_PER_READ + 1).unwrap_or(usize::MAX);
+    let worthwhile = usize::try_from(rows_at_most / ROWS_PER_SPAN_MIN + 1).unwrap_or(usize::MAX);
     Ok(cut(min, max, want.min(worthwhile)))
 }
 
