@@ -26,10 +26,10 @@ pub(super) fn binary(
     if let Some(subject) = typeof_subject(left)
         && let Some(CellBuf::Text(word)) = parse::constant(right)
     {
-        let among = |negated| class_among(translator, subject, &[word.as_slice()], negated);
+        let among = |wanted| class_among(translator, subject, &[word.as_slice()], wanted);
         match operator {
-            Operator::Equals | Operator::Is => return among(false),
-            Operator::NotEquals | Operator::IsNot => return among(true),
+            Operator::Equals | Operator::Is => return among(Membership::Inside),
+            Operator::NotEquals | Operator::IsNot => return among(Membership::Outside),
             _ => {}
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn in_list(
     if let Some(subject) = typeof_subject(subject) {
         let words: Option<Vec<&[u8]>> = cells.iter().map(text_bytes).collect();
         if let Some(words) = words {
-            return class_among(translator, subject, &words, false);
+            return class_among(translator, subject, &words, Membership::Inside);
         }
     }
     let subject = translator.operand(subject)?;
@@ -273,13 +273,20 @@ pub(super) fn typeof_subject<'e, 'a>(expr: &'e Expr<'a>) -> Option<&'e Expr<'a>>
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Inside,
+    Outside,
+}
+
 /// Whether the class of a value is among these words, where its type leaves only one class or NULL.
 fn class_among(
     translator: &Translator<'_>,
     subject: &Expr<'_>,
     words: &[&[u8]],
-    negated: bool,
+    wanted: Membership,
 ) -> Result<Term, Refusal> {
+    let negated = wanted == Membership::Outside;
     let (term, among, null) = class_words(translator, subject, words)?;
     Ok(match (among != negated, null != negated) {
         (true, true) => Term::truth("true".into()),

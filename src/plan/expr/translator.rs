@@ -100,15 +100,14 @@ impl<'s> Translator<'s> {
             Expr::Unary(operator, inner) => self.unary(*operator, inner),
             Expr::Binary(left, operator, right) => self.binary(expr, left, *operator, right),
             Expr::Between { lhs, not, start, end } => {
-                compare::between(self, lhs, [start, end]).map(negate_if(*not))
+                compare::between(self, lhs, [start, end]).map(|term| if *not { negated(term) } else { term })
             }
-            Expr::InList { lhs, not, rhs } => {
-                compare::in_list(self, lhs, rhs.unwrap_or_default()).map(negate_if(*not))
-            }
+            Expr::InList { lhs, not, rhs } => compare::in_list(self, lhs, rhs.unwrap_or_default())
+                .map(|term| if *not { negated(term) } else { term }),
             Expr::IsNull(inner) => compare::is_null(self, inner),
-            Expr::NotNull(inner) => compare::is_null(self, inner).map(negate_if(true)),
+            Expr::NotNull(inner) => compare::is_null(self, inner).map(negated),
             Expr::Like { lhs, not, op, rhs, escape } => {
-                self.like(*op, lhs, rhs, *escape).map(negate_if(*not))
+                self.like(*op, lhs, rhs, *escape).map(|term| if *not { negated(term) } else { term })
             }
             Expr::Case { base, when_then_pairs, else_expr } => self.case(*base, when_then_pairs, *else_expr),
             Expr::Cast { expr, type_name } => self.cast(expr, type_name.as_ref().map_or("", |ty| ty.name)),
@@ -325,8 +324,8 @@ impl ExprType {
     }
 }
 
-fn negate_if(not: bool) -> impl Fn(Term) -> Term {
-    move |term| if not { Term::truth(format!("(not {})", term.sql)) } else { term }
+fn negated(term: Term) -> Term {
+    Term::truth(format!("(not {})", term.sql))
 }
 
 fn not_constant(literal: &Literal<'_>) -> Refusal {

@@ -15,7 +15,7 @@ pub(super) fn clause(
 ) -> Result<String, Refusal> {
     let mut list = Vec::new();
     for key in keys {
-        let sql = key_sql(&key.expr, body, limit.is_some())?;
+        let sql = key_sql(&key.expr, body, Cut::of(limit))?;
         let (direction, nulls) = match key.order {
             None | Some(SortOrder::Asc) => ("asc", "first"),
             Some(SortOrder::Desc) => ("desc", "last"),
@@ -28,10 +28,23 @@ pub(super) fn clause(
         list.push(format!("{sql} {direction} nulls {nulls}"));
     }
     let order = if list.is_empty() { String::new() } else { format!(" order by {}", list.join(", ")) };
-    Ok(format!("{order}{}", limit_sql(limit, keys.is_empty())?))
+    Ok(format!("{order}{}", limit_sql(limit, keys)?))
 }
 
-fn key_sql(key: &Expr<'_>, body: &Body, limited: bool) -> Result<String, Refusal> {
+/// Whether rows are cut off after they are ordered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    None,
+    Limit,
+}
+
+impl Cut {
+    fn of(limit: Option<&Limit<'_>>) -> Cut {
+        if limit.is_some() { Cut::Limit } else { Cut::None }
+    }
+}
+
+fn key_sql(key: &Expr<'_>, body: &Body, cut: Cut) -> Result<String, Refusal> {
     let (inner, explicit) = match parse::bare(key) {
         Expr::Collate(inner, name) => (*inner, Some(Collator::named(&parse::unquoted(name))?)),
         other => (other, None),
@@ -55,7 +68,7 @@ fn key_sql(key: &Expr<'_>, body: &Body, limited: bool) -> Result<String, Refusal
         Some(collator) => Term { collation: Collation::Explicit(collator), ..term },
         None => term,
     };
-    sortable(&term, limited)?;
+    sortable(&term, cut)?;
     let binary = term.collation.collator() == Collator::Binary || term.ty != ExprType::Text;
     match (place, &body.kind) {
         (Some(place), Kind::Outputs) if binary => Ok((place + 1).to_string()),
@@ -72,21 +85,21 @@ fn key_sql(key: &Expr<'_>, body: &Body, limited: bool) -> Result<String, Refusal
 }
 
 /// Times and uuids sort as their texts do where all are spelled alike; that is enough for a display, not to cut rows off.
-fn sortable(term: &Term, limited: bool) -> Result<(), Refusal> {
+fn sortable(term: &Term, cut: Cut) -> Result<(), Refusal> {
     let refusal = || Refusal::new("ORDER BY", format!("{} may be ordered differently", term.described()));
     match &term.ty {
         ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric => Ok(()),
         ExprType::Text | ExprType::Bytea => Ok(()),
         ExprType::Column(
             Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Uuid,
-        ) if !limited => Ok(()),
+        ) if cut == Cut::None => Ok(()),
         ExprType::Column(_) | ExprType::Null => Err(refusal()),
     }
 }
 
-fn limit_sql(limit: Option<&Limit<'_>>, unordered: bool) -> Result<String, Refusal> {
+fn limit_sql(limit: Option<&Limit<'_>>, keys: &[SortedColumn<'_>]) -> Result<String, Refusal> {
     let Some(limit) = limit else { return Ok(String::new()) };
-    if unordered {
+    if keys.is_empty() {
         return Err(Refusal::new("LIMIT without ORDER BY", "which rows it leaves is up to chance"));
     }
     if limit.offset.is_some() {
