@@ -13,6 +13,9 @@ use rusqlite::Connection;
 /// Rows read in one read transaction; small enough to stay far below a second.
 const ROWS_PER_READ: u64 = 50_000;
 
+/// What SQLite lets a statement return. A table of so many columns leaves no room for the rowid, and is read in one go.
+const RESULT_COLUMNS_MAX: usize = 2000;
+
 /// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place.
 pub fn survey_span(
     db: &Connection,
@@ -26,8 +29,12 @@ pub fn survey_span(
         read(db, &sql, &[], table, &mut found).map_err(|error| from_sqlite(doing(), error))?;
         return Ok(found);
     };
+    let (position, limit) = match table.columns.len() {
+        0..RESULT_COLUMNS_MAX => (format!(", x.{rowid}"), format!("limit {ROWS_PER_READ}")),
+        _ => (String::new(), String::new()),
+    };
     let sql = format!(
-        "select {}, x.{rowid} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid} limit {ROWS_PER_READ}",
+        "select {}{position} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid} {limit}",
         columns(table),
         ident(&table.name),
     );
@@ -57,6 +64,7 @@ fn read(
     found: &mut TableSurvey,
 ) -> rusqlite::Result<(u64, Option<i64>)> {
     let mut statement = db.prepare(sql)?;
+    let tells_position = statement.column_count() > table.columns.len();
     let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
     let (mut count, mut last) = (0, None);
     while let Some(row) = rows.next()? {
@@ -72,7 +80,7 @@ fn read(
         }
         found.row_bytes_max = found.row_bytes_max.max(bytes);
         found.key_nulls += u64::from(table.primary_key.iter().any(|at| cell(row, *at).is_null()));
-        if !bounds.is_empty() {
+        if tells_position {
             last = Some(row.get(table.columns.len())?);
         }
     }
