@@ -299,12 +299,12 @@ fn read(codec: &Codec, sent: &Sent) -> CellBuf {
     }
 }
 
-/// SQLite's NUMERIC affinity: INTEGER where the number is integral and within 64 bits.
+/// SQLite's NUMERIC affinity: INTEGER where the number is integral and within 64 bits, but for the ends of their range.
 fn number(value: f64) -> CellBuf {
     let integral = value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative());
     let digits = format!("{value:.0}");
     match digits.parse() {
-        Ok(integer) if integral => CellBuf::Integer(integer),
+        Ok(integer) if integral && integer > i64::MIN => CellBuf::Integer(integer),
         _ => CellBuf::Real(value),
     }
 }

@@ -73,7 +73,9 @@ impl Names {
                 4 => format!("{}{}", stem.repeat(30), random.below(9)),
                 _ => format!("{stem}{}", random.below(1000)),
             };
-            if !name.starts_with("sqlite_") && self.claim(&name) {
+            // Tables and views of such a name are ours, and left out.
+            let ours = name.starts_with("_liteferry_") && !["c", "id"].contains(&stem);
+            if !ours && self.claim(&name) {
                 return name;
             }
         }
