@@ -60,8 +60,8 @@ impl<'a> Oracle<'a> {
             assert_eq!(crossing, columns, "every column of {} has a route", route.source);
             let mut expected = self.source_rows(route);
             let mut given_back = self.given_back(route);
-            expected.sort_by_cached_key(|row| bytes_of(row));
-            given_back.sort_by_cached_key(|row| bytes_of(row));
+            expected.sort_by_cached_key(bytes_of);
+            given_back.sort_by_cached_key(bytes_of);
             for (expected, found) in expected.iter().zip(&given_back) {
                 assert_eq!(found, expected, "a row of {}: {route:#?}", route.source);
             }

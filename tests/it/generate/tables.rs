@@ -9,8 +9,6 @@ pub struct Table {
     pub name: String,
     pub columns: Vec<Column>,
     pub create: String,
-    /// The columns of the declared key.
-    pub key: Vec<String>,
     pub autoincrement: bool,
 }
 
@@ -161,15 +159,14 @@ const COLLATIONS: [&str; 3] = ["BINARY", "NOCASE", "RTRIM"];
 pub fn table(random: &mut Random, name: &str, others: &[String]) -> Table {
     let strict = random.in_hundred(15);
     let mut names = Names::default();
-    let (mut columns, mut lines, mut key) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut columns, mut lines) = (Vec::new(), Vec::new());
     let mut options: Vec<&str> = if strict { vec!["STRICT"] } else { Vec::new() };
     let style = random.below(12);
     if let Some(declared) = single_key(random, style) {
         let name = names.invent(random, "id");
         lines.push(format!("{} {declared}", ident(&name)));
         let kind = if declared.starts_with("TEXT") { Kind::Text } else { Kind::Integer };
-        columns.push(Column { name: name.clone(), kind, generated: false, misfits: 0, nulls: 5 });
-        key.push(name);
+        columns.push(Column { name, kind, generated: false, misfits: 0, nulls: 5 });
     }
     if style == 8 {
         for shadow in ["rowid", "oid", "_rowid_"].into_iter().filter(|_| random.in_hundred(90)) {
@@ -192,7 +189,6 @@ pub fn table(random: &mut Random, name: &str, others: &[String]) -> Table {
     }
     if style >= 9 || style == 8 && random.in_hundred(30) {
         let parts = parts(random, &columns);
-        key = parts.iter().map(|(name, _)| name.clone()).collect();
         let listed: Vec<String> = parts.iter().map(|(name, rest)| format!("{}{rest}", ident(name))).collect();
         lines.push(format!("PRIMARY KEY({})", listed.join(", ")));
         if random.in_hundred(60) {
@@ -201,7 +197,7 @@ pub fn table(random: &mut Random, name: &str, others: &[String]) -> Table {
     }
     lines.extend(constraints(random, &columns, others));
     let create = format!("CREATE TABLE {}({}) {}", ident(name), lines.join(", "), options.join(", "));
-    Table { name: name.to_owned(), columns, create, key, autoincrement: style < 2 }
+    Table { name: name.to_owned(), columns, create, autoincrement: style < 2 }
 }
 
 /// The declaration of a key of one column, for the styles that have one.
@@ -228,7 +224,7 @@ fn column(random: &mut Random, name: String, before: &[Column], options: &[&str]
     if generated {
         let other = ident(&random.pick(before).name);
         let expressions = [
-            format!("{other}"),
+            other.clone(),
             format!("{other}/2"),
             format!("{other}||'x'"),
             format!("lower({other})"),
@@ -269,7 +265,7 @@ fn condition(random: &mut Random, column: &str) -> String {
         format!("typeof({column}) = 'text'"),
         format!("{column} LIKE 'a%'"),
         format!("{column} GLOB '[A-Z]*'"),
-        format!("{column}"),
+        column.to_owned(),
         format!("json_valid({column}) OR {column} IS NULL"),
         format!("{column} BETWEEN 1 AND 100 AND NOT {column} = 7"),
         format!("coalesce({column}, '') || 'x' <> lower({column})"),

@@ -23,7 +23,6 @@ pub enum Kind {
     Text,
     Hostile,
     Blob,
-    Null,
     Any,
 }
 
@@ -225,7 +224,7 @@ impl Kind {
         } else if holds(&["time"]) {
             Kind::Time
         } else if holds(&["uuid", "guid", "unique"]) {
-            Kind::Uuid(*random.pick::<&str>(&["hyphens", "bare", "upper", "bytes"]))
+            Kind::Uuid(random.pick::<&str>(&["hyphens", "bare", "upper", "bytes"]))
         } else if holds(&["json"]) {
             Kind::Json
         } else if holds(&["blob", "byte", "binary"]) {
@@ -273,7 +272,6 @@ impl Kind {
             Kind::Hostile => text(random.pick(&TEXTS)),
             Kind::Blob if random.in_hundred(20) => CellBuf::Blob(Vec::new()),
             Kind::Blob => CellBuf::Blob(random.next().to_be_bytes()[..random.below(8)].to_vec()),
-            Kind::Null => CellBuf::Null,
             Kind::Any => KINDS[random.below(KINDS.len() - 1)].value(random),
         }
     }
