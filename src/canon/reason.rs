@@ -45,10 +45,12 @@ pub enum Reason {
     NotNull,
     /// PostgreSQL itself refused the value.
     Refused,
+    /// The cell has crossed, and stands beside a misfit of its row, which has no key.
+    NoKey,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 29] = [
         Reason::Class,
         Reason::Spelling,
         Reason::Rounded,
@@ -77,6 +79,7 @@ impl Reason {
         Reason::Unsupported,
         Reason::NotNull,
         Reason::Refused,
+        Reason::NoKey,
     ];
 
     /// The stable word of ledger, reports and metrics.
@@ -110,6 +113,7 @@ impl Reason {
             Reason::Unsupported => "unsupported",
             Reason::NotNull => "not-null",
             Reason::Refused => "refused",
+            Reason::NoKey => "no-key",
         }
     }
 

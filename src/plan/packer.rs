@@ -62,6 +62,9 @@ impl<'r> Packer<'r> {
         if !deviations.is_empty() {
             let row = chunk.row_ends.len();
             let key = self.key(&cell, &position);
+            if self.route.identity == Identity::WholeRow {
+                self.add_what_crossed(&mut deviations);
+            }
             for deviation in deviations {
                 let value = cell(deviation.column);
                 chunk.push_misfit(Misfit { row: Some(row), key: key.clone(), ..misfit(value, &deviation) });
@@ -71,6 +74,15 @@ impl<'r> Packer<'r> {
             chunk.row_names.push(self.key(&cell, &position));
         }
         chunk.row_ends.push(chunk.arena.len());
+    }
+
+    /// Nothing tells to which row of the target a misfit belongs where rows have no key: the ledger then has the row whole, the
+    /// cells that did not cross first.
+    fn add_what_crossed(&self, deviations: &mut Vec<Deviation>) {
+        let crossed = |column: &usize| deviations.iter().all(|deviation| deviation.column != *column);
+        let crossed: Vec<usize> = (0..self.route.columns.len()).filter(crossed).collect();
+        let kept = |column| Deviation { column, reason: Reason::NoKey, standing: Standing::Kept };
+        deviations.extend(crossed.into_iter().map(kept));
     }
 
     /// The target refuses NULL where this row would need it: all its cells go to the ledger, none to the table.

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// A span this small is not worth a thread of its own.
 const ROWS_PER_SPAN_MIN: u64 = 50_000;
 
+/// What SQLite lets a statement return. A table of so many columns leaves no room for the rowid, and is read in one go.
+const RESULT_COLUMNS_MAX: usize = 2000;
+
 /// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place, in as many read
 /// transactions as keep each below `read_time`. A table without a rowid is read in one.
 pub fn survey_span(
@@ -28,8 +31,12 @@ pub fn survey_span(
         read(db, &sql, &[], (table, read_time), &mut found).map_err(|error| from_sqlite(doing(), error))?;
         return Ok(found);
     };
+    let position = match table.columns.len() {
+        0..RESULT_COLUMNS_MAX => format!(", x.{rowid}"),
+        _ => String::new(),
+    };
     let sql = format!(
-        "select {}, x.{rowid} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid}",
+        "select {}{position} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid}",
         columns(table),
         ident(&table.name),
     );
@@ -60,10 +67,11 @@ fn read(
 ) -> rusqlite::Result<Option<i64>> {
     let started = Instant::now();
     let mut statement = db.prepare(sql)?;
+    let tells_position = statement.column_count() > table.columns.len();
     let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
     while let Some(row) = rows.next()? {
         observe(row, table, found);
-        if !bounds.is_empty() && started.elapsed() >= read_time {
+        if tells_position && started.elapsed() >= read_time {
             return row.get(table.columns.len()).map(Some);
         }
     }

@@ -2,6 +2,9 @@
 
 mod canon_oracle;
 mod corpus;
+mod generate;
+mod generated;
+mod oracle;
 mod proof;
 mod refusals;
 mod resume;

@@ -6,6 +6,7 @@
 
 use super::draft::{Draft, KEY_BYTES_MAX};
 use super::indexes;
+use super::width::COLUMNS_MAX;
 use crate::model::finding::Finding;
 use crate::model::name::{ident, ident_list};
 use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteTable, Storage};
@@ -63,9 +64,10 @@ pub(super) fn of(table: &SqliteTable, survey: Option<&TableSurvey>, decisions: &
             let name =
                 rowid.map(str::to_owned).or_else(|| alias.map(|alias| table.columns[alias].name.clone()));
             let own = table.columns.len();
+            let has_room = own < COLUMNS_MAX;
             let (primary, identity) = match unfit {
                 None => (Primary::Columns(declared.clone()), by_key()),
-                Some(_) if name.is_some() => (Primary::Rowid, Identity::Columns(vec![own])),
+                Some(_) if name.is_some() && has_room => (Primary::Rowid, Identity::Columns(vec![own])),
                 Some(_) if exact => (Primary::None, by_key()),
                 Some(_) => (Primary::None, Identity::WholeRow),
             };

@@ -347,3 +347,20 @@ fn checks_and_defaults_are_kept_where_they_mean_the_same() {
     );
     assert_eq!(codes(&plan), ["default_dropped", "check_dropped"]);
 }
+
+#[test]
+fn a_table_at_the_limit_of_columns_is_copied_without_its_rowid() {
+    let wide = |columns: usize| {
+        let columns: Vec<String> = (0..columns).map(|column| format!("c{column} INT")).collect();
+        planned(vec![table("wide", &columns.iter().map(String::as_str).collect::<Vec<_>>())], &[])
+    };
+    for (columns, crossing, identity) in
+        [(1599, 1600, Identity::Columns(vec![1599])), (1600, 1600, Identity::WholeRow)]
+    {
+        let plan = wide(columns);
+        assert_eq!((plan.tables[0].route.columns.len(), plan.blockers().count()), (crossing, 0), "{columns}");
+        assert_eq!(plan.tables[0].route.identity, identity, "{columns}");
+    }
+    let texts: Vec<String> = wide(1601).blockers().map(|finding| finding.text.clone()).collect();
+    assert_eq!(texts, ["it has 1601 columns and PostgreSQL's tables take 1600"]);
+}

@@ -6,7 +6,8 @@ use crate::model::cell::Class;
 use crate::model::finding::Finding;
 use crate::model::types::Type;
 
-const COLUMNS_MAX: usize = 1600;
+/// What a table of PostgreSQL takes. One with so many has no room for its rowid, and is compared by whole rows where it has no key.
+pub(super) const COLUMNS_MAX: usize = 1600;
 
 /// What a page leaves for one row, its header taken off.
 const ROW_IN_PAGE_MAX: u64 = 8160;
