@@ -1,5 +1,6 @@
 //! `check`: the dry run. Reads both sides, prints how everything would cross; writes nothing.
 
+use super::output::{complain, say};
 use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
@@ -31,17 +32,17 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let in_the_way = standing_in_the_way(&prepared);
     prepared.plan.findings.extend(in_the_way);
     if shared.json {
-        println!("{:#}", to_json(&prepared));
+        say(&format!("{:#}\n", to_json(&prepared)))?;
     } else if args.sql {
-        print!("{}", sql(&prepared.plan));
+        say(&sql(&prepared.plan))?;
     } else {
-        print!("{}{}", print::plan(&prepared.plan), print::findings(&prepared.plan.findings));
+        say(&format!("{}{}", print::plan(&prepared.plan), print::findings(&prepared.plan.findings)))?;
     }
     let blockers = prepared.plan.blockers().count();
     if args.sql && blockers > 0 && !shared.json {
-        eprint!("{}", print::findings(&prepared.plan.findings));
+        complain(&print::findings(&prepared.plan.findings));
     } else if !shared.json && !args.sql {
-        println!("{}", verdict(blockers));
+        say(&format!("{}\n", verdict(blockers)))?;
     }
     opened.close().await?;
     Ok(if blockers == 0 { Ending::Well } else { Ending::Badly })

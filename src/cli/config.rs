@@ -1,5 +1,6 @@
 //! `config`: the settings in force, with where each came from; secrets are hidden.
 
+use super::output::say;
 use super::session::load_settings;
 use super::{Ending, Failure, Shared};
 use clap::Subcommand;
@@ -16,17 +17,17 @@ pub enum ConfigCommand {
 pub fn config(shared: &Shared, command: &ConfigCommand) -> Result<Ending, Failure> {
     let settings = load_settings(shared)?;
     match command {
-        ConfigCommand::Check if shared.json => println!("{:#}", json!({ "success": true })),
-        ConfigCommand::Check => println!("the settings are good"),
+        ConfigCommand::Check if shared.json => say(&format!("{:#}\n", json!({ "success": true })))?,
+        ConfigCommand::Check => say("the settings are good\n")?,
         ConfigCommand::Show if shared.json => {
             let all = settings.effective().iter().map(
                 |setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin }),
             );
-            println!("{:#}", all.collect::<serde_json::Value>());
+            say(&format!("{:#}\n", all.collect::<serde_json::Value>()))?;
         }
         ConfigCommand::Show => {
             for setting in settings.effective() {
-                println!("{} = {}  ({})", setting.key, setting.value, setting.origin);
+                say(&format!("{} = {}  ({})\n", setting.key, setting.value, setting.origin))?;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `copy`: one shot, resumable, with its proof.
 
+use super::output::say;
 use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
@@ -11,6 +12,8 @@ use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use clap::Args;
 use serde_json::json;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -24,61 +27,77 @@ pub struct CopyArgs {
 }
 
 pub async fn copy(shared: &Shared, args: &CopyArgs) -> Result<Ending, Failure> {
+    let file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let opened = open(shared, Values::Surveyed).await?;
     let earlier = if args.restart { Earlier::Forget } else { Earlier::Resume };
     let listing = Listing(usize::try_from(opened.settings.validate.rows_listed_max).expect("32 bits fit"));
     let progress = Progress::new();
     let copied = copy_all(&opened.request, (earlier, listing), &progress).await;
     progress.finish();
-    let ending = tell(shared, copied?, args.report.as_deref())?;
+    let ending = tell(shared, copied?, file)?;
     opened.close().await?;
     Ok(ending)
 }
 
 /// Prints how a copy or a validation ended, and writes its report.
-pub fn tell(shared: &Shared, copied: Copied, file: Option<&Path>) -> Result<Ending, Failure> {
+pub fn tell(shared: &Shared, copied: Copied, file: Option<ReportFile>) -> Result<Ending, Failure> {
     match copied {
         Copied::Blocked(findings) => {
-            tell_blocked(shared, &findings);
+            tell_blocked(shared, &findings)?;
             Ok(Ending::Badly)
         }
         Copied::Done { report, earlier } => {
-            tell_done(shared, &report, earlier);
+            // The file first: it must not want for a terminal that takes no more.
             if let Some(file) = file {
-                write_report(file, &report)?;
+                file.write(&report)?;
             }
+            tell_done(shared, &report, earlier)?;
             Ok(if report.success() { Ending::Well } else { Ending::Badly })
         }
     }
 }
 
-fn tell_blocked(shared: &Shared, findings: &[Finding]) {
+fn tell_blocked(shared: &Shared, findings: &[Finding]) -> Result<(), Fault> {
     if shared.json {
-        println!("{:#}", json!({ "success": false, "findings": findings_to_json(findings) }));
-    } else {
-        print!("{}", print::findings(findings));
-        println!("\nnothing was written");
+        let blocked = json!({ "success": false, "findings": findings_to_json(findings) });
+        return say(&format!("{blocked:#}\n"));
+    }
+    say(&format!("{}\nnothing was written\n", print::findings(findings)))
+}
+
+fn tell_done(shared: &Shared, report: &Report, earlier: Option<State>) -> Result<(), Fault> {
+    if shared.json {
+        return say(&format!("{:#}\n", report.to_json()));
+    }
+    let before = match earlier {
+        Some(State::Complete) => "the copy was complete already; this is its proof as of now\n\n",
+        Some(State::Loading | State::Finishing) => "went on with the earlier copy\n\n",
+        None => "",
+    };
+    say(&format!("{before}{}{}", print::report(report), print::findings(&report.findings)))
+}
+
+/// Where the report goes. Made before the work: a place that takes none is told of at once, and the report of an earlier run cannot pass
+/// for one of this run.
+pub struct ReportFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ReportFile {
+    pub fn create(path: &Path) -> Result<ReportFile, Fault> {
+        let file = File::create(path).map_err(|error| unwritable(path, error))?;
+        Ok(ReportFile { path: path.to_owned(), file })
+    }
+
+    fn write(mut self, report: &Report) -> Result<(), Fault> {
+        let text = format!("{:#}\n", report.to_json());
+        self.file.write_all(text.as_bytes()).map_err(|error| unwritable(&self.path, error))
     }
 }
 
-fn tell_done(shared: &Shared, report: &Report, earlier: Option<State>) {
-    if shared.json {
-        println!("{:#}", report.to_json());
-        return;
-    }
-    match earlier {
-        Some(State::Complete) => println!("the copy was complete already; this is its proof as of now\n"),
-        Some(State::Loading | State::Finishing) => println!("went on with the earlier copy\n"),
-        None => {}
-    }
-    print!("{}{}", print::report(report), print::findings(&report.findings));
-}
-
-fn write_report(file: &Path, report: &Report) -> Result<(), Failure> {
-    std::fs::write(file, format!("{:#}\n", report.to_json())).map_err(|error| {
-        let fault = Fault::fatal("report_unwritable", format!("write the report to {}", file.display()));
-        Failure::Fault(
-            fault.with_source(error).with_remedy("name a file in a directory that you may write to"),
-        )
-    })
+fn unwritable(path: &Path, error: std::io::Error) -> Fault {
+    Fault::fatal("report_unwritable", format!("write the report to {}", path.display()))
+        .with_source(error)
+        .with_remedy("name a file in a directory that you may write to")
 }

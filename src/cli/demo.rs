@@ -1,5 +1,6 @@
 //! `demo`: everything that exists so far, with nothing prepared. `--rehearse` runs unattended and checks itself.
 
+use super::output::say;
 use super::progress::Progress;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{Copied, Earlier, Listing, copy, validate_alone};
@@ -29,26 +30,51 @@ pub struct DemoArgs {
 const LISTING: Listing = Listing(20);
 
 pub async fn demo(shared: &Shared, args: &DemoArgs) -> Result<Ending, Failure> {
-    let dir = std::env::temp_dir().join(format!("liteferry-demo-{}", std::process::id()));
-    std::fs::create_dir(&dir).map_err(|error| {
-        Fault::fatal("demo_directory", format!("make directory {}", dir.display())).with_source(error)
-    })?;
-    let walked = walk(shared, args, &dir).await;
-    std::fs::remove_dir_all(&dir).map_err(|error| {
-        Fault::fatal("demo_directory", format!("remove directory {}", dir.display())).with_source(error)
-    })?;
+    let dir = Scratch::make()?;
+    let walked = walk(shared, args, &dir.0).await;
+    dir.remove()?;
     walked
+}
+
+/// The demo's directory, gone with the demo however it ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Scratch, Fault> {
+        let dir = std::env::temp_dir().join(format!("liteferry-demo-{}", std::process::id()));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => Ok(Scratch(dir)),
+            Err(error) => {
+                let doing = format!("make directory {}", dir.display());
+                Err(Fault::fatal("demo_directory", doing).with_source(error))
+            }
+        }
+    }
+
+    fn remove(self) -> Result<(), Fault> {
+        std::fs::remove_dir_all(&self.0).map_err(|error| {
+            Fault::fatal("demo_directory", format!("remove directory {}", self.0.display()))
+                .with_source(error)
+        })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Interrupted: nobody is left to be told that something stays behind in the temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 async fn walk(shared: &Shared, args: &DemoArgs, dir: &Path) -> Result<Ending, Failure> {
     let source = dir.join("shop.db");
-    println!("1. a sample SQLite database: {}", source.display());
+    say(&format!("1. a sample SQLite database: {}\n", source.display()))?;
     write_sample(&source)?;
-    println!("2. a private PostgreSQL under {}", dir.display());
+    say(&format!("2. a private PostgreSQL under {}\n", dir.display()))?;
     let cluster = Cluster::start(&dir.join("postgres")).await?;
     let walked = show(&request(source, &cluster), args, &cluster).await;
     if shared.json {
-        println!("{:#}", serde_json::json!({ "success": matches!(walked, Ok(Ending::Well)) }));
+        say(&format!("{:#}\n", serde_json::json!({ "success": matches!(walked, Ok(Ending::Well)) })))?;
     }
     cluster.stop().await?;
     walked
@@ -70,13 +96,13 @@ fn request(source: PathBuf, cluster: &Cluster) -> Request {
 }
 
 async fn show(request: &Request, args: &DemoArgs, cluster: &Cluster) -> Result<Ending, Failure> {
-    println!("3. liteferry copy: plan, load, indexes, constraints, proof\n");
+    say("3. liteferry copy: plan, load, indexes, constraints, proof\n\n")?;
     let first = report(copy_once(request).await?)?;
-    print!("{}{}", print::report(&first), print::findings(&first.findings));
+    say(&format!("{}{}", print::report(&first), print::findings(&first.findings)))?;
     if !args.rehearse {
-        println!("\nThe databases are there until you press Enter or Ctrl-C. Look at them:");
-        println!("  psql '{}'", cluster.target().describe());
-        println!("  sqlite3 {}", request.source.display());
+        say("\nThe databases are there until you press Enter or Ctrl-C. Look at them:\n")?;
+        say(&format!("  psql '{}'\n", cluster.target().describe()))?;
+        say(&format!("  sqlite3 {}\n", request.source.display()))?;
         wait_for_enter().await;
         return Ok(if first.success() { Ending::Well } else { Ending::Badly });
     }
@@ -93,25 +119,25 @@ async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> 
             .await
             .map_err(|error| Failure::Fault(crate::postgres::fault::of(error, "spoil the demo's target")))
     };
-    println!("\n4. spoiling the target: one cell changed, one row removed, one row added");
+    say("\n4. spoiling the target: one cell changed, one row removed, one row added\n")?;
     run("update public.customers set name = name || ' ' where id = 77; delete from public.order_lines where order_id = 5 and position = 1;
          insert into public.notes (id, body) values (99, 'extra')").await?;
     let spoiled = report(validate_alone(request, LISTING, &[], &Progress::new()).await?)?;
-    print!("{}", print::report(&spoiled));
+    say(&print::report(&spoiled))?;
     let found = |table: &str| spoiled.tables.iter().find(|verdict| verdict.route.source == table);
     expect("the changed cell is found", found("customers").is_some_and(|verdict| verdict.different == 1))?;
     expect("the removed row is found", found("order_lines").is_some_and(|verdict| verdict.missing == 1))?;
     expect("the added row is found", found("notes").is_some_and(|verdict| verdict.extra == 1))?;
-    println!("\n5. mending it, and copying a second time");
+    say("\n5. mending it, and copying a second time\n")?;
     run("update public.customers set name = rtrim(name) where id = 77; delete from public.notes where id = 99;
          insert into public.order_lines select 5, 1, sku, quantity from (values ('SKU-00183', 5)) as v (sku, quantity)").await?;
     let Copied::Done { report: second, earlier } = copy_once(request).await? else {
         return Err(rehearsal_failed("the second copy is not blocked").into());
     };
-    print!("{}", print::report(&second));
+    say(&print::report(&second))?;
     expect("the second copy finds the first complete", earlier == Some(State::Complete))?;
     expect("the mended target is equal again", second.verdict() == Verdict::EqualWithLedger)?;
-    println!("\nthe rehearsal went well");
+    say("\nthe rehearsal went well\n")?;
     Ok(Ending::Well)
 }
 
@@ -126,7 +152,7 @@ fn report(copied: Copied) -> Result<Report, Failure> {
     match copied {
         Copied::Done { report, .. } => Ok(report),
         Copied::Blocked(findings) => {
-            print!("{}", print::findings(&findings));
+            say(&print::findings(&findings))?;
             Err(rehearsal_failed("the demo's plan has no blockers").into())
         }
     }

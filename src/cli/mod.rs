@@ -4,16 +4,20 @@ mod check;
 mod config;
 mod copy;
 mod demo;
+mod output;
 mod print;
 mod progress;
 mod session;
+mod stop;
 mod validate;
 
 use crate::model::fault::Fault;
 use crate::settings::Problem;
 use clap::{Args, Parser, Subcommand};
+use output::complain;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use stop::Stop;
 
 #[derive(Debug, Parser)]
 #[command(name = "liteferry", version, about, propagate_version = true)]
@@ -72,7 +76,7 @@ pub enum Ending {
 pub enum Failure {
     Fault(Fault),
     Settings(Vec<Problem>),
-    Interrupted,
+    Stopped(Stop),
 }
 
 impl From<Fault> for Failure {
@@ -83,7 +87,6 @@ impl From<Fault> for Failure {
 
 const EXIT_BADLY: u8 = 1;
 const EXIT_SETTINGS: u8 = 78;
-const EXIT_INTERRUPTED: u8 = 130;
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -95,7 +98,7 @@ pub fn run() -> ExitCode {
     let done = runtime.block_on(async {
         tokio::select! {
             done = dispatch(&cli) => done,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            stop = stop::asked() => Err(Failure::Stopped(stop)),
         }
     });
     // A reader in the middle of a chunk must not keep an interrupted command waiting.
@@ -104,18 +107,19 @@ pub fn run() -> ExitCode {
         Ok(Ending::Well) => ExitCode::SUCCESS,
         Ok(Ending::Badly) => ExitCode::from(EXIT_BADLY),
         Err(Failure::Fault(fault)) => {
-            eprintln!("{}", print::fault(&fault));
+            complain(&format!("{}\n", print::fault(&fault)));
             ExitCode::from(EXIT_BADLY)
         }
         Err(Failure::Settings(problems)) => {
             for problem in problems {
-                eprintln!("liteferry: setting {}: {} ({})", problem.key, problem.text, problem.origin);
+                let Problem { key, text, origin } = problem;
+                complain(&format!("liteferry: setting {key}: {text} ({origin})\n"));
             }
             ExitCode::from(EXIT_SETTINGS)
         }
-        Err(Failure::Interrupted) => {
-            eprintln!("liteferry: interrupted; run the same command again to go on where it stopped");
-            ExitCode::from(EXIT_INTERRUPTED)
+        Err(Failure::Stopped(stop)) => {
+            complain("liteferry: interrupted; run the same command again to go on where it stopped\n");
+            ExitCode::from(stop.exit_code())
         }
     }
 }

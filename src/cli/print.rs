@@ -19,10 +19,8 @@ pub fn plan(plan: &Plan) -> String {
             TableRole::Copied => "",
             TableRole::Compared => "  (compared only)",
         };
-        line(
-            &mut out,
-            &format!("{} → {}  {} rows{role}", shown(&table.route.source), table.route.target, table.rows),
-        );
+        let (source, target) = (shown(&table.route.source), shown(&table.route.target.to_string()));
+        line(&mut out, &format!("{source} → {target}  {} rows{role}", table.rows));
         for note in &table.notes {
             line(&mut out, &format!("    {}", shown(note)));
         }
@@ -137,7 +135,7 @@ pub fn fault(fault: &Fault) -> String {
 }
 
 /// Names are a stranger's text: control characters would move the cursor or end the line.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|letter| {
             if letter.is_control() { letter.escape_default().collect::<Vec<_>>() } else { vec![letter] }

@@ -1,5 +1,7 @@
 //! Progress on the terminal: bars with rates and time left; plain lines, now and then, where there is no terminal.
 
+use super::output::complain;
+use super::print::shown;
 use crate::flow::progress::{Event, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -45,6 +47,7 @@ impl Progress {
     }
 
     fn advance(&self, name: &'static str, rows: u64, what: &str) {
+        let what = shown(what);
         let mut stage = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if stage.name != name {
             *stage = Stage { name, last_line: Instant::now(), rows: 0, since: Instant::now() };
@@ -52,17 +55,14 @@ impl Progress {
         }
         stage.rows += rows;
         self.bar.set_position(stage.rows);
-        self.bar.set_message(what.to_owned());
+        self.bar.set_message(what.clone());
         if self.plain && stage.last_line.elapsed() >= LINE_EVERY {
             stage.last_line = Instant::now();
             let seconds = stage.since.elapsed().as_secs().max(1);
             let (total, elapsed) =
                 (self.surveyed_rows.load(Ordering::Relaxed), self.started.elapsed().as_secs());
-            eprintln!(
-                "{name}: {} of {total} rows, {} rows/s, {what}, {elapsed} s",
-                stage.rows,
-                stage.rows / seconds
-            );
+            let (rows, per_second) = (stage.rows, stage.rows / seconds);
+            complain(&format!("{name}: {rows} of {total} rows, {per_second} rows/s, {what}, {elapsed} s\n"));
         }
     }
 

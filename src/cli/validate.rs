@@ -1,6 +1,6 @@
 //! `validate`: compares every row of both sides; writes nothing but the verdict.
 
-use super::copy::tell;
+use super::copy::{ReportFile, tell};
 use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared};
@@ -20,12 +20,13 @@ pub struct ValidateArgs {
 }
 
 pub async fn validate(shared: &Shared, args: &ValidateArgs) -> Result<Ending, Failure> {
+    let file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let opened = open(shared, Values::Surveyed).await?;
     let listing = Listing(usize::try_from(opened.settings.validate.rows_listed_max).expect("32 bits fit"));
     let progress = Progress::new();
     let validated = validate_alone(&opened.request, listing, &args.table, &progress).await;
     progress.finish();
-    let ending = tell(shared, validated?, args.report.as_deref())?;
+    let ending = tell(shared, validated?, file)?;
     opened.close().await?;
     Ok(ending)
 }

@@ -3,6 +3,7 @@
 use super::finish::finish;
 use super::prepare::{Prepared, Request, prepare};
 use super::report::{Report, Stopwatch};
+use super::retry::persist;
 use crate::flow::backfill::backfill;
 use crate::flow::progress::{Event, Watch};
 use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
@@ -14,14 +15,16 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
 use crate::plan::existing::needs_replica_sessions;
 use crate::plan::overrides::ExistingRows;
-use crate::plan::route::{Route, ScanOrder};
+use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
 use crate::postgres::catalog::catalog;
+use crate::postgres::claim::claim;
 use crate::postgres::connect::{connect, pool};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::connect::{SqliteFile, data_version};
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -65,6 +68,7 @@ pub async fn copy(
     let (started, mut stopwatch) = (SystemTime::now(), Stopwatch::start());
     let witness = WriteWitness::open(request)?;
     let store = Store::new(pool(&request.address).await?);
+    let _claim = claim(&request.address, &request.schema).await?;
     let known = known_migration(&store, request, earlier).await?;
     let prepared = prepare(request, watch).await?;
     stopwatch.lap("plan");
@@ -89,12 +93,14 @@ pub async fn copy(
     let routes = routes(request, &store, migration).await?;
     if state == State::Loading {
         load(&link, &store, (migration, &routes), request, watch).await?;
-        store.set_state(migration, State::Finishing).await?;
+        persist(watch, async |_| store.set_state(migration, State::Finishing).await).await?;
     }
     stopwatch.lap("load");
     if state != State::Complete {
-        findings
-            .extend(finish(&link.target, &store, (migration, &prepared.plan), request.workers, watch).await?);
+        let of_it = (migration, &prepared.plan);
+        let finished =
+            persist(watch, async |watch| finish(&link.target, &store, of_it, request.workers, watch).await);
+        findings.extend(finished.await?);
     }
     stopwatch.lap("index");
     let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
@@ -110,9 +116,9 @@ pub async fn copy(
         phases: stopwatch.phases,
         source_changed: witness.saw_a_write()?,
     };
-    store.record_verdict(migration, &report.to_json().to_string()).await?;
+    record_verdict(&store, migration, &report, watch).await?;
     if report.success() && state != State::Complete {
-        store.set_state(migration, State::Complete).await?;
+        persist(watch, async |_| store.set_state(migration, State::Complete).await).await?;
     }
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
 }
@@ -137,13 +143,8 @@ pub async fn validate_alone(
         None => {
             let as_existing = Request { mode: Mode::Existing, ..request.clone() };
             let prepared = prepare(&as_existing, watch).await?;
-            // Rows in the target are what is to be compared, not what stands in the way.
-            let findings: Vec<Finding> = prepared
-                .plan
-                .findings
-                .into_iter()
-                .filter(|finding| finding.code != "target_not_empty")
-                .collect();
+            let in_the_way = |finding: &Finding| !ONLY_WRITING.contains(&finding.code);
+            let findings: Vec<Finding> = prepared.plan.findings.into_iter().filter(in_the_way).collect();
             if has_blocker(&findings) {
                 return Ok(Copied::Blocked(findings));
             }
@@ -160,9 +161,6 @@ pub async fn validate_alone(
             }
         }
         routes.retain(|routed| tables.iter().any(|wanted| routed.route.source.eq_ignore_ascii_case(wanted)));
-    }
-    if known.is_none() {
-        findings.retain(|finding| finding.code != "target_not_empty");
     }
     let link =
         Link { source, target: PgTarget::new(Arc::clone(&request.address), migration, LoadRole::Origin) };
@@ -181,10 +179,13 @@ pub async fn validate_alone(
         source_changed: witness.saw_a_write()?,
     };
     if let Some(migration) = migration {
-        store.record_verdict(migration, &report.to_json().to_string()).await?;
+        record_verdict(&store, migration, &report, watch).await?;
     }
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
 }
+
+/// What stands in the way of writing only: a comparison writes nothing, and rows in the target are what it is about.
+const ONLY_WRITING: [&str; 3] = ["target_not_empty", "target_privilege", "target_read_only"];
 
 /// Holds a connection whose `data_version` tells whether anybody else has written.
 struct WriteWitness {
@@ -364,22 +365,39 @@ async fn load(
     request: &Request,
     watch: &dyn Watch,
 ) -> Result<(), Fault> {
-    let mut open = Vec::new();
     let routes: Vec<Arc<Route>> = routes.iter().map(|routed| Arc::clone(&routed.route)).collect();
     for state in store.ranges(migration, &routes).await? {
         let table = &state.range.route.source;
-        if state.done {
-            watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
-            continue;
-        }
-        if state.range.route.scan == ScanOrder::Whole && state.rows + state.held > 0 {
-            store.restart_range(migration, &state.range).await?;
-        } else {
-            watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
-        }
-        open.push(state.range);
+        watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
     }
-    backfill(link, open, (request.workers, request.on_misfit), watch).await
+    persist(watch, async |watch| {
+        // What the target holds is asked anew at each attempt: nothing else tells what became of a commit.
+        let states = store.ranges(migration, &routes).await?;
+        let open = states.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
+        backfill(link, open, (request.workers, request.on_misfit), watch).await
+    })
+    .await
+}
+
+async fn record_verdict(
+    store: &Store,
+    migration: i64,
+    report: &Report,
+    watch: &dyn Watch,
+) -> Result<(), Fault> {
+    let text = report.to_json().to_string();
+    let record = async |_: &dyn Watch| match store.record_verdict(migration, &text).await {
+        // A standby is as good to compare with; it only remembers nothing.
+        Err(fault) if fault.code == "read_only" => {
+            tracing::warn!(
+                code = fault.code,
+                "the target takes no writes: the verdict is not recorded there"
+            );
+            Ok(())
+        }
+        recorded => recorded,
+    };
+    persist(watch, record).await
 }
 
 /// Compares all tables; differences in a migration tool's bookkeeping are findings, not part of the verdict.
@@ -402,8 +420,16 @@ async fn prove(
     };
     let scope = Scope { workers: request.workers, listed_max, extra };
     let (mut verdicts, mut findings) = (Vec::new(), Vec::new());
-    for (verdict, Routed { role, .. }) in validate(link, &tables, scope, watch).await?.into_iter().zip(routes)
-    {
+    let compared: Vec<Vec<TableVerdict>> = stream::iter(&tables)
+        .map(|table| {
+            persist(watch, async |watch: &dyn Watch| {
+                validate(link, std::slice::from_ref(table), scope, watch).await
+            })
+        })
+        .buffered(scope.workers.max(1))
+        .try_collect()
+        .await?;
+    for (verdict, Routed { role, .. }) in compared.into_iter().flatten().zip(routes) {
         match role {
             TableRole::Copied => verdicts.push(verdict),
             TableRole::Compared if verdict.equal() => {}

@@ -4,3 +4,4 @@ pub mod copy;
 mod finish;
 pub mod prepare;
 pub mod report;
+mod retry;

@@ -6,6 +6,7 @@ use crate::flow::progress::{Event, Watch};
 use crate::model::catalog::Catalog;
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
+use crate::model::name::ident;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
@@ -76,15 +77,27 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     Ok(Prepared { source, schema, survey, catalog, plan })
 }
 
-/// What must hold of the target in `create` mode; `existing` mode's own preflight says as much and more.
+/// What must hold of the target. Of all but our own schema, `existing` mode's preflight says as much and more.
 fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if mode == Mode::Existing {
-        return findings;
-    }
     let mut block = |code, text: String, remedy: &str| {
         findings.push(Finding::blocker(code, catalog.database.clone(), text).with_remedy(remedy));
     };
+    let (role, database) = (&catalog.role, &catalog.database);
+    if !catalog.may_keep_state {
+        let text = format!(
+            "role {role} may not create schema liteferry, or not use it: progress and ledger are kept there"
+        );
+        let remedy = format!(
+            "grant create on database {} to {}; where schema liteferry is there already, let the role that owns it run the copy",
+            ident(database),
+            ident(role)
+        );
+        block("target_privilege", text, &remedy);
+    }
+    if mode == Mode::Existing {
+        return findings;
+    }
     if catalog.version_num < 130_000 {
         let text =
             format!("the server is PostgreSQL {}; 13 or newer is needed", catalog.version_num / 10_000);
@@ -107,12 +120,15 @@ fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
         );
     }
     if !catalog.may_create_in_schema {
-        let text = format!("role {} may not create tables in schema {}", catalog.role, catalog.schema);
-        block(
-            "target_privilege",
-            text,
-            &format!("grant create on schema \"{}\" to \"{}\"", catalog.schema, catalog.role),
-        );
+        let (schema, role_sql) = (ident(&catalog.schema), ident(role));
+        let (text, remedy) = if catalog.schema_exists {
+            let text = format!("role {role} may not create tables in schema {}", catalog.schema);
+            (text, format!("grant usage, create on schema {schema} to {role_sql}"))
+        } else {
+            let text = format!("role {role} may not create schema {}", catalog.schema);
+            (text, format!("grant create on database {} to {role_sql}", ident(database)))
+        };
+        block("target_privilege", text, &remedy);
     }
     findings
 }

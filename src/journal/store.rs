@@ -10,6 +10,7 @@ use crate::model::position;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::fault::of_control;
+use sqlx::migrate::MigrateError;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
 use std::sync::Arc;
 
@@ -83,15 +84,19 @@ impl Store {
         sqlx::raw_sql("do $$ begin if to_regnamespace('liteferry') is null then create schema liteferry; end if; end $$")
             .execute(&self.pool)
             .await
-            .map_err(|error| of_control(error, "create schema liteferry"))?;
+            .map_err(|error| begun_elsewhere(error, "create schema liteferry"))?;
         let mut migrator = sqlx::migrate!("src/journal/migrations");
         // A session lock would not exclude anybody behind a transaction pooler; one copy at a time is seen to by the ranges.
         migrator.set_locking(false);
         migrator.dangerous_set_table_name("liteferry.schema_version");
-        migrator.run(&self.pool).await.map_err(|error| {
-            Fault::fatal("state_schema", "upgrade schema liteferry")
+        let doing = "upgrade schema liteferry";
+        migrator.run(&self.pool).await.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                begun_elsewhere(error, doing)
+            }
+            other => Fault::fatal("state_schema", doing)
                 .with_remedy("run the newest liteferry that has worked on this target")
-                .with_source(error)
+                .with_source(other),
         })
     }
 
@@ -131,9 +136,6 @@ impl Store {
         beginning: &Beginning<'_>,
     ) -> Result<i64, Fault> {
         let plan = beginning.plan;
-        for statement in beginning.first.iter().chain(plan.tables.iter().flat_map(|table| &table.create)) {
-            run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
-        }
         let mode = match plan.mode {
             Mode::Create => "create",
             Mode::Existing => "existing",
@@ -151,6 +153,9 @@ impl Store {
         .await
         .map_err(|error| of_control(error, "record the migration"))?
         .get(0);
+        for statement in beginning.first.iter().chain(plan.tables.iter().flat_map(|table| &table.create)) {
+            run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
+        }
         for (ordinal, table) in plan.tables.iter().enumerate() {
             record_route(tx, id, ordinal, table).await?;
             record_spans(tx, id, &table.route.source, &beginning.spans[ordinal]).await?;
@@ -181,11 +186,12 @@ impl Store {
             .collect()
     }
 
-    /// The ranges of a migration, with the rows and held rows each has so far.
+    /// The ranges of a migration, with the rows and held rows each has so far. `for update` waits for a commit of our own whose answer was
+    /// lost and which the server is still at: a plain read would see the state before it.
     pub async fn ranges(&self, migration: i64, routes: &[Arc<Route>]) -> Result<Vec<RangeState>, Fault> {
         let rows = sqlx::query(
             "select id, source_table, from_rowid, to_rowid, position, rows, held, done
-             from liteferry.range where migration_id = $1 order by id",
+             from liteferry.range where migration_id = $1 order by id for update",
         )
         .bind(migration)
         .fetch_all(&self.pool)
@@ -209,25 +215,6 @@ impl Store {
             })
         };
         rows.iter().map(|row| range(row).ok_or_else(|| unreadable("range"))).collect()
-    }
-
-    /// Starts an unfinished range of a table without a key anew: there is no row to go on from.
-    pub async fn restart_range(&self, migration: i64, range: &Range) -> Result<(), Fault> {
-        let doing = format!("start table {} anew", range.route.source);
-        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, &doing))?;
-        run(&mut tx, &format!("delete from {}", range.route.target.sql()), &doing).await?;
-        sqlx::query("delete from liteferry.ledger where migration_id = $1 and source_table = $2")
-            .bind(migration)
-            .bind(&range.route.source)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| of_control(error, &doing))?;
-        sqlx::query("update liteferry.range set rows = 0, held = 0 where id = $1")
-            .bind(range.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| of_control(error, &doing))?;
-        tx.commit().await.map_err(|error| of_control(error, &doing))
     }
 
     pub async fn set_state(&self, migration: i64, state: State) -> Result<(), Fault> {
@@ -415,6 +402,17 @@ async fn suspend(
         .await
         .map(|_| ())
         .map_err(|error| of_control(error, "record a suspended constraint"))
+}
+
+/// Copies into two schemas of a database make the one schema that remembers both; who comes second finds it half made.
+fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
+    let taken = |code: &str| ["23505", "42P06", "42P07"].contains(&code);
+    if error.as_database_error().and_then(|answer| answer.code()).is_some_and(|code| taken(&code)) {
+        return Fault::fatal("another_owner", doing).with_remedy(
+            "another liteferry begins a copy into this database at this moment: run the command again",
+        );
+    }
+    of_control(error, doing)
 }
 
 fn unreadable(what: &str) -> Fault {

@@ -15,6 +15,8 @@ pub struct Catalog {
     pub may_set_replication_role: bool,
     pub may_create_in_schema: bool,
     pub schema_exists: bool,
+    /// Whether the role may make what liteferry remembers a copy by, in a schema of that name.
+    pub may_keep_state: bool,
     pub read_only: bool,
     /// `schema` names the one that tables are created in or mapped to.
     pub schema: String,

@@ -73,11 +73,17 @@ impl PgTarget {
     }
 
     pub async fn session(&self) -> Result<Session, Fault> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(session) => Ok(session),
-            None => connect(&self.address).await,
+        // Those that a server took with it when it stopped are let go.
+        while let Some(session) = self.pop_idle() {
+            if !session.is_closed() {
+                return Ok(session);
+            }
         }
+        connect(&self.address).await
+    }
+
+    fn pop_idle(&self) -> Option<Session> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Gives a session back for others; one in doubt is dropped instead.
@@ -87,13 +93,14 @@ impl PgTarget {
         }
     }
 
-    /// Runs a statement of the plan and records its outcome in one transaction.
+    /// Runs a statement of the plan and records its outcome in one transaction. A step that was taken already, perhaps by a commit of ours
+    /// whose answer was lost, is not taken again: its recorded outcome is given.
     pub async fn run_step(&self, statement: &Statement) -> Result<Outcome, Fault> {
         let session = self.session().await?;
-        let tries = std::iter::once(&statement.sql).chain(&statement.fallback);
         let mut refusal: Option<Fault> = None;
-        for sql in tries {
-            match self.try_step(&session, statement, sql, refusal.as_ref()).await {
+        for sql in std::iter::once(&statement.sql).chain(&statement.fallback) {
+            let outcome = refusal.as_ref().map_or(Outcome::Done, |refusal| Outcome::Fallback(why(refusal)));
+            match self.take_step(&session, statement, (sql, outcome)).await {
                 Ok(outcome) => {
                     self.give_back(session);
                     return Ok(outcome);
@@ -109,9 +116,7 @@ impl PgTarget {
         if statement.required {
             return Err(refusal);
         }
-        let outcome = Outcome::Dropped(why(&refusal));
-        session.batch_execute("begin").await.map_err(|error| fault::of(error, "begin a step"))?;
-        self.record_step(&session, statement, &outcome).await?;
+        let outcome = self.take_step(&session, statement, ("", Outcome::Dropped(why(&refusal)))).await?;
         self.give_back(session);
         Ok(outcome)
     }
@@ -121,36 +126,39 @@ impl PgTarget {
             .ok_or_else(|| Fault::fatal("no_migration", "write into a target that has no migration of ours"))
     }
 
-    async fn try_step(
+    /// The record first: inserting it waits for a transaction that is taking the same step, and tells whether it did.
+    async fn take_step(
         &self,
         session: &Session,
         statement: &Statement,
-        sql: &str,
-        refusal: Option<&Fault>,
+        (sql, outcome): (&str, Outcome),
     ) -> Result<Outcome, Fault> {
-        let doing = format!("make {}", statement.what);
-        let sql = format!("begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; {sql}");
-        session.batch_execute(&sql).await.map_err(|error| fault::of(error, &doing))?;
-        let outcome = refusal.map_or(Outcome::Done, |refusal| Outcome::Fallback(why(refusal)));
-        self.record_step(session, statement, &outcome).await?;
-        Ok(outcome)
-    }
-
-    async fn record_step(
-        &self,
-        session: &Session,
-        statement: &Statement,
-        outcome: &Outcome,
-    ) -> Result<(), Fault> {
-        let doing = format!("record {}", statement.what);
-        session
+        let (migration, what) = (self.of_migration()?, &statement.what);
+        let doing = format!("make {what}");
+        let failed = |error| fault::of(error, &doing);
+        let begin = format!("begin; set local maintenance_work_mem = '{INDEX_MEMORY}'");
+        session.batch_execute(&begin).await.map_err(failed)?;
+        let recorded = session
             .execute(
-                "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4)",
-                &[&self.of_migration()?, &statement.what, &outcome.word(), &outcome.detail()],
+                "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing",
+                &[&migration, what, &outcome.word(), &outcome.detail()],
             )
             .await
-            .map_err(|error| fault::of(error, &doing))?;
-        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, &doing))
+            .map_err(failed)?;
+        if recorded == 0 {
+            roll_back(session).await?;
+            let row = session
+                .query_one(
+                    "select outcome, detail from liteferry.step where migration_id = $1 and what = $2",
+                    &[&migration, what],
+                )
+                .await
+                .map_err(failed)?;
+            return Ok(Outcome::from_words(row.get(0), row.get(1)));
+        }
+        session.batch_execute(sql).await.map_err(failed)?;
+        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, &doing))?;
+        Ok(outcome)
     }
 }
 

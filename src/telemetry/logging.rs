@@ -11,8 +11,12 @@ pub enum Shape {
 
 /// Starts logging; a second call changes nothing.
 pub fn start(shape: Shape, level: Level) {
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // What cannot be written would be complained of on the same closed pipe, by a panic.
+        .log_internal_errors(false);
     let started = match shape {
         Shape::Text => tracing::subscriber::set_global_default(
             builder.with_ansi(std::io::stderr().is_terminal()).finish(),

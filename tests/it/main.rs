@@ -2,6 +2,7 @@
 
 mod canon_oracle;
 mod corpus;
+mod faults;
 mod generate;
 mod generated;
 mod oracle;

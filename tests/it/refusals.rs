@@ -1,7 +1,10 @@
 //! Bad input: a clear error with a stable code and a remedy, nothing half-done, nothing lost.
 
-use crate::support::{Output, database, liteferry, psql, sqlite};
+use crate::support::{Output, TempDb, TestDatabase, command, database, finished, liteferry, psql, sqlite};
+use std::fs::{self, OpenOptions};
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 const TABLE: &str = "create table t (id integer primary key, v text); insert into t values (1, 'a')";
 
@@ -144,4 +147,135 @@ fn settings_that_are_wrong_are_all_named() {
         output.stderr
     );
     assert_eq!(liteferry(&["frobnicate"]).status, Some(2));
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_fault_and_a_full_output_is() {
+    let columns: Vec<String> = (0..900).map(|column| format!("column_number_{column} text")).collect();
+    let file = sqlite(&format!("create table wide ({})", columns.join(", ")));
+    let source = path(&file);
+    let target = database();
+    let mut program = command(&["check", "--source", &source, "--target", &target.url]);
+    let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut first = [0];
+    child.stdout.take().expect("a pipe").read_exact(&mut first).expect("a letter");
+    let output = finished(child.wait_with_output().expect("ended"));
+    assert_eq!((output.status, output.stderr.as_str()), (Some(0), ""));
+
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut program = command(&["check", "--source", &source, "--target", &target.url]);
+    check(&finished(program.stdout(full).output().expect("started")), 1, "output_unwritable");
+
+    // A pipe nobody reads, for the words of a refusal and of the log.
+    let mut program =
+        command(&["check", "--source", "/nowhere.db", "--target", "postgres://u:p@127.0.0.1:1/d"]);
+    let mut child = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("ended").code(), Some(1));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_work() {
+    let file = sqlite(TABLE);
+    let source = path(&file);
+    let target = database();
+    let copy =
+        |report: &str| liteferry(&["copy", "--source", &source, "--target", &target.url, "--report", report]);
+    check(&copy("/nowhere/report.json"), 1, "report_unwritable");
+    check(&copy(&source.replace("source.db", "")), 1, "report_unwritable");
+    assert!(untouched(&target));
+    let report = source.replace("source.db", "report.json");
+    copy(&report).exits_with(0);
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&report).expect("read")).expect("JSON");
+    assert_eq!(told["success"], true);
+}
+
+#[test]
+fn every_missing_privilege_is_named_with_its_grant() {
+    let file = sqlite(TABLE);
+    let source = path(&file);
+    let target = database();
+    let role = format!("weak_{}", target.name);
+    psql(&target.url, &format!("create role {role} login"));
+    let url = target.url.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1);
+    assert_ne!(url, target.url);
+    let run = |command: &str, more: &[&str]| {
+        liteferry(&[&[command, "--source", &source, "--target", &url], more].concat())
+    };
+    let schema = format!("grant usage, create on schema \"public\" to \"{role}\"");
+    let whole = format!("grant create on database \"{}\" to \"{role}\"", target.name);
+    for command in ["check", "copy"] {
+        let output = run(command, &[]);
+        check(&output, 1, "target_privilege");
+        assert!(output.stdout.contains(&schema) && output.stdout.contains(&whole), "{output:?}");
+        let output = run(command, &["--set", "target.schema=ferry"]);
+        assert!(output.stdout.matches(&whole).count() == 2, "{output:?}");
+    }
+    assert!(untouched(&target));
+    psql(&target.url, &format!("{schema}; {whole}"));
+    run("check", &[]).exits_with(0);
+    run("copy", &[]).exits_with(0);
+    run("copy", &["--set", "target.schema=ferry"]).exits_with(0);
+    psql(&target.url, &format!("alter role {role} connection limit 1"));
+    check(&run("copy", &["--restart"]), 1, "too_many_connections");
+}
+
+#[test]
+fn a_target_without_an_encoding_and_a_pipe_for_a_source_are_refused() {
+    let file = sqlite(TABLE);
+    let source = path(&file);
+    let target = database();
+    let ascii = format!("{}_ascii", target.name);
+    psql(&target.url, &format!("create database {ascii} template template0 encoding 'SQL_ASCII' locale 'C'"));
+    let elsewhere = target.url.replace(&target.name, &ascii);
+    check(&copy(&file.path, &elsewhere), 1, "target_encoding");
+    let pipe = source.replace("source.db", "pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("started").success());
+    check(&copy(Path::new(&pipe), &target.url), 1, "source_not_a_file");
+    let link = source.replace("source.db", "link.db");
+    std::os::unix::fs::symlink(&file.path, &link).expect("linked");
+    copy(Path::new(&link), &target.url).exits_with(0);
+    let again = copy(&file.path, &target.url).exits_with(0);
+    assert!(again.stdout.contains("complete already"), "{again:?}");
+}
+
+#[test]
+fn an_address_that_is_none_is_a_setting_to_mend() {
+    let file = sqlite(TABLE);
+    let source = path(&file);
+    for url in [
+        "",
+        "app",
+        "mysql://u@h/d",
+        "postgres://u@h:99999/d",
+        "postgres://u@h/d?moon=1",
+        "sqlite:///x",
+        "postgres://u:%zz@h/d",
+    ] {
+        let output = liteferry(&["check", "--source", &source, "--target", url]);
+        assert_eq!(output.status, Some(78), "{url}: {output:?}");
+        assert!(output.stderr.contains("setting target.url"), "{url}: {output:?}");
+    }
+}
+
+#[test]
+fn a_name_that_would_move_the_cursor_is_shown_tame() {
+    let file = sqlite(
+        "create table \"a\u{1b}[2J\nb\" (id integer primary key, \"c\u{1b}]0;x\u{7}\" text); insert into \"a\u{1b}[2J\nb\" values (1, 'x')",
+    );
+    let source = path(&file);
+    let target = database();
+    for command in ["check", "copy", "validate"] {
+        let output = liteferry(&[command, "--source", &source, "--target", &target.url]).exits_with(0);
+        let odd = |letter: char| letter.is_control() && letter != '\n';
+        assert!(!output.stdout.contains(odd) && !output.stderr.contains(odd), "{output:?}");
+    }
+}
+
+fn untouched(target: &TestDatabase) -> bool {
+    psql(&target.url, "select to_regnamespace('liteferry') is null")[0][0].as_deref() == Some("t")
+}
+
+fn path(file: &TempDb) -> String {
+    file.path.display().to_string()
 }

@@ -59,6 +59,7 @@ pub fn catalog(tables: Vec<PgTable>) -> Catalog {
         database: "app".into(),
         role: "mover".into(),
         may_create_in_schema: true,
+        may_keep_state: true,
         schema_exists: true,
         schema: "public".into(),
         tables,

@@ -9,7 +9,13 @@ select current_setting('server_version_num')::integer as version_num,
            when n.oid is null then has_database_privilege(current_database(), 'create')
            else has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage')
        end as may_create_in_schema,
+       -- Schema liteferry is made by the first copy into a database.
+       case
+           when l.oid is null then has_database_privilege(current_database(), 'create')
+           else has_schema_privilege(l.oid, 'create') and has_schema_privilege(l.oid, 'usage')
+       end as may_keep_state,
        pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean as read_only
 from pg_roles r
 left join pg_namespace n on n.nspname = $1
+left join pg_namespace l on l.nspname = 'liteferry'
 where r.rolname = current_user

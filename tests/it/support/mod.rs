@@ -55,14 +55,23 @@ pub fn sqlite(sql: &str) -> TempDb {
     TempDb { path, _dir: dir }
 }
 
-/// Runs the program without any setting of ours or PostgreSQL's in its environment.
+/// Runs the program and waits for its end.
 pub fn liteferry(args: &[&str]) -> Output {
+    finished(command(args).output().expect("the program can be started"))
+}
+
+/// The program, without any setting of ours or PostgreSQL's in its environment.
+pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_liteferry"));
     let foreign = |name: &str| name.starts_with("LITEFERRY_") || name.starts_with("PG");
     for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);
     }
-    let output = command.args(args).output().expect("the program can be started");
+    command.args(args);
+    command
+}
+
+pub fn finished(output: std::process::Output) -> Output {
     Output {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("reports are UTF-8"),

@@ -1,0 +1,126 @@
+//! Retry: the one place that decides which faults are waited out, for how long, and when an attempt is given up.
+//!
+//! It never decides what became of a commit: whatever is attempted again begins by reading what the target holds.
+
+use crate::flow::progress::{Event, Watch};
+use crate::model::fault::{Fault, FaultClass};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+struct Patience {
+    pause_first: Duration,
+    pause_max: Duration,
+    without_progress_max: Duration,
+}
+
+/// Long enough for a server to restart and recover; short enough to tell a person that it does not.
+const PATIENCE: Patience = Patience {
+    pause_first: Duration::from_millis(200),
+    pause_max: Duration::from_secs(5),
+    without_progress_max: Duration::from_secs(60),
+};
+
+/// Attempts again, with back-off, what failed by a fault that passes, until it succeeds or nothing has moved for a minute.
+/// The attempt tells the watch it is given of what it does: that is the progress.
+pub async fn persist<T>(
+    watch: &dyn Watch,
+    attempt: impl AsyncFnMut(&dyn Watch) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    persist_for(&PATIENCE, watch, attempt).await
+}
+
+async fn persist_for<T>(
+    patience: &Patience,
+    watch: &dyn Watch,
+    mut attempt: impl AsyncFnMut(&dyn Watch) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let tally = Tally { watch, events: AtomicU64::new(0) };
+    let (mut seen, mut pause, mut stuck_since) = (0, patience.pause_first, None);
+    loop {
+        let fault = match attempt(&tally).await {
+            Ok(done) => return Ok(done),
+            Err(fault) => fault,
+        };
+        let events = tally.events.load(Ordering::Relaxed);
+        if events > seen {
+            (seen, pause, stuck_since) = (events, patience.pause_first, None);
+        }
+        let since: Instant = *stuck_since.get_or_insert_with(Instant::now);
+        if !passes(&fault) || since.elapsed() >= patience.without_progress_max {
+            return Err(fault);
+        }
+        let pause_ms = u64::try_from(pause.as_millis()).expect("a pause is short");
+        tracing::warn!(code = fault.code, doing = fault.doing, pause_ms, "interrupted, tried again");
+        sleep(pause).await;
+        pause = (pause * 2).min(patience.pause_max);
+    }
+}
+
+fn passes(fault: &Fault) -> bool {
+    match fault.class {
+        FaultClass::Transient | FaultClass::Unknown => true,
+        FaultClass::Data | FaultClass::Fatal => false,
+    }
+}
+
+/// Passes events on and counts them.
+struct Tally<'w> {
+    watch: &'w dyn Watch,
+    events: AtomicU64,
+}
+
+impl Watch for Tally<'_> {
+    fn see(&self, event: Event<'_>) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        self.watch.see(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::progress::Unwatched;
+
+    fn fault(class: FaultClass) -> Fault {
+        Fault::new(class, "connection_lost", "test")
+    }
+
+    const SHORT: Patience = Patience {
+        pause_first: Duration::from_millis(1),
+        pause_max: Duration::from_millis(4),
+        without_progress_max: Duration::from_millis(40),
+    };
+
+    /// Fails so many times, telling of progress or not; gives whether it succeeded at last, and the attempts made.
+    fn check(class: FaultClass, failures: u32, event: Option<Event<'static>>) -> (bool, u32) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime can be made").block_on(async {
+            let mut attempts = 0;
+            let outcome = persist_for(&SHORT, &Unwatched, async |watch: &dyn Watch| {
+                attempts += 1;
+                if let Some(event) = event {
+                    watch.see(event);
+                }
+                if attempts > failures { Ok(()) } else { Err(fault(class)) }
+            })
+            .await;
+            (outcome.is_ok(), attempts)
+        })
+    }
+
+    #[test]
+    fn what_passes_is_waited_out_and_what_does_not_is_told_at_once() {
+        assert_eq!(check(FaultClass::Transient, 3, None), (true, 4));
+        assert_eq!(check(FaultClass::Unknown, 1, None), (true, 2));
+        assert_eq!(check(FaultClass::Fatal, 1, None), (false, 1));
+        assert_eq!(check(FaultClass::Data, 1, None), (false, 1));
+    }
+
+    #[test]
+    fn a_fault_that_stays_is_told_in_the_end_unless_something_moves() {
+        assert!(!check(FaultClass::Transient, u32::MAX, None).0);
+        let moved = Some(Event::Stepped { what: "an index" });
+        assert_eq!(check(FaultClass::Transient, 100, moved), (true, 101));
+    }
+}
