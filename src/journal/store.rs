@@ -7,6 +7,7 @@ use crate::link::{Range, Span};
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
 use crate::model::position;
+use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::fault::of_control;
@@ -211,11 +212,19 @@ impl Store {
         rows.iter().map(|row| range(row).ok_or_else(|| unreadable("range"))).collect()
     }
 
-    /// Starts an unfinished range of a table without a key anew: there is no row to go on from.
-    pub async fn restart_range(&self, migration: i64, range: &Range) -> Result<(), Fault> {
+    /// Starts an unfinished range of a table without a key anew: there is no row to go on from. Merged rows stay, and are
+    /// merged again; between them stand rows that were never ours.
+    pub async fn restart_range(
+        &self,
+        migration: i64,
+        range: &Range,
+        existing_rows: ExistingRows,
+    ) -> Result<(), Fault> {
         let doing = format!("start table {} anew", range.route.source);
         let mut tx = self.pool.begin().await.map_err(|error| of_control(error, &doing))?;
-        run(&mut tx, &format!("delete from {}", range.route.target.sql()), &doing).await?;
+        if !existing_rows.merges(&range.route) {
+            run(&mut tx, &format!("delete from {}", range.route.target.sql()), &doing).await?;
+        }
         sqlx::query("delete from liteferry.ledger where migration_id = $1 and source_table = $2")
             .bind(migration)
             .bind(&range.route.source)

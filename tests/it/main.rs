@@ -2,6 +2,7 @@
 
 mod canon_oracle;
 mod corpus;
+mod merge;
 mod proof;
 mod refusals;
 mod resume;
