@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
-use crate::engine::copy::{emptying, standing_in_the_way};
+use crate::engine::copy::{emptying, nowhere_to_record, standing_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
@@ -29,8 +29,8 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let prepared = prepare(&opened.request, &progress).await;
     progress.finish();
     let mut prepared = prepared?;
-    let in_the_way = standing_in_the_way(&prepared);
-    prepared.plan.findings.extend(in_the_way);
+    let in_the_way = [standing_in_the_way(&prepared), nowhere_to_record(&prepared)];
+    prepared.plan.findings.extend(in_the_way.into_iter().flatten());
     if shared.json {
         println!("{:#}", to_json(&prepared));
     } else if args.sql {

@@ -72,6 +72,7 @@ pub async fn copy(
     let mut findings = prepared.plan.findings.clone();
     if known.is_none() {
         findings.extend(standing_in_the_way(&prepared));
+        findings.extend(nowhere_to_record(&prepared));
     }
     let fingerprint = fingerprint(&prepared.plan);
     let (migration, state) = match &known {
@@ -264,6 +265,22 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
             "drop them, choose an empty target.schema, or use target.mode = \"existing\" to fill the tables that are there",
         ),
     )
+}
+
+/// What the copy remembers stands in a schema of its own.
+pub fn nowhere_to_record(prepared: &Prepared) -> Option<Finding> {
+    let catalog = &prepared.catalog;
+    let (database, role) = (ident(&catalog.database), ident(&catalog.role));
+    catalog.journal_refused.then(|| {
+        let text = format!(
+            "role {} may not make or use schema liteferry, where the copy keeps its records",
+            catalog.role
+        );
+        let remedy = format!(
+            "grant create on database {database} to {role}; or: create schema liteferry authorization {role};"
+        );
+        Finding::blocker("privilege_missing", "liteferry", text).with_remedy(remedy)
+    })
 }
 
 fn plan_changed() -> Fault {

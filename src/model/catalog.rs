@@ -14,6 +14,8 @@ pub struct Catalog {
     /// Whether the role may `set session_replication_role`.
     pub may_set_replication_role: bool,
     pub may_create_in_schema: bool,
+    /// The role may not make, or may not use, the schema `liteferry`.
+    pub journal_refused: bool,
     pub schema_exists: bool,
     pub read_only: bool,
     /// `schema` names the one that tables are created in or mapped to.
@@ -39,6 +41,7 @@ pub struct PgTable {
     pub triggers: Vec<PgTrigger>,
     /// Names of rewrite rules other than a view's own.
     pub rules: Vec<String>,
+    /// Row security is on and holds for the role.
     pub row_security: bool,
     pub row_security_forced: bool,
     /// Of SELECT, INSERT, UPDATE, DELETE, TRUNCATE: those that the role lacks.
@@ -91,6 +94,8 @@ pub struct PgConstraint {
     pub kind: ConstraintKind,
     /// `pg_get_constraintdef`.
     pub definition: String,
+    /// `comment on constraint`: it goes when the constraint is dropped.
+    pub comment: Option<String>,
     /// Columns by name, in key order.
     pub columns: Vec<String>,
     /// For a foreign key: the table it points to.
@@ -141,6 +146,8 @@ pub struct PgSequence {
     pub start: i64,
     pub max: i64,
     pub increment: i64,
+    /// Of SELECT and UPDATE, which setting it needs: those that the role lacks.
+    pub missing_privileges: Vec<String>,
     /// The column that owns or uses it.
     pub column: Option<(PgName, String)>,
 }

@@ -99,6 +99,7 @@ fn of_server(lines: &[Line], schema: &str) -> Result<Catalog, Fault> {
         role: line.get("role")?,
         superuser: line.get("superuser")?,
         schema_exists: line.get("schema_exists")?,
+        journal_refused: line.get("journal_refused")?,
         may_create_in_schema: line.get("may_create_in_schema")?,
         read_only: line.get("read_only")?,
         schema: schema.to_owned(),
@@ -138,7 +139,7 @@ impl Found {
             let missing = PRIVILEGES.into_iter().filter(|word| missing.iter().any(|missing| missing == word));
             let missing_privileges: Vec<&'static str> = missing.collect();
             let stores = matches!(kind, RelationKind::Table | RelationKind::Partitioned);
-            let hidden = line.get("rows_hidden")? || missing_privileges.contains(&"SELECT");
+            let hidden = line.get("row_security")? || missing_privileges.contains(&"SELECT");
             let oid = line.get("oid")?;
             let at = found.tables.len();
             found.by_oid.insert(oid, at);
@@ -247,6 +248,7 @@ impl Found {
                 name: line.get("name")?,
                 kind,
                 definition: line.get("definition")?,
+                comment: line.get("comment")?,
                 columns: line.get("columns")?,
                 parent: line.name("parent_schema", "parent_name")?,
                 deferrable: line.get("deferrable")?,
@@ -285,6 +287,7 @@ impl Found {
                 start: line.get("start")?,
                 max: line.get("max")?,
                 increment: line.get("increment")?,
+                missing_privileges: line.get("missing_privileges")?,
                 column: table.zip(column),
             });
         }

@@ -2,8 +2,10 @@
 
 mod canon_oracle;
 mod corpus;
+mod existing;
 mod merge;
 mod proof;
 mod refusals;
 mod resume;
+mod roles;
 mod support;
