@@ -7,6 +7,7 @@ use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{emptying, standing_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
+use crate::model::catalog::Catalog;
 use crate::model::name::{ident, literal};
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan};
 use clap::Args;
@@ -34,7 +35,7 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared)))?;
     } else if args.sql {
-        say(&sql(&prepared.plan))?;
+        say(&sql(&prepared.plan, &prepared.catalog))?;
     } else {
         say(&format!("{}{}", print::plan(&prepared.plan), print::findings(&prepared.plan.findings)))?;
     }
@@ -57,7 +58,7 @@ fn verdict(blockers: usize) -> String {
 }
 
 /// Every statement in the order in which it would run; chunks of rows go between the first and the second part.
-fn sql(plan: &Plan) -> String {
+fn sql(plan: &Plan, catalog: &Catalog) -> String {
     let mut out = String::new();
     let mut put = |text: &str| {
         out.push_str(text.trim_end_matches(';'));
@@ -66,7 +67,7 @@ fn sql(plan: &Plan) -> String {
     put("-- first of all, schema \"liteferry\" for progress, ledger and verdicts");
     plan.tables.iter().flat_map(|table| &table.create).for_each(|statement| put(&statement.sql));
     plan.suspended.iter().for_each(|suspended| put(&suspended.suspend));
-    if let Some(statement) = emptying(plan) {
+    if let Some(statement) = emptying(plan, catalog) {
         put(&statement.sql);
     }
     put("-- the rows are loaded here");
@@ -110,7 +111,7 @@ fn to_json(prepared: &Prepared) -> Value {
         "renamed": plan.renamed.iter().map(|renamed| json!({
             "kind": renamed.kind, "table": renamed.table, "source": renamed.source, "target": renamed.target,
         })).collect::<Vec<_>>(),
-        "sql": sql(plan),
+        "sql": sql(plan, &prepared.catalog),
         "findings": findings_to_json(&plan.findings),
         "blockers": plan.blockers().count(),
     })

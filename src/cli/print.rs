@@ -1,6 +1,7 @@
 //! What a person reads: findings, plans and reports on standard output; and how a failure is told.
 
 use crate::engine::report::{Report, Verdict};
+use crate::flow::validate::TableVerdict;
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
 use crate::plan::{Plan, TableRole};
@@ -60,6 +61,18 @@ pub fn findings(findings: &[Finding]) -> String {
     out
 }
 
+/// Cells that stand in the ledger by themselves, and rows that stand there whole.
+fn ledger(report: &Report) -> String {
+    let sum = |of: fn(&TableVerdict) -> u64| report.tables.iter().map(of).sum::<u64>();
+    let (cells, rows) = (sum(|table| table.ledger), sum(|table| table.refused));
+    let counted = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    match (cells, rows) {
+        (_, 0) => counted(cells, "cell"),
+        (0, _) => counted(rows, "refused row"),
+        (_, _) => format!("{} and {}", counted(cells, "cell"), counted(rows, "refused row")),
+    }
+}
+
 pub fn report(report: &Report) -> String {
     let mut out = String::new();
     let width = report
@@ -113,7 +126,7 @@ pub fn report(report: &Report) -> String {
     }
     let seconds = report.finished.duration_since(report.started).unwrap_or_default().as_secs_f64();
     let ledger = match report.verdict() {
-        Verdict::EqualWithLedger => format!(" ({} cells in liteferry.ledger)", report.ledger_rows()),
+        Verdict::EqualWithLedger => format!(" ({} in liteferry.ledger)", ledger(report)),
         Verdict::Equal | Verdict::Differs => String::new(),
     };
     line(&mut out, &format!("\nverdict: {}{ledger}, {seconds:.1} s", report.verdict().words()));

@@ -10,9 +10,10 @@ use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
 use crate::journal::record::route_to_json;
 use crate::journal::store::{Beginning, Migration, State, Store};
 use crate::link::{Link, Source, Span};
+use crate::model::catalog::{Catalog, PgTable};
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
-use crate::model::name::ident;
+use crate::model::name::{PgName, ident};
 use crate::plan::existing::needs_replica_sessions;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
@@ -88,7 +89,8 @@ pub async fn copy(
         Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
         Mode::Existing | Mode::Create => LoadRole::Origin,
     };
-    let target = PgTarget::new(Arc::clone(&request.address), Some(migration), role);
+    let target =
+        PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
     let link = Link { source: prepared.source.clone(), target };
     let routes = routes(request, &store, migration).await?;
     if state == State::Loading {
@@ -162,8 +164,13 @@ pub async fn validate_alone(
         }
         routes.retain(|routed| tables.iter().any(|wanted| routed.route.source.eq_ignore_ascii_case(wanted)));
     }
-    let link =
-        Link { source, target: PgTarget::new(Arc::clone(&request.address), migration, LoadRole::Origin) };
+    let target = PgTarget::new(
+        Arc::clone(&request.address),
+        migration,
+        LoadRole::Origin,
+        request.overrides.existing_rows,
+    );
+    let link = Link { source, target };
     stopwatch.lap("plan");
     let (verdicts, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
@@ -272,6 +279,7 @@ fn plan_changed() -> Fault {
 /// What a resumed copy must find unchanged: statements, routes and how each column crosses.
 fn fingerprint(plan: &Plan) -> String {
     let mut hasher = Sha256::new();
+    hasher.update(plan.existing_rows.word());
     for table in &plan.tables {
         hasher.update(route_to_json(&table.route).to_string());
         for statement in table.create.iter().chain(&table.indexes).chain(&table.constraints) {
@@ -298,7 +306,7 @@ async fn begin(
         });
     }
     let source_path = canonical(request);
-    let (first, last) = (schema_statement(prepared), emptying(&prepared.plan));
+    let (first, last) = (schema_statement(prepared), emptying(&prepared.plan, &prepared.catalog));
     let beginning = Beginning {
         source_path: &source_path,
         fingerprint,
@@ -322,10 +330,28 @@ fn schema_statement(prepared: &Prepared) -> Option<Statement> {
     })
 }
 
-/// Rows that stand in the tables to be filled, removed as one set so that no order between them matters.
-pub fn emptying(plan: &Plan) -> Option<Statement> {
+/// Rows that stand in the tables to be filled, removed as one set so that no order between them matters. An empty table is
+/// named only where its foreign key points into the set: without need it would bring in the keys that point at itself.
+pub fn emptying(plan: &Plan, catalog: &Catalog) -> Option<Statement> {
     let filled = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
-    let names: Vec<String> = filled.map(|table| table.route.target.sql()).collect();
+    let filled: Vec<&PgTable> = filled
+        .filter_map(|table| catalog.tables.iter().find(|found| found.name == table.route.target))
+        .collect();
+    let mut emptied: Vec<&PgName> =
+        filled.iter().filter(|table| table.has_rows).map(|table| &table.name).collect();
+    let points_at = |table: &PgTable, emptied: &[&PgName]| {
+        table
+            .constraints
+            .iter()
+            .filter_map(|constraint| constraint.parent.as_ref())
+            .any(|parent| emptied.contains(&parent))
+    };
+    while let Some(table) =
+        filled.iter().find(|table| !emptied.contains(&&table.name) && points_at(table, &emptied))
+    {
+        emptied.push(&table.name);
+    }
+    let names: Vec<String> = emptied.iter().map(|name| name.sql()).collect();
     let replaces =
         plan.mode == Mode::Existing && plan.existing_rows == ExistingRows::Replace && !names.is_empty();
     replaces.then(|| Statement {

@@ -179,6 +179,10 @@ async fn look<S: Comparable, T: Comparable>(
     verdict.refused += count(missing_before - found.missing.len());
     if scope.extra == Extra::Allowed {
         found.extra.clear();
+        // Where the target refused to overwrite a row it kept its own.
+        let different_before = found.different.len();
+        found.different.retain(|(source, _)| !refused.contains(&source.shown));
+        verdict.refused += count(different_before - found.different.len());
     }
     verdict.missing += count(found.missing.len());
     verdict.extra += count(found.extra.len());

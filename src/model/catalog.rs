@@ -41,6 +41,7 @@ pub struct PgTable {
     pub triggers: Vec<PgTrigger>,
     /// Names of rewrite rules other than a view's own.
     pub rules: Vec<String>,
+    /// Row security is on and holds for the role.
     pub row_security: bool,
     pub row_security_forced: bool,
     /// Of SELECT, INSERT, UPDATE, DELETE, TRUNCATE: those that the role lacks.
@@ -93,6 +94,8 @@ pub struct PgConstraint {
     pub kind: ConstraintKind,
     /// `pg_get_constraintdef`.
     pub definition: String,
+    /// `comment on constraint`: it goes when the constraint is dropped.
+    pub comment: Option<String>,
     /// Columns by name, in key order.
     pub columns: Vec<String>,
     /// For a foreign key: the table it points to.
@@ -143,6 +146,8 @@ pub struct PgSequence {
     pub start: i64,
     pub max: i64,
     pub increment: i64,
+    /// Of SELECT and UPDATE, which setting it needs: those that the role lacks.
+    pub missing_privileges: Vec<String>,
     /// The column that owns or uses it.
     pub column: Option<(PgName, String)>,
 }

@@ -1,5 +1,6 @@
 //! What the operator decides instead of us: tables, types, units, zones, and what becomes of rows already there.
 
+use super::route::{Identity, Route};
 use crate::canon::{Form, Zone};
 use std::collections::BTreeMap;
 
@@ -66,6 +67,24 @@ pub enum ExistingRows {
     Replace,
     /// Source rows overwrite those with the same key; others stay.
     Merge,
+}
+
+impl ExistingRows {
+    /// Whether this table's rows overwrite those with the same key. A table without a key is merged only while it is empty.
+    pub fn merges(self, route: &Route) -> bool {
+        match self {
+            ExistingRows::Refuse | ExistingRows::Replace => false,
+            ExistingRows::Merge => matches!(route.identity, Identity::Columns(_)),
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            ExistingRows::Refuse => "refuse",
+            ExistingRows::Replace => "replace",
+            ExistingRows::Merge => "merge",
+        }
+    }
 }
 
 impl Overrides {

@@ -139,7 +139,7 @@ impl Found {
             let missing = PRIVILEGES.into_iter().filter(|word| missing.iter().any(|missing| missing == word));
             let missing_privileges: Vec<&'static str> = missing.collect();
             let stores = matches!(kind, RelationKind::Table | RelationKind::Partitioned);
-            let hidden = line.get("rows_hidden")? || missing_privileges.contains(&"SELECT");
+            let hidden = line.get("row_security")? || missing_privileges.contains(&"SELECT");
             let oid = line.get("oid")?;
             let at = found.tables.len();
             found.by_oid.insert(oid, at);
@@ -248,6 +248,7 @@ impl Found {
                 name: line.get("name")?,
                 kind,
                 definition: line.get("definition")?,
+                comment: line.get("comment")?,
                 columns: line.get("columns")?,
                 parent: line.name("parent_schema", "parent_name")?,
                 deferrable: line.get("deferrable")?,
@@ -286,6 +287,7 @@ impl Found {
                 start: line.get("start")?,
                 max: line.get("max")?,
                 increment: line.get("increment")?,
+                missing_privileges: line.get("missing_privileges")?,
                 column: table.zip(column),
             });
         }

@@ -4,6 +4,7 @@
 
 use super::connect::Session;
 use super::fault;
+use super::merge::{self, Merge};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::cell::{Cell, CellBuf, Class};
 use crate::model::chunk::{Chunk, Misfit, Standing, tuple_cells};
@@ -11,23 +12,32 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::key::key_json;
 use crate::model::name::ident_list;
 use crate::model::position;
+use crate::plan::overrides::ExistingRows;
 use crate::plan::route::{Identity, Route};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::pin::pin;
+use tracing::warn;
 
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+
+/// How rows come into a table.
+enum Put {
+    Copy(String),
+    Merge(Merge),
+}
 
 /// One connection that loads, one chunk at a time.
 pub struct PgLoader {
     session: Session,
     migration: i64,
+    existing_rows: ExistingRows,
 }
 
 impl PgLoader {
-    pub fn new(session: Session, migration: i64) -> PgLoader {
-        PgLoader { session, migration }
+    pub fn new(session: Session, migration: i64, existing_rows: ExistingRows) -> PgLoader {
+        PgLoader { session, migration, existing_rows }
     }
 
     async fn run(&self, sql: &str, doing: &str) -> Result<(), Fault> {
@@ -45,9 +55,26 @@ impl PgLoader {
         sink.finish().await.map_err(|error| fault::of(error, doing))
     }
 
+    async fn put(&self, put: &Put, rows: &[u8], doing: &str) -> Result<u64, Fault> {
+        let merge = match put {
+            Put::Copy(sql) => return self.copy(sql, rows, doing).await,
+            Put::Merge(merge) => merge,
+        };
+        self.run(&merge.stage, doing).await?;
+        self.copy(&merge.copy, rows, doing).await?;
+        let written =
+            self.session.query_one(&merge.write, &[]).await.map_err(|error| fault::of(error, doing))?;
+        self.run(merge::DROP, doing).await?;
+        Ok(u64::try_from(written.get::<_, i64>(0)).expect("a count is not negative"))
+    }
+
     /// Loads a chunk inside an open transaction, all of it or, row by row, what the target takes.
     async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<usize>, Fault> {
-        let sql = copy_sql(route);
+        let put = if self.existing_rows.merges(route) {
+            Put::Merge(Merge::of(route))
+        } else {
+            Put::Copy(copy_sql(route))
+        };
         let doing = format!("load table {}", route.target);
         let mut refused = Vec::new();
         let mut todo = Vec::from([(0, chunk.rows())]);
@@ -57,7 +84,7 @@ impl PgLoader {
                 continue;
             }
             self.run("savepoint liteferry_rows", &doing).await?;
-            match self.copy(&sql, &chunk.arena[chunk.span(rows.clone())], &doing).await {
+            match self.put(&put, &chunk.arena[chunk.span(rows.clone())], &doing).await {
                 Ok(loaded) => {
                     let sent = u64::try_from(rows.len()).expect("a count fits");
                     if loaded != sent {
@@ -70,6 +97,11 @@ impl PgLoader {
                 Err(error) if error.class == FaultClass::Data => {
                     self.run("rollback to liteferry_rows", &doing).await?;
                     if rows.len() == 1 {
+                        if refused.is_empty() {
+                            let refusal =
+                                error.source.as_deref().map(ToString::to_string).unwrap_or_default();
+                            warn!(table = %route.target, code = error.code, refusal, "row refused, more may follow");
+                        }
                         refused.push(rows.start);
                         continue;
                     }
@@ -129,7 +161,7 @@ impl PgLoader {
 
 impl Loader for PgLoader {
     async fn load(&mut self, range: &Range, chunk: &Chunk) -> Result<Loaded, Fault> {
-        self.run("begin", "begin a load").await?;
+        self.run(BEGIN, "begin a load").await?;
         match self.load_in_transaction(range, chunk).await {
             Ok(loaded) => {
                 self.session
@@ -146,6 +178,9 @@ impl Loader for PgLoader {
         }
     }
 }
+
+/// A unique constraint that is checked only at the commit would refuse the whole chunk there, and not say which row.
+const BEGIN: &str = "begin; set constraints all immediate";
 
 const COPY_PIECE_BYTES: usize = 64 * 1024;
 

@@ -10,6 +10,7 @@ use crate::diff::{RowDigest, Sum};
 use crate::link::{Comparable, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::Statement;
+use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ pub struct PgTarget {
     /// The migration whose ledger and ranges are meant, where the target knows of one.
     migration: Option<i64>,
     role: LoadRole,
+    existing_rows: ExistingRows,
     idle: Arc<Mutex<Vec<Session>>>,
 }
 
@@ -68,8 +70,13 @@ impl Outcome {
 }
 
 impl PgTarget {
-    pub fn new(address: Arc<Address>, migration: Option<i64>, role: LoadRole) -> PgTarget {
-        PgTarget { address, migration, role, idle: Arc::new(Mutex::new(Vec::new())) }
+    pub fn new(
+        address: Arc<Address>,
+        migration: Option<i64>,
+        role: LoadRole,
+        existing_rows: ExistingRows,
+    ) -> PgTarget {
+        PgTarget { address, migration, role, existing_rows, idle: Arc::new(Mutex::new(Vec::new())) }
     }
 
     pub async fn session(&self) -> Result<Session, Fault> {
@@ -197,7 +204,7 @@ impl Target for PgTarget {
             LoadRole::Replica => "set synchronous_commit = off; set session_replication_role = replica",
         };
         session.batch_execute(sql).await.map_err(|error| fault::of(error, "set up a loading session"))?;
-        Ok(PgLoader::new(session, self.of_migration()?))
+        Ok(PgLoader::new(session, self.of_migration()?, self.existing_rows))
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod canon_oracle;
 mod corpus;
+mod existing;
 mod faults;
 mod generate;
 mod generated;
+mod merge;
 mod oracle;
 mod proof;
 mod refusals;
 mod resume;
+mod roles;
 mod support;

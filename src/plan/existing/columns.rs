@@ -197,12 +197,15 @@ impl Crossing<'_> {
         if misfits == 0 || has_no_codec(&target.ty) {
             return None;
         }
-        let fate =
-            if target.not_null { "their rows are held back" } else { "the target holds NULL for them" };
+        let fate = match (learned.lost + learned.elsewhere, target.not_null) {
+            (0, _) => "",
+            (_, true) => ", and the row of each that is lost is held back",
+            (_, false) => ", and the target holds NULL for each that is lost",
+        };
         let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
         let text = format!(
             "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are written in another form, {} cross by \
-             value alone, {} do not fit at all, so that {fate}{}",
+             value alone, {} do not fit at all{fate}{}",
             learned.exact + misfits,
             learned.codec.form,
             learned.elsewhere,
@@ -403,12 +406,7 @@ mod tests {
         expect(&plan, Warning, "misfits_expected", "type text;");
         let mut refusing = Case::with_value("INTEGER", Type::Int4);
         refusing.table().columns[1].not_null = true;
-        expect(
-            &refusing.plan_with_value(Cell::Text(b"x")),
-            Warning,
-            "misfits_expected",
-            "rows are held back",
-        );
+        expect(&refusing.plan_with_value(Cell::Text(b"x")), Warning, "misfits_expected", "held back");
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
     }
 

@@ -109,6 +109,7 @@ pub fn constraint(table: &str, name: &str, kind: ConstraintKind, definition: &st
         name: name.into(),
         kind,
         definition: definition.into(),
+        comment: None,
         columns: Vec::new(),
         parent: None,
         deferrable: definition.contains("DEFERRABLE"),

@@ -9,7 +9,7 @@ use crate::model::catalog::{ConstraintKind, PgTable};
 use crate::model::finding::Finding;
 use crate::model::schema::{IndexTerm, SqliteTable, Storage};
 use crate::model::types::Type;
-use crate::plan::route::{Identity, ScanOrder};
+use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
 
 /// Columns that the target keeps unique together.
 struct Candidate<'a> {
@@ -33,10 +33,29 @@ pub(super) fn key(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> Key {
         let sources: Vec<usize> = indexes.iter().map(|&index| columns[index].source).collect();
         let holds = |index: &usize| columns[*index].certain && columns[*index].route.not_null;
         if indexes.iter().all(holds) && is_unique_in_source(mapped.source, &sources) {
-            return Key { identity: Identity::Columns(indexes), arbiter: !candidate.deferrable };
+            let exact =
+                indexes.iter().all(|index| is_told_apart_by_bytes(mapped.target, &columns[*index].route));
+            return Key { identity: Identity::Columns(indexes), arbiter: !candidate.deferrable && exact };
         }
     }
     Key { identity: Identity::WholeRow, arbiter: false }
+}
+
+/// Whether the target takes two values of the column as equal only where their bytes are: `on conflict` would else overwrite
+/// one row of the source with another.
+fn is_told_apart_by_bytes(target: &PgTable, route: &ColumnRoute) -> bool {
+    let deterministic =
+        target.columns.iter().any(|column| column.name == route.target && column.collation_deterministic);
+    match &route.codec.ty {
+        Type::Text | Type::Varchar(_) | Type::Bpchar(_) => deterministic,
+        Type::Bool | Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Bytea => true,
+        Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) => true,
+        Type::Uuid | Type::Inet | Type::Cidr | Type::Macaddr | Type::Enum(_) | Type::Numeric(Some(_)) => true,
+        // SQLite takes the two zeros as equal itself.
+        Type::Float4 | Type::Float8 => true,
+        Type::Numeric(None) | Type::Interval(_) | Type::Citext | Type::Json | Type::Jsonb => false,
+        Type::Array { .. } | Type::Other(_) => false,
+    }
 }
 
 /// Unique constraints of the target that nothing in the source vouches for.
@@ -49,7 +68,8 @@ pub(super) fn unproven(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> V
         let sources: Option<Vec<usize>> = candidate.columns.iter().map(source_of).collect();
         if sources.is_some_and(|sources| !is_unique_in_source(mapped.source, &sources)) {
             let text = format!(
-                "the target keeps ({}) unique and the source does not: a value that stands twice stops the load",
+                "the target keeps ({}) unique and the source does not: of rows with the same value all but one \
+                 are refused and go to the ledger",
                 candidate.columns.join(", ")
             );
             findings.push(Finding::warning("unique_unproven", &mapped.source.name, text));

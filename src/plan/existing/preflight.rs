@@ -147,7 +147,7 @@ fn unlike_equality<'a>(mapped: &'a MappedTable<'a>) -> impl Iterator<Item = Find
     filled.filter(loose).filter(move |column| is_key(column)).map(|column| {
         let subject = format!("{}.{}", target.name, column.name);
         let text = "the target takes values of this key column as equal that SQLite may tell apart, such as a and A: \
-                    if two such rows exist, the load stops at the second";
+                    of two such rows the second is refused and goes to the ledger";
         Finding::warning("collation_nondeterministic", subject, text)
     })
 }

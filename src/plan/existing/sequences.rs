@@ -9,7 +9,7 @@ use super::mapping::{Counterpart, MappedTable};
 use crate::model::catalog::PgSequence;
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
-use crate::model::name::PgName;
+use crate::model::name::{PgName, ident};
 use crate::model::schema::SqliteSchema;
 use crate::plan::overrides::Overrides;
 use crate::plan::survey::ColumnSurvey;
@@ -75,6 +75,7 @@ fn owned(mapped: &MappedTable<'_>, ground: Ground<'_>, out: &mut Sequences) {
             out.findings
                 .push(Finding::warning("sequence_exhausted", name.to_string(), text).with_remedy(remedy));
         }
+        out.findings.extend(sequence.and_then(|sequence| privileges(sequence, ground)));
         let source =
             SequenceSource::Column { table: mapped.target.name.clone(), column: column.name.clone() };
         out.plans.push(SequencePlan { source, sequence: Some(name.clone()), floor });
@@ -83,6 +84,7 @@ fn owned(mapped: &MappedTable<'_>, ground: Ground<'_>, out: &mut Sequences) {
 
 fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
     if let Some(floor) = setting(ground.overrides, &sequence.name) {
+        out.findings.extend(privileges(sequence, ground));
         let source = SequenceSource::Setting;
         out.plans.push(SequencePlan { source, sequence: Some(sequence.name.clone()), floor: Some(floor) });
         return;
@@ -103,6 +105,18 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
     let remedy = format!("[sequences] \"{name}\" = {value}");
     out.findings
         .push(Finding::warning("sequence_unowned", sequence.name.to_string(), text).with_remedy(remedy));
+}
+
+/// Found after the load, this would end the copy at its last step.
+fn privileges(sequence: &PgSequence, ground: Ground<'_>) -> Option<Finding> {
+    if sequence.missing_privileges.is_empty() {
+        return None;
+    }
+    let missing = sequence.missing_privileges.join(", ").to_ascii_lowercase();
+    let role = &ground.catalog.role;
+    let text = format!("role {role} lacks {missing}, without which this sequence cannot be set");
+    let remedy = format!("grant {missing} on sequence {} to {};", sequence.name.sql(), ident(role));
+    Some(Finding::blocker("privilege_missing", sequence.name.to_string(), text).with_remedy(remedy))
 }
 
 fn source_of(mapped: &MappedTable<'_>, target: &str) -> Option<usize> {
@@ -186,6 +200,7 @@ mod tests {
             start: 1,
             max: i64::MAX,
             increment: 1,
+            missing_privileges: Vec::new(),
             column: column.map(|(table, column)| (PgName::new("public", table), column.into())),
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::model::catalog::{Catalog, ConstraintKind, PgConstraint, PgTable, PgTrigger, RelationKind};
 use crate::model::finding::Finding;
-use crate::model::name::{PgName, ident};
+use crate::model::name::{PgName, ident, literal};
 use crate::plan::overrides::ExistingRows;
 use crate::plan::{Plan, Statement, Suspended, TableRole};
 use std::collections::BTreeSet;
@@ -159,10 +159,13 @@ impl Validity {
 
 fn suspended_constraint(constraint: &PgConstraint, validity: Validity) -> Suspended {
     let (table, name) = (constraint.table.sql(), ident(&constraint.name));
-    let sql = format!("alter table {table} add constraint {name} {}", constraint.definition);
+    let add = format!("alter table {table} add constraint {name} {}", constraint.definition);
+    let comment = |text: &String| format!("; comment on constraint {name} on {table} is {}", literal(text));
+    let comment = constraint.comment.as_ref().map(comment).unwrap_or_default();
+    let sql = format!("{add}{comment}");
     let must_hold = constraint.kind == ConstraintKind::Foreign && validity == Validity::MustHold;
-    let fallback =
-        (!must_hold && !constraint.definition.ends_with("NOT VALID")).then(|| format!("{sql} not valid"));
+    let fallback = (!must_hold && !constraint.definition.ends_with("NOT VALID"))
+        .then(|| format!("{add} not valid{comment}"));
     Suspended {
         table: constraint.table.clone(),
         name: constraint.name.clone(),

@@ -7,6 +7,7 @@ select c.oid as table_oid,
        k.conname::text as name,
        k.contype::text as kind,
        pg_get_constraintdef(k.oid) as definition,
+       obj_description(k.oid, 'pg_constraint') as comment,
        array(
            select a.attname::text
            from unnest(k.conkey) with ordinality as part (attnum, at)

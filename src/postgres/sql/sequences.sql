@@ -24,6 +24,12 @@ select n.nspname::text as schema,
        s.seqstart as start,
        s.seqmax as max,
        s.seqincrement as increment,
+       array(
+           select p.word
+           from unnest(array['SELECT', 'UPDATE']) with ordinality as p (word, at)
+           where not has_sequence_privilege(s.seqrelid, p.word)
+           order by p.at
+       ) as missing_privileges,
        used.table_oid,
        tn.nspname::text as table_schema,
        tc.relname::text as table_name,

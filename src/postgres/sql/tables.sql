@@ -3,13 +3,12 @@ select c.oid,
        c.relname::text as name,
        c.relkind::text as kind,
        pg_has_role(c.relowner, 'usage') as owned,
-       c.relrowsecurity as row_security,
        c.relforcerowsecurity as row_security_forced,
-       row_security_active(c.oid) as rows_hidden,
+       row_security_active(c.oid) as row_security,
        array(
            select w.rulename::text
            from pg_rewrite w
-           where w.ev_class = c.oid and w.rulename <> '_RETURN'
+           where w.ev_class = c.oid and w.rulename <> '_RETURN' and w.ev_enabled <> 'D'
            order by w.rulename
        ) as rules,
        array(

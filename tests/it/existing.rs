@@ -1,0 +1,493 @@
+//! `existing` mode over databases of the corpus: schemas as applications' migrations write them, and what each cell becomes there.
+
+use crate::support::{TestDatabase, corpus, database, liteferry, psql, sqlite};
+use serde_json::Value;
+
+const REPLACE: &[&str] =
+    &["--json", "--set", "target.mode=existing", "--set", "target.existing_rows=replace"];
+
+/// A database of the corpus and the PostgreSQL schema it goes into.
+struct Crossing {
+    /// How the file's name begins.
+    case: &'static str,
+    target: &'static str,
+    settings: &'static [&'static str],
+    /// `table.column key class reason standing`, in the order of the columns' names and then of the keys.
+    ledger: &'static [&'static str],
+    /// Queries on the target, and their rows with `|` between the cells.
+    values: &'static [(&'static str, &'static [&'static str])],
+}
+
+#[track_caller]
+fn check(crossing: &Crossing) {
+    let case =
+        corpus().into_iter().find(|case| case.name.starts_with(crossing.case)).expect("the case is there");
+    let (file, target) = (sqlite(&case.sql), database());
+    psql(&target.url, crossing.target);
+    psql(&target.url, &format!("alter database {} set timezone = 'UTC'", target.name));
+    let before = structure(&target);
+    let source = file.path.display().to_string();
+    let sides = ["--source", &source, "--target", &target.url];
+    let run = |command: &str| {
+        let args = [&[command], REPLACE, &sides[..], crossing.settings].concat();
+        liteferry(&args).exits_with(0).json()
+    };
+    run("check");
+    for report in [run("copy"), run("validate")] {
+        assert_eq!(report["verdict"], "equal + ledger", "{report:#}");
+        assert_eq!(report["ledger_rows"], crossing.ledger.len(), "{report:#}");
+    }
+    let ledger =
+        "select source_table || '.' || column_name, key, class, reason, standing from liteferry.ledger
+                  order by source_table, column_name, key";
+    assert_eq!(lines(&target.url, ledger, " "), crossing.ledger, "{}", case.name);
+    for (query, rows) in crossing.values {
+        assert_eq!(lines(&target.url, query, "|"), *rows, "{query}");
+    }
+    assert_eq!(structure(&target), before, "what was suspended is given back word for word");
+}
+
+fn lines(url: &str, query: &str, between: &str) -> Vec<String> {
+    let cell = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "NULL".into());
+    psql(url, query).iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(between)).collect()
+}
+
+/// Every constraint, index, trigger and default, with its comment.
+fn structure(target: &TestDatabase) -> Vec<String> {
+    let query = "
+        select conrelid::regclass::text, conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint')
+        from pg_constraint where connamespace = 'public'::regnamespace
+        union all
+        select indrelid::regclass::text, indexrelid::regclass::text, pg_get_indexdef(indexrelid), null
+        from pg_index join pg_class c on c.oid = indrelid where c.relnamespace = 'public'::regnamespace
+        union all
+        select tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), tgenabled::text
+        from pg_trigger t join pg_class c on c.oid = tgrelid
+        where c.relnamespace = 'public'::regnamespace and not tgisinternal
+        union all
+        select adrelid::regclass::text, adnum::text, pg_get_expr(adbin, adrelid), null
+        from pg_attrdef join pg_class c on c.oid = adrelid where c.relnamespace = 'public'::regnamespace
+        order by 1, 2, 3";
+    lines(&target.url, query, " ")
+}
+
+#[test]
+fn cells_of_another_class_than_their_column_go_to_the_ledger_one_by_one() {
+    check(&Crossing {
+        case: "02",
+        target:
+            "create table mixed (id bigint primary key, a integer, b text, c bytea, d timestamptz, e boolean,
+                                     f integer, g double precision)",
+        settings: &[],
+        ledger: &[
+            "mixed.a [3] text not-a-number null",
+            "mixed.a [4] text not-a-number null",
+            "mixed.a [5] blob class null",
+            "mixed.b [3] blob class kept",
+            "mixed.b [5] blob not-text null",
+            "mixed.c [3] text class kept",
+            "mixed.c [4] integer class kept",
+            "mixed.c [5] real class kept",
+            "mixed.d [2] integer no-unit null",
+            "mixed.d [3] integer no-unit null",
+            "mixed.d [4] real no-unit null",
+            "mixed.d [5] text not-a-timestamp null",
+            "mixed.e [3] text class kept",
+            "mixed.e [4] text class kept",
+            "mixed.e [5] text not-a-boolean null",
+            "mixed.f [3] real fraction null",
+            "mixed.f [5] real out-of-range null",
+            "mixed.g [3] text not-a-number null",
+            "mixed.g [4] text not-a-number null",
+            "mixed.g [5] blob class null",
+        ],
+        values: &[(
+            "select * from mixed order by id",
+            &[
+                "1|1|x|\\x00|2024-01-01 00:00:00+00|t|1|1.5",
+                "2|2|5|\\x|NULL|f|2|2",
+                "3|NULL|blob|\\x7465787420696e20626c6f62|NULL|t|NULL|NULL",
+                "4|NULL|1.5|\\x37|NULL|t|1000|NULL",
+                "5|NULL|NULL|\\x322e35|NULL|NULL|NULL|NULL",
+                "6|NULL|NULL|NULL|NULL|NULL|NULL|NULL",
+            ],
+        )],
+    });
+}
+
+#[test]
+fn decimals_beyond_their_column_are_rounded_or_held_and_the_original_is_kept() {
+    check(&Crossing {
+        case: "05",
+        target: "create table money (id bigint primary key, amt numeric(10,2), price numeric(20,6), dec_txt numeric(38,10),
+                                     d206 numeric(20,6))",
+        settings: &[],
+        ledger: &[
+            "money.amt [2] real out-of-range null",
+            "money.amt [3] real rounded kept",
+            "money.amt [5] text not-a-number null",
+            "money.amt [7] real out-of-range null",
+            "money.d206 [5] text not-a-number null",
+            "money.d206 [7] integer out-of-range null",
+            "money.dec_txt [1] text spelling kept",
+            "money.dec_txt [2] text out-of-range null",
+            "money.dec_txt [3] text spelling kept",
+            "money.dec_txt [4] text spelling kept",
+            "money.dec_txt [5] text not-a-number null",
+            "money.dec_txt [6] text rounded kept",
+            "money.dec_txt [7] text not-a-number null",
+            "money.price [2] real out-of-range null",
+            "money.price [5] text not-a-number null",
+            "money.price [6] real rounded kept",
+        ],
+        values: &[(
+            "select * from money order by id",
+            &[
+                "1|10.10|10.100000|10.1000000000|1.100000",
+                "2|NULL|NULL|NULL|12345678901234.123000",
+                "3|1.01|1.005000|1.0050000000|0.100000",
+                "4|10.00|10.000000|10.0000000000|0.000000",
+                "5|NULL|NULL|NULL|NULL",
+                "6|0.10|0.000000|0.0000000000|100.000000",
+                "7|NULL|-99999999.995000|NULL|NULL",
+            ],
+        )],
+    });
+}
+
+#[test]
+fn words_for_true_and_false_are_read_and_nothing_else_is() {
+    check(&Crossing {
+        case: "09",
+        target: "create table b (id bigint generated always as identity primary key, v boolean, t boolean,
+                                 d0 boolean not null default false, dq boolean default false, df boolean default false,
+                                 dt boolean default true, dx boolean default true, bit boolean);
+                 create table bclean (id bigserial primary key, v boolean default true, w boolean);
+                 create unique index bclean_part on bclean (w) where v",
+        settings: &[],
+        ledger: &[
+            "b.t [10] text class kept",
+            "b.t [13] integer not-a-boolean null",
+            "b.t [14] integer not-a-boolean null",
+            "b.t [15] real not-a-boolean null",
+            "b.t [16] text not-a-boolean null",
+            "b.t [18] blob not-a-boolean null",
+            "b.t [4] text class kept",
+            "b.t [5] text class kept",
+            "b.t [6] text class kept",
+            "b.t [7] text class kept",
+            "b.t [8] text class kept",
+            "b.t [9] text class kept",
+            "b.v [10] text class kept",
+            "b.v [13] integer not-a-boolean null",
+            "b.v [14] integer not-a-boolean null",
+            "b.v [15] real not-a-boolean null",
+            "b.v [16] text not-a-boolean null",
+            "b.v [17] text not-a-boolean null",
+            "b.v [18] blob not-a-boolean null",
+            "b.v [4] text class kept",
+            "b.v [5] text class kept",
+            "b.v [6] text class kept",
+            "b.v [7] text class kept",
+            "b.v [8] text class kept",
+            "b.v [9] text class kept",
+        ],
+        values: &[
+            (
+                "select string_agg(coalesce(v::text, '-'), ' ' order by id), string_agg(coalesce(t::text, '-'), ' ' order by id) from b",
+                &["false true - true false true false true false true true true - - - - - -|\
+                   false true - true false true false true false false false false - - - - true -"],
+            ),
+            ("select * from bclean order by id", &["1|t|f", "2|f|t", "3|NULL|NULL"]),
+            ("insert into b default values returning id", &["19"]),
+            ("insert into bclean default values returning id", &["4"]),
+        ],
+    });
+}
+
+#[test]
+fn json_that_jsonb_cannot_hold_goes_to_the_ledger_and_json_keeps_its_text() {
+    check(&Crossing {
+        case: "10",
+        target: "create table js (id bigint primary key, j jsonb, jn json)",
+        settings: &[],
+        ledger: &[
+            "js.j [10] text not-json null",
+            "js.j [11] text out-of-range null",
+            "js.j [12] blob class kept",
+            "js.j [13] text duplicate-keys kept",
+            "js.j [15] blob class kept",
+            "js.j [5] text not-json null",
+            "js.j [6] text not-json null",
+            "js.j [7] text not-json null",
+            "js.j [8] text not-json null",
+            "js.j [9] text not-json null",
+            "js.jn [10] text not-json null",
+            "js.jn [15] blob class kept",
+            "js.jn [7] text not-json null",
+            "js.jn [9] text not-json null",
+        ],
+        values: &[(
+            "select * from js where j is not null or jn is not null order by id",
+            &[
+                "1|{\"a\": [1, 2.50, null, true], \"b\": 1, \"é\": \"é\"}|5",
+                "2|\"str\"|\"str\"",
+                "3|null|null",
+                "4|12345678901234567890123.4500|1.2345678901234568e+22",
+                "5|NULL|1",
+                "6|NULL|100",
+                "8|NULL|true",
+                "11|NULL|0",
+                "12|{\"a\": 1}|NULL",
+                "13|{\"a\": 2}|0",
+                "14|[]|[]",
+                "15|{\"a\": 1}|{}",
+            ],
+        )],
+    });
+}
+
+const DJANGO: &str = "
+    create table x_cat (id bigint generated by default as identity primary key, name varchar(10) not null);
+    create table x_all (
+        id bigint generated by default as identity primary key, b boolean default true not null, nb boolean,
+        si smallint not null, psi smallint not null check (psi >= 0), i integer not null, bi bigint not null,
+        f double precision, d numeric(20,6), da date, dtm timestamptz default statement_timestamp(), t time, du interval,
+        u uuid, j jsonb, bn bytea, c varchar(5) not null, tx text not null unique, ip inet, fk_id bigint,
+        gen varchar(5) generated always as (lower(c)) stored, constraint ck_si check (si >= 0));
+    comment on constraint ck_si on x_all is 'it''s small';
+    create index x_all_tx_like on x_all (tx text_pattern_ops);
+    create unique index ux_part on x_all (i) where b;
+    create unique index ux_low on x_all (lower(c), i);
+    alter table x_all add constraint x_all_fk foreign key (fk_id) references x_cat (id) deferrable initially deferred;
+    create table django_content_type (
+        id integer generated by default as identity primary key, app_label varchar(100) not null,
+        model varchar(100) not null, constraint django_content_type_uniq unique (app_label, model));
+    insert into django_content_type (app_label, model) values ('auth', 'user'), ('x', 'all'), ('x', 'cat');
+    create table django_migrations (
+        id bigint generated by default as identity primary key, app varchar(255) not null, name varchar(255) not null,
+        applied timestamptz not null);
+    insert into django_migrations (app, name, applied) values ('x', '0001_initial', '2020-01-01 00:00:00+00');
+    create function touch() returns trigger language plpgsql as $$ begin new.tx := 'touched'; return new; end $$;
+    create trigger touch before insert on x_all for each row execute function touch();
+    create table audit (note text);
+    create function note() returns trigger language plpgsql as
+        $$ begin insert into audit values (new.name); return null; end $$;
+    create trigger note after insert on x_cat for each row execute function note();
+    alter table x_cat enable always trigger note;
+";
+
+#[test]
+fn a_schema_of_django_takes_every_field_and_keeps_its_own_record_of_migrations() {
+    check(&Crossing {
+        case: "26",
+        target: DJANGO,
+        settings: &[],
+        ledger: &["x_all.c [3] text too-long kept", "x_all.d [2] integer out-of-range null"],
+        values: &[
+            (
+                "select id, b, nb, si, psi, i, bi, f, d, da, dtm, t, fk_id, gen from x_all order by id",
+                &[
+                    "1|t|NULL|1|1|1|1|1.5|12345678901234.123000|2024-02-29|2024-02-29 13:14:15.123456+00|13:14:15.123456|1|ab",
+                    "2|f|f|2|2|2|2|1e+300|NULL|0001-01-01|2024-02-29 13:14:15+00|00:00:00|NULL|cd",
+                    "3|t|t|3|3|3|9223372036854775807|Infinity|3.000000|9999-12-31|9999-12-30 23:59:59.999999+00|\
+                     23:59:59.000001|NULL|toolo",
+                    "4|t|NULL|4|4|4|4|NULL|0.100000|NULL|NULL|NULL|1|",
+                ],
+            ),
+            (
+                "select du, u, j, bn, c, tx, ip from x_all order by id",
+                &[
+                    "1 day 02:00:00.000005|12345678-1234-5678-1234-567812345678|{\"a\": [1, 2.5, null, true], \"é\": \"€\"}|\
+                     \\x0001ff|Ab|one|10.0.0.1",
+                    "-2 days +23:59:59.999999|01234567-89ab-cdef-0123-456789abcdef|\"str\"|\\x|CD|two|::ffff:10.0.0.1",
+                    "99999 days|NULL|5|NULL|toolo|three|fe80::1",
+                    "NULL|NULL|null|NULL|||NULL",
+                ],
+            ),
+            ("select * from django_content_type order by id", &["7|x|all", "9|auth|user"]),
+            ("select name, applied from django_migrations", &["0001_initial|2020-01-01 00:00:00+00"]),
+            ("select note from audit", &[]),
+            ("insert into django_content_type (app_label, model) values ('n', 'n') returning id", &["10"]),
+            (
+                "insert into x_all (si, psi, i, bi, c, tx) values (9, 9, 9, 9, 'n', 'n') returning id, tx",
+                &["5|touched"],
+            ),
+        ],
+    });
+}
+
+const OTHERS: &str = "
+    create table rails (id bigserial primary key, b boolean default false, old_b boolean default false, d numeric(20,6),
+        t time(6), dt timestamp(6), bl bytea, j json, created_at timestamp(6) not null);
+    create table lar (id bigserial primary key, b boolean not null default false, d numeric, da date, dt timestamp(0),
+        t time(0), u uuid, j json, e varchar(255) check (e::text in ('a', 'b')), bl bytea, y integer,
+        g integer generated always as (y * 2) stored, created_at timestamp(0), deleted_at timestamp(0));
+    create table gorm (id bigserial primary key, b boolean default true, t timestamptz, tp timestamptz, dur bigint,
+        f32 real, u64 bigint, deleted_at timestamptz);
+    create index idx_gorm_deleted_at on gorm (deleted_at);
+    create table jdbc (id integer primary key, ts timestamptz, jdbc_date date, tm time(3), ldt timestamp, b boolean);
+    create table ef (\"Id\" uuid not null constraint \"PK_ef\" primary key, \"Price\" numeric not null,
+        \"At\" timestamp not null, \"AtO\" timestamptz not null, \"Span\" interval not null, \"D\" date, \"T\" time,
+        \"Flag\" boolean not null, \"U64\" numeric(20,0) not null);
+";
+
+#[test]
+fn schemas_of_rails_laravel_gorm_hibernate_and_ef_core_read_their_own_spellings() {
+    check(&Crossing {
+        case: "29",
+        target: OTHERS,
+        settings: &["--set", "types.source_tz=Europe/Paris"],
+        ledger: &[
+            "ef.At [\"12345678-9ABC-4DEF-8123-456789ABCDEF\"] text precision kept",
+            "ef.AtO [\"12345678-9ABC-4DEF-8123-456789ABCDEF\"] text precision kept",
+            "ef.Span [\"12345678-9ABC-4DEF-8123-456789ABCDEF\"] text precision kept",
+            "ef.T [\"12345678-9ABC-4DEF-8123-456789ABCDEF\"] text precision kept",
+            "gorm.f32 [3] real rounded kept",
+            "gorm.t [1] text precision kept",
+            "gorm.t [3] text precision kept",
+            "gorm.tp [3] text precision kept",
+        ],
+        values: &[
+            (
+                "select * from rails order by id",
+                &[
+                    "1|t|t|12345678901234.123000|13:14:15.123456|2024-02-29 13:14:15.123456|\\x00ff|{\"a\":[1,\"é\"]}|\
+                     2026-11-21 00:10:49.006113",
+                    "2|f|f|3.000000|00:00:00|2024-01-01 00:00:00|NULL|NULL|2026-11-21 00:10:49",
+                ],
+            ),
+            (
+                "select * from lar",
+                &[
+                    "1|t|12345678901234.123|2024-02-29|2024-02-29 13:14:15|01:02:03|12345678-1234-5678-1234-567812345678|\
+                   {\"a\":\"\\u00e9\"}|a|\\x00ff|2024|4048|2026-11-21 00:12:46|NULL",
+                ],
+            ),
+            (
+                "select id, b, t, tp, dur, f32, u64, deleted_at from gorm order by id",
+                &[
+                    "1|t|2024-02-29 11:14:15.123456+00|2024-02-29 13:14:15+00|1000000000|0.1|9223372036854775807|NULL",
+                    "2|f|0001-01-01 00:00:00+00|NULL|0|0|0|2024-02-29 13:14:15.1+00",
+                    "3|t|2023-10-04 09:27:15.36573+00|2026-07-26 08:17:47.112233+00|-1|1.6777216e+07|0|NULL",
+                ],
+            ),
+            (
+                "select * from jdbc",
+                &["1|2024-02-29 12:14:15.123+00|2024-02-29|13:14:15|2024-02-29 13:14:15.123456|t"],
+            ),
+            (
+                "select * from ef",
+                &[
+                    "12345678-9abc-4def-8123-456789abcdef|79228162514264337593543950335.0|2024-02-29 13:14:15.123456|\
+                   2024-02-29 11:14:15.123456+00|1 day 02:03:04|2024-02-29|13:14:15.123456|t|-1",
+                ],
+            ),
+        ],
+    });
+}
+
+/// Copies `source` into `target` and gives the report beside the two sides.
+fn copied(source: &str, target: &str, settings: &[&str]) -> (Value, TestDatabase) {
+    let (file, database) = (sqlite(source), database());
+    psql(&database.url, target);
+    let source = file.path.display().to_string();
+    let sides = ["--source", &source, "--target", &database.url];
+    let args = |command| [&[command], REPLACE, settings, &sides[..]].concat();
+    let report = liteferry(&args("copy")).exits_with(0).json();
+    let again = liteferry(&args("validate")).exits_with(0).json();
+    assert_eq!(again["verdict"], report["verdict"], "{again:#}");
+    (report, database)
+}
+
+/// The keys of the rows that the target refused.
+fn refused(target: &TestDatabase) -> Vec<String> {
+    let query = "select distinct key from liteferry.ledger where reason = 'refused' and standing = 'row-held' order by key";
+    lines(&target.url, query, " ")
+}
+
+#[test]
+fn rows_that_the_target_refuses_are_held_one_by_one() {
+    let values = "insert into t values (1, 'a'), (2, 'b'), (3, 'a'), (4, 'c'), (5, 'B')";
+    let source = format!("create table t (id integer primary key, v text); {values}");
+    for (target, held) in [
+        ("create table t (id bigint primary key, v text unique)", &["[3]"][..]),
+        // It is checked only at the commit unless it is asked for earlier.
+        ("create table t (id bigint primary key, v text unique deferrable initially deferred)", &["[3]"]),
+        (
+            "create table t (id bigint primary key, v text); create unique index u on t (lower(v))",
+            &["[3]", "[5]"],
+        ),
+        (
+            "create domain low as text check (value = lower(value)); create table t (id bigint primary key, v low)",
+            &["[5]"],
+        ),
+        (
+            "create table t (id bigint, v text, primary key (id)) partition by range (id);
+             create table t1 partition of t for values from (1) to (4)",
+            &["[4]", "[5]"],
+        ),
+        (
+            "create table t (id bigint primary key, v text, w integer generated always as (10 / (id - 2)) stored)",
+            &["[2]"],
+        ),
+        ("create table t (id bigint primary key, v text, exclude using btree (v with =))", &["[3]"]),
+    ] {
+        let (report, target_database) = copied(&source, target, &[]);
+        assert_eq!(report["verdict"], "equal + ledger", "{target}");
+        assert_eq!(refused(&target_database), held, "{target}");
+        assert_eq!(report["tables"][0]["refused"], held.len(), "{target}");
+        let cells = lines(&target_database.url, "select count(*) from liteferry.ledger", " ");
+        assert_eq!(cells, [(2 * held.len()).to_string()], "{target}");
+    }
+}
+
+#[test]
+fn a_text_too_long_for_its_index_is_held() {
+    let source = "create table t (id integer primary key, v text);
+                  insert into t values (1, 'short'), (2, hex(randomblob(20000)))";
+    let (report, target) = copied(source, "create table t (id bigint primary key, v text unique)", &[]);
+    assert_eq!(report["verdict"], "equal + ledger");
+    assert_eq!(refused(&target), ["[2]"]);
+}
+
+#[test]
+fn a_constraint_that_the_rows_break_comes_back_not_valid_and_is_told() {
+    let source = "create table p (id integer primary key); insert into p values (1);
+                  create table t (id integer primary key, v int, p int); insert into t values (1, 1, 1), (2, -1, 9)";
+    let target = "create table p (id bigint primary key);
+                  create table t (id bigint primary key, v int constraint ck check (v > 0),
+                                  p bigint constraint fk references p deferrable initially deferred);
+                  comment on constraint ck on t is 'positive'";
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+    let told: Vec<&str> = report["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter(|finding| finding["code"] == "step_fallback")
+        .map(|finding| finding["subject"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(told.len(), 2, "{report:#}");
+    let constraints = "select conname, pg_get_constraintdef(oid), obj_description(oid) from pg_constraint
+                       where conrelid = 't'::regclass and contype <> 'p' order by conname";
+    assert_eq!(
+        lines(&target.url, constraints, "|"),
+        [
+            "ck|CHECK ((v > 0)) NOT VALID|positive",
+            "fk|FOREIGN KEY (p) REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED NOT VALID|NULL"
+        ]
+    );
+    psql(&target.url, "update t set v = 1, p = 1 where id = 2");
+    psql(&target.url, "alter table t validate constraint ck; alter table t validate constraint fk");
+}
+
+#[test]
+fn an_empty_table_that_others_point_at_is_not_emptied() {
+    let source = "create table a (id integer primary key); insert into a values (1);
+                  create table b (id integer primary key); insert into b values (2)";
+    let target = "create table a (id bigint primary key); create table b (id bigint primary key); insert into b values (7);
+                  create table child (id bigint primary key, a bigint references a)";
+    let (report, _target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+}
