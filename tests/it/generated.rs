@@ -72,7 +72,8 @@ struct CopiedSeed<'a> {
 fn request(seed: u64, source: &Path, target: &TestDatabase) -> Request {
     let mut random = Random::new(seed.wrapping_mul(31));
     let overrides = Overrides {
-        json: *random.pick(&[JsonChoice::Json, JsonChoice::Json, JsonChoice::Text, JsonChoice::Jsonb]),
+        // Not jsonb: it gives back the same JSON, not the same text, and counts as exact.
+        json: *random.pick(&[JsonChoice::Json, JsonChoice::Text]),
         numeric: *random.pick(&[NumericChoice::Numeric, NumericChoice::Numeric, NumericChoice::Float8]),
         int_width: *random.pick(&[IntWidth::Bigint, IntWidth::Declared]),
         source_tz: *random.pick(&[Zone::Utc, Zone::Utc, Zone::Named(chrono_tz::Europe::Paris)]),
