@@ -17,8 +17,8 @@ use crate::model::schema::{
 use rusqlite::Connection;
 use std::collections::HashMap;
 
-/// What is SQLite's own, and what is ours in somebody's database.
-const INTERNAL_PREFIXES: [&str; 2] = ["sqlite_", "_liteferry_"];
+/// Names that SQLite keeps for itself. No prefix is ours to leave out: a stranger's table may bear any name.
+const INTERNAL_PREFIX: &str = "sqlite_";
 
 /// Reads in the caller's transaction where there is one, else in a transaction of its own.
 pub fn introspect(db: &Connection) -> Result<SqliteSchema, Fault> {
@@ -172,8 +172,7 @@ impl Reader<'_> {
 }
 
 fn is_internal(name: &str) -> bool {
-    let name = folded(name);
-    INTERNAL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    folded(name).starts_with(INTERNAL_PREFIX)
 }
 
 fn agrees(text: &TableText, columns: &[ColumnRow], foreign_keys: &[ForeignKeyRows]) -> bool {
@@ -320,11 +319,10 @@ mod tests {
     fn tables_come_in_order_of_creation_and_internal_ones_not_at_all() {
         let schema = read(
             "create table z(a); create table _LITEFERRY_change(a); create table \"a\"\"b\n'\"(b); create table m(id integer \
-             primary key autoincrement); create index _liteferry_pin on z(a) where 0; create view v as select * from z; \
-             create trigger tr after insert on z begin select 1; end; \
-             create trigger _liteferry_tr after insert on z begin select 1; end; analyze;",
+             primary key autoincrement); create view v as select * from z; \
+             create trigger tr after insert on z begin select 1; end; analyze;",
         );
-        assert_eq!(names(schema.tables.iter().map(|table| &table.name)), ["z", "a\"b\n'", "m"]);
+        assert_eq!(names(schema.tables.iter().map(|table| &table.name)), ["z", "_LITEFERRY_change", "a\"b\n'", "m"]);
         assert_eq!(names(schema.views.iter().map(|view| &view.name)), ["v"]);
         assert_eq!(names(schema.triggers.iter().map(|trigger| &trigger.name)), ["tr"]);
         assert_eq!(schema.triggers[0].table, "z");
