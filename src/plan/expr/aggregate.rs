@@ -51,7 +51,8 @@ pub(in crate::plan) fn groups_alike(term: &Term) -> bool {
             term.collation,
             Collation::None | Collation::Of(Collator::Binary) | Collation::Explicit(Collator::Binary)
         ),
-        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric | ExprType::Bytea => true,
+        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Bytea => true,
+        ExprType::Numeric => term.is_exact(),
         ExprType::Column(ty) => {
             matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Uuid)
         }
@@ -104,13 +105,7 @@ fn extreme(call: &Call<'_, '_>, term: Term, filter: &str) -> Result<Term, Refusa
         }
     };
     let sql = format!("({}({}){filter})", call.name, term.sql);
-    Ok(Term {
-        sql,
-        collation: Collation::None,
-        affinity: None,
-        origin: super::term::Origin::Computed,
-        ..term
-    })
+    Ok(Term { sql, collation: Collation::None, affinity: None, origin: Origin::Computed, ..term })
 }
 
 fn filter(

@@ -40,7 +40,7 @@ pub(super) fn call(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<T
         ("length", 1) => length(call, value(0)?),
         ("abs", 1) => absolute(call, value(0)?),
         ("trim" | "ltrim" | "rtrim", 1 | 2) => trimmed(translator, call),
-        ("replace", 3) => call.texts(translator, "replace"),
+        ("replace", 3) => replaced(translator, call),
         ("instr", 2) => {
             let found = call.texts(translator, "strpos")?;
             Ok(Term::integer(found.sql, (0, i128::from(LENGTH_MAX)), Width::Narrow))
@@ -60,7 +60,11 @@ pub(super) fn call(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<T
             let sql = format!("(case when {condition} then {} else {} end)", alike.sql[0], alike.sql[1]);
             Ok(alike.term(sql))
         }
-        ("likely" | "unlikely", 1) => value(0),
+        // The value stays, but it no longer counts as a column when it is compared.
+        ("likely" | "unlikely", 1) => match value(0)? {
+            term if term.cell().is_some() => Ok(term),
+            term => Ok(Term { affinity: None, collation: Collation::None, origin: Origin::Computed, ..term }),
+        },
         _ => Err(call.refusal(reason(&call.name))),
     }
 }
@@ -102,6 +106,9 @@ fn length(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
 /// Both databases raise an error for the smallest integer.
 fn absolute(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
     match term.ty {
+        ExprType::Numeric if term.reach().0 <= i128::from(i64::MIN) => {
+            Err(call.refusal("the smallest integer may be among the values, and SQLite alone refuses that"))
+        }
         ExprType::Float | ExprType::Numeric => {
             Ok(Term { class: term.class, ..Term::computed(format!("abs({})", term.sql), term.ty) })
         }
@@ -128,6 +135,14 @@ fn trimmed(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Ref
     };
     let function = if call.name == "trim" { "btrim" } else { call.name.as_str() };
     Ok(Term::computed(format!("{function}({}, {letters})", text.sql), ExprType::Text))
+}
+
+/// An empty pattern gives the first argument back in SQLite, whatever its class and even beside a NULL.
+fn replaced(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {
+    match translator.value(&call.args[1])?.as_text("replace()")?.cell() {
+        Some(CellBuf::Text(pattern)) if !pattern.is_empty() => call.texts(translator, "replace"),
+        _ => Err(call.refusal("its pattern may be empty, which SQLite and PostgreSQL take differently")),
+    }
 }
 
 fn part(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {
