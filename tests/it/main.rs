@@ -6,3 +6,4 @@ mod proof;
 mod refusals;
 mod resume;
 mod support;
+mod translate;
