@@ -322,7 +322,10 @@ mod tests {
              primary key autoincrement); create view v as select * from z; \
              create trigger tr after insert on z begin select 1; end; analyze;",
         );
-        assert_eq!(names(schema.tables.iter().map(|table| &table.name)), ["z", "_LITEFERRY_change", "a\"b\n'", "m"]);
+        assert_eq!(
+            names(schema.tables.iter().map(|table| &table.name)),
+            ["z", "_LITEFERRY_change", "a\"b\n'", "m"]
+        );
         assert_eq!(names(schema.views.iter().map(|view| &view.name)), ["v"]);
         assert_eq!(names(schema.triggers.iter().map(|trigger| &trigger.name)), ["tr"]);
         assert_eq!(schema.triggers[0].table, "z");

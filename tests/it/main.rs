@@ -13,3 +13,4 @@ mod refusals;
 mod resume;
 mod roles;
 mod support;
+mod translate;

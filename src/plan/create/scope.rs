@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use crate::model::cell::Class;
+use crate::model::schema::Storage;
 use crate::plan::expr::{Scope, ScopeColumn};
 
 pub(super) fn of(draft: &Draft<'_>) -> Scope {
@@ -23,5 +24,9 @@ fn column_of(draft: &Draft<'_>, column: usize) -> ScopeColumn {
         form: draft.decisions[column].codec.form,
         classes: Class::ALL.into_iter().filter(is_met).collect(),
         integers: survey.and_then(|survey| survey.integers),
+        unique: match draft.source.storage {
+            Storage::Rowid { alias, .. } => alias == Some(column),
+            Storage::WithoutRowid { .. } => draft.source.primary_key == [column],
+        },
     }
 }

@@ -12,6 +12,7 @@ use super::parse::{self, Refusal};
 use crate::canon::{Codec, Fit, Reason};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::schema::Affinity;
+use crate::model::types::Type;
 use sqlite3_parser::Bump;
 use sqlite3_parser::ast::Expr;
 
@@ -41,6 +42,9 @@ pub fn translate_default(raw: &str, target: DefaultTarget<'_>) -> Result<Option<
 
 fn constant_default(cell: CellBuf, target: DefaultTarget<'_>) -> Result<Option<String>, Refusal> {
     let stored = constant::stored(cell, target.affinity)?;
+    if let (Type::Bytea, CellBuf::Integer(_) | CellBuf::Real(_)) = (&target.codec.ty, &stored) {
+        return Err(misplaced("a number", target));
+    }
     let mut bytes = Vec::new();
     match fit(target.codec, stored.as_cell(), &mut bytes)? {
         Holds::Null => Ok(None),

@@ -51,7 +51,8 @@ pub(in crate::plan) fn groups_alike(term: &Term) -> bool {
             term.collation,
             Collation::None | Collation::Of(Collator::Binary) | Collation::Explicit(Collator::Binary)
         ),
-        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Numeric | ExprType::Bytea => true,
+        ExprType::Boolean | ExprType::Integer | ExprType::Float | ExprType::Bytea => true,
+        ExprType::Numeric => term.is_exact(),
         ExprType::Column(ty) => {
             matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Uuid)
         }

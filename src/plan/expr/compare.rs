@@ -66,7 +66,11 @@ pub(super) fn in_list(
         }
     }
     let subject = translator.operand(subject)?;
-    let collator = subject.collation.collator();
+    if let ExprType::Column(_) = subject.ty {
+        return Err(opaque(&subject));
+    }
+    // Collations have no say among numbers and blobs.
+    let collator = if subject.ty == ExprType::Text { subject.collation.collator() } else { Collator::Binary };
     let mut items = Vec::new();
     for cell in cells {
         items.push(match cell {
@@ -74,7 +78,7 @@ pub(super) fn in_list(
             cell => collator.side(&adapted(cell, &subject)?)?,
         });
     }
-    let side = if subject.ty == ExprType::Text { collator.side(&subject)? } else { subject.sql };
+    let side = collator.side(&subject)?;
     Ok(Term::truth(format!("({side} in ({}))", items.join(", "))))
 }
 
@@ -210,7 +214,7 @@ fn matched(left: Term, right: Term, operator: Operator) -> Result<(Term, Term), 
         (ExprType::Integer, ExprType::Boolean) => Ok((left, right.into_integer("a comparison")?)),
         (ExprType::Boolean, ExprType::Boolean) | (ExprType::Integer, ExprType::Integer) => Ok((left, right)),
         (ExprType::Float, ExprType::Float) | (ExprType::Bytea, ExprType::Bytea) => Ok((left, right)),
-        (ExprType::Numeric, ExprType::Numeric) if is_exact(&left) && is_exact(&right) => Ok((left, right)),
+        (ExprType::Numeric, ExprType::Numeric) if left.is_exact() && right.is_exact() => Ok((left, right)),
         (ExprType::Text, ExprType::Text) if is_numeric(&left) == is_numeric(&right) => Ok((left, right)),
         (ExprType::Column(a), ExprType::Column(b))
             if a == b && same_spelling(&left, &right) && !orders(operator) =>
@@ -230,13 +234,6 @@ fn is_numeric(term: &Term) -> bool {
     matches!(term.affinity, Some(Affinity::Integer | Affinity::Real | Affinity::Numeric))
 }
 
-/// Whether no INTEGER of the column is beyond 2^53, where decimals and REALs part.
-fn is_exact(term: &Term) -> bool {
-    let (low, high) = term.reach();
-    let limit = i128::from(EXACT_MAX);
-    -limit <= low && high <= limit
-}
-
 /// Columns that become one type and are spelled alike are equal in PostgreSQL exactly where their cells are.
 fn same_spelling(left: &Term, right: &Term) -> bool {
     let equal_by_bytes = matches!(
@@ -246,6 +243,7 @@ fn same_spelling(left: &Term, right: &Term) -> bool {
     let binary = Collation::between(&left.collation, &right.collation) == Collator::Binary;
     equal_by_bytes
         && binary
+        && matches!(left.origin, Origin::Column(_))
         && left.origin == right.origin
         && left.class == Some(Class::Text)
         && right.class == left.class

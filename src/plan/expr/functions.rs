@@ -60,7 +60,11 @@ pub(super) fn call(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<T
             let sql = format!("(case when {condition} then {} else {} end)", alike.sql[0], alike.sql[1]);
             Ok(alike.term(sql))
         }
-        ("likely" | "unlikely", 1) => value(0),
+        // The value stays, but it no longer counts as a column when it is compared.
+        ("likely" | "unlikely", 1) => match value(0)? {
+            term if term.cell().is_some() => Ok(term),
+            term => Ok(Term { affinity: None, collation: Collation::None, origin: Origin::Computed, ..term }),
+        },
         _ => Err(call.refusal(reason(&call.name))),
     }
 }
@@ -102,6 +106,9 @@ fn length(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
 /// Both databases raise an error for the smallest integer.
 fn absolute(call: &Call<'_, '_>, term: Term) -> Result<Term, Refusal> {
     match term.ty {
+        ExprType::Numeric if term.reach().0 <= i128::from(i64::MIN) => {
+            Err(call.refusal("the smallest integer may be among the values, and SQLite alone refuses that"))
+        }
         ExprType::Float | ExprType::Numeric => {
             Ok(Term { class: term.class, ..Term::computed(format!("abs({})", term.sql), term.ty) })
         }
@@ -130,14 +137,12 @@ fn trimmed(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Ref
     Ok(Term::computed(format!("{function}({}, {letters})", text.sql), ExprType::Text))
 }
 
-/// Where there is nothing to look for, SQLite does not even look whether the replacement is NULL.
+/// An empty pattern gives the first argument back in SQLite, whatever its class and even beside a NULL.
 fn replaced(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {
-    let text = |index: usize| translator.value(&call.args[index]).map(|term| term.cell().cloned());
-    let sought = matches!(text(1)?, Some(CellBuf::Text(bytes)) if !bytes.is_empty());
-    if sought || text(2)?.is_some() {
-        return call.texts(translator, "replace");
+    match translator.value(&call.args[1])?.into_text("replace()")?.cell() {
+        Some(CellBuf::Text(pattern)) if !pattern.is_empty() => call.texts(translator, "replace"),
+        _ => Err(call.refusal("its pattern may be empty, which SQLite and PostgreSQL take differently")),
     }
-    Err(call.refusal("neither what it looks for nor what it puts there is a constant"))
 }
 
 fn part(translator: &Translator<'_>, call: &Call<'_, '_>) -> Result<Term, Refusal> {

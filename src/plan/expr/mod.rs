@@ -49,6 +49,8 @@ pub struct ScopeColumn {
     pub classes: Vec<Class>,
     /// Smallest and largest INTEGER that the survey found.
     pub integers: Option<(i64, i64)>,
+    /// Whether it is NULL in no row and no two rows of its table have it alike.
+    pub unique: bool,
 }
 
 /// Where the expression will stand.

@@ -134,6 +134,13 @@ impl Term {
         self.range.unwrap_or(BIGINT)
     }
 
+    /// Whether no INTEGER among its values is beyond 2^53, where decimals and REALs part.
+    pub fn is_exact(&self) -> bool {
+        let (low, high) = self.reach();
+        let limit = i128::from(EXACT_MAX);
+        -limit <= low && high <= limit
+    }
+
     /// As an argument of a text function or of `||`; SQLite spells integers as PostgreSQL does, but not REALs.
     pub fn into_text(self, construct: &str) -> Result<Term, Refusal> {
         match &self.ty {

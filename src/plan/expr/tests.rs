@@ -5,6 +5,7 @@ use super::*;
 fn column(name: &str, affinity: Affinity, ty: Type, classes: &[Class]) -> ScopeColumn {
     let collation = if name == "nc" { "NOCASE" } else { "BINARY" };
     ScopeColumn {
+        unique: false,
         qualifier: "t".into(),
         name: name.into(),
         affinity,

@@ -70,7 +70,7 @@ fn merged(a: &ScopeColumn, b: &ScopeColumn) -> ScopeColumn {
         (one, other) => one.or(other),
     };
     let affinity = if a.affinity == b.affinity { a.affinity } else { Affinity::Blob };
-    ScopeColumn { classes, integers, affinity, ..a.clone() }
+    ScopeColumn { classes, integers, affinity, unique: false, ..a.clone() }
 }
 
 /// Integers of different widths unite without loss.

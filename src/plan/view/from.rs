@@ -5,7 +5,8 @@ use crate::model::name::{PG_NAME_BYTES_MAX, ident};
 use crate::plan::expr::{Purpose, Scope, ScopeColumn, Translator};
 use crate::plan::parse::{self, Refusal};
 use sqlite3_parser::ast::{
-    As, FromClause, JoinConstraint, JoinOperator, JoinType, JoinedSelectTable, QualifiedName, SelectTable,
+    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, JoinedSelectTable, Operator, QualifiedName,
+    SelectTable,
 };
 
 impl Views<'_> {
@@ -22,6 +23,8 @@ impl Views<'_> {
         for join in from.joins.iter().flatten() {
             let (table, columns) = self.source(&join.table)?;
             scope.columns.extend(columns);
+            // A row may now stand there several times, or not at all beside its NULLs.
+            scope.columns.iter_mut().for_each(|column| column.unique = false);
             sql.push_str(&join_sql(join, &table, &scope)?);
         }
         Ok((sql, scope.columns))
@@ -113,7 +116,13 @@ fn join_sql(join: &JoinedSelectTable<'_>, table: &str, scope: &Scope) -> Result<
         ));
     }
     let word = match (kind.contains(JoinType::LEFT), kind.contains(JoinType::RIGHT)) {
-        (true, true) => "full join",
+        (true, true) if is_equation(join, scope) => "full join",
+        (true, true) => {
+            return Err(Refusal::new(
+                "FULL JOIN",
+                "PostgreSQL joins so on nothing but columns that are equal",
+            ));
+        }
         (true, false) => "left join",
         (false, true) => "right join",
         // A comma binds as a JOIN does in SQLite, but more loosely in PostgreSQL.
@@ -121,6 +130,17 @@ fn join_sql(join: &JoinedSelectTable<'_>, table: &str, scope: &Scope) -> Result<
         (false, false) => "join",
     };
     Ok(format!(" {word} {table} on {}", condition.as_deref().unwrap_or("true")))
+}
+
+/// Whether the condition says of columns of two tables that they are equal, and nothing more.
+fn is_equation(join: &JoinedSelectTable<'_>, scope: &Scope) -> bool {
+    let Some(JoinConstraint::On(condition)) = &join.constraint else { return false };
+    let translator = Translator::new(scope, Purpose::Query);
+    let Expr::Binary(left, Operator::Equals, right) = parse::bare(condition) else { return false };
+    match (translator.column(left), translator.column(right)) {
+        (Some(left), Some(right)) => left.qualifier != right.qualifier,
+        _ => false,
+    }
 }
 
 fn alias_of(alias: &As<'_>) -> String {

@@ -257,6 +257,7 @@ fn computed(term: &Term, name: String) -> Result<ScopeColumn, Refusal> {
         form: Form::Native,
         classes,
         integers,
+        unique: false,
     })
 }
 

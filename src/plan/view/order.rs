@@ -8,14 +8,42 @@ use crate::plan::expr::{Collation, Collator, ExprType, Purpose, Scope, Term, Tra
 use crate::plan::parse::{self, Refusal};
 use sqlite3_parser::ast::{Expr, Limit, NullsOrder, SortOrder, SortedColumn};
 
+/// One key of ORDER BY.
+struct Key {
+    sql: String,
+    /// The value that it tells apart, as SQL; nothing where a collation takes several for one.
+    term: Option<String>,
+    /// Whether every row has another value there.
+    unique: bool,
+}
+
+/// What the keys tell apart together.
+#[derive(Default)]
+struct Told {
+    unique: bool,
+    terms: Vec<Option<String>>,
+}
+
+impl Told {
+    /// Whether rows that the keys do not tell apart are the same in all their columns.
+    fn all_of(&self, body: &Body) -> bool {
+        let told =
+            |term: &Term| term.cell().is_some() || self.terms.iter().flatten().any(|told| *told == term.sql);
+        self.unique || body.outputs.iter().all(|output| told(&output.term))
+    }
+}
+
 pub(super) fn clause(
     keys: &[SortedColumn<'_>],
     body: &Body,
     limit: Option<&Limit<'_>>,
 ) -> Result<String, Refusal> {
     let mut list = Vec::new();
+    let mut told = Told::default();
     for key in keys {
-        let sql = key_sql(&key.expr, body, Cut::of(limit))?;
+        let Key { sql, term, unique } = read(&key.expr, body, Cut::of(limit))?;
+        told.unique |= unique;
+        told.terms.push(term);
         let (direction, nulls) = match key.order {
             None | Some(SortOrder::Asc) => ("asc", "first"),
             Some(SortOrder::Desc) => ("desc", "last"),
@@ -26,6 +54,12 @@ pub(super) fn clause(
             Some(NullsOrder::Last) => "last",
         };
         list.push(format!("{sql} {direction} nulls {nulls}"));
+    }
+    if limit.is_some() && !list.is_empty() && !told.all_of(body) {
+        return Err(Refusal::new(
+            "LIMIT",
+            "rows that ORDER BY does not tell apart may stand at the cut; order by a primary key at last",
+        ));
     }
     let order = if list.is_empty() { String::new() } else { format!(" order by {}", list.join(", ")) };
     Ok(format!("{order}{}", limit_sql(limit, keys)?))
@@ -44,7 +78,7 @@ impl Cut {
     }
 }
 
-fn key_sql(key: &Expr<'_>, body: &Body, cut: Cut) -> Result<String, Refusal> {
+fn read(key: &Expr<'_>, body: &Body, cut: Cut) -> Result<Key, Refusal> {
     let (inner, explicit) = match parse::bare(key) {
         Expr::Collate(inner, name) => (*inner, Some(Collator::named(&parse::unquoted(name))?)),
         other => (other, None),
@@ -70,18 +104,27 @@ fn key_sql(key: &Expr<'_>, body: &Body, cut: Cut) -> Result<String, Refusal> {
     };
     sortable(&term, cut)?;
     let binary = term.collation.collator() == Collator::Binary || term.ty != ExprType::Text;
-    match (place, &body.kind) {
-        (Some(place), Kind::Outputs) if binary => Ok((place + 1).to_string()),
-        (_, Kind::Outputs) => Err(Refusal::new(
-            "ORDER BY",
-            "after UNION or DISTINCT only the result's own columns order it, as they are",
-        )),
-        (Some(place), Kind::Plain(_)) if term.cell().is_some() => Ok((place + 1).to_string()),
-        (None, Kind::Plain(_)) if term.cell().is_some() => {
-            Err(Refusal::new("ORDER BY", "it names a constant"))
+    let column = match place {
+        Some(place) => Some(&body.outputs[place].column),
+        None => translator.column(inner),
+    };
+    let unique = binary && column.is_some_and(|column| column.unique);
+    let told = binary.then(|| term.sql.clone());
+    let sql = match (place, &body.kind) {
+        (Some(place), Kind::Outputs) if binary => (place + 1).to_string(),
+        (_, Kind::Outputs) => {
+            return Err(Refusal::new(
+                "ORDER BY",
+                "after UNION or DISTINCT only the result's own columns order it, as they are",
+            ));
         }
-        (_, Kind::Plain(_)) => term.indexed(),
-    }
+        (Some(place), Kind::Plain(_)) if term.cell().is_some() => (place + 1).to_string(),
+        (None, Kind::Plain(_)) if term.cell().is_some() => {
+            return Err(Refusal::new("ORDER BY", "it names a constant"));
+        }
+        (_, Kind::Plain(_)) => term.indexed()?,
+    };
+    Ok(Key { sql, term: told, unique })
 }
 
 /// Times and uuids sort as their texts do where all are spelled alike; that is enough for a display, not to cut rows off.

@@ -7,6 +7,7 @@ struct Shop;
 impl ViewTables for Shop {
     fn table(&self, name: &str) -> Option<ViewTable> {
         let column = |name: &str, affinity, ty, class| ScopeColumn {
+            unique: name == "id",
             qualifier: String::new(),
             name: name.into(),
             affinity,
