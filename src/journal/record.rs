@@ -170,7 +170,8 @@ fn type_from_json(value: &Value) -> Option<Type> {
     if let Some(name) = value.as_str() {
         return PLAIN_TYPES.into_iter().find(|ty| ty.sql() == name);
     }
-    let (word, argument) = value.as_object()?.iter().next()?;
+    // The target's jsonb gives keys back in its own order.
+    let (word, argument) = value.as_object()?.iter().find(|(word, _)| *word != "oid")?;
     let small = || u8::try_from(argument.as_u64()?).ok();
     let length = || u32::try_from(argument.as_u64()?).ok();
     Some(match word.as_str() {
@@ -233,6 +234,20 @@ mod tests {
         }
     }
 
+    /// Keys by length, then by bytes.
+    fn as_jsonb_gives_it_back(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let mut members: Vec<(String, Value)> =
+                    members.into_iter().map(|(key, value)| (key, as_jsonb_gives_it_back(value))).collect();
+                members.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+                Value::Object(members.into_iter().collect())
+            }
+            Value::Array(items) => items.into_iter().map(as_jsonb_gives_it_back).collect(),
+            plain => plain,
+        }
+    }
+
     #[test]
     fn a_route_is_read_back_as_it_was_written() {
         let types = [
@@ -259,7 +274,7 @@ mod tests {
                 scan,
                 identity,
             };
-            let read = route_from_json(&route_to_json(&route)).unwrap();
+            let read = route_from_json(&as_jsonb_gives_it_back(route_to_json(&route))).unwrap();
             assert_eq!(format!("{read:?}"), format!("{route:?}"));
         }
     }

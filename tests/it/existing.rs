@@ -400,6 +400,25 @@ fn copied(source: &str, target: &str, settings: &[&str]) -> (Value, TestDatabase
     (report, database)
 }
 
+#[test]
+fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
+    let source = r#"create table t (id integer primary key, e varchar(5), ints json, texts json, span datetime);
+        insert into t values (1, 'green', '[1, 2, -3]', '["x", "y \"q\"", "a,b", "", "null"]', '1970-01-04 05:00:00.000007'),
+            (2, 'red', '[]', '[]', '1969-12-31 23:59:59.999999')"#;
+    let target = "create type color as enum ('red', 'green');
+        create table t (id serial primary key, e color, ints integer[], texts text[], span interval)";
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+    let rows = lines(&target.url, "select * from t order by id", "|");
+    assert_eq!(
+        rows,
+        [
+            r#"1|green|{1,2,-3}|{x,"y \"q\"","a,b","","null"}|3 days 05:00:00.000007"#,
+            "2|red|{}|{}|-1 days +23:59:59.999999"
+        ]
+    );
+}
+
 /// The keys of the rows that the target refused.
 fn refused(target: &TestDatabase) -> Vec<String> {
     let query = "select distinct key from liteferry.ledger where reason = 'refused' and standing = 'row-held' order by key";
