@@ -89,7 +89,7 @@ fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
             "role {role} may not create schema liteferry, or not use it: progress and ledger are kept there"
         );
         let remedy = format!(
-            "grant create on database {} to {}; where schema liteferry is there already, let the role that owns it run the copy",
+            "grant create on database {} to {}; — where schema liteferry is there already, let the role that owns it run the copy",
             ident(database),
             ident(role)
         );

@@ -64,6 +64,9 @@ async fn load(
             return Err(halt(&range, misfit));
         }
         let loaded = loader.load(&range, &chunk).await?;
+        if on_misfit == OnMisfit::Halt && loaded.held > 0 {
+            return Err(halt_refused(&range, loaded.held));
+        }
         let bytes = u64::try_from(chunk.arena.len()).expect("a chunk's size fits");
         watch.see(Event::Loaded { table: &range.route.source, rows: loaded.rows + loaded.held, bytes });
         range.after = chunk.last_key;
@@ -80,5 +83,13 @@ fn halt(range: &Range, misfit: &Misfit) -> Fault {
     )
     .with_remedy(
         "mend the cell at the source, choose another type for the column, or set misfits.policy = \"ledger\"",
+    )
+}
+
+/// The rows stand in the ledger whole, and the chunk they came in is committed.
+fn halt_refused(range: &Range, held: u64) -> Fault {
+    Fault::fatal("misfit", format!("load {held} rows of {}, which the target refuses", range.route.source)).with_remedy(
+        "look at them in liteferry.ledger, mend them at the source or the constraint at the target, then run it with --restart; or \
+         set misfits.policy = \"ledger\"",
     )
 }

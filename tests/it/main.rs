@@ -6,6 +6,7 @@ mod existing;
 mod faults;
 mod generate;
 mod generated;
+mod held;
 mod merge;
 mod oracle;
 mod proof;

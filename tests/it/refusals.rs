@@ -127,7 +127,7 @@ fn a_table_too_wide_is_refused() {
 #[test]
 fn a_misfit_halts_where_the_settings_say_so() {
     let file = sqlite(
-        "create table t (id integer primary key, v text); insert into t values (1, 'secret' || char(0))",
+        "create table t (id integer primary key, v text); insert into t values (1, 'secret' || char(0)), (2, 'b'), (3, 'c')",
     );
     let target = database();
     let source = file.path.display().to_string();

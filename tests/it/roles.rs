@@ -117,5 +117,5 @@ fn a_schema_of_our_own_that_may_not_be_made_is_named_beforehand() {
     let mover = mover(SOURCE, &format!("{TABLES} {GRANTS}"));
     psql(&mover.target.url, &format!("revoke create on database {} from {}", mover.target.name, mover.role));
     let statement = format!("grant create on database \"{}\" to \"{{role}}\";", mover.target.name);
-    mover.is_mended("privilege_missing", &statement);
+    mover.is_mended("target_privilege", &statement);
 }

@@ -1,0 +1,96 @@
+//! `existing` mode: rows and constraints that the data breaks. What the target refuses is held row by row, and told.
+
+use crate::existing::{copied, lines};
+use crate::support::{TestDatabase, psql};
+
+/// The keys of the rows that the target refused.
+fn refused(target: &TestDatabase) -> Vec<String> {
+    let query = "select distinct key from liteferry.ledger where reason = 'refused' and standing = 'row-held' order by key";
+    lines(&target.url, query, " ")
+}
+
+#[test]
+fn rows_that_the_target_refuses_are_held_one_by_one() {
+    let values = "insert into t values (1, 'a'), (2, 'b'), (3, 'a'), (4, 'c'), (5, 'B')";
+    let source = format!("create table t (id integer primary key, v text); {values}");
+    for (target, held) in [
+        ("create table t (id bigint primary key, v text unique)", &["[3]"][..]),
+        // It is checked only at the commit unless it is asked for earlier.
+        ("create table t (id bigint primary key, v text unique deferrable initially deferred)", &["[3]"]),
+        (
+            "create table t (id bigint primary key, v text); create unique index u on t (lower(v))",
+            &["[3]", "[5]"],
+        ),
+        (
+            "create domain low as text check (value = lower(value)); create table t (id bigint primary key, v low)",
+            &["[5]"],
+        ),
+        (
+            "create table t (id bigint, v text, primary key (id)) partition by range (id);
+             create table t1 partition of t for values from (1) to (4)",
+            &["[4]", "[5]"],
+        ),
+        (
+            "create table t (id bigint primary key, v text, w integer generated always as (10 / (id - 2)) stored)",
+            &["[2]"],
+        ),
+        ("create table t (id bigint primary key, v text, exclude using btree (v with =))", &["[3]"]),
+    ] {
+        let (report, target_database) = copied(&source, target, &[]);
+        assert_eq!(report["verdict"], "equal + ledger", "{target}");
+        assert_eq!(refused(&target_database), held, "{target}");
+        assert_eq!(report["tables"][0]["refused"], held.len(), "{target}");
+        let cells = lines(&target_database.url, "select count(*) from liteferry.ledger", " ");
+        assert_eq!(cells, [(2 * held.len()).to_string()], "{target}");
+    }
+}
+
+#[test]
+fn a_text_too_long_for_its_index_is_held() {
+    let source = "create table t (id integer primary key, v text);
+                  insert into t values (1, 'short'), (2, hex(randomblob(20000)))";
+    let (report, target) = copied(source, "create table t (id bigint primary key, v text unique)", &[]);
+    assert_eq!(report["verdict"], "equal + ledger");
+    assert_eq!(refused(&target), ["[2]"]);
+}
+
+#[test]
+fn a_constraint_that_the_rows_break_comes_back_not_valid_and_is_told() {
+    let source = "create table p (id integer primary key); insert into p values (1);
+                  create table t (id integer primary key, v int, p int); insert into t values (1, 1, 1), (2, -1, 9)";
+    let target = "create table p (id bigint primary key);
+                  create table t (id bigint primary key, v int constraint ck check (v > 0),
+                                  p bigint constraint fk references p deferrable initially deferred);
+                  comment on constraint ck on t is 'positive'";
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+    let told: Vec<&str> = report["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter(|finding| finding["code"] == "step_fallback")
+        .map(|finding| finding["subject"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(told.len(), 2, "{report:#}");
+    let constraints = "select conname, pg_get_constraintdef(oid), obj_description(oid) from pg_constraint
+                       where conrelid = 't'::regclass and contype <> 'p' order by conname";
+    assert_eq!(
+        lines(&target.url, constraints, "|"),
+        [
+            "ck|CHECK ((v > 0)) NOT VALID|positive",
+            "fk|FOREIGN KEY (p) REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED NOT VALID|NULL"
+        ]
+    );
+    psql(&target.url, "update t set v = 1, p = 1 where id = 2");
+    psql(&target.url, "alter table t validate constraint ck; alter table t validate constraint fk");
+}
+
+#[test]
+fn an_empty_table_that_others_point_at_is_not_emptied() {
+    let source = "create table a (id integer primary key); insert into a values (1);
+                  create table b (id integer primary key); insert into b values (2)";
+    let target = "create table a (id bigint primary key); create table b (id bigint primary key); insert into b values (7);
+                  create table child (id bigint primary key, a bigint references a)";
+    let (report, _target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+}
