@@ -4,12 +4,9 @@
 //! same canonical bytes. Digests are added up per bucket; the bucket is the digest's own low bits, so that a difference shows in the
 //! buckets of both its sides and only those rows are read again.
 
-use super::lookup3;
+use super::lookup3::{self, HEX, HexHasher};
 use crate::model::chunk::tuple_cells;
 use sha2::{Digest, Sha256};
-
-/// Hash seeds, the same in `postgres/sql`.
-pub const SEEDS: [u64; 2] = [0, 1];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowDigest(pub i64, pub i64);
@@ -28,62 +25,46 @@ pub struct Buckets {
     sums: Vec<Sum>,
 }
 
-/// Turns tuples into digests, reusing its buffers.
+/// Turns tuples into digests.
 #[derive(Debug)]
 pub struct RowHasher {
     type_oids: Vec<u32>,
-    record: Vec<u8>,
-    hex: Vec<u8>,
 }
 
 impl RowHasher {
     /// `type_oids` are the target columns' own type ids, in the order of the tuple's cells.
     pub fn new(type_oids: Vec<u32>) -> RowHasher {
-        RowHasher { type_oids, record: Vec::new(), hex: Vec::new() }
+        RowHasher { type_oids }
     }
 
-    pub fn digest(&mut self, tuple: &[u8]) -> RowDigest {
-        self.record.clear();
+    /// A tuple is what `record_send` gives without the type ids, and with a count of two bytes instead of four.
+    pub fn digest(&self, tuple: &[u8]) -> RowDigest {
         let columns = u32::try_from(self.type_oids.len()).expect("a table has at most 1600 columns");
-        self.record.extend_from_slice(&columns.to_be_bytes());
+        let mut hasher = HexHasher::new(tuple.len() + 2 + 4 * self.type_oids.len());
+        hasher.update(&columns.to_be_bytes());
         for (type_oid, cell) in self.type_oids.iter().zip(tuple_cells(tuple)) {
-            self.record.extend_from_slice(&type_oid.to_be_bytes());
+            hasher.update(&type_oid.to_be_bytes());
             match cell {
-                None => self.record.extend_from_slice(&(-1i32).to_be_bytes()),
+                None => hasher.update(&(-1i32).to_be_bytes()),
                 Some(bytes) => {
                     let length = u32::try_from(bytes.len()).expect("a cell is shorter than 2 GiB");
-                    self.record.extend_from_slice(&length.to_be_bytes());
-                    self.record.extend_from_slice(bytes);
+                    hasher.update(&length.to_be_bytes());
+                    hasher.update(bytes);
                 }
             }
         }
-        self.hash_record()
-    }
-
-    fn hash_record(&mut self) -> RowDigest {
-        self.hex.clear();
-        self.hex.extend(self.record.iter().flat_map(|byte| HEX[usize::from(*byte)]));
-        let [first, second] = SEEDS.map(|seed| lookup3::hash(&self.hex, seed).cast_signed());
-        RowDigest(first, second)
+        digest_of(hasher.finish())
     }
 }
 
 /// The digest of one text, for what is not a row: an entry of the ledger.
 pub fn text_digest(text: &[u8]) -> RowDigest {
-    let [first, second] = SEEDS.map(|seed| lookup3::hash(text, seed).cast_signed());
-    RowDigest(first, second)
+    digest_of(lookup3::hash_text(text))
 }
 
-const HEX: [[u8; 2]; 256] = {
-    let digits = *b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    table
-};
+fn digest_of([first, second]: [u64; 2]) -> RowDigest {
+    RowDigest(first.cast_signed(), second.cast_signed())
+}
 
 impl Sum {
     pub fn add(&mut self, digest: RowDigest) {
@@ -184,14 +165,14 @@ mod tests {
     #[test]
     fn a_row_has_the_digest_postgresql_computes() {
         // select hashtextextended(encode(record_send(row(1::bigint, 'ab'::text, null::int)), 'hex'), s)
-        let mut hasher = RowHasher::new(vec![20, 25, 23]);
+        let hasher = RowHasher::new(vec![20, 25, 23]);
         let row = tuple(&[Some(&1i64.to_be_bytes()), Some(b"ab"), None]);
         assert_eq!(hasher.digest(&row), RowDigest(-2939603803566381852, 2589827118257428568));
     }
 
     #[test]
     fn null_and_empty_have_different_digests() {
-        let mut hasher = RowHasher::new(vec![25]);
+        let hasher = RowHasher::new(vec![25]);
         assert_ne!(hasher.digest(&tuple(&[None])), hasher.digest(&tuple(&[Some(b"")])));
     }
 
