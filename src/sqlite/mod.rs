@@ -12,4 +12,4 @@ mod pragma;
 pub mod sample;
 pub mod scan;
 pub mod source;
-mod survey;
+pub mod survey;
