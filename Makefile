@@ -2,8 +2,10 @@
 
 CARGO ?= cargo
 PREPARE := sh deploy/prepare.sh
+# How long each fuzz target runs.
+SECONDS := 60
 
-.PHONY: help prepare bench demo test unit it tidy lint fmt doc deny
+.PHONY: help prepare bench demo test unit it tidy lint fmt doc deny fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,3 +44,11 @@ doc: ## the API's documentation, in target/doc
 
 deny: ## licences, advisories and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny check
+
+fuzz: ## every fuzz target for SECONDS=60 each (installs cargo-fuzz); what it finds stands in fuzz/artifacts
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@for target in $$($(CARGO) fuzz list); do \
+		mkdir -p fuzz/corpus/$$target; \
+		$(CARGO) fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -max_len=4096 -print_final_stats=1 || exit 1; \
+	done

@@ -202,7 +202,8 @@ fn write(element: &Codec, form: ArrayText, bytes: &[u8], out: &mut Vec<u8>) -> R
     }
     let mut lengths = [0; DIMENSIONS_MAX];
     for length in &mut lengths[..dimensions] {
-        *length = usize::try_from(reader.int()?).map_err(|_| MALFORMED)?;
+        // An array without elements has no dimensions, so a few bytes never stand for many empty arrays.
+        *length = usize::try_from(reader.int()?).ok().filter(|length| *length > 0).ok_or(MALFORMED)?;
         let _lower_bound = reader.int()?;
     }
     if dimensions == 0 {
@@ -306,6 +307,16 @@ mod tests {
             );
         }
         (fit, bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    #[test]
+    fn a_dimension_without_elements_is_malformed() {
+        let ints = |ints: &[i32]| ints.iter().flat_map(|int| int.to_be_bytes()).collect::<Vec<u8>>();
+        for bytes in [ints(&[2, 0, 23, i32::MAX, 1, 0, 1]), ints(&[1, 0, 23, 0, 1])] {
+            let mut scratch = Vec::new();
+            let decoded = decode(&array_of(Type::Int4), Form::Native, Zone::Utc, &bytes, &mut scratch);
+            assert_eq!(decoded.err(), Some(MALFORMED));
+        }
     }
 
     /// The bytes are what PostgreSQL 15 sends.

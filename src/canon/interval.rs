@@ -57,13 +57,15 @@ pub(super) fn encode(ty: &Type, form: Form, _zone: Zone, cell: Cell<'_>, out: &m
     let beyond = span.micros % grain(ty);
     let span = Span { micros: span.micros - beyond, ..span };
     span.put(out);
-    if rest == Rest::Cut || beyond != 0 {
-        return Fit::Kept(Reason::Precision);
-    }
     let end = out.len();
     let fit = duration.judge(span, cell, out);
     out.truncate(end);
-    fit
+    match fit {
+        // A large REAL may come back from what was left of it.
+        Fit::Exact => Fit::Exact,
+        _ if rest == Rest::Cut || beyond != 0 => Fit::Kept(Reason::Precision),
+        fit => fit,
+    }
 }
 
 pub(super) fn decode<'a>(
@@ -319,6 +321,13 @@ mod tests {
         let second = Type::Interval(0);
         let cut = crossing(&second, Duration::DotNet, Cell::Text(b"00:00:01.5000000"));
         assert_eq!(cut, (precision, Some((1_000_000, 0, 0))));
+    }
+
+    #[test]
+    fn a_real_that_comes_back_from_fewer_digits_is_exact() {
+        let large = Cell::Real(146_704_800_365_778.78);
+        let (fit, _) = crossing(&Type::Interval(2), Duration::Seconds, large);
+        assert_eq!(fit, Fit::Exact);
     }
 
     #[test]

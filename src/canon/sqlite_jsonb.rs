@@ -105,15 +105,13 @@ fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// `0x1F`, `+5`.
+/// `0x1F`, `-0xff`: hexadecimal, for every other spelling has a kind of its own.
 fn put_integer5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (sign, digits) = signed(text);
-    let [b'0', b'x' | b'X', hex @ ..] = digits else {
-        out.extend_from_slice(sign);
-        out.extend_from_slice(digits);
-        return Some(());
-    };
-    let value = u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
+    let [b'0', b'x' | b'X', hex @ ..] = digits else { return None };
+    let hex =
+        std::str::from_utf8(hex).ok().filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    let value = u64::from_str_radix(hex, 16).ok()?;
     out.extend_from_slice(sign);
     out.extend_from_slice(value.to_string().as_bytes());
     Some(())
@@ -227,6 +225,9 @@ mod tests {
             ("1722", None),
             ("17ff", None),
             ("1578", None),
+            // Hexadecimal that is none.
+            ("242d31", None),
+            ("4430782b35", None),
         ] {
             assert_eq!(
                 text_of(&bytes(blob)).as_deref().map(String::from_utf8_lossy).as_deref(),
