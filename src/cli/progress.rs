@@ -3,7 +3,8 @@
 use super::output::complain;
 use super::print::shown;
 use crate::flow::progress::{Event, Watch};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,12 +73,17 @@ impl Progress {
         let counted = name == "load" || name == "validate";
         let template = if counted && total > 0 {
             self.bar.set_length(total);
-            "{prefix:9} {bar:30} {human_pos}/{human_len} rows  {per_sec}  eta {eta}  {wide_msg}"
+            "{prefix:9} {bar:30} {human_pos}/{human_len} rows  {rate}  eta {eta}  {wide_msg}"
         } else {
             self.bar.unset_length();
             "{prefix:9} {spinner} {human_pos}  {elapsed}  {wide_msg}"
         };
-        self.bar.set_style(ProgressStyle::with_template(template).expect("the template is well formed"));
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar that cannot be written is no reason to end a copy.
+            let _shown = write!(out, "{:.0} rows/s", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is well formed");
+        self.bar.set_style(style.with_key("rate", rate));
         self.bar.set_prefix(name);
     }
 }

@@ -144,8 +144,7 @@ async fn survey(
     for (table, learners) in learners(request, schema, catalog) {
         let columns = learners.into_iter().map(ColumnSurvey::with_learners).collect();
         let blank = TableSurvey { columns, ..TableSurvey::default() };
-        let found = survey_table(request, source, table, blank).await?;
-        watch.see(Event::Surveyed { table: &table.name, rows: found.rows });
+        let found = survey_table((request, source), table, blank, watch).await?;
         survey.tables.insert(table.name.clone(), found);
     }
     Ok(survey)
@@ -170,20 +169,25 @@ fn learners<'s>(
     }
 }
 
+/// Spans are cut finer than there are workers, so that a large table shows its progress.
+const SPANS_PER_WORKER: usize = 8;
+
 async fn survey_table(
-    request: &Request,
-    source: &SqliteSource,
+    (request, source): (&Request, &SqliteSource),
     table: &SqliteTable,
     blank: TableSurvey,
+    watch: &dyn Watch,
 ) -> Result<TableSurvey, Fault> {
-    let spans = source.spans_of(table, request.workers).await?;
+    let workers = request.workers.max(1);
+    let spans = source.spans_of(table, workers * SPANS_PER_WORKER).await?;
     let table = Arc::new(table.clone());
     stream::iter(spans)
         .map(|span| source.survey(Arc::clone(&table), span, blank.clone()))
-        .buffered(request.workers.max(1))
-        .try_fold(blank.clone(), |mut found, more| async move {
+        .buffered(workers)
+        .try_fold(blank.clone(), |mut found, more| {
+            watch.see(Event::Surveyed { table: &table.name, rows: more.rows });
             found.merge(more);
-            Ok(found)
+            async { Ok(found) }
         })
         .await
 }

@@ -2,13 +2,13 @@
 
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// A table's values have been surveyed.
+    /// Rows of a table have been surveyed.
     Surveyed { table: &'a str, rows: u64 },
     /// A chunk has been committed in the target.
     Loaded { table: &'a str, rows: u64, bytes: u64 },
     /// An index, constraint or other step after the load has been made.
     Stepped { what: &'a str },
-    /// A table's rows have been compared on both sides.
+    /// Rows of a table have been digested on both sides.
     Compared { table: &'a str, rows: u64 },
 }
 

@@ -107,7 +107,7 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
     scope: Scope,
     watch: &dyn Watch,
 ) -> Result<TableVerdict, Fault> {
-    let (source, target) = both_sums(link, route, Buckets::count_for(rows), scope.workers).await?;
+    let (source, target) = both_sums(link, route, (Buckets::count_for(rows), scope.workers), watch).await?;
     let mut verdict = TableVerdict {
         route: Arc::clone(route),
         source_rows: source.rows.rows(),
@@ -135,18 +135,20 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
             look(link, &wanted, &refused, scope, &mut verdict).await?;
         }
     }
-    watch.see(Event::Compared { table: &route.source, rows: verdict.source_rows });
     Ok(verdict)
 }
+
+/// Spans are cut finer than there are workers, so that a large table shows its progress.
+const SPANS_PER_WORKER: usize = 8;
 
 async fn both_sums<S: Source + Comparable, T: Comparable>(
     link: &Link<S, T>,
     route: &Arc<Route>,
-    buckets: usize,
-    workers: usize,
+    (buckets, workers): (usize, usize),
+    watch: &dyn Watch,
 ) -> Result<(Sums, Sums), Fault> {
     let spans = match route.rowid_identity() {
-        Some(_) => link.source.spans(route, workers.max(1)).await?,
+        Some(_) => link.source.spans(route, workers.max(1) * SPANS_PER_WORKER).await?,
         None => vec![Span::default()],
     };
     let side_by_side = stream::iter(spans)
@@ -154,10 +156,11 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
         .buffer_unordered(workers.max(1));
     let blank = || Sums { rows: Buckets::new(buckets), ledger: Some(Sum::default()) };
     side_by_side
-        .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| async move {
+        .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| {
+            watch.see(Event::Compared { table: &route.source, rows: more_source.rows.rows() });
             source.merge(&more_source);
             target.merge(&more_target);
-            Ok((source, target))
+            async { Ok((source, target)) }
         })
         .await
 }
