@@ -59,6 +59,7 @@ impl<'a> Element<'a> {
     }
 
     fn put(&self, depth: usize, out: &mut Vec<u8>) -> Option<()> {
+        let start = out.len();
         match self.kind {
             NULL => out.extend_from_slice(b"null"),
             TRUE => out.extend_from_slice(b"true"),
@@ -72,8 +73,15 @@ impl<'a> Element<'a> {
             ARRAY | OBJECT => self.put_container(depth.checked_sub(1)?, out)?,
             _ => return None,
         }
-        let wordy = matches!(self.kind, NULL | TRUE | FALSE);
-        (!wordy || self.payload.is_empty()).then_some(())
+        // Each by itself: what a payload holds must not become a neighbour's text.
+        let piece = &out[start..];
+        let sound = match self.kind {
+            NULL | TRUE | FALSE => self.payload.is_empty(),
+            INTEGER..=FLOAT5 => is_number(piece),
+            TEXT..=TEXT_RAW => is_json(piece),
+            _ => true,
+        };
+        sound.then_some(())
     }
 
     /// Arrays and objects; an object's elements are its keys and values by turns.
@@ -96,6 +104,12 @@ impl<'a> Element<'a> {
         out.push(if object { b'}' } else { b']' });
         (!object || count.is_multiple_of(2)).then_some(())
     }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'-' | b'0'..=b'9'))
+        && text.last().is_some_and(u8::is_ascii_digit)
+        && is_json(text)
 }
 
 /// Text that needs no escapes, or has JSON's own.
@@ -225,6 +239,11 @@ mod tests {
             ("1722", None),
             ("17ff", None),
             ("1578", None),
+            // Payloads that are more or less than one value.
+            ("1b03", None),
+            ("4b33312c32", None),
+            ("2b1320", None),
+            ("6b5761222c2262", None),
             // Hexadecimal that is none.
             ("242d31", None),
             ("4430782b35", None),
