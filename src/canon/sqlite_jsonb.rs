@@ -66,7 +66,7 @@ impl<'a> Element<'a> {
             FALSE => out.extend_from_slice(b"false"),
             INTEGER | FLOAT => out.extend_from_slice(self.payload),
             INTEGER5 => put_integer5(self.payload, out)?,
-            FLOAT5 => put_float5(self.payload, out),
+            FLOAT5 => put_float5(self.payload, out)?,
             TEXT | TEXT_ESCAPED => put_quoted(self.payload, out),
             TEXT5 => put_text5(self.payload, out),
             TEXT_RAW => put_string(self.payload, out),
@@ -132,8 +132,10 @@ fn put_integer5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// `.5`, `5.`, `+1.5e3`.
-fn put_float5(text: &[u8], out: &mut Vec<u8>) {
+fn put_float5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (sign, digits) = signed(text);
+    // A point alone is no zero.
+    digits.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).find(|byte| byte.is_ascii_digit())?;
     let dot = digits.iter().position(|byte| *byte == b'.');
     let (whole, rest) = digits.split_at(dot.unwrap_or(digits.len()));
     out.extend_from_slice(sign);
@@ -145,6 +147,7 @@ fn put_float5(text: &[u8], out: &mut Vec<u8>) {
         }
         out.extend_from_slice(fraction);
     }
+    Some(())
 }
 
 /// A minus, or nothing, and what follows the sign.
@@ -244,6 +247,9 @@ mod tests {
             ("4b33312c32", None),
             ("2b1320", None),
             ("6b5761222c2262", None),
+            ("06", None),
+            ("162e", None),
+            ("362e6531", None),
             // Hexadecimal that is none.
             ("242d31", None),
             ("4430782b35", None),
