@@ -73,15 +73,20 @@ impl<'a> Element<'a> {
             ARRAY | OBJECT => self.put_container(depth.checked_sub(1)?, out)?,
             _ => return None,
         }
-        // Each by itself: what a payload holds must not become a neighbour's text.
-        let piece = &out[start..];
-        let sound = match self.kind {
+        self.is_sound(&out[start..]).then_some(())
+    }
+
+    /// Whether the element has its kind's own spelling, and its text is one value: a payload must not become a neighbour's text.
+    fn is_sound(&self, text: &[u8]) -> bool {
+        let fractional = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        match self.kind {
             NULL | TRUE | FALSE => self.payload.is_empty(),
-            INTEGER..=FLOAT5 => is_number(piece),
-            TEXT..=TEXT_RAW => is_json(piece),
+            INTEGER | INTEGER5 => is_number(text) && !fractional,
+            FLOAT | FLOAT5 => is_number(text) && fractional,
+            TEXT => is_json(text) && !self.payload.contains(&b'\\'),
+            TEXT_ESCAPED..=TEXT_RAW => is_json(text),
             _ => true,
-        };
-        sound.then_some(())
+        }
     }
 
     /// Arrays and objects; an object's elements are its keys and values by turns.
@@ -131,7 +136,7 @@ fn put_integer5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `.5`, `5.`, `+1.5e3`.
+/// `.5`, `5.`, `-.5e3`.
 fn put_float5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (sign, digits) = signed(text);
     // A point alone is no zero.
@@ -150,13 +155,9 @@ fn put_float5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// A minus, or nothing, and what follows the sign.
+/// A minus, or nothing, and what follows it.
 fn signed(text: &[u8]) -> (&[u8], &[u8]) {
-    match text {
-        [b'-', rest @ ..] => (b"-", rest),
-        [b'+', rest @ ..] => (b"", rest),
-        _ => (b"", text),
-    }
+    text.split_at(usize::from(text.first() == Some(&b'-')))
 }
 
 /// Text with JSON5's escapes.
@@ -248,6 +249,10 @@ mod tests {
             ("2b1320", None),
             ("6b5761222c2262", None),
             ("06", None),
+            // Another kind's spelling.
+            ("33312e35", None),
+            ("362d3236", None),
+            ("275c6e", None),
             ("162e", None),
             ("362e6531", None),
             // Hexadecimal that is none.
