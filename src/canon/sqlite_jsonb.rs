@@ -59,21 +59,34 @@ impl<'a> Element<'a> {
     }
 
     fn put(&self, depth: usize, out: &mut Vec<u8>) -> Option<()> {
+        let start = out.len();
         match self.kind {
             NULL => out.extend_from_slice(b"null"),
             TRUE => out.extend_from_slice(b"true"),
             FALSE => out.extend_from_slice(b"false"),
             INTEGER | FLOAT => out.extend_from_slice(self.payload),
             INTEGER5 => put_integer5(self.payload, out)?,
-            FLOAT5 => put_float5(self.payload, out),
+            FLOAT5 => put_float5(self.payload, out)?,
             TEXT | TEXT_ESCAPED => put_quoted(self.payload, out),
             TEXT5 => put_text5(self.payload, out),
             TEXT_RAW => put_string(self.payload, out),
             ARRAY | OBJECT => self.put_container(depth.checked_sub(1)?, out)?,
             _ => return None,
         }
-        let wordy = matches!(self.kind, NULL | TRUE | FALSE);
-        (!wordy || self.payload.is_empty()).then_some(())
+        self.is_sound(&out[start..]).then_some(())
+    }
+
+    /// Whether the element has its kind's own spelling, and its text is one value: a payload must not become a neighbour's text.
+    fn is_sound(&self, text: &[u8]) -> bool {
+        let fractional = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        match self.kind {
+            NULL | TRUE | FALSE => self.payload.is_empty(),
+            INTEGER | INTEGER5 => is_number(text) && !fractional,
+            FLOAT | FLOAT5 => is_number(text) && fractional,
+            TEXT => is_json(text) && !self.payload.contains(&b'\\'),
+            TEXT_ESCAPED..=TEXT_RAW => is_json(text),
+            _ => true,
+        }
     }
 
     /// Arrays and objects; an object's elements are its keys and values by turns.
@@ -98,6 +111,12 @@ impl<'a> Element<'a> {
     }
 }
 
+fn is_number(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'-' | b'0'..=b'9'))
+        && text.last().is_some_and(u8::is_ascii_digit)
+        && is_json(text)
+}
+
 /// Text that needs no escapes, or has JSON's own.
 fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
@@ -117,9 +136,11 @@ fn put_integer5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `.5`, `5.`, `+1.5e3`.
-fn put_float5(text: &[u8], out: &mut Vec<u8>) {
+/// `.5`, `5.`, `-.5e3`.
+fn put_float5(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (sign, digits) = signed(text);
+    // A point alone is no zero.
+    digits.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).find(|byte| byte.is_ascii_digit())?;
     let dot = digits.iter().position(|byte| *byte == b'.');
     let (whole, rest) = digits.split_at(dot.unwrap_or(digits.len()));
     out.extend_from_slice(sign);
@@ -131,15 +152,12 @@ fn put_float5(text: &[u8], out: &mut Vec<u8>) {
         }
         out.extend_from_slice(fraction);
     }
+    Some(())
 }
 
-/// A minus, or nothing, and what follows the sign.
+/// A minus, or nothing, and what follows it.
 fn signed(text: &[u8]) -> (&[u8], &[u8]) {
-    match text {
-        [b'-', rest @ ..] => (b"-", rest),
-        [b'+', rest @ ..] => (b"", rest),
-        _ => (b"", text),
-    }
+    text.split_at(usize::from(text.first() == Some(&b'-')))
 }
 
 /// Text with JSON5's escapes.
@@ -225,6 +243,18 @@ mod tests {
             ("1722", None),
             ("17ff", None),
             ("1578", None),
+            // Payloads that are more or less than one value.
+            ("1b03", None),
+            ("4b33312c32", None),
+            ("2b1320", None),
+            ("6b5761222c2262", None),
+            ("06", None),
+            // Another kind's spelling.
+            ("33312e35", None),
+            ("362d3236", None),
+            ("275c6e", None),
+            ("162e", None),
+            ("362e6531", None),
             // Hexadecimal that is none.
             ("242d31", None),
             ("4430782b35", None),
