@@ -198,7 +198,7 @@ def table(rounds, loader, arrow, arguments):
         f"| `liteferry copy`, whole | {total:.2f} | {total / yardstick:.2f} × psql | {memory:.0f} MiB |",
     ]
     for name, figure in (("pgloader", loader), ("ADBC (no indexes, no proof)", arrow)):
-        lines.append(f"| {name} | {figure[0]:.2f} | {figure[0] / total:.2f} × liteferry | {figure[1]:.0f} MiB |" if figure else f"| {name} | not installed | | |")
+        lines.append(f"| {name} | {figure[0]:.2f} | {figure[0] / (phase['load'] + phase['index']):.2f} × load + index, {figure[0] / total:.2f} × the whole | {figure[1]:.0f} MiB |" if figure else f"| {name} | not installed | | |")
     return "\n".join(lines)
 
 
