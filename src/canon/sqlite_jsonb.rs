@@ -47,6 +47,8 @@ impl<'a> Element<'a> {
     fn take(bytes: &'a [u8]) -> Option<(Element<'a>, &'a [u8])> {
         let (head, rest) = bytes.split_first()?;
         let (size, rest) = match head >> 4 {
+            // Words have no payload, and SQLite takes no size for them but the shortest.
+            1.. if head & 0xf <= FALSE => return None,
             size @ 0..=11 => (usize::from(size), rest),
             wide => {
                 let (size, rest) = rest.split_at_checked(1 << (wide - 12))?;
@@ -80,7 +82,6 @@ impl<'a> Element<'a> {
     fn is_sound(&self, text: &[u8]) -> bool {
         let fractional = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         match self.kind {
-            NULL | TRUE | FALSE => self.payload.is_empty(),
             INTEGER | INTEGER5 => is_number(text) && !fractional,
             FLOAT | FLOAT5 => is_number(text) && fractional,
             TEXT => is_json(text) && !self.payload.contains(&b'\\'),
@@ -249,6 +250,7 @@ mod tests {
             ("2b1320", None),
             ("6b5761222c2262", None),
             ("06", None),
+            ("c100", None),
             // Another kind's spelling.
             ("33312e35", None),
             ("362d3236", None),
