@@ -1,7 +1,7 @@
 //! `existing` mode: rows and constraints that the data breaks. What the target refuses is held row by row, and told.
 
 use crate::existing::{copied, lines};
-use crate::support::{TestDatabase, psql};
+use crate::support::{TestDatabase, database, liteferry, psql, sqlite};
 
 /// The keys of the rows that the target refused.
 fn refused(target: &TestDatabase) -> Vec<String> {
@@ -93,4 +93,18 @@ fn an_empty_table_that_others_point_at_is_not_emptied() {
                   create table child (id bigint primary key, a bigint references a)";
     let (report, _target) = copied(source, target, &[]);
     assert_eq!(report["verdict"], "equal", "{report:#}");
+}
+
+#[test]
+fn a_row_that_the_target_refuses_halts_where_the_settings_say_so() {
+    let source =
+        sqlite("create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'a')");
+    let target = database();
+    psql(&target.url, "create table t (id bigint primary key, v text unique)");
+    let source = source.path.display().to_string();
+    let settings = ["--set", "target.mode=existing", "--set", "misfits.policy=halt"];
+    let sides = ["copy", "--source", &source, "--target", &target.url];
+    let output = liteferry(&[&sides[..], &settings[..]].concat()).exits_with(1);
+    assert!(output.stderr.contains("[misfit]"), "{}", output.stderr);
+    assert_eq!(refused(&target), ["[2]"]);
 }
