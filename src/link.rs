@@ -7,6 +7,7 @@ use crate::diff::{Buckets, RowDigest, Sum};
 use crate::model::cell::CellBuf;
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
+use crate::model::history::Position;
 use crate::plan::route::Route;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -130,3 +131,97 @@ pub trait Comparable: Send + Sync {
         digests: &[RowDigest],
     ) -> impl Future<Output = Result<Vec<(RowDigest, Vec<u8>)>, Fault>> + Send;
 }
+
+/// Changed keys of one table, and the rows that they name in the source's present state.
+#[derive(Debug)]
+pub struct Changed {
+    pub route: Arc<Route>,
+    /// The changed keys as tuples of the identity's columns, those apart that the target's columns cannot hold.
+    pub keys: Keys,
+    /// Every changed key as the ledger names it.
+    pub names: Vec<String>,
+    /// The rows that are there; a key without one is gone.
+    pub rows: Chunk,
+}
+
+/// Canonical tuples of a route's identity columns, in their order, laid out as in a chunk.
+#[derive(Debug, Default)]
+pub struct Keys {
+    pub arena: Vec<u8>,
+    pub ends: Vec<usize>,
+}
+
+/// A part of a batch that is held in memory at once. Within one portion no key is twice; two portions may both hold a key, and
+/// then the same row, for a batch is read in one snapshot.
+pub type Portion = Vec<Changed>;
+
+/// How much of the backlog a batch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// At most so many changes.
+    UpTo(u64),
+    /// All that the snapshot shows.
+    All,
+}
+
+/// Whether a batch brings the target to a state that the source was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It ends at the snapshot's newest change.
+    Whole,
+    /// More is waiting: until that is applied too, rows of different times stand side by side.
+    Part,
+}
+
+/// What changed in the source after a position, read in one snapshot.
+#[derive(Debug)]
+pub struct Batch {
+    pub from: Position,
+    pub to: Position,
+    pub extent: Extent,
+    /// Lines of the change table, several for one key counted each.
+    pub changes: u64,
+    pub portions: mpsc::Receiver<Result<Portion, Fault>>,
+}
+
+/// A source whose changes are captured.
+pub trait Captured: Send + Sync {
+    /// What changed after `from`, which must be a point of the source's own history; nothing where nothing did.
+    fn changes(&self, from: Position, take: Take) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
+
+    /// Returns once everything read so far would survive a power cut.
+    fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Lets go of changes up to and with `seq`, the newest of all apart, in short turns.
+    fn forget(&self, seq: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// What a batch did to the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub written: u64,
+    pub deleted: u64,
+    /// Rows that went to the ledger, held back by us or refused by the target.
+    pub held: u64,
+}
+
+/// One writer of changes into a target: `open`, any number of `put`, `commit`. After a fault the batch is gone and `position` tells
+/// what became of it.
+pub trait Applier: Send {
+    /// Where the target stands, once no transaction is in doubt.
+    fn position(&mut self) -> impl Future<Output = Result<Position, Fault>> + Send;
+
+    fn open(&mut self, from: Position, to: Position) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    fn put(&mut self, portion: Portion) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Commits rows, ledger and position together, once `durable` has ended well. Rows that the target refuses go to the ledger if
+    /// the batch is whole; of a part it cannot be told whether they are at fault or only early, and the fault's code is `PART_REFUSED`.
+    fn commit(
+        &mut self,
+        extent: Extent,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> impl Future<Output = Result<Applied, Fault>> + Send;
+}
+
+pub const PART_REFUSED: &str = "part_refused";
