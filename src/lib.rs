@@ -7,9 +7,11 @@ pub mod cli;
 pub mod diff;
 pub mod engine;
 pub mod flow;
+
 pub mod journal;
 pub mod link;
 pub mod model;
+pub mod phase;
 pub mod plan;
 pub mod postgres;
 pub mod settings;

@@ -9,9 +9,10 @@ use crate::canon::form::Unit;
 use crate::canon::{Form, Zone};
 use crate::plan::Mode;
 use crate::plan::overrides::{ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides};
-use read::{Reader, choice, file_path, list, number, optional, spelled, text_not_empty};
+use read::{Reader, choice, file_path, host_names, list, number, optional, spelled, text_not_empty};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct Settings {
     pub validate: Validate,
     /// By sequence name: the value it must not fall below.
     pub sequences: BTreeMap<String, i64>,
+    pub http: Http,
     pub log: Log,
     pub state: State,
     effective: Vec<Effective>,
@@ -101,6 +103,15 @@ pub struct Validate {
 }
 
 #[derive(Clone, Debug)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Always there when `listen` is beyond loopback.
+    pub token_file: Option<PathBuf>,
+    /// Names in lower case, with or without a port.
+    pub allowed_hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
 pub struct Log {
     pub format: LogFormat,
     pub level: LogLevel,
@@ -167,6 +178,7 @@ impl Settings {
                 rows_listed_max: from.take("validate.rows_listed_max", number(0..=100_000)),
             },
             sequences: sequences(&mut from),
+            http: Http::read(&mut from),
             log: Log {
                 format: from.take("log.format", choice(&LOG_FORMATS)),
                 level: from.take("log.level", choice(&LOG_LEVELS)),
@@ -258,6 +270,20 @@ impl Backfill {
             chunk_bytes: from.take("backfill.chunk_bytes", number(65_536..=67_108_864)),
             max_read_ms: from.take("backfill.max_read_ms", number(10..=1_000)),
         }
+    }
+}
+
+impl Http {
+    fn read(from: &mut Reader) -> Http {
+        let listen = from.take("http.listen", |value| spelled::<SocketAddr>(value).map(Some));
+        let token_file = from.take("http.token_file", optional(file_path));
+        let allowed_hosts = from.take("http.allowed_hosts", host_names);
+        let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        if !listen.ip().is_loopback() && token_file.is_none() {
+            let text = "must name a file, for http.listen is beyond loopback";
+            from.problem("http.token_file", text, &format!("http.listen is {listen}"));
+        }
+        Http { listen, token_file, allowed_hosts }
     }
 }
 
@@ -444,6 +470,9 @@ mod tests {
             ("backfill.chunk_bytes", "1.5"),
             ("backfill.max_read_ms", "-1"),
             ("validate.rows_listed_max", "'many'"),
+            ("http.listen", "'8475'"),
+            ("http.token_file", "7"),
+            ("http.allowed_hosts", "['http://ops.example']"),
             ("log.format", "'xml'"),
             ("log.level", "'loud'"),
             ("state.dir", "''"),
@@ -476,6 +505,59 @@ mod tests {
             ("this is no toml", "--config"),
         ] {
             assert_eq!(problem_keys(load(file, &[], &[])), [expected], "{file}");
+        }
+    }
+
+    #[test]
+    fn a_listener_beyond_loopback_wants_a_token() {
+        for (listen, good) in [
+            ("127.0.0.1:1", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:1", true),
+            ("0.0.0.0:1", false),
+            ("[::]:1", false),
+            ("10.1.2.3:8475", false),
+            ("[::ffff:127.0.0.1]:1", false),
+        ] {
+            let bare = load("", &[], &[("http.listen", listen)]);
+            assert_eq!(bare.is_ok(), good, "{listen}");
+            if !good {
+                assert_eq!(problem_keys(bare), ["http.token_file"], "{listen}");
+            }
+            let both = load("[http]\ntoken_file = 'token'", &[], &[("http.listen", listen)]).unwrap();
+            assert_eq!(both.http.listen.to_string(), listen);
+        }
+    }
+
+    #[test]
+    fn allowed_hosts_are_names_and_nothing_wider() {
+        let hosts = |given: &str| {
+            load("", &[], &[("http.allowed_hosts", given)]).map(|settings| settings.http.allowed_hosts)
+        };
+        assert_eq!(
+            hosts("Ops.Example, 10.0.0.7:443,[fd00::1]:80").unwrap(),
+            ["ops.example", "10.0.0.7:443", "[fd00::1]:80"]
+        );
+        for bad in [
+            "*",
+            "*.example",
+            "a/b",
+            "user@host",
+            "a:b",
+            "a:",
+            "a:0x50",
+            ":80",
+            "a b",
+            "fd00::1",
+            "a:99999",
+            "[::1",
+            "[]",
+        ] {
+            assert_eq!(
+                problem_keys(load("", &[], &[("http.allowed_hosts", bad)])),
+                ["http.allowed_hosts"],
+                "{bad}"
+            );
         }
     }
 

@@ -5,3 +5,4 @@ mod finish;
 pub mod prepare;
 pub mod report;
 mod retry;
+pub mod status;

@@ -16,6 +16,17 @@ pub enum FaultClass {
     Fatal,
 }
 
+impl FaultClass {
+    pub fn word(self) -> &'static str {
+        match self {
+            FaultClass::Transient => "transient",
+            FaultClass::Unknown => "unknown",
+            FaultClass::Data => "data",
+            FaultClass::Fatal => "fatal",
+        }
+    }
+}
+
 /// `doing` is a bare verb phrase ("load chunk"); `code` is stable and documented; no cell's value is in any text.
 #[derive(Debug)]
 pub struct Fault {

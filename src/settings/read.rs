@@ -4,6 +4,7 @@
 use super::{Effective, Problem};
 use config::{Map, Value, ValueKind};
 use std::fmt::Display;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -162,6 +163,33 @@ pub fn list(value: &ValueKind) -> Result<Vec<String>, String> {
         }
         _ => Err("must be a list of text".into()),
     }
+}
+
+/// A list of host names, each with or without a port, in lower case. Patterns would let in what nobody thought of.
+pub fn host_names(value: &ValueKind) -> Result<Vec<String>, String> {
+    let names: Vec<String> = list(value)?.iter().map(|name| name.to_ascii_lowercase()).collect();
+    match names.iter().find(|name| !is_host(name)) {
+        Some(bad) => Err(format!("`{bad}` is not a host or host:port")),
+        None => Ok(names),
+    }
+}
+
+/// `name`, `1.2.3.4` or `[1::2]`, with or without `:port`.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let known = |letter: char| letter.is_ascii_alphanumeric() || ['.', '-', '_'].contains(&letter);
+            !host.is_empty() && host.chars().all(known)
+        }
+    };
+    is_host
+        && port
+            .is_none_or(|port| port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 pub fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&ValueKind) -> Result<T, String> {

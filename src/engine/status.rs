@@ -1,0 +1,524 @@
+//! What is so at this moment: written by the driver, read by whoever asks. The reader never waits for work, and the writer never
+//! for a reader: the lock is held for a copy, no longer.
+//!
+//! Ages are kept as instants of the monotonic clock and become seconds when they are read: a lag that nobody updates still grows.
+//! It never holds a cell's value or a password.
+
+use super::report::Verdict;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::{Phase, RunState};
+use crate::telemetry::metrics::Readings;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A daemon that has not ticked for so long is stuck.
+pub const TICK_AGE_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub phase: Phase,
+    pub run: Run,
+    pub source: Source,
+    pub target: Target,
+    pub lag: Lag,
+    pub backfill: Backfill,
+    pub validation: Validation,
+    pub ledger_rows: u64,
+    pub rollback: Rollback,
+}
+
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub state: RunState,
+    pub reason: Option<Reason>,
+}
+
+/// Why something is not as it should be: a stable code, a sentence, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub code: &'static str,
+    pub sentence: String,
+    pub remedy: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    pub up: bool,
+    /// The newest captured change, once capture is armed.
+    pub seq: Option<i64>,
+    pub wal_bytes: u64,
+    pub log_rows: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub up: bool,
+    pub version: Option<String>,
+    pub position: Option<Position>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lag {
+    pub changes: u64,
+    /// When the oldest unapplied change was made, as well as is known.
+    pub oldest: Option<Instant>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Backfill {
+    pub tables: BTreeMap<String, TableProgress>,
+    pub eta: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableProgress {
+    pub rows: u64,
+    pub total: u64,
+    pub state: TableState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableState {
+    Waiting,
+    Copying,
+    Copied,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Validation {
+    pub state: ValidationState,
+    pub last: Option<Validated>,
+    /// When both sides were last found equal, whatever was found since.
+    pub clean: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValidationState {
+    #[default]
+    Idle,
+    Running,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Validated {
+    pub verdict: Verdict,
+    pub position: Position,
+    pub at: Instant,
+    pub differences: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    Possible,
+    /// And why.
+    Impossible(String),
+}
+
+/// One for the process: the driver keeps it up to date, everybody else looks at it.
+#[derive(Clone, Debug)]
+pub struct Board(Arc<Mutex<Panel>>);
+
+#[derive(Debug)]
+struct Panel {
+    status: Status,
+    started: Instant,
+    ticked: Instant,
+    /// When the present phase began, or this process.
+    entered: Instant,
+    /// Of the phases that are over.
+    phase_times: BTreeMap<Phase, Duration>,
+}
+
+/// The board as it was at one instant.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub status: Status,
+    pub uptime: Duration,
+    pub tick_age: Duration,
+    phase_times: BTreeMap<Phase, Duration>,
+    at: Instant,
+}
+
+impl Board {
+    pub fn new(status: Status, now: Instant) -> Board {
+        let phase_times = BTreeMap::new();
+        Board(Arc::new(Mutex::new(Panel { status, started: now, ticked: now, entered: now, phase_times })))
+    }
+
+    pub fn update(&self, now: Instant, change: impl FnOnce(&mut Status)) {
+        let mut panel = self.panel();
+        let before = panel.status.phase;
+        change(&mut panel.status);
+        if panel.status.phase != before {
+            let spent = now.saturating_duration_since(panel.entered);
+            *panel.phase_times.entry(before).or_default() += spent;
+            panel.entered = now;
+        }
+    }
+
+    /// Says that the work itself goes on. Never called by a timer that would go on ticking beside stuck work.
+    pub fn tick(&self, now: Instant) {
+        self.panel().ticked = now;
+    }
+
+    pub fn look(&self, now: Instant) -> View {
+        let panel = self.panel();
+        let mut phase_times = panel.phase_times.clone();
+        *phase_times.entry(panel.status.phase).or_default() += now.saturating_duration_since(panel.entered);
+        View {
+            status: panel.status.clone(),
+            uptime: now.saturating_duration_since(panel.started),
+            tick_age: now.saturating_duration_since(panel.ticked),
+            phase_times,
+            at: now,
+        }
+    }
+
+    /// A panic while the lock is held ends the process, or a test.
+    fn panel(&self) -> MutexGuard<'_, Panel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// Whether the process makes progress.
+    pub fn healthy(&self) -> Result<(), Reason> {
+        if self.status.run.state == RunState::Halted {
+            return Err(self.status.run.reason.clone().unwrap_or_else(|| {
+                Reason::new("halted", "replication has halted", "The log says what happened.")
+            }));
+        }
+        if self.tick_age > TICK_AGE_MAX {
+            let sentence = format!("nothing has moved for {} s", self.tick_age.as_secs());
+            return Err(Reason::new("no_progress", sentence, "Restart the daemon: it resumes where it was."));
+        }
+        Ok(())
+    }
+
+    /// Whether replication is live, and close behind.
+    pub fn ready(&self, lag_max: Duration) -> Result<(), Reason> {
+        self.healthy()?;
+        let Status { phase, run, .. } = &self.status;
+        if !phase.replicates() {
+            let sentence = format!("changes are not followed in the phase {}", phase.word());
+            return Err(Reason::new("not_replicating", sentence, ""));
+        }
+        if run.state != RunState::Running {
+            return Err(run.reason.clone().unwrap_or_else(|| {
+                Reason::new("not_running", format!("replication is {}", run.state.word()), "")
+            }));
+        }
+        if self.lag() >= lag_max {
+            let sentence = format!(
+                "the oldest unapplied change is {:.1} s old, the bound is {:.1} s",
+                self.lag().as_secs_f64(),
+                lag_max.as_secs_f64()
+            );
+            return Err(Reason::new("lagging", sentence, ""));
+        }
+        Ok(())
+    }
+
+    pub fn lag(&self) -> Duration {
+        self.status.lag.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest))
+    }
+
+    pub fn readings(&self) -> Readings {
+        let Status { phase, run, source, target, lag, backfill, validation, ledger_rows: _, rollback: _ } =
+            &self.status;
+        Readings {
+            phase: *phase,
+            phase_times: self.phase_times.clone(),
+            run_state: run.state,
+            copy_eta: backfill.eta,
+            lag_changes: lag.changes,
+            lag: self.lag(),
+            source_seq: source.seq,
+            applied_seq: target.position.map(|position| position.seq),
+            source_wal_bytes: source.wal_bytes,
+            change_log_rows: source.log_rows,
+            validate_clean_age: validation.clean.map(|clean| self.since(clean)),
+            sqlite_up: source.up,
+            postgres_up: target.up,
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        let Status { phase, run, source, target, lag, backfill, validation, ledger_rows, rollback } =
+            &self.status;
+        json!({
+            "phase": phase.word(),
+            "run": { "state": run.state.word(), "reason": run.reason.as_ref().map(Reason::to_json) },
+            "source": {
+                "path": source.path.display().to_string(),
+                "up": source.up,
+                "seq": source.seq,
+                "wal_bytes": source.wal_bytes,
+                "log_rows": source.log_rows,
+            },
+            "target": {
+                "up": target.up,
+                "version": target.version,
+                "position": target.position.map(position_to_json),
+            },
+            "lag": { "changes": lag.changes, "seconds": self.lag().as_secs_f64() },
+            "backfill": {
+                "tables": backfill.tables.iter().map(table_to_json).collect::<Map<_, _>>(),
+                "eta_seconds": backfill.eta.map(|eta| eta.as_secs_f64()),
+            },
+            "validation": self.validation_to_json(validation),
+            "ledger": { "rows": ledger_rows },
+            "rollback": match rollback {
+                Rollback::Possible => json!({ "possible": true, "reason": null }),
+                Rollback::Impossible(reason) => json!({ "possible": false, "reason": reason }),
+            },
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.uptime.as_secs(),
+        })
+    }
+
+    fn validation_to_json(&self, validation: &Validation) -> Value {
+        let last = validation.last.as_ref();
+        json!({
+            "state": validation.state.word(),
+            "verdict": last.map(|last| last.verdict.words()),
+            "position": last.map(|last| position_to_json(last.position)),
+            "age_seconds": last.map(|last| self.since(last.at).as_secs_f64()),
+            "differences": last.map(|last| last.differences),
+        })
+    }
+
+    fn since(&self, instant: Instant) -> Duration {
+        self.at.saturating_duration_since(instant)
+    }
+}
+
+impl Run {
+    /// All is well, or as the operator wants it.
+    pub fn plain(state: RunState) -> Run {
+        Run { state, reason: None }
+    }
+
+    pub fn because(state: RunState, fault: &Fault) -> Run {
+        Run { state, reason: Some(Reason::of(fault)) }
+    }
+}
+
+impl Reason {
+    pub fn new(code: &'static str, sentence: impl Into<String>, remedy: impl Into<String>) -> Reason {
+        Reason { code, sentence: sentence.into(), remedy: remedy.into() }
+    }
+
+    /// What failed, with all its causes.
+    pub fn of(fault: &Fault) -> Reason {
+        let mut sentence = format!("cannot {}", fault.doing);
+        let mut cause = fault.source();
+        while let Some(error) = cause {
+            sentence.push_str(&format!(", because {error}"));
+            cause = error.source();
+        }
+        Reason::new(fault.code, sentence, &fault.remedy)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "code": self.code, "sentence": self.sentence, "remedy": self.remedy })
+    }
+}
+
+impl TableState {
+    pub fn word(self) -> &'static str {
+        match self {
+            TableState::Waiting => "waiting",
+            TableState::Copying => "copying",
+            TableState::Copied => "copied",
+        }
+    }
+}
+
+impl ValidationState {
+    pub fn word(self) -> &'static str {
+        match self {
+            ValidationState::Idle => "idle",
+            ValidationState::Running => "running",
+        }
+    }
+}
+
+/// The nonce is text: it fills 64 bits, of which a reader in JavaScript would keep 53.
+fn position_to_json(position: Position) -> Value {
+    json!({ "epoch": position.epoch, "seq": position.seq, "nonce": position.nonce.to_string() })
+}
+
+fn table_to_json((name, table): (&String, &TableProgress)) -> (String, Value) {
+    let value = json!({ "rows": table.rows, "total": table.total, "state": table.state.word() });
+    (name.clone(), value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status() -> Status {
+        Status {
+            phase: Phase::DualWrite,
+            run: Run::plain(RunState::Running),
+            source: Source { path: "app.db".into(), up: true, seq: Some(12), wal_bytes: 4096, log_rows: 3 },
+            target: Target::default(),
+            lag: Lag::default(),
+            backfill: Backfill::default(),
+            validation: Validation::default(),
+            ledger_rows: 0,
+            rollback: Rollback::Possible,
+        }
+    }
+
+    fn fault() -> Fault {
+        Fault::fatal("schema_drift", "follow orders")
+            .with_remedy("Look at orders.")
+            .with_source(std::io::Error::other("a column is gone"))
+    }
+
+    #[test]
+    fn an_empty_status_says_null_and_never_leaves_a_key_out() {
+        let now = Instant::now();
+        let expected = json!({
+            "phase": "dual-write",
+            "run": { "state": "running", "reason": null },
+            "source": { "path": "app.db", "up": true, "seq": 12, "wal_bytes": 4096, "log_rows": 3 },
+            "target": { "up": false, "version": null, "position": null },
+            "lag": { "changes": 0, "seconds": 0.0 },
+            "backfill": { "tables": {}, "eta_seconds": null },
+            "validation": { "state": "idle", "verdict": null, "position": null, "age_seconds": null, "differences": null },
+            "ledger": { "rows": 0 },
+            "rollback": { "possible": true, "reason": null },
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": 7,
+        });
+        assert_eq!(Board::new(status(), now).look(now + 7 * SECOND).to_json(), expected);
+    }
+
+    #[test]
+    fn a_full_status_says_all_of_it() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        let position = Position { epoch: 1, seq: 10, nonce: i64::MIN };
+        board.update(now, |status| {
+            status.run = Run::because(RunState::Degraded, &fault());
+            status.target = Target { up: true, version: Some("15.8".into()), position: Some(position) };
+            status.lag = Lag { changes: 2, oldest: Some(now) };
+            let orders = TableProgress { rows: 5, total: 10, state: TableState::Copying };
+            status.backfill = Backfill { tables: [("orders".into(), orders)].into(), eta: Some(SECOND) };
+            let last = Validated { verdict: Verdict::Differs, position, at: now, differences: 4 };
+            status.validation =
+                Validation { state: ValidationState::Running, last: Some(last), clean: Some(now) };
+            status.ledger_rows = 9;
+            status.rollback = Rollback::Impossible("no canary has come round".into());
+        });
+        let view = board.look(now + 2 * SECOND);
+        let position = json!({ "epoch": 1, "seq": 10, "nonce": "-9223372036854775808" });
+        let json = view.to_json();
+        let reason = json!({ "code": "schema_drift", "sentence": "cannot follow orders, because a column is gone",
+            "remedy": "Look at orders." });
+        for (pointer, expected) in [
+            ("/run", json!({ "state": "degraded", "reason": reason })),
+            ("/target", json!({ "up": true, "version": "15.8", "position": position })),
+            ("/lag", json!({ "changes": 2, "seconds": 2.0 })),
+            ("/backfill/tables/orders", json!({ "rows": 5, "total": 10, "state": "copying" })),
+            ("/backfill/eta_seconds", json!(1.0)),
+            (
+                "/validation",
+                json!({ "state": "running", "verdict": "differs", "position": position, "age_seconds": 2.0,
+                    "differences": 4 }),
+            ),
+            ("/ledger/rows", json!(9)),
+            ("/rollback", json!({ "possible": false, "reason": "no canary has come round" })),
+        ] {
+            assert_eq!(json.pointer(pointer), Some(&expected), "{pointer}");
+        }
+        let readings = view.readings();
+        assert_eq!((readings.source_seq, readings.applied_seq), (Some(12), Some(10)));
+        assert_eq!((readings.lag, readings.validate_clean_age), (2 * SECOND, Some(2 * SECOND)));
+    }
+
+    #[test]
+    fn lag_grows_while_a_change_waits_and_nobody_updates_it() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        board.update(now, |status| status.lag = Lag { changes: 1, oldest: Some(now) });
+        assert_eq!(board.look(now + SECOND).lag(), SECOND);
+        assert_eq!(board.look(now + 9 * SECOND).lag(), 9 * SECOND);
+        board.update(now + 9 * SECOND, |status| status.lag = Lag::default());
+        assert_eq!(board.look(now + 10 * SECOND).lag(), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_ticks_prove_progress() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        board.update(now + 25 * SECOND, |status| status.source.log_rows += 1);
+        assert_eq!(board.look(now + TICK_AGE_MAX).healthy(), Ok(()));
+        let stuck = board.look(now + 31 * SECOND).healthy().unwrap_err();
+        assert_eq!((stuck.code, stuck.sentence.as_str()), ("no_progress", "nothing has moved for 31 s"));
+        board.tick(now + 31 * SECOND);
+        assert_eq!(board.look(now + 31 * SECOND).healthy(), Ok(()));
+    }
+
+    #[test]
+    fn a_halted_daemon_is_unwell_and_says_why() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        for (run, code) in [
+            (Run::because(RunState::Halted, &fault()), "schema_drift"),
+            (Run::plain(RunState::Halted), "halted"),
+        ] {
+            board.update(now, |status| status.run = run);
+            assert_eq!(board.look(now).healthy().unwrap_err().code, code);
+            assert_eq!(board.look(now).ready(SECOND).unwrap_err().code, code);
+        }
+    }
+
+    #[test]
+    fn ready_means_replicating_running_and_close_behind() {
+        type Change = fn(&mut Status);
+        let cases: [(Change, Result<(), &str>); 8] = [
+            (|_| {}, Ok(())),
+            (|status| status.phase = Phase::Cleanup, Ok(())),
+            (|status| status.phase = Phase::Backfill, Err("not_replicating")),
+            (|status| status.phase = Phase::Done, Err("not_replicating")),
+            (|status| status.run = Run::plain(RunState::CatchingUp), Err("not_running")),
+            (|status| status.run = Run::plain(RunState::Paused), Err("not_running")),
+            (|status| status.run = Run::because(RunState::Degraded, &fault()), Err("schema_drift")),
+            (
+                |status| status.lag.oldest = status.lag.oldest.map(|oldest| oldest - 4 * SECOND),
+                Err("lagging"),
+            ),
+        ];
+        for (index, (change, expected)) in cases.into_iter().enumerate() {
+            let now = Instant::now() + 60 * SECOND;
+            let board = Board::new(status(), now);
+            board.update(now, |status| status.lag = Lag { changes: 1, oldest: Some(now - SECOND) });
+            board.update(now, change);
+            let found = board.look(now).ready(5 * SECOND).map_err(|reason| reason.code);
+            assert_eq!(found, expected, "case {index}");
+        }
+    }
+
+    #[test]
+    fn time_is_charged_to_the_phase_it_passed_in() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        board.update(now + SECOND, |status| status.phase = Phase::Validate);
+        board.update(now + 3 * SECOND, |status| status.phase = Phase::DualWrite);
+        let times = board.look(now + 7 * SECOND).readings().phase_times;
+        assert_eq!(times, BTreeMap::from([(Phase::DualWrite, 5 * SECOND), (Phase::Validate, 2 * SECOND)]));
+    }
+}

@@ -1,0 +1,582 @@
+//! Metrics: every name, label and bucket that Prometheus gets to see stands in this file, and nowhere else.
+//!
+//! No label holds anything but a word from a closed set or the name of a table, and of those at most `labels::TABLES_MAX`: a schema of ten
+//! thousand tables must not become ten thousand series a metric. Never a key, a cell's value or a connection string.
+
+use super::labels::{Direction, Operation, RowVerdict, TableNames, Throttle};
+use crate::model::fault::Fault;
+use crate::phase::{Phase, RunState};
+use prometheus::core::Collector;
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub struct Metrics {
+    registry: Registry,
+    present: Present,
+    copying: Copying,
+    applying: Applying,
+    proof: Proof,
+    trouble: Trouble,
+    tables: TableNames,
+    /// Held by a scrape, and while a set of series is replaced: nobody sees half of one.
+    whole: Mutex<()>,
+}
+
+/// What is so at this moment. A scrape brings it along, so that no gauge can be left standing at what was.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    pub phase: Phase,
+    pub phase_times: BTreeMap<Phase, Duration>,
+    pub run_state: RunState,
+    pub copy_eta: Option<Duration>,
+    pub lag_changes: u64,
+    pub lag: Duration,
+    pub source_seq: Option<i64>,
+    pub applied_seq: Option<i64>,
+    pub source_wal_bytes: u64,
+    pub change_log_rows: u64,
+    /// Since both sides were last found equal.
+    pub validate_clean_age: Option<Duration>,
+    pub sqlite_up: bool,
+    pub postgres_up: bool,
+}
+
+/// Rows of one table that the ledger holds for one reason.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerRows<'a> {
+    pub table: &'a str,
+    /// A word of the ledger.
+    pub reason: &'a str,
+    pub rows: u64,
+}
+
+impl Metrics {
+    /// `version` is our own.
+    pub fn new(version: &str) -> Metrics {
+        let registry = Registry::new();
+        let build = registered(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new("liteferry_build_info", "Always 1; the label tells the version."),
+                &["version"],
+            ),
+        );
+        build.with_label_values(&[version]).set(1);
+        Metrics {
+            present: Present::registered(&registry),
+            copying: Copying::registered(&registry),
+            applying: Applying::registered(&registry),
+            proof: Proof::registered(&registry),
+            trouble: Trouble::registered(&registry),
+            tables: TableNames::default(),
+            whole: Mutex::default(),
+            registry,
+        }
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, now: &Readings) -> String {
+        let _whole = locked(&self.whole);
+        self.present.show(now);
+        let families = self.registry.gather();
+        TextEncoder::new()
+            .encode_to_string(&families)
+            .expect("a registry's families can be written to a string")
+    }
+
+    /// A chunk was committed.
+    pub fn copied(&self, table: &str, rows: u64, bytes: u64) {
+        self.copying.rows.with_label_values(&[self.tables.label(table)]).inc_by(rows);
+        self.copying.bytes.inc_by(bytes);
+    }
+
+    /// Replaces all estimates: tables with how many rows each seems to have.
+    pub fn copy_estimated<'a>(&self, tables: impl IntoIterator<Item = (&'a str, u64)>) {
+        let _whole = locked(&self.whole);
+        self.copying.estimate.reset();
+        for (table, rows) in tables {
+            self.copying.estimate.with_label_values(&[self.tables.label(table)]).add(gauge_value(rows));
+        }
+    }
+
+    /// The application's changes that were seen for the first time.
+    pub fn captured(&self, changes: u64) {
+        self.applying.captured.inc_by(changes);
+    }
+
+    /// Rows of a committed batch.
+    pub fn applied(&self, direction: Direction, table: &str, operation: Operation, rows: u64) {
+        let labels = [direction.word(), self.tables.label(table), operation.word()];
+        self.applying.rows.with_label_values(&labels).inc_by(rows);
+    }
+
+    /// A batch was committed, with so many rows of all tables.
+    pub fn batch_applied(&self, took: Duration, rows: u64) {
+        self.applying.batch_seconds.observe(took.as_secs_f64());
+        self.applying.batch_rows.observe(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    }
+
+    pub fn validated(&self, table: &str, verdict: RowVerdict, rows: u64) {
+        self.proof.validated.with_label_values(&[self.tables.label(table), verdict.word()]).inc_by(rows);
+    }
+
+    pub fn repaired(&self, table: &str, rows: u64) {
+        self.proof.repairs.with_label_values(&[self.tables.label(table)]).inc_by(rows);
+    }
+
+    /// Replaces all that was told of the ledger.
+    pub fn ledger(&self, held: &[LedgerRows<'_>]) {
+        let _whole = locked(&self.whole);
+        self.proof.ledger.reset();
+        for LedgerRows { table, reason, rows } in held {
+            let labels = [self.tables.label(table), *reason];
+            self.proof.ledger.with_label_values(&labels).add(gauge_value(*rows));
+        }
+    }
+
+    pub fn throttled(&self, reason: Throttle) {
+        self.trouble.throttled.with_label_values(&[reason.word()]).set(1);
+    }
+
+    pub fn unthrottled(&self, reason: Throttle) {
+        self.trouble.throttled.with_label_values(&[reason.word()]).set(0);
+    }
+
+    /// A fault ended an attempt.
+    pub fn failed(&self, fault: &Fault) {
+        self.trouble.errors.with_label_values(&[fault.class.word(), fault.code]).inc();
+    }
+
+    /// What the fault ended is attempted again.
+    pub fn retried(&self, fault: &Fault) {
+        self.trouble.retries.with_label_values(&[fault.code]).inc();
+    }
+}
+
+/// Mirrors `Readings`. A gauge that may have no value is a vector without labels: its one series is there or not.
+struct Present {
+    phase: IntGaugeVec,
+    phase_seconds: CounterVec,
+    run_state: IntGaugeVec,
+    copy_eta_seconds: GaugeVec,
+    lag_changes: IntGauge,
+    lag_seconds: Gauge,
+    source_seq: IntGaugeVec,
+    applied_seq: IntGaugeVec,
+    source_wal_bytes: IntGauge,
+    change_log_rows: IntGauge,
+    validate_clean_age_seconds: GaugeVec,
+    sqlite_up: IntGauge,
+    postgres_up: IntGauge,
+}
+
+impl Present {
+    fn registered(to: &Registry) -> Present {
+        Present {
+            phase: by_words(to, "liteferry_phase", "1 for the phase that the migration is in.", &["phase"]),
+            phase_seconds: registered(
+                to,
+                CounterVec::new(
+                    Opts::new("liteferry_phase_seconds_total", "Time spent in each phase by this process."),
+                    &["phase"],
+                ),
+            ),
+            run_state: by_words(
+                to,
+                "liteferry_run_state",
+                "1 for the state that the daemon is in.",
+                &["state"],
+            ),
+            copy_eta_seconds: seconds_or_none(
+                to,
+                "liteferry_copy_eta_seconds",
+                "When the backfill should end, by its rate so far; absent when none is under way.",
+            ),
+            lag_changes: whole(to, "liteferry_lag_changes", "Captured changes that are not applied yet."),
+            lag_seconds: registered(
+                to,
+                Gauge::new(
+                    "liteferry_lag_seconds",
+                    "Age of the oldest unapplied change; 0 when there is none.",
+                ),
+            ),
+            source_seq: by_words(to, "liteferry_source_seq", "Number of the newest captured change.", &[]),
+            applied_seq: by_words(to, "liteferry_applied_seq", "Number of the newest applied change.", &[]),
+            source_wal_bytes: whole(to, "liteferry_source_wal_bytes", "Size of the application's WAL file."),
+            change_log_rows: whole(to, "liteferry_change_log_rows", "Rows of the change table in SQLite."),
+            validate_clean_age_seconds: seconds_or_none(
+                to,
+                "liteferry_validate_clean_age_seconds",
+                "Time since both sides were last found equal; absent when they never were.",
+            ),
+            sqlite_up: whole(to, "liteferry_sqlite_up", "1 while SQLite answers."),
+            postgres_up: whole(to, "liteferry_postgres_up", "1 while PostgreSQL answers."),
+        }
+    }
+
+    fn show(&self, now: &Readings) {
+        for phase in Phase::ALL {
+            self.phase.with_label_values(&[phase.word()]).set((phase == now.phase).into());
+        }
+        for state in RunState::ALL {
+            self.run_state.with_label_values(&[state.word()]).set((state == now.run_state).into());
+        }
+        for (phase, spent) in &now.phase_times {
+            let counter = self.phase_seconds.with_label_values(&[phase.word()]);
+            counter.inc_by((spent.as_secs_f64() - counter.get()).max(0.0));
+        }
+        set_or_remove(&self.copy_eta_seconds, now.copy_eta);
+        set_or_remove(&self.validate_clean_age_seconds, now.validate_clean_age);
+        self.lag_changes.set(gauge_value(now.lag_changes));
+        self.lag_seconds.set(now.lag.as_secs_f64());
+        for (gauge, seq) in [(&self.source_seq, now.source_seq), (&self.applied_seq, now.applied_seq)] {
+            gauge.reset();
+            if let Some(seq) = seq {
+                gauge.with_label_values(&NO_LABELS).set(seq);
+            }
+        }
+        self.source_wal_bytes.set(gauge_value(now.source_wal_bytes));
+        self.change_log_rows.set(gauge_value(now.change_log_rows));
+        self.sqlite_up.set(now.sqlite_up.into());
+        self.postgres_up.set(now.postgres_up.into());
+    }
+}
+
+struct Copying {
+    rows: IntCounterVec,
+    estimate: IntGaugeVec,
+    bytes: IntCounter,
+}
+
+impl Copying {
+    fn registered(to: &Registry) -> Copying {
+        Copying {
+            rows: counts(
+                to,
+                "liteferry_copy_rows_total",
+                "Rows that the backfill has committed.",
+                &["table"],
+            ),
+            estimate: by_words(
+                to,
+                "liteferry_copy_rows_estimate",
+                "Rows that a table seemed to have when its backfill was planned.",
+                &["table"],
+            ),
+            bytes: count(to, "liteferry_copy_bytes_total", "Bytes that the backfill has committed."),
+        }
+    }
+}
+
+struct Applying {
+    captured: IntCounter,
+    rows: IntCounterVec,
+    batch_seconds: Histogram,
+    batch_rows: Histogram,
+}
+
+impl Applying {
+    fn registered(to: &Registry) -> Applying {
+        Applying {
+            captured: count(
+                to,
+                "liteferry_changes_captured_total",
+                "Changes of the application seen in the log.",
+            ),
+            rows: counts(
+                to,
+                "liteferry_rows_applied_total",
+                "Rows written or deleted on the side that follows.",
+                &["direction", "table", "op"],
+            ),
+            batch_seconds: histogram(
+                to,
+                "liteferry_apply_batch_seconds",
+                "Time from reading a batch to its commit.",
+                &BATCH_SECONDS,
+            ),
+            batch_rows: histogram(
+                to,
+                "liteferry_apply_batch_rows",
+                "Rows of a committed batch.",
+                &BATCH_ROWS,
+            ),
+        }
+    }
+}
+
+struct Proof {
+    validated: IntCounterVec,
+    repairs: IntCounterVec,
+    ledger: IntGaugeVec,
+}
+
+impl Proof {
+    fn registered(to: &Registry) -> Proof {
+        Proof {
+            validated: counts(
+                to,
+                "liteferry_validate_rows_total",
+                "Rows compared, by what was found.",
+                &["table", "verdict"],
+            ),
+            repairs: counts(
+                to,
+                "liteferry_repairs_total",
+                "Rows written anew because they differed.",
+                &["table"],
+            ),
+            ledger: by_words(
+                to,
+                "liteferry_ledger_rows",
+                "Rows that the ledger holds, by why they did not cross exactly.",
+                &["table", "reason"],
+            ),
+        }
+    }
+}
+
+struct Trouble {
+    throttled: IntGaugeVec,
+    errors: IntCounterVec,
+    retries: IntCounterVec,
+}
+
+impl Trouble {
+    fn registered(to: &Registry) -> Trouble {
+        Trouble {
+            throttled: by_words(to, "liteferry_throttled", "1 while work is held back, by why.", &["reason"]),
+            errors: counts(
+                to,
+                "liteferry_errors_total",
+                "Attempts that a fault ended; docs/FAULTS.md explains each code.",
+                &["class", "code"],
+            ),
+            retries: counts(to, "liteferry_retries_total", "Attempts made again after a fault.", &["code"]),
+        }
+    }
+}
+
+/// From an idle application's single row to a backlog whose batch takes as long as a request may.
+const BATCH_SECONDS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+const BATCH_ROWS: [f64; 10] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0];
+
+const NO_LABELS: [&str; 0] = [];
+
+fn whole(to: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(to, IntGauge::new(name, help))
+}
+
+fn count(to: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(to, IntCounter::new(name, help))
+}
+
+fn by_words(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(to, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn counts(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(to, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn seconds_or_none(to: &Registry, name: &str, help: &str) -> GaugeVec {
+    registered(to, GaugeVec::new(Opts::new(name, help), &NO_LABELS))
+}
+
+fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    registered(to, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+}
+
+fn registered<C: Collector + Clone + 'static>(to: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("names and labels are constants that Prometheus allows");
+    to.register(Box::new(collector.clone())).expect("each name stands once in this file");
+    collector
+}
+
+fn set_or_remove(gauge: &GaugeVec, value: Option<Duration>) {
+    gauge.reset();
+    if let Some(value) = value {
+        gauge.with_label_values(&NO_LABELS).set(value.as_secs_f64());
+    }
+}
+
+fn gauge_value(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What these locks guard is never left half done by a panic.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::labels::TABLES_MAX;
+    use std::collections::{BTreeSet, HashMap};
+
+    fn readings() -> Readings {
+        Readings {
+            phase: Phase::DualWrite,
+            phase_times: BTreeMap::from([(Phase::Setup, Duration::from_secs(2))]),
+            run_state: RunState::Degraded,
+            copy_eta: None,
+            lag_changes: 3,
+            lag: Duration::from_millis(1500),
+            source_seq: Some(41),
+            applied_seq: None,
+            source_wal_bytes: 4096,
+            change_log_rows: 12,
+            validate_clean_age: Some(Duration::from_secs(60)),
+            sqlite_up: true,
+            postgres_up: false,
+        }
+    }
+
+    /// Each metric is set once; a name of the outside face that none of this shows is a failure.
+    fn rendered() -> String {
+        let metrics = Metrics::new("1.2.3");
+        let now = Readings { copy_eta: Some(Duration::from_secs(5)), applied_seq: Some(7), ..readings() };
+        metrics.copy_estimated([("orders", 10)]);
+        metrics.copied("orders", 4, 400);
+        metrics.captured(2);
+        metrics.applied(Direction::Forward, "orders", Operation::Upsert, 2);
+        metrics.batch_applied(Duration::from_millis(3), 2);
+        metrics.validated("orders", RowVerdict::Different, 1);
+        metrics.repaired("orders", 1);
+        metrics.ledger(&[LedgerRows { table: "orders", reason: "spelling", rows: 5 }]);
+        metrics.throttled(Throttle::SourceWal);
+        let fault = Fault::fatal("name_taken", "create a table");
+        metrics.failed(&fault);
+        metrics.retried(&fault);
+        metrics.render(&now)
+    }
+
+    fn has(text: &str, line: &str) {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+
+    #[test]
+    fn every_metric_is_shown_with_its_labels() {
+        let text = rendered();
+        for line in [
+            "liteferry_phase{phase=\"dual-write\"} 1",
+            "liteferry_phase{phase=\"setup\"} 0",
+            "liteferry_phase_seconds_total{phase=\"setup\"} 2",
+            "liteferry_run_state{state=\"degraded\"} 1",
+            "liteferry_run_state{state=\"running\"} 0",
+            "liteferry_copy_rows_total{table=\"orders\"} 4",
+            "liteferry_copy_rows_estimate{table=\"orders\"} 10",
+            "liteferry_copy_bytes_total 400",
+            "liteferry_copy_eta_seconds 5",
+            "liteferry_changes_captured_total 2",
+            "liteferry_rows_applied_total{direction=\"forward\",op=\"upsert\",table=\"orders\"} 2",
+            "liteferry_apply_batch_seconds_bucket{le=\"0.0025\"} 0",
+            "liteferry_apply_batch_seconds_bucket{le=\"0.005\"} 1",
+            "liteferry_apply_batch_rows_bucket{le=\"+Inf\"} 1",
+            "liteferry_apply_batch_rows_sum 2",
+            "liteferry_lag_changes 3",
+            "liteferry_lag_seconds 1.5",
+            "liteferry_applied_seq 7",
+            "liteferry_source_wal_bytes 4096",
+            "liteferry_change_log_rows 12",
+            "liteferry_validate_rows_total{table=\"orders\",verdict=\"different\"} 1",
+            "liteferry_validate_clean_age_seconds 60",
+            "liteferry_repairs_total{table=\"orders\"} 1",
+            "liteferry_ledger_rows{reason=\"spelling\",table=\"orders\"} 5",
+            "liteferry_throttled{reason=\"source-wal\"} 1",
+            "liteferry_errors_total{class=\"fatal\",code=\"name_taken\"} 1",
+            "liteferry_retries_total{code=\"name_taken\"} 1",
+            "liteferry_postgres_up 0",
+            "liteferry_sqlite_up 1",
+            "liteferry_build_info{version=\"1.2.3\"} 1",
+        ] {
+            has(&text, line);
+        }
+    }
+
+    #[test]
+    fn each_series_stands_under_the_help_and_type_of_its_name() {
+        let text = rendered();
+        let (mut types, mut series) = (HashMap::new(), BTreeSet::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type follows its name");
+                assert!(types.insert(name, kind).is_none(), "{name} twice");
+                assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            } else if !line.starts_with('#') {
+                let (name, value) = line.rsplit_once(' ').expect("a value follows its series");
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                assert!(series.insert(name), "{name} twice");
+                let bare = name.split('{').next().unwrap_or_default();
+                let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| bare.strip_suffix(end));
+                assert!(
+                    types.contains_key(bare) || family.is_some_and(|name| types[name] == "histogram"),
+                    "{line}"
+                );
+            }
+        }
+        assert_eq!(types.len(), 27);
+    }
+
+    #[test]
+    fn what_has_no_value_has_no_series() {
+        let metrics = Metrics::new("1");
+        let now = Readings { copy_eta: Some(Duration::from_secs(1)), ..readings() };
+        assert!(metrics.render(&now).contains("\nliteferry_copy_eta_seconds 1\n"));
+        let text = metrics.render(&readings());
+        assert!(
+            !text.contains("liteferry_copy_eta_seconds") && !text.contains("liteferry_applied_seq"),
+            "{text}"
+        );
+        has(&text, "liteferry_source_seq 41");
+    }
+
+    #[test]
+    fn time_in_a_phase_only_grows() {
+        let metrics = Metrics::new("1");
+        for (seconds, shown) in [(2, 2), (5, 5), (4, 5)] {
+            let phase_times = BTreeMap::from([(Phase::Setup, Duration::from_secs(seconds))]);
+            let text = metrics.render(&Readings { phase_times, ..readings() });
+            has(&text, &format!("liteferry_phase_seconds_total{{phase=\"setup\"}} {shown}"));
+        }
+    }
+
+    #[test]
+    fn tables_beyond_the_cap_share_one_label() {
+        let metrics = Metrics::new("1");
+        let names: Vec<String> = (0..TABLES_MAX + 5).map(|number| format!("t{number}")).collect();
+        metrics.copy_estimated(names.iter().map(|name| (name.as_str(), 2)));
+        metrics.copied("t0", 1, 1);
+        metrics.copied(&names[TABLES_MAX], 1, 1);
+        let text = metrics.render(&readings());
+        has(&text, "liteferry_copy_rows_estimate{table=\"other\"} 10");
+        has(&text, "liteferry_copy_rows_total{table=\"t0\"} 1");
+        has(&text, "liteferry_copy_rows_total{table=\"other\"} 1");
+        assert_eq!(text.matches("liteferry_copy_rows_estimate{").count(), TABLES_MAX + 1);
+    }
+
+    #[test]
+    fn a_hostile_name_stays_inside_its_label() {
+        let metrics = Metrics::new("1");
+        metrics.copied("a\"} 1\nevil{x=\"\\", 1, 1);
+        let text = metrics.render(&readings());
+        has(&text, "liteferry_copy_rows_total{table=\"a\\\"} 1\\nevil{x=\\\"\\\\\"} 1");
+        assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
+    }
+
+    #[test]
+    fn the_ledgers_rows_go_away_when_they_are_settled() {
+        let metrics = Metrics::new("1");
+        metrics.ledger(&[LedgerRows { table: "a", reason: "zone", rows: 1 }]);
+        metrics.ledger(&[]);
+        assert!(!metrics.render(&readings()).contains("liteferry_ledger_rows"));
+    }
+}
