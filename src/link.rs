@@ -5,7 +5,7 @@
 use crate::diff::compare::Seen;
 use crate::diff::{Buckets, RowDigest, Sum};
 use crate::model::cell::CellBuf;
-use crate::model::chunk::Chunk;
+use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::route::Route;
@@ -66,9 +66,10 @@ impl Sums {
     }
 }
 
-/// Buckets of a table whose rows are wanted one by one.
+/// Buckets of a stretch of a table whose rows are wanted one by one.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    pub span: Span,
     pub buckets: Vec<bool>,
 }
 
@@ -105,7 +106,7 @@ pub trait Loader: Send {
 }
 
 pub trait Comparable: Send + Sync {
-    /// The digests of a span. The ledger entries of the whole table are counted by the target with the span that is open below.
+    /// The digests of a span and of its rows' ledger entries.
     fn sums(
         &self,
         route: &Arc<Route>,
@@ -128,6 +129,7 @@ pub trait Comparable: Send + Sync {
     fn tuples(
         &self,
         route: &Arc<Route>,
+        span: Span,
         digests: &[RowDigest],
     ) -> impl Future<Output = Result<Vec<(RowDigest, Vec<u8>)>, Fault>> + Send;
 }
@@ -142,13 +144,6 @@ pub struct Changed {
     pub names: Vec<String>,
     /// The rows that are there; a key without one is gone.
     pub rows: Chunk,
-}
-
-/// Canonical tuples of a route's identity columns, in their order, laid out as in a chunk.
-#[derive(Debug, Default)]
-pub struct Keys {
-    pub arena: Vec<u8>,
-    pub ends: Vec<usize>,
 }
 
 /// A part of a batch that is held in memory at once. Within one portion no key is twice; two portions may both hold a key, and

@@ -23,6 +23,7 @@ pub struct Settings {
     pub types: Types,
     pub misfits: Misfits,
     pub backfill: Backfill,
+    pub follow: Follow,
     pub validate: Validate,
     /// By sequence name: the value it must not fall below.
     pub sequences: BTreeMap<String, i64>,
@@ -36,6 +37,16 @@ pub struct Settings {
 pub struct Source {
     pub path: Option<PathBuf>,
     pub busy_timeout_ms: u32,
+    pub journal: Journal,
+    pub log_retention_minutes: u32,
+    pub log_limit: u64,
+}
+
+/// Which journal modes a followed source may be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    RequireWal,
+    Any,
 }
 
 #[derive(Clone)]
@@ -94,6 +105,12 @@ pub struct Backfill {
     pub workers: u8,
     pub chunk_bytes: u32,
     pub max_read_ms: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Follow {
+    pub poll_ms: u32,
+    pub max_batch: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -174,6 +191,7 @@ impl Settings {
             types: Types::read(&mut from),
             misfits: Misfits { policy: from.take("misfits.policy", choice(&MISFIT_POLICIES)) },
             backfill: Backfill::read(&mut from),
+            follow: Follow::read(&mut from),
             validate: Validate {
                 rows_listed_max: from.take("validate.rows_listed_max", number(0..=100_000)),
             },
@@ -246,6 +264,9 @@ impl Source {
         Source {
             path: from.take("source.path", optional(file_path)),
             busy_timeout_ms: from.take("source.busy_timeout_ms", number(0..=60_000)),
+            journal: from.take("source.journal", optional(choice(&JOURNALS))).unwrap_or(Journal::RequireWal),
+            log_retention_minutes: from.take("source.log_retention_minutes", number(0..=100_000)),
+            log_limit: from.take("source.log_limit", number(1_000..=1_000_000_000_000)),
         }
     }
 }
@@ -310,6 +331,17 @@ impl fmt::Debug for Target {
             .finish_non_exhaustive()
     }
 }
+
+impl Follow {
+    fn read(from: &mut Reader) -> Follow {
+        Follow {
+            poll_ms: from.take("follow.poll_ms", number(10..=10_000)),
+            max_batch: from.take("follow.max_batch", number(100..=10_000_000)),
+        }
+    }
+}
+
+const JOURNALS: [(&str, Journal); 2] = [("require-wal", Journal::RequireWal), ("any", Journal::Any)];
 
 const MODES: [(&str, Mode); 2] = [("create", Mode::Create), ("existing", Mode::Existing)];
 
@@ -469,6 +501,11 @@ mod tests {
             ("backfill.workers", "0"),
             ("backfill.chunk_bytes", "1.5"),
             ("backfill.max_read_ms", "-1"),
+            ("source.journal", "'delete'"),
+            ("source.log_retention_minutes", "-1"),
+            ("source.log_limit", "1"),
+            ("follow.poll_ms", "0"),
+            ("follow.max_batch", "'all'"),
             ("validate.rows_listed_max", "'many'"),
             ("http.listen", "'8475'"),
             ("http.token_file", "7"),

@@ -71,9 +71,9 @@ fn sql(plan: &Plan, catalog: &Catalog) -> String {
         put(&statement.sql);
     }
     put("-- the rows are loaded here");
-    for part in [|table: &TablePlan| &table.indexes, |table: &TablePlan| &table.constraints]
-        as [fn(&TablePlan) -> &Vec<Statement>; 2]
-    {
+    let parts: [fn(&TablePlan) -> &Vec<Statement>; 3] =
+        [|table| &table.indexes, |table| &table.checks, |table| &table.foreign_keys];
+    for part in parts {
         plan.tables.iter().flat_map(part).for_each(|statement| put(&statement.sql));
     }
     plan.suspended.iter().rev().for_each(|suspended| put(&suspended.restore.sql));

@@ -52,9 +52,9 @@ pub enum Copied {
 
 /// A table's route, and whether its rows are ours to write.
 #[derive(Clone)]
-struct Routed {
-    route: Arc<Route>,
-    role: TableRole,
+pub(super) struct Routed {
+    pub(super) route: Arc<Route>,
+    pub(super) role: TableRole,
 }
 
 /// How many listed differences a table's report holds.
@@ -85,10 +85,7 @@ pub async fn copy(
         None if has_blocker(&findings) => return Ok(Copied::Blocked(findings)),
         None => (begin(request, &store, &prepared, &fingerprint).await?, State::Loading),
     };
-    let role = match request.mode {
-        Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
-        Mode::Existing | Mode::Create => LoadRole::Origin,
-    };
+    let role = load_role(&prepared);
     let target =
         PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
     let link = Link { source: prepared.source.clone(), target };
@@ -239,11 +236,11 @@ async fn known_migration(
     Ok(Some(known))
 }
 
-fn canonical(request: &Request) -> String {
+pub(super) fn canonical(request: &Request) -> String {
     std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone()).display().to_string()
 }
 
-fn has_blocker(findings: &[Finding]) -> bool {
+pub(super) fn has_blocker(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Blocker)
 }
 
@@ -270,6 +267,13 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
     )
 }
 
+pub(super) fn load_role(prepared: &Prepared) -> LoadRole {
+    match prepared.plan.mode {
+        Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
+        Mode::Existing | Mode::Create => LoadRole::Origin,
+    }
+}
+
 fn plan_changed() -> Fault {
     Fault::fatal("plan_changed", "go on with the unfinished copy").with_remedy(
         "the source's schema or values, or the settings, are not what they were when it began: run it with --restart, which drops what it made",
@@ -282,7 +286,7 @@ fn fingerprint(plan: &Plan) -> String {
     hasher.update(plan.existing_rows.word());
     for table in &plan.tables {
         hasher.update(route_to_json(&table.route).to_string());
-        for statement in table.create.iter().chain(&table.indexes).chain(&table.constraints) {
+        for statement in table.create.iter().chain(table.after_load()) {
             hasher.update(&statement.sql);
         }
     }
@@ -314,13 +318,14 @@ async fn begin(
         first: first.as_slice(),
         last: last.as_slice(),
         spans: &spans,
+        follow: None,
     };
     let id = store.begin(&beginning).await?;
     store.note("begun", &format!("the copy of {source_path} into schema {}", request.schema)).await?;
     Ok(id)
 }
 
-fn schema_statement(prepared: &Prepared) -> Option<Statement> {
+pub(super) fn schema_statement(prepared: &Prepared) -> Option<Statement> {
     let schema = &prepared.plan.schema;
     (!prepared.catalog.schema_exists && prepared.plan.mode == Mode::Create).then(|| Statement {
         what: format!("schema \"{schema}\""),
@@ -363,7 +368,7 @@ pub fn emptying(plan: &Plan, catalog: &Catalog) -> Option<Statement> {
 }
 
 /// The routes as they were recorded, with the type ids that the target's columns have now.
-async fn routes(request: &Request, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
+pub(super) async fn routes(request: &Request, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
     let session = connect(&request.address).await?;
     let now = catalog(&session, &request.schema).await?;
     let mut routes = Vec::new();

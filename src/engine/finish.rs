@@ -4,7 +4,7 @@ use crate::flow::progress::{Event, Watch};
 use crate::journal::store::Store;
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
-use crate::plan::{Plan, SequenceSource, Statement};
+use crate::plan::{Plan, SequenceSource, Statement, TablePlan};
 use crate::postgres::finish::{SequenceSet, analyze, set_sequence};
 use crate::postgres::target::{Outcome, PgTarget};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -18,32 +18,76 @@ pub async fn finish(
     workers: usize,
     watch: &dyn Watch,
 ) -> Result<Vec<Finding>, Fault> {
-    let taken: HashMap<String, Outcome> = store
-        .steps(migration)
-        .await?
-        .into_iter()
-        .map(|(what, outcome, detail)| (what, Outcome::from_words(&outcome, detail)))
-        .collect();
-    let mut findings: Vec<Finding> =
-        taken.iter().filter_map(|(what, outcome)| finding(what, outcome)).collect();
-    let open = |statement: &&Statement| !taken.contains_key(&statement.what);
-
-    // Indexes are independent of each other; constraints lock two tables each and go one by one.
-    let indexes: Vec<&Statement> = plan.tables.iter().flat_map(|table| &table.indexes).filter(open).collect();
-    let built: Vec<Option<Finding>> = stream::iter(indexes)
-        .map(|statement| step(target, statement, watch))
-        .buffer_unordered(workers.max(1))
-        .try_collect()
-        .await?;
-    findings.extend(built.into_iter().flatten());
-
+    let steps = Steps::open(target, store, migration, watch).await?;
+    let indexes: Vec<&Statement> = plan.tables.iter().flat_map(|table| &table.indexes).collect();
+    let mut findings = steps.taken_before();
+    findings.extend(steps.take_side_by_side(&indexes, workers).await?);
     let restored = store.suspended(migration).await?;
-    let constraints = plan.tables.iter().flat_map(|table| &table.constraints);
-    for statement in constraints.chain(&restored).chain(&plan.views).filter(open) {
-        findings.extend(step(target, statement, watch).await?);
-    }
+    let of_tables = |part: fn(&TablePlan) -> &Vec<Statement>| plan.tables.iter().flat_map(part);
+    let one_by_one = of_tables(|table| &table.checks).chain(of_tables(|table| &table.foreign_keys));
+    findings.extend(steps.take_one_by_one(one_by_one.chain(&restored).chain(&plan.views)).await?);
     findings.extend(settle(target, plan).await?);
     Ok(findings)
+}
+
+/// Statements taken once each, whoever died in between.
+pub struct Steps<'a> {
+    target: &'a PgTarget,
+    watch: &'a dyn Watch,
+    taken: HashMap<String, Outcome>,
+}
+
+impl<'a> Steps<'a> {
+    pub async fn open(
+        target: &'a PgTarget,
+        store: &Store,
+        migration: i64,
+        watch: &'a dyn Watch,
+    ) -> Result<Steps<'a>, Fault> {
+        let recorded = store.steps(migration).await?;
+        let taken = recorded
+            .into_iter()
+            .map(|(what, outcome, detail)| (what, Outcome::from_words(&outcome, detail)))
+            .collect();
+        Ok(Steps { target, watch, taken })
+    }
+
+    /// What earlier runs had to do otherwise or leave out.
+    fn taken_before(&self) -> Vec<Finding> {
+        self.taken.iter().filter_map(|(what, outcome)| finding(what, outcome)).collect()
+    }
+
+    /// Statements that are independent of each other, such as indexes.
+    pub async fn take_side_by_side(
+        &self,
+        statements: &[&Statement],
+        workers: usize,
+    ) -> Result<Vec<Finding>, Fault> {
+        let open: Vec<&Statement> =
+            statements.iter().copied().filter(|statement| self.is_open(statement)).collect();
+        let built: Vec<Option<Finding>> = stream::iter(open)
+            .map(|statement| step(self.target, statement, self.watch))
+            .buffer_unordered(workers.max(1))
+            .try_collect()
+            .await?;
+        Ok(built.into_iter().flatten().collect())
+    }
+
+    /// Constraints lock two tables each.
+    pub async fn take_one_by_one(
+        &self,
+        statements: impl Iterator<Item = &Statement>,
+    ) -> Result<Vec<Finding>, Fault> {
+        let mut findings = Vec::new();
+        for statement in statements.filter(|statement| self.is_open(statement)) {
+            findings.extend(step(self.target, statement, self.watch).await?);
+        }
+        Ok(findings)
+    }
+
+    fn is_open(&self, statement: &Statement) -> bool {
+        !self.taken.contains_key(&statement.what)
+    }
 }
 
 async fn step(target: &PgTarget, statement: &Statement, watch: &dyn Watch) -> Result<Option<Finding>, Fault> {

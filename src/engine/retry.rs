@@ -57,6 +57,51 @@ async fn persist_for<T>(
     }
 }
 
+/// What a daemon does about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes by itself: try again, with growing pauses, for as long as it takes.
+    WaitOut,
+    /// A person is needed; the daemon stays up and says so.
+    Halt,
+    /// Another daemon has the work.
+    Leave,
+}
+
+pub fn decide(fault: &Fault) -> Verdict {
+    match fault.class {
+        _ if fault.code == "another_owner" => Verdict::Leave,
+        FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
+        FaultClass::Data | FaultClass::Fatal => Verdict::Halt,
+    }
+}
+
+/// The pauses between attempts of a daemon, which never gives up.
+#[derive(Debug)]
+pub struct Backoff {
+    pause: Duration,
+    progress: u64,
+}
+
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+impl Backoff {
+    pub fn new() -> Backoff {
+        Backoff { pause: PAUSE_FIRST, progress: 0 }
+    }
+
+    /// How long to wait now; short again whenever something has moved since the last time.
+    pub fn pause(&mut self, progress: u64) -> Duration {
+        if progress != self.progress {
+            *self = Backoff { pause: PAUSE_FIRST, progress };
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        pause
+    }
+}
+
 fn passes(fault: &Fault) -> bool {
     match fault.class {
         FaultClass::Transient | FaultClass::Unknown => true,

@@ -9,6 +9,7 @@ use super::progress::{Event, Watch};
 use crate::link::{Link, Loader, Range, Source, Target};
 use crate::model::chunk::{Chunk, Misfit};
 use crate::model::fault::Fault;
+use crate::plan::route::Route;
 use futures_util::future::{try_join, try_join_all};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -61,7 +62,7 @@ async fn load(
 ) -> Result<(), Fault> {
     while let Some(chunk) = chunks.recv().await {
         if let (OnMisfit::Halt, Some(misfit)) = (on_misfit, chunk.misfits.first()) {
-            return Err(halt(&range, misfit));
+            return Err(halt(&range.route, misfit));
         }
         let loaded = loader.load(&range, &chunk).await?;
         if on_misfit == OnMisfit::Halt && loaded.held > 0 {
@@ -74,8 +75,8 @@ async fn load(
     Ok(())
 }
 
-fn halt(range: &Range, misfit: &Misfit) -> Fault {
-    let (route, class) = (&range.route, misfit.class.word());
+pub(super) fn halt(route: &Route, misfit: &Misfit) -> Fault {
+    let class = misfit.class.word();
     let column = &route.columns[misfit.column].target;
     Fault::fatal(
         "misfit",

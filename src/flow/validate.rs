@@ -107,35 +107,127 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
     scope: Scope,
     watch: &dyn Watch,
 ) -> Result<TableVerdict, Fault> {
-    let (source, target) = both_sums(link, route, (Buckets::count_for(rows), scope.workers), watch).await?;
-    let mut verdict = TableVerdict {
-        route: Arc::clone(route),
-        source_rows: source.rows.rows(),
-        target_rows: target.rows.rows(),
-        digest_source: source.rows.sha256(),
-        digest_target: target.rows.sha256(),
-        missing: 0,
-        extra: 0,
-        different: 0,
-        ledger: target.ledger.map_or(0, |ledger| ledger.rows),
-        refused: 0,
-        ledger_agrees: target.ledger.is_none() || source.ledger == target.ledger,
-        listed: Vec::new(),
-    };
-    let differing = source.rows.differing(&target.rows);
-    if !differing.is_empty() {
-        let refused: HashSet<String> = link.target.refused(route).await?.into_iter().collect();
-        let buckets = source.rows.count();
+    let mut comparison = Comparison::new(route, rows);
+    let (source, target) = both_sums(link, route, (comparison.buckets(), scope.workers), watch).await?;
+    comparison.add(&source, &target);
+    comparison.look_closer(link, (Span::default(), &source, &target), scope, &mut LeftAsIs).await?;
+    Ok(comparison.end())
+}
+
+/// Told of the rows that differ, a bounded number at a time, by the key that both sides match rows by.
+pub trait Mender: Send {
+    fn differing(
+        &mut self,
+        route: &Arc<Route>,
+        keys: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Mends nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct LeftAsIs;
+
+impl Mender for LeftAsIs {
+    async fn differing(&mut self, _route: &Arc<Route>, _keys: Vec<Vec<u8>>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// The comparison of one table, whole or stretch by stretch. Both sides of a stretch are read at one position; another stretch may be
+/// read at another.
+#[derive(Debug)]
+pub struct Comparison {
+    verdict: TableVerdict,
+    source: Sums,
+    target: Sums,
+}
+
+impl Comparison {
+    /// `rows` estimates the table's size.
+    pub fn new(route: &Arc<Route>, rows: u64) -> Comparison {
+        let blank = || Sums { rows: Buckets::new(Buckets::count_for(rows)), ledger: Some(Sum::default()) };
+        let verdict = TableVerdict {
+            route: Arc::clone(route),
+            source_rows: 0,
+            target_rows: 0,
+            digest_source: String::new(),
+            digest_target: String::new(),
+            missing: 0,
+            extra: 0,
+            different: 0,
+            ledger: 0,
+            refused: 0,
+            ledger_agrees: true,
+            listed: Vec::new(),
+        };
+        Comparison { verdict, source: blank(), target: blank() }
+    }
+
+    pub fn route(&self) -> &Arc<Route> {
+        &self.verdict.route
+    }
+
+    /// Compares one stretch, and every row of it where the sums differ.
+    pub async fn compare<S: Comparable, T: Comparable>(
+        &mut self,
+        link: &Link<S, T>,
+        span: Span,
+        scope: Scope,
+        mender: &mut impl Mender,
+    ) -> Result<(), Fault> {
+        let (route, buckets) = (Arc::clone(self.route()), self.buckets());
+        let sums = try_join(
+            link.source.sums(&route, span, buckets),
+            link.target.sums(&route, span, buckets),
+        );
+        let (source, target) = sums.await?;
+        self.add(&source, &target);
+        self.look_closer(link, (span, &source, &target), scope, mender).await
+    }
+
+    pub fn end(mut self) -> TableVerdict {
+        self.verdict.source_rows = self.source.rows.rows();
+        self.verdict.target_rows = self.target.rows.rows();
+        self.verdict.digest_source = self.source.rows.sha256();
+        self.verdict.digest_target = self.target.rows.sha256();
+        self.verdict.ledger = self.target.ledger.map_or(0, |ledger| ledger.rows);
+        self.verdict
+    }
+
+    fn buckets(&self) -> usize {
+        self.source.rows.count()
+    }
+
+    fn add(&mut self, source: &Sums, target: &Sums) {
+        self.source.merge(source);
+        self.target.merge(target);
+        self.verdict.ledger_agrees &= target.ledger.is_none() || source.ledger == target.ledger;
+    }
+
+    async fn look_closer<S: Comparable, T: Comparable>(
+        &mut self,
+        link: &Link<S, T>,
+        (span, source, target): (Span, &Sums, &Sums),
+        scope: Scope,
+        mender: &mut impl Mender,
+    ) -> Result<(), Fault> {
+        let differing = source.rows.differing(&target.rows);
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let refused: HashSet<String> = link.target.refused(self.route()).await?.into_iter().collect();
+        let buckets = self.buckets();
         let rows = source.rows.rows().max(target.rows.rows()).max(1);
         let per_bucket = rows.div_ceil(u64::try_from(buckets).expect("few buckets"));
         let at_once = usize::try_from((ROWS_PER_LOOK / per_bucket).max(1)).unwrap_or(usize::MAX);
         for group in differing.chunks(at_once) {
-            let mut wanted = Wanted { buckets: vec![false; buckets] };
+            let mut wanted = Wanted { span, buckets: vec![false; buckets] };
             group.iter().for_each(|bucket| wanted.buckets[*bucket] = true);
-            look(link, &wanted, &refused, scope, &mut verdict).await?;
+            let keys = look(link, &wanted, &refused, scope, &mut self.verdict).await?;
+            mender.differing(self.route(), keys).await?;
         }
+        Ok(())
     }
-    Ok(verdict)
 }
 
 /// Spans are cut finer than there are workers, so that a large table shows its progress.
@@ -165,14 +257,14 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
         .await
 }
 
-/// Reads the rows of some buckets on both sides and adds what differs to the verdict.
+/// Reads the rows of some buckets on both sides and adds what differs to the verdict; gives the keys of the rows that do.
 async fn look<S: Comparable, T: Comparable>(
     link: &Link<S, T>,
     wanted: &Wanted,
     refused: &HashSet<String>,
     scope: Scope,
     verdict: &mut TableVerdict,
-) -> Result<(), Fault> {
+) -> Result<Vec<Vec<u8>>, Fault> {
     let route = Arc::clone(&verdict.route);
     let (source, target) =
         try_join(link.source.rows(&route, wanted), link.target.rows(&route, wanted)).await?;
@@ -193,19 +285,20 @@ async fn look<S: Comparable, T: Comparable>(
     let listed = |kind, seen: &Seen| Difference { kind, key: seen.shown.clone(), columns: Vec::new() };
     let room = |verdict: &TableVerdict| scope.listed_max.saturating_sub(verdict.listed.len());
     let columns =
-        columns_of(link, &route, &found.different[..found.different.len().min(room(verdict))]).await?;
+        columns_of(link, (&route, wanted.span), &found.different[..found.different.len().min(room(verdict))]).await?;
     verdict.listed.extend(columns);
     let free = room(verdict);
     verdict.listed.extend(found.missing.iter().take(free).map(|row| listed(DifferenceKind::Missing, row)));
     let free = room(verdict);
     verdict.listed.extend(found.extra.iter().take(free).map(|row| listed(DifferenceKind::Extra, row)));
-    Ok(())
+    let missing_or_extra = found.missing.into_iter().chain(found.extra).map(|row| row.key);
+    Ok(missing_or_extra.chain(found.different.into_iter().map(|(source, _)| source.key)).collect())
 }
 
 /// Names the columns in which rows differ.
 async fn columns_of<S: Comparable, T: Comparable>(
     link: &Link<S, T>,
-    route: &Arc<Route>,
+    (route, span): (&Arc<Route>, Span),
     different: &[(Seen, Seen)],
 ) -> Result<Vec<Difference>, Fault> {
     if different.is_empty() {
@@ -214,7 +307,7 @@ async fn columns_of<S: Comparable, T: Comparable>(
     let sources: Vec<RowDigest> = different.iter().map(|(source, _)| source.digest).collect();
     let targets: Vec<RowDigest> = different.iter().map(|(_, target)| target.digest).collect();
     let (sources, targets) =
-        try_join(link.source.tuples(route, &sources), link.target.tuples(route, &targets)).await?;
+        try_join(link.source.tuples(route, span, &sources), link.target.tuples(route, span, &targets)).await?;
     let (sources, targets): (HashMap<_, _>, HashMap<_, _>) =
         (sources.into_iter().collect(), targets.into_iter().collect());
     let difference = |(source, target): &(Seen, Seen)| {

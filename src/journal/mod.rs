@@ -2,5 +2,6 @@
 //!
 //! The only memory of progress; the process' own directory holds nothing that matters.
 
+pub mod follow;
 pub mod record;
 pub mod store;

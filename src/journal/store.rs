@@ -2,6 +2,7 @@
 //!
 //! What belongs together is written in one transaction; a range's progress is written by the loader, with the rows it stands for.
 
+use super::follow::{self, FollowBeginning};
 use super::record;
 use crate::link::{Range, Span};
 use crate::model::cell::CellBuf;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pub(super) pool: PgPool,
 }
 
 /// One migration as the target remembers it.
@@ -48,6 +49,7 @@ pub struct Beginning<'a> {
     pub last: &'a [Statement],
     /// By index into the plan's tables: the spans its rows are read in.
     pub spans: &'a [Vec<Span>],
+    pub follow: Option<FollowBeginning<'a>>,
 }
 
 impl State {
@@ -166,6 +168,9 @@ impl Store {
         }
         for statement in beginning.last {
             run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
+        }
+        if let Some(follow) = &beginning.follow {
+            follow::begin(tx, id, follow).await?;
         }
         Ok(id)
     }
@@ -415,7 +420,7 @@ fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
     of_control(error, doing)
 }
 
-fn unreadable(what: &str) -> Fault {
+pub(super) fn unreadable(what: &str) -> Fault {
     Fault::fatal("state_unreadable", format!("read a {what} from schema liteferry"))
         .with_remedy("run the version of liteferry that began this copy, or begin anew with --restart")
 }

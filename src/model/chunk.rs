@@ -99,6 +99,13 @@ impl Chunk {
     }
 }
 
+/// Canonical tuples of a route's identity columns, in their order, laid out as in a chunk.
+#[derive(Debug, Default)]
+pub struct Keys {
+    pub arena: Vec<u8>,
+    pub ends: Vec<usize>,
+}
+
 /// The cells of one tuple: `None` for NULL.
 pub fn tuple_cells(tuple: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = tuple.get(2..).unwrap_or_default();

@@ -59,10 +59,18 @@ pub struct TablePlan {
     pub create: Vec<Statement>,
     /// After the load: primary key, unique constraints, indexes. Independent of each other, so they run in parallel.
     pub indexes: Vec<Statement>,
-    /// After the indexes of all tables: CHECKs, foreign keys.
-    pub constraints: Vec<Statement>,
+    /// After the indexes of all tables.
+    pub checks: Vec<Statement>,
+    /// After the checks of all tables; while changes are followed, not before the switch: rows come in no order they could hold in.
+    pub foreign_keys: Vec<Statement>,
     /// How each column, index, constraint and default crosses, one line each, for people.
     pub notes: Vec<String>,
+}
+
+impl TablePlan {
+    pub fn after_load(&self) -> impl Iterator<Item = &Statement> {
+        self.indexes.iter().chain(&self.checks).chain(&self.foreign_keys)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

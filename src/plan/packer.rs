@@ -4,8 +4,8 @@
 
 use super::route::{Identity, Route};
 use crate::canon::{Fit, Reason};
-use crate::model::cell::Cell;
-use crate::model::chunk::{Chunk, Misfit, Standing};
+use crate::model::cell::{Cell, CellBuf};
+use crate::model::chunk::{Chunk, Keys, Misfit, Standing};
 use crate::model::key::key_json;
 
 #[derive(Debug)]
@@ -107,6 +107,25 @@ impl<'r> Packer<'r> {
             Identity::WholeRow => key_json(position()),
         }
     }
+}
+
+/// Appends a key as the tuple of a route's key columns. A key that these columns cannot hold stands in no row of the target, and is
+/// left out.
+pub fn put_key(route: &Route, columns: &[usize], key: &[CellBuf], keys: &mut Keys) {
+    let start = keys.arena.len();
+    let count = u16::try_from(columns.len()).expect("a key has few columns");
+    keys.arena.extend_from_slice(&count.to_be_bytes());
+    for (column, part) in columns.iter().zip(key) {
+        let at = keys.arena.len();
+        keys.arena.extend_from_slice(&[0; 4]);
+        match route.columns[*column].codec.encode(part.as_cell(), &mut keys.arena) {
+            Fit::Exact | Fit::Kept(_) => {}
+            Fit::Null | Fit::Lost(_) => return keys.arena.truncate(start),
+        }
+        let length = length_of(&keys.arena, at);
+        keys.arena[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    keys.ends.push(keys.arena.len());
 }
 
 fn length_of(arena: &[u8], at: usize) -> i32 {

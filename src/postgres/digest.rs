@@ -37,10 +37,10 @@ pub async fn sums(session: &Session, route: &Route, span: Span, buckets: usize) 
     Ok(found)
 }
 
-pub async fn ledger_sum(session: &Session, migration: i64, route: &Route) -> Result<Sum, Fault> {
+pub async fn ledger_sum(session: &Session, migration: i64, route: &Route, span: Span) -> Result<Sum, Fault> {
     let doing = format!("digest the ledger of table {}", route.source);
     let row = session
-        .query_one(LEDGER_SUM, &[&migration, &route.source])
+        .query_one(LEDGER_SUM, &[&migration, &route.source, &span.from, &span.to])
         .await
         .map_err(|error| fault::of(error, &doing))?;
     let broken = || Fault::fatal("digest_broken", doing.clone());
@@ -69,7 +69,7 @@ pub async fn rows(session: &Session, route: &Route, wanted: &Wanted) -> Result<V
     let mask = wanted.buckets.len() - 1;
     let sql = format!(
         "select a, b, r from ({}) as digest where (a & {mask}) = any($1)",
-        digests_sql(route, Span::default(), &["r"]),
+        digests_sql(route, wanted.span, &["r"]),
     );
     let mut found = Vec::new();
     let stream = session.query_raw(&sql, [&buckets]).await.map_err(|error| fault::of(error, &doing))?;
@@ -90,13 +90,13 @@ pub async fn rows(session: &Session, route: &Route, wanted: &Wanted) -> Result<V
 pub async fn tuples(
     session: &Session,
     route: &Route,
-    digests: &[RowDigest],
+    (span, digests): (Span, &[RowDigest]),
 ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
     let doing = format!("read rows of table {}", route.target);
     let firsts: Vec<i64> = digests.iter().map(|digest| digest.0).collect();
     let sql = format!(
         "select a, b, r from ({}) as digest where a = any($1)",
-        digests_sql(route, Span::default(), &["r"]),
+        digests_sql(route, span, &["r"]),
     );
     let rows = session.query(&sql, &[&firsts]).await.map_err(|error| fault::of(error, &doing))?;
     rows.iter()

@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod fault;
 pub mod finish;
 pub mod load;
+pub mod pair;
 mod merge;
 pub mod password;
 pub mod target;

@@ -6,7 +6,7 @@ use super::fault;
 use super::load::PgLoader;
 use super::url::Target as Address;
 use crate::diff::compare::Seen;
-use crate::diff::{RowDigest, Sum};
+use crate::diff::RowDigest;
 use crate::link::{Comparable, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::Statement;
@@ -212,10 +212,9 @@ impl Comparable for PgTarget {
     async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
         let session = self.session().await?;
         let rows = digest::sums(&session, route, span, buckets).await?;
-        let ledger = match (self.migration, span.from) {
-            (None, _) => None,
-            (Some(migration), None) => Some(digest::ledger_sum(&session, migration, route).await?),
-            (Some(_), Some(_)) => Some(Sum::default()),
+        let ledger = match self.migration {
+            None => None,
+            Some(migration) => Some(digest::ledger_sum(&session, migration, route, span).await?),
         };
         self.give_back(session);
         Ok(Sums { rows, ledger })
@@ -241,10 +240,11 @@ impl Comparable for PgTarget {
     async fn tuples(
         &self,
         route: &Arc<Route>,
+        span: Span,
         digests: &[RowDigest],
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
         let session = self.session().await?;
-        let tuples = digest::tuples(&session, route, digests).await?;
+        let tuples = digest::tuples(&session, route, (span, digests)).await?;
         self.give_back(session);
         Ok(tuples)
     }

@@ -76,7 +76,7 @@ pub fn rows(
 ) -> Result<Vec<Seen>, Fault> {
     let mut reader = RowReader::new(route);
     let mut found = Vec::new();
-    for_each_row_in_turns(db, route, Span::default(), read_time, |row| {
+    for_each_row_in_turns(db, route, wanted.span, read_time, |row| {
         if let Some((tuple, digest)) = reader.read(row)
             && wanted.holds(digest)
         {
@@ -90,13 +90,13 @@ pub fn rows(
 pub fn tuples(
     db: &Connection,
     route: &Route,
-    digests: &[RowDigest],
+    (span, digests): (Span, &[RowDigest]),
     read_time: Duration,
 ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
     let wanted: HashSet<RowDigest> = digests.iter().copied().collect();
     let mut reader = RowReader::new(route);
     let mut found = Vec::new();
-    for_each_row_in_turns(db, route, Span::default(), read_time, |row| {
+    for_each_row_in_turns(db, route, span, read_time, |row| {
         if let Some((tuple, digest)) = reader.read(row)
             && wanted.contains(&digest)
         {

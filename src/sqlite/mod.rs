@@ -2,14 +2,20 @@
 //!
 //! Nothing here knows PostgreSQL, and nothing opens the database file other than through SQLite.
 
+pub mod changes;
 pub mod connect;
 mod ddl;
 mod digest;
 pub mod fault;
+mod harden;
+pub mod history;
 pub mod introspect;
+mod lookup;
 mod mount;
+pub mod pair;
 mod pragma;
 pub mod sample;
 pub mod scan;
 pub mod source;
 pub mod survey;
+pub mod wake;

@@ -92,10 +92,11 @@ pub fn for_each_row(
 ) -> Result<(), Fault> {
     let doing = || format!("read table {}", route.source);
     let mut read = || -> rusqlite::Result<()> {
-        let transaction = db.unchecked_transaction()?;
+        // A snapshot that is held for a comparison stays as it is.
+        let transaction = if db.is_autocommit() { Some(db.unchecked_transaction()?) } else { None };
         'legs: for leg in legs(route, span, after) {
             let sql = select(route, &leg.condition);
-            let mut statement = transaction.prepare(&sql)?;
+            let mut statement = db.prepare(&sql)?;
             let binds: Vec<Bound<'_>> = leg.binds.iter().map(|cell| Bound(cell.as_cell())).collect();
             let mut rows = statement.query(rusqlite::params_from_iter(binds))?;
             while let Some(row) = rows.next()? {
@@ -104,7 +105,7 @@ pub fn for_each_row(
                 }
             }
         }
-        transaction.commit()
+        transaction.map_or(Ok(()), rusqlite::Transaction::commit)
     };
     read().map_err(|error| from_sqlite(doing(), error))
 }
@@ -129,7 +130,8 @@ pub fn position_width(route: &Route) -> usize {
     }
 }
 
-fn select(route: &Route, condition: &str) -> String {
+/// The route's columns, then the scan key, of the rows that meet a condition, in scan order.
+pub(super) fn select(route: &Route, condition: &str) -> String {
     let rowid = match &route.scan {
         ScanOrder::Rowid { name, .. } => format!("x.{name}"),
         ScanOrder::Key { .. } | ScanOrder::Whole => String::new(),
@@ -217,7 +219,8 @@ fn key_leg(names: &[String], order: &[KeyOrder], after: &[CellBuf]) -> Leg {
     Leg { condition: format!(" where {}", terms.join(" and ")), binds: after[..names.len()].to_vec() }
 }
 
-struct Bound<'a>(Cell<'a>);
+/// A cell as a parameter.
+pub(super) struct Bound<'a>(pub Cell<'a>);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -79,6 +79,11 @@ impl SqliteSource {
         }
     }
 
+    /// Closes the readers in stock: an idle one would spoil the application's own backups.
+    pub fn release(&self) {
+        self.idle().clear();
+    }
+
     fn take(&self) -> Result<Connection, Fault> {
         let idle = self.idle().pop();
         match idle {
@@ -140,9 +145,10 @@ impl Comparable for SqliteSource {
     async fn tuples(
         &self,
         route: &Arc<Route>,
+        span: Span,
         digests: &[RowDigest],
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
         let (route, digests, read_time) = (Arc::clone(route), digests.to_vec(), self.limit.read_time);
-        self.read(move |db| digest::tuples(db, &route, &digests, read_time)).await
+        self.read(move |db| digest::tuples(db, &route, (span, &digests), read_time)).await
     }
 }

@@ -46,7 +46,7 @@ fn keep_not_null(draft: &mut Draft<'_>, column: usize) {
     let constraint = draft.constraint_names.claim(&wish);
     let condition = format!("{} is not null", ident(&name));
     let sql = draft.alter(&format!("add constraint {} check ({condition}) not valid", ident(&constraint)));
-    draft.constraints.push(statement(draft, &constraint, sql, None));
+    draft.checks.push(statement(draft, &constraint, sql, None));
     let subject = format!("{}.{}", draft.source.name, draft.source.columns[column].name);
     let text = format!(
         "it is NOT NULL, but up to {nulls} of its cells will be NULL in the target; new rows are held to it"
@@ -61,7 +61,7 @@ fn add(draft: &mut Draft<'_>, wish: &str, condition: &str) {
     let sql = draft.alter(&format!("add constraint {} check ({condition})", ident(&name)));
     let fallback = format!("{sql} not valid");
     let statement = statement(draft, &name, sql, Some(fallback));
-    draft.constraints.push(statement);
+    draft.checks.push(statement);
 }
 
 fn statement(draft: &Draft<'_>, name: &str, sql: String, fallback: Option<String>) -> Statement {

@@ -28,7 +28,8 @@ pub(super) struct Draft<'a> {
     pub constraint_names: Namespace,
     pub create: Vec<Statement>,
     pub indexes: Vec<Statement>,
-    pub constraints: Vec<Statement>,
+    pub checks: Vec<Statement>,
+    pub foreign_keys: Vec<Statement>,
     pub notes: Vec<String>,
     pub findings: Vec<Finding>,
 }

@@ -113,7 +113,7 @@ fn add(drafts: &mut [Draft<'_>], child: usize, key: &SqliteForeignKey, link: &Li
     draft.note(format!(
         "{what}: kept; where rows point nowhere it is added NOT VALID: repair them, then: {validate}"
     ));
-    draft.constraints.push(Statement {
+    draft.foreign_keys.push(Statement {
         what: format!("foreign key {} on {}", ident(&name), ident(&draft.target.name)),
         sql,
         fallback: Some(fallback),

@@ -100,7 +100,8 @@ fn draft<'a>(source: &'a SqliteTable, ground: Ground<'a>, names: &mut Names) -> 
         constraint_names: Namespace::default(),
         create: Vec::new(),
         indexes: Vec::new(),
-        constraints: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
         notes: Vec::new(),
         findings,
     }
@@ -124,7 +125,8 @@ fn finished(draft: Draft<'_>) -> TablePlan {
         rows: draft.survey.map_or(0, |survey| survey.rows),
         create: draft.create,
         indexes: draft.indexes,
-        constraints: draft.constraints,
+        checks: draft.checks,
+        foreign_keys: draft.foreign_keys,
         notes: draft.notes,
     }
 }

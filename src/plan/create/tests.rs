@@ -23,7 +23,7 @@ fn planned(tables: Vec<SqliteTable>, rows: Rows<'_>) -> Plan {
 fn sql(plan: &Plan) -> Vec<&str> {
     let tables = plan.tables.iter();
     tables
-        .flat_map(|table| table.create.iter().chain(&table.indexes).chain(&table.constraints))
+        .flat_map(|table| table.create.iter().chain(table.after_load()))
         .map(|statement| statement.sql.as_str())
         .collect()
 }
@@ -203,7 +203,7 @@ fn foreign_keys_are_kept_only_where_both_sides_compare_alike() {
         foreign_key(5, "parent", &["id"]),
     ];
     let plan = planned(vec![child, parent], &[]);
-    let kept: Vec<_> = plan.tables.iter().flat_map(|table| &table.constraints).collect();
+    let kept: Vec<_> = plan.tables.iter().flat_map(|table| &table.foreign_keys).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(
         kept[0].sql,
@@ -224,7 +224,7 @@ fn not_null_gives_way_to_rows_that_would_break_it() {
     assert!(sql(&plan)[0].contains("\"a\" text collate \"C\"\n)"));
     assert!(!plan.tables[0].route.columns[1].not_null);
     assert_eq!(
-        plan.tables[0].constraints[0].sql,
+        plan.tables[0].checks[0].sql,
         "alter table \"public\".\"t\" add constraint \"t_a_not_null\" check (\"a\" is not null) not valid"
     );
     assert_eq!(codes(&plan), ["cells_to_ledger", "not_null_relaxed"]);
@@ -337,7 +337,7 @@ fn checks_and_defaults_are_kept_where_they_mean_the_same() {
     let rows: &[&[Cell<'_>]] = &[&[Integer(1), Integer(7), Text(b"x")]];
     let plan = planned(vec![table], &[("t", rows)]);
     assert!(sql(&plan)[0].contains("\"a\" bigint default 5,\n    \"b\" text collate \"C\"\n)"));
-    let constraints: Vec<&str> = plan.tables[0].constraints.iter().map(|it| it.sql.as_str()).collect();
+    let constraints: Vec<&str> = plan.tables[0].checks.iter().map(|it| it.sql.as_str()).collect();
     assert_eq!(
         constraints,
         [

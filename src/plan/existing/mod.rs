@@ -136,7 +136,8 @@ fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
         rows: surveyed.map_or(0, |table| table.rows),
         create: Vec::new(),
         indexes: Vec::new(),
-        constraints: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
         notes: adapted.notes,
     };
     Judged { plan, findings, zone_assumed: adapted.zone_assumed }

@@ -8,4 +8,7 @@ from (
                collate "C" as line
     from liteferry.ledger
     where migration_id = $1 and source_table = $2
+      -- Only a table whose key is the rowid is cut into spans; its keys are written `[123]`.
+      and ($3::bigint is null or substr(key, 2, length(key) - 2)::bigint >= $3)
+      and ($4::bigint is null or substr(key, 2, length(key) - 2)::bigint <= $4)
 ) as entry

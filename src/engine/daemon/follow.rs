@@ -1,0 +1,216 @@
+//! From armed to followed: backfill, the first catching up, indexes, and then every change as it comes.
+
+use super::pace::{Pruning, Quiet};
+use super::setup::{arm, captures, numbered_as_recorded};
+use super::watch::BackfillWatch;
+use super::{Job, Stopping, Voice};
+use crate::engine::copy::routes;
+use crate::engine::finish::Steps;
+use crate::flow::backfill::backfill;
+use crate::flow::follow::{Step, step};
+use crate::flow::progress::{Unwatched, Watch};
+use crate::journal::follow::{Follow, Stage};
+use crate::journal::store::{Migration, Store};
+use crate::link::{Applier, Extent, Link, Take};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::{Phase, RunState};
+use crate::plan::Statement;
+use crate::plan::route::Route;
+use crate::postgres::apply::{Ownership, PgApplier};
+use crate::postgres::finish::analyze;
+use crate::postgres::target::PgTarget;
+use crate::sqlite::capture::Origin;
+use crate::sqlite::changes::{Expected, SqliteChanges};
+use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::source::SqliteSource;
+use crate::sqlite::wake::Wake;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What one attempt works with.
+pub(super) struct Life<'a> {
+    pub job: &'a Job,
+    pub store: &'a Store,
+    pub voice: &'a Voice,
+    pub stopping: Stopping,
+    pub migration: i64,
+    pub owner: String,
+    pub routes: Vec<Arc<Route>>,
+    pub link: Link<SqliteSource, PgTarget>,
+    pub changes: SqliteChanges,
+    pub applier: PgApplier,
+}
+
+/// Epochs are counted from here; zero is a migration whose capture was never armed.
+const FIRST_EPOCH: i64 = 1;
+
+pub(super) async fn follow(
+    job: &Job,
+    store: &Store,
+    (migration, owner): (Migration, String),
+    voice: &Voice,
+    stopping: Stopping,
+) -> Result<(), Fault> {
+    let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+    let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
+    voice.board.update(Instant::now(), |status| status.phase = recorded.phase);
+    let mut life = open(job, store, (&migration, owner, &recorded), voice, stopping).await?;
+    if recorded.phase <= Phase::Backfill {
+        life.backfill().await?;
+    }
+    life.keep_following().await
+}
+
+async fn open<'a>(
+    job: &'a Job,
+    store: &'a Store,
+    (migration, owner, recorded): (&Migration, String, &Follow),
+    voice: &'a Voice,
+    stopping: Stopping,
+) -> Result<Life<'a>, Fault> {
+    let request = &job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let source = SqliteSource::new(file.clone(), request.limit);
+    let routed = routes(request, store, migration.id).await?;
+    let tables = numbered_as_recorded(&routed, &store.captured(migration.id).await?);
+    let (captures, _) = captures(&source.introspect().await?, &tables);
+    if recorded.phase == Phase::Setup {
+        let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
+        let at = arm(file.clone(), origin, captures.clone()).await?;
+        store.armed((migration.id, &owner), at).await?;
+        voice.enter(Phase::Backfill);
+    }
+    let target = PgTarget::new(
+        Arc::clone(&request.address),
+        Some(migration.id),
+        recorded.role,
+        request.overrides.existing_rows,
+    );
+    let expected = Expected {
+        token: recorded.token.clone(),
+        schema: recorded.source_schema.clone(),
+        captures,
+        tables: tables.clone(),
+    };
+    let changes = SqliteChanges::new(file, expected, request.limit.bytes)?;
+    let ownership = Ownership { migration: migration.id, owner: owner.clone() };
+    let applier = PgApplier::new(target.clone(), ownership);
+    let (link, routes) = (Link { source, target }, tables.into_values().collect());
+    voice.board.update(Instant::now(), |status| status.source.up = true);
+    Ok(Life { job, store, voice, stopping, migration: migration.id, owner, routes, link, changes, applier })
+}
+
+impl Life<'_> {
+    /// Loads what is there, and brings the target for the first time to a state that the source is in.
+    async fn backfill(&mut self) -> Result<(), Fault> {
+        let request = &self.job.request;
+        let ranges = self.store.ranges(self.migration, &self.routes).await?;
+        let watch = BackfillWatch::begin(self.voice, &ranges, &self.link.source).await?;
+        let open = ranges.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
+        backfill(&self.link, open, (request.workers, request.on_misfit), &watch).await?;
+        self.link.source.release();
+        watch.end();
+        self.take_steps(Stage::Key, &watch).await?;
+        let mut at = self.applier.position().await?;
+        self.voice.say(RunState::CatchingUp, None);
+        while let Some(step) = self.step(at).await? {
+            at = step.to;
+            if step.extent == Extent::Whole {
+                break;
+            }
+        }
+        self.take_steps(Stage::Index, &watch).await?;
+        self.take_steps(Stage::Last, &watch).await?;
+        let session = self.link.target.session().await?;
+        for route in &self.routes {
+            analyze(&session, &route.target).await?;
+            self.voice.board.tick(Instant::now());
+        }
+        self.link.target.give_back(session);
+        self.store.enter((self.migration, &self.owner), Phase::DualWrite).await?;
+        self.store.note("followed", "the backfill is complete; every change is followed from here on").await?;
+        self.voice.enter(Phase::DualWrite);
+        Ok(())
+    }
+
+    async fn take_steps(&self, stage: Stage, watch: &dyn Watch) -> Result<(), Fault> {
+        let statements = self.store.planned(self.migration, stage).await?;
+        let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?;
+        let findings = match stage {
+            Stage::Key | Stage::Index => {
+                let side_by_side: Vec<&Statement> = statements.iter().collect();
+                steps.take_side_by_side(&side_by_side, self.job.request.workers).await?
+            }
+            Stage::Last | Stage::Switch => steps.take_one_by_one(statements.iter()).await?,
+        };
+        for finding in findings {
+            tracing::warn!(code = finding.code, subject = finding.subject, remedy = finding.remedy, "{}", finding.text);
+        }
+        Ok(())
+    }
+
+    /// One batch, told to whoever watches.
+    async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
+        let began = Instant::now();
+        let take = Take::UpTo(self.job.batch_max);
+        let step = step(&self.changes, &mut self.applier, (at, take), self.job.request.on_misfit).await?;
+        self.voice.stepped(began, (at, step.as_ref()), &self.changes);
+        Ok(step)
+    }
+
+    async fn keep_following(&mut self) -> Result<(), Fault> {
+        let mut at = self.applier.position().await?;
+        let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
+        let mut quiet = Quiet::new();
+        let mut pruning = Pruning::new(self.job.retention);
+        tracing::info!(epoch = at.epoch, seq = at.seq, "following");
+        while !self.stopping.is_asked() {
+            match self.step(at).await? {
+                Some(step) => {
+                    at = step.to;
+                    quiet.broken();
+                    pruning.note(at);
+                }
+                None if quiet.lasts() => {
+                    pruning.prune(&self.changes).await?;
+                    at = self.sleep(&mut wake, at).await?;
+                    quiet.broken();
+                }
+                None => {
+                    tokio::select! {
+                        () = wake.wait() => {}
+                        () = self.stopping.asked() => {}
+                    }
+                }
+            }
+        }
+        self.voice.say(RunState::Stopping, None);
+        Ok(())
+    }
+
+    /// Closes the connection and waits until the files look otherwise. What was written while it closed is looked for once more, after
+    /// which the files stay as they are until somebody else touches them.
+    async fn sleep(&mut self, wake: &mut Wake, at: Position) -> Result<Position, Fault> {
+        loop {
+            self.changes.rest();
+            tokio::time::sleep(Quiet::CLOCK_TICK).await;
+            let look = wake.look();
+            match self.step(at).await? {
+                Some(step) => return Ok(step.to),
+                None => self.changes.rest(),
+            }
+            if wake.look() != look {
+                continue;
+            }
+            while wake.look() == look && !self.stopping.is_asked() {
+                self.voice.board.tick(Instant::now());
+                tokio::select! {
+                    () = wake.wait() => {}
+                    () = self.stopping.asked() => {}
+                }
+            }
+            return Ok(at);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The daemon: one task that owns the phase, from setup to following every change, and goes on where it was after whatever ended it.
+//!
+//! ```text
+//!  set up ─▶ arm capture ─▶ backfill ─▶ keys ─▶ catch up ─▶ indexes ─▶ follow ⟲
+//!     every arrow is recorded in the target before the next begins; after a fault the attempt begins anew from what is recorded
+//! ```
+//!
+//! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
+
+mod follow;
+mod pace;
+mod setup;
+mod stop;
+mod watch;
+
+use super::prepare::Request;
+use super::retry::{Backoff, Verdict, decide};
+use super::status::{Board, Lag, Reason, Run};
+use crate::journal::store::Store;
+use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::phase::RunState;
+use crate::postgres::claim::claim;
+use crate::postgres::connect::pool;
+use crate::telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use stop::{Stopper, Stopping};
+
+/// What a daemon is asked to do.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub request: Request,
+    pub journal: JournalRule,
+    /// How often the source is looked at where the file system tells nothing.
+    pub poll: Duration,
+    /// Changes of one batch.
+    pub batch_max: u64,
+    /// How long applied changes stay in the change table, for a target that loses commits in a failover.
+    pub retention: Duration,
+    /// Lines of the change table from which on a person is warned.
+    pub log_rows_warn: u64,
+}
+
+/// Which journal modes of the source are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalRule {
+    RequireWal,
+    Any,
+}
+
+/// How a daemon ended, other than by a fault.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// The plan has blockers; nothing was written.
+    Blocked(Vec<Finding>),
+}
+
+/// What the daemon tells the world by.
+#[derive(Clone)]
+pub struct Voice {
+    pub board: Board,
+    pub metrics: Arc<Metrics>,
+}
+
+pub async fn run(job: &Job, voice: &Voice, mut stopping: Stopping) -> Result<Ended, Fault> {
+    let mut backoff = Backoff::new();
+    loop {
+        let attempted = tokio::select! {
+            attempted = attempt(job, voice, stopping.clone()) => attempted,
+            () = overdue(stopping.clone()) => Ok(Ended::Stopped),
+        };
+        let fault = match attempted {
+            Ok(ended) => return Ok(ended),
+            Err(fault) => fault,
+        };
+        voice.metrics.failed(&fault);
+        if stopping.is_asked() {
+            return Ok(Ended::Stopped);
+        }
+        match decide(&fault) {
+            Verdict::WaitOut => {
+                let pause = backoff.pause(voice.progress());
+                voice.metrics.retried(&fault);
+                tracing::warn!(code = fault.code, doing = fault.doing, pause_ms = millis(pause), "interrupted, goes on by itself");
+                voice.say(RunState::Degraded, Some(&fault));
+                wait_out(voice, pause, &mut stopping).await;
+            }
+            Verdict::Halt => {
+                tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
+                voice.say(RunState::Halted, Some(&fault));
+                stopping.asked().await;
+            }
+            Verdict::Leave => return Err(fault),
+        }
+        if stopping.is_asked() {
+            return Ok(Ended::Stopped);
+        }
+    }
+}
+
+/// One life, from what is recorded on.
+async fn attempt(job: &Job, voice: &Voice, stopping: Stopping) -> Result<Ended, Fault> {
+    let request = &job.request;
+    let store = Store::new(pool(&request.address).await?);
+    let _claim = claim(&request.address, &request.schema).await?;
+    voice.board.update(Instant::now(), |status| status.target.up = true);
+    let migration = match setup::known(job, &store).await? {
+        Some(migration) => migration,
+        None => match setup::begin(job, &store, voice).await? {
+            setup::Begun::Blocked(findings) => return Ok(Ended::Blocked(findings)),
+            setup::Begun::Migration(migration) => migration,
+        },
+    };
+    let ours = store.take_over(migration.id, &owner_name()).await?;
+    follow::follow(job, &store, (migration, ours), voice, stopping).await?;
+    Ok(Ended::Stopped)
+}
+
+/// Work that does not end by itself soon after the stop was asked for is dropped: its transactions roll back.
+async fn overdue(mut stopping: Stopping) {
+    stopping.asked().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+const GRACE: Duration = Duration::from_secs(4);
+const TICK: Duration = Duration::from_secs(1);
+
+/// The wait itself is work going on, as it should.
+async fn wait_out(voice: &Voice, pause: Duration, stopping: &mut Stopping) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && !stopping.is_asked() {
+        voice.board.tick(Instant::now());
+        let left = until.saturating_duration_since(Instant::now()).min(TICK);
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            () = stopping.asked() => {}
+        }
+    }
+}
+
+fn owner_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {}", host.trim(), std::process::id())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Voice {
+    fn say(&self, state: RunState, fault: Option<&Fault>) {
+        let reason = fault.map(Reason::of);
+        self.board.update(Instant::now(), |status| {
+            if fault.is_some_and(|fault| fault.code.starts_with("source_")) {
+                status.source.up = false;
+            } else if fault.is_some() {
+                status.target.up = false;
+            }
+            status.run = Run { state, reason };
+        });
+    }
+
+    fn lag(&self, changes: u64, oldest: Option<Instant>) {
+        self.board.update(Instant::now(), |status| status.lag = Lag { changes, oldest });
+    }
+}

@@ -1,0 +1,74 @@
+//! How the following paces itself: when a pause is long enough to leave the source alone, and when applied changes may be forgotten.
+
+use crate::link::Captured;
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
+use crate::sqlite::changes::SqliteChanges;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long nothing has been written.
+pub struct Quiet {
+    since: Instant,
+}
+
+impl Quiet {
+    /// File systems stamp files by a clock of some milliseconds: two writes within one tick look like one.
+    pub const CLOCK_TICK: Duration = Duration::from_millis(20);
+    /// An application that connects for each request must not find us opening and closing beside it all the time.
+    const LONG: Duration = Duration::from_millis(700);
+
+    pub fn new() -> Quiet {
+        Quiet { since: Instant::now() }
+    }
+
+    pub fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    pub fn lasts(&self) -> bool {
+        self.since.elapsed() >= Quiet::LONG
+    }
+}
+
+/// Lets applied changes go once they are older than the retention: a target that lost commits in a failover is given them again
+/// until then.
+pub struct Pruning {
+    retention: Duration,
+    /// Positions with the time they were applied by, oldest first.
+    marks: VecDeque<(Instant, Position)>,
+}
+
+/// So many marks make the retention exact to a part of itself.
+const MARKS_MAX: u32 = 1_000;
+const MARK_EVERY_MIN: Duration = Duration::from_secs(1);
+
+impl Pruning {
+    pub fn new(retention: Duration) -> Pruning {
+        Pruning { retention, marks: VecDeque::new() }
+    }
+
+    pub fn note(&mut self, at: Position) {
+        let every = (self.retention / MARKS_MAX).max(MARK_EVERY_MIN);
+        if self.marks.back().is_none_or(|(marked, _)| marked.elapsed() >= every) {
+            self.marks.push_back((Instant::now(), at));
+        }
+    }
+
+    /// Forgets what is old enough, the last applied change apart. The application's writers come first.
+    pub async fn prune(&mut self, changes: &SqliteChanges) -> Result<(), Fault> {
+        let mut reached = None;
+        while self.marks.front().is_some_and(|(marked, _)| marked.elapsed() >= self.retention) {
+            reached = self.marks.pop_front();
+        }
+        let Some((_, at)) = reached else { return Ok(()) };
+        match changes.forget(at.seq - 1).await {
+            Err(fault) if fault.class == FaultClass::Transient => {
+                tracing::debug!(code = fault.code, "pruning waits for a quieter moment");
+                self.marks.push_front((Instant::now(), at));
+                Ok(())
+            }
+            pruned => pruned,
+        }
+    }
+}

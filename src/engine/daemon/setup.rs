@@ -1,0 +1,229 @@
+//! Setup: makes the plan, records the migration in the target, and arms capture in the source.
+//!
+//! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
+//! on either side while the plan has a blocker.
+
+use super::{Job, JournalRule, Voice};
+use crate::engine::copy::{Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way};
+use crate::engine::prepare::{Prepared, prepare};
+use crate::flow::progress::Unwatched;
+use crate::journal::follow::{FollowBeginning, Stage};
+use crate::journal::store::{Beginning, Migration, Store};
+use crate::link::{Source, Span};
+use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::model::history::Position;
+use crate::model::name::{ident, ident_list};
+use crate::model::schema::SqliteSchema;
+use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
+use crate::plan::route::{Identity, Route};
+use crate::plan::{Mode, Plan, Statement, TableRole};
+use crate::sqlite::capture::{self, Origin};
+use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::history::schema_digest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub enum Begun {
+    Migration(Migration),
+    Blocked(Vec<Finding>),
+}
+
+/// The migration that the target's schema holds, if it is one that follows this source.
+pub async fn known(job: &Job, store: &Store) -> Result<Option<Migration>, Fault> {
+    if !store.exists().await? {
+        return Ok(None);
+    }
+    store.upgrade().await?;
+    let Some(migration) = store.find(&job.request.schema).await? else { return Ok(None) };
+    let path = canonical(&job.request);
+    let doing = || format!("follow {path} into schema {}", job.request.schema);
+    if migration.source_path != path {
+        return Err(Fault::fatal("other_source", doing()).with_remedy(format!(
+            "the schema holds the migration of {}: choose another target.schema",
+            migration.source_path
+        )));
+    }
+    if store.follow(migration.id).await?.is_none() {
+        return Err(Fault::fatal("copy_in_the_way", doing()).with_remedy(
+            "the schema holds a one-shot copy, which no capture stands behind: drop it with `liteferry copy --restart` into another schema, \
+             or choose another target.schema",
+        ));
+    }
+    Ok(Some(migration))
+}
+
+pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fault> {
+    let request = &job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    // Before the schema is read: a change in between shows as one that came after.
+    let source_schema = schema_digest(&file.open_reader()?)?;
+    let prepared = prepare(request, &Unwatched).await?;
+    let mut findings = prepared.plan.findings.clone();
+    findings.extend(standing_in_the_way(&prepared));
+    findings.extend(journal_finding(job, &prepared).await?);
+    let (_, capture_findings) = captures(&prepared.schema, &numbered(&prepared.plan));
+    findings.extend(capture_findings);
+    for finding in &findings {
+        tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
+    }
+    if has_blocker(&findings) {
+        return Ok(Begun::Blocked(findings));
+    }
+    store.upgrade().await?;
+    let mut spans: Vec<Vec<Span>> = Vec::new();
+    for table in &prepared.plan.tables {
+        spans.push(match table.role {
+            TableRole::Compared => Vec::new(),
+            TableRole::Copied => {
+                prepared.source.spans(&Arc::new(table.route.clone()), request.workers * 4).await?
+            }
+        });
+    }
+    let (source_path, planned) = (canonical(request), planned(&prepared.plan));
+    let (first, last) = (schema_statement(&prepared), emptying(&prepared.plan, &prepared.catalog));
+    let numbered = numbered(&prepared.plan);
+    let captured: Vec<(i64, String)> =
+        numbered.iter().map(|(id, route)| (*id, route.source.clone())).collect();
+    let beginning = Beginning {
+        source_path: &source_path,
+        fingerprint: "",
+        plan: &prepared.plan,
+        first: first.as_slice(),
+        last: last.as_slice(),
+        spans: &spans,
+        follow: Some(FollowBeginning {
+            source_schema: &source_schema,
+            role: load_role(&prepared),
+            captured: &captured,
+            planned: &planned,
+        }),
+    };
+    store.begin(&beginning).await?;
+    store.note("begun", &format!("the migration of {source_path} into schema {}", request.schema)).await?;
+    voice.board.update(std::time::Instant::now(), |status| status.source.up = true);
+    let begun = store.find(&request.schema).await?;
+    begun.map(Begun::Migration).ok_or_else(|| {
+        Fault::fatal("state_unreadable", "find the migration just recorded")
+            .with_remedy("something removed it from schema liteferry: start the daemon again")
+    })
+}
+
+/// Tables that are followed, by the number that their triggers know them by.
+fn numbered(plan: &Plan) -> BTreeMap<i64, Arc<Route>> {
+    let copied = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    (1..).zip(copied).map(|(id, table)| (id, Arc::new(table.route.clone()))).collect()
+}
+
+/// The same, of a migration that is recorded.
+pub fn numbered_as_recorded(
+    routes: &[Routed],
+    captured: &BTreeMap<i64, String>,
+) -> BTreeMap<i64, Arc<Route>> {
+    let route_of = |table: &String| routes.iter().map(|routed| &routed.route).find(|route| route.source == *table);
+    captured.iter().filter_map(|(id, table)| Some((*id, Arc::clone(route_of(table)?)))).collect()
+}
+
+/// The capture of every followed table, and what stands in its way.
+pub fn captures(
+    schema: &SqliteSchema,
+    tables: &BTreeMap<i64, Arc<Route>>,
+) -> (Vec<CaptureTable>, Vec<Finding>) {
+    let (mut captures, mut findings) = (Vec::new(), preflight(schema));
+    for (id, route) in tables {
+        let Some(table) = schema.tables.iter().find(|table| table.name == route.source) else { continue };
+        let captured = key_of(route, table).map(|key| capture_table(schema, table, key, *id));
+        match captured {
+            Some(Ok(capture)) => captures.push(capture),
+            Some(Err(blockers)) => findings.extend(blockers),
+            None => findings.push(
+                Finding::blocker(
+                    "capture_no_key",
+                    route.source.clone(),
+                    "both sides share no key by which a changed row could be found again",
+                )
+                .with_remedy(
+                    "add a primary key or a unique constraint over NOT NULL columns on both sides, or leave the table out by tables.exclude",
+                ),
+            ),
+        }
+    }
+    (captures, findings)
+}
+
+async fn journal_finding(job: &Job, prepared: &Prepared) -> Result<Option<Finding>, Fault> {
+    let mode = prepared.source.read(capture::journal_mode).await?;
+    if mode == "wal" || job.journal == JournalRule::Any {
+        return Ok(None);
+    }
+    Ok(Some(
+        Finding::blocker(
+            "source_journal_mode",
+            prepared.source.file().path().display().to_string(),
+            format!("the source is in journal mode {mode}, in which every reader makes writers wait"),
+        )
+        .with_remedy(
+            "run `pragma journal_mode = wal` on it once (it stays), or accept the waits with source.journal = \"any\"",
+        ),
+    ))
+}
+
+/// What is still to be done after the load, by stage.
+fn planned(plan: &Plan) -> Vec<(Stage, Statement)> {
+    let mut planned = Vec::new();
+    for (number, table) in (1..).zip(&plan.tables) {
+        let helper = match plan.mode {
+            Mode::Create => key_helper(number, &table.route),
+            Mode::Existing => None,
+        };
+        // Read by rowid and found by rowid, a row is never loaded twice: its key holds from the first chunk on.
+        let primary = usize::from(helper.is_none() && plan.mode == Mode::Create);
+        let (keys, indexes) = table.indexes.split_at(primary.min(table.indexes.len()));
+        planned.extend(keys.iter().map(|statement| (Stage::Key, statement.clone())));
+        planned.extend(indexes.iter().map(|statement| (Stage::Index, statement.clone())));
+        if let Some((create, drop)) = helper {
+            planned.push((Stage::Key, create));
+            planned.push((Stage::Last, drop));
+        }
+        planned.extend(table.checks.iter().map(|statement| (Stage::Last, statement.clone())));
+        planned.extend(table.foreign_keys.iter().map(|statement| (Stage::Switch, statement.clone())));
+    }
+    planned.extend(plan.views.iter().map(|statement| (Stage::Last, statement.clone())));
+    planned
+}
+
+/// While chunks are read a row may move behind the reader and be loaded under one key twice. Until the first catching up has settled
+/// that, rows are found by an index that is not unique.
+fn key_helper(number: i64, route: &Route) -> Option<(Statement, Statement)> {
+    let Identity::Columns(columns) = &route.identity else { return None };
+    if route.rowid_identity().is_some() {
+        return None;
+    }
+    let name = format!("liteferry_key_{number}");
+    let (target, first) = (route.target.sql(), ident(&route.columns[columns[0]].target));
+    let list = ident_list(columns.iter().map(|column| route.columns[*column].target.as_str()));
+    let create = Statement {
+        what: format!("helper index {name}"),
+        sql: format!("create index {} on {target} ({list})", ident(&name)),
+        // Values too long for a tree.
+        fallback: Some(format!("create index {} on {target} using hash ({first})", ident(&name))),
+        required: false,
+    };
+    let drop = Statement {
+        what: format!("end of helper index {name}"),
+        sql: format!("drop index if exists {}.{}", ident(&route.target.schema), ident(&name)),
+        fallback: None,
+        required: true,
+    };
+    Some((create, drop))
+}
+
+/// Arms capture, and gives the position from which on nothing is missed.
+pub async fn arm(file: SqliteFile, origin: Origin, captures: Vec<CaptureTable>) -> Result<Position, Fault> {
+    let armed = tokio::task::spawn_blocking(move || capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures));
+    armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)))
+}
+
+/// How long the triggers may wait for the application to end its transaction.
+const ARM_WAIT: Duration = Duration::from_secs(30);

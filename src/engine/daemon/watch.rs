@@ -1,0 +1,138 @@
+//! What the daemon tells its board and its metrics while it works.
+
+use super::Voice;
+use crate::engine::status::{Backfill, Lag, Run, TableProgress, TableState};
+use crate::flow::follow::Step;
+use crate::flow::progress::{Event, Watch};
+use crate::journal::store::RangeState;
+use crate::link::Extent;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::{Phase, RunState};
+use crate::sqlite::changes::SqliteChanges;
+use crate::sqlite::scan::count_rows;
+use crate::sqlite::source::SqliteSource;
+use crate::telemetry::metrics::{Direction, Operation};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Shows a backfill on the board.
+pub struct BackfillWatch<'a> {
+    voice: &'a Voice,
+    began: Instant,
+    rows_before: u64,
+}
+
+impl<'a> BackfillWatch<'a> {
+    pub async fn begin(
+        voice: &'a Voice,
+        ranges: &[RangeState],
+        source: &SqliteSource,
+    ) -> Result<BackfillWatch<'a>, Fault> {
+        let mut tables: BTreeMap<String, TableProgress> = BTreeMap::new();
+        for state in ranges {
+            let name = &state.range.route.source;
+            if !tables.contains_key(name) {
+                let counted = name.clone();
+                let total = source.read(move |db| count_rows(db, &counted)).await?;
+                let blank = TableProgress { rows: 0, total, state: TableState::Waiting };
+                tables.insert(name.clone(), blank);
+            }
+            let table = tables.get_mut(name).expect("it was just put there");
+            table.rows += state.rows + state.held;
+        }
+        let rows_before = tables.values().map(|table| table.rows).sum();
+        voice.metrics.copy_estimated(tables.iter().map(|(name, table)| (name.as_str(), table.total)));
+        voice.board.update(Instant::now(), |status| {
+            status.backfill = Backfill { tables, eta: None };
+            status.run = Run::plain(RunState::Running);
+        });
+        Ok(BackfillWatch { voice, began: Instant::now(), rows_before })
+    }
+
+    pub fn end(&self) {
+        self.voice.board.update(Instant::now(), |status| {
+            status.backfill.eta = None;
+            for table in status.backfill.tables.values_mut() {
+                table.state = TableState::Copied;
+            }
+        });
+    }
+
+    fn eta(&self, backfill: &Backfill) -> Option<Duration> {
+        let (rows, total) = backfill
+            .tables
+            .values()
+            .fold((0, 0), |(rows, total), table| (rows + table.rows, total + table.total));
+        let done = u32::try_from(rows.saturating_sub(self.rows_before)).ok().filter(|done| *done > 0)?;
+        let left = u32::try_from(total.saturating_sub(rows)).ok()?;
+        self.began.elapsed().checked_mul(left).map(|time| time / done)
+    }
+}
+
+impl Watch for BackfillWatch<'_> {
+    fn see(&self, event: Event<'_>) {
+        let now = Instant::now();
+        self.voice.board.tick(now);
+        let Event::Loaded { table, rows, bytes } = event else { return };
+        self.voice.metrics.copied(table, rows, bytes);
+        self.voice.board.update(now, |status| {
+            if let Some(progress) = status.backfill.tables.get_mut(table) {
+                progress.rows += rows;
+                progress.state = TableState::Copying;
+            }
+            status.backfill.eta = self.eta(&status.backfill);
+        });
+    }
+}
+
+impl Voice {
+    pub(super) fn enter(&self, phase: Phase) {
+        tracing::info!(phase = phase.word(), "phase entered");
+        self.board.update(Instant::now(), |status| status.phase = phase);
+    }
+
+    /// What a look at the source found, and what became of it.
+    pub(super) fn stepped(
+        &self,
+        began: Instant,
+        (from, step): (Position, Option<&Step>),
+        changes: &SqliteChanges,
+    ) {
+        let now = Instant::now();
+        let at = step.map_or(from, |step| step.to);
+        let known = changes.known();
+        let newest = known.map_or(at.seq, |known| known.newest.seq);
+        self.board.tick(now);
+        if let Some(step) = step {
+            self.metrics.captured(step.changes);
+            self.metrics.batch_applied(began.elapsed(), step.changes);
+            for (table, done) in &step.tables {
+                self.metrics.applied(Direction::Forward, table, Operation::Write, done.written);
+                self.metrics.applied(Direction::Forward, table, Operation::Delete, done.deleted);
+            }
+        }
+        let waiting = u64::try_from(newest - at.seq).unwrap_or(0);
+        let behind = step.is_some_and(|step| step.extent == Extent::Part);
+        self.board.update(now, |status| {
+            status.source.up = true;
+            status.target.up = true;
+            status.source.seq = Some(newest);
+            status.source.wal_bytes = changes.wal_bytes();
+            status.source.log_rows = known.map_or(0, |known| known.log_rows.unsigned_abs());
+            status.target.position = Some(at);
+            status.run = Run::plain(if behind { RunState::CatchingUp } else { RunState::Running });
+            // What is not applied yet has waited at least since the batch before it began.
+            let oldest = status.lag.oldest.or(Some(began)).filter(|_| waiting > 0);
+            status.lag = Lag { changes: waiting, oldest };
+        });
+    }
+
+    /// A number that moves with every row and every change that has arrived.
+    pub(super) fn progress(&self) -> u64 {
+        let status = self.board.look(Instant::now()).status;
+        let rows: u64 = status.backfill.tables.values().map(|table| table.rows).sum();
+        let applied = status.target.position.map_or(0, |position| position.seq.unsigned_abs());
+        rows + applied
+    }
+}

@@ -1,0 +1,219 @@
+//! What is remembered of a migration that follows its source: whose it is, where it stands, what is captured, what is still to be
+//! done. The position itself is moved by the applier alone, with the rows it stands for.
+
+use super::store::{Store, unreadable};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::Phase;
+use crate::plan::Statement;
+use crate::postgres::fault::of_control;
+use crate::postgres::target::LoadRole;
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, Row, Transaction};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// Stands in the source too.
+    pub token: String,
+    pub at: Position,
+    pub phase: Phase,
+    /// Digest of the source's schema as it was last understood.
+    pub source_schema: String,
+    pub role: LoadRole,
+}
+
+/// When a statement of the plan is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// After the backfill: by what rows are found, while the target is not yet at a state of the source.
+    Key,
+    /// Once the target stands at a state of the source, where what is unique there is unique here.
+    Index,
+    /// After all indexes.
+    Last,
+    /// Not before the switch.
+    Switch,
+}
+
+/// What a migration that is to be followed begins with, beside its tables.
+#[derive(Debug)]
+pub struct FollowBeginning<'a> {
+    /// Digest of the source's schema that the plan was made from.
+    pub source_schema: &'a str,
+    pub role: LoadRole,
+    /// Tables by the number that their triggers will know them by.
+    pub captured: &'a [(i64, String)],
+    pub planned: &'a [(Stage, Statement)],
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Stage::Key => "key",
+            Stage::Index => "index",
+            Stage::Last => "last",
+            Stage::Switch => "switch",
+        }
+    }
+}
+
+pub(super) async fn begin(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    beginning: &FollowBeginning<'_>,
+) -> Result<(), Fault> {
+    let failed = |error| of_control(error, "record what is to be followed");
+    sqlx::query(
+        "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, phase, source_schema, replica_sessions)
+         values ($1, replace(gen_random_uuid()::text, '-', ''), 0, 0, 0, $2, $3, $4)",
+    )
+    .bind(migration)
+    .bind(Phase::Setup.word())
+    .bind(beginning.source_schema)
+    .bind(beginning.role == LoadRole::Replica)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed)?;
+    for (id, table) in beginning.captured {
+        sqlx::query("insert into liteferry.captured (migration_id, id, source_table) values ($1, $2, $3)")
+            .bind(migration)
+            .bind(id)
+            .bind(table)
+            .execute(&mut **tx)
+            .await
+            .map_err(failed)?;
+    }
+    for (ordinal, (stage, statement)) in (0i32..).zip(beginning.planned) {
+        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(migration)
+            .bind(ordinal)
+            .bind(stage.word())
+            .bind(&statement.what)
+            .bind(&statement.sql)
+            .bind(&statement.fallback)
+            .bind(statement.required)
+            .execute(&mut **tx)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Whether the migration follows its source, and where it stands. Nothing for a one-shot copy.
+    pub async fn follow(&self, migration: i64) -> Result<Option<Follow>, Fault> {
+        let sql = "select token, epoch, seq, nonce, phase, source_schema, replica_sessions from liteferry.follow where migration_id = $1";
+        let row = sqlx::query(sql)
+            .bind(migration)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read where the migration stands"))?;
+        row.map(|row| follow_of(&row).ok_or_else(|| unreadable("position"))).transpose()
+    }
+
+    /// Makes the migration ours, and gives the name we bear as its owner. Whoever had it finds out at the next write.
+    pub async fn take_over(&self, migration: i64, name: &str) -> Result<String, Fault> {
+        let sql = "update liteferry.follow set owner = gen_random_uuid()::text, owner_name = $2, owner_seen = now()
+                   where migration_id = $1 returning owner";
+        sqlx::query(sql)
+            .bind(migration)
+            .bind(name)
+            .fetch_one(&self.pool)
+            .await
+            .map(|row| row.get(0))
+            .map_err(|error| of_control(error, "take the migration over"))
+    }
+
+    /// Capture is armed: from this position on nothing is missed.
+    pub async fn armed(
+        &self,
+        (migration, owner): (i64, &str),
+        at: Position,
+    ) -> Result<(), Fault> {
+        let doing = "record that capture is armed";
+        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, phase = $6
+                   where migration_id = $1 and owner = $2";
+        let done = sqlx::query(sql)
+            .bind(migration)
+            .bind(owner)
+            .bind(at.epoch)
+            .bind(at.seq)
+            .bind(at.nonce)
+            .bind(Phase::Backfill.word())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| of_control(error, doing))?;
+        still_ours(done.rows_affected(), doing)
+    }
+
+    pub async fn enter(&self, (migration, owner): (i64, &str), phase: Phase) -> Result<(), Fault> {
+        let doing = "record the phase";
+        let sql = "update liteferry.follow set phase = $3 where migration_id = $1 and owner = $2";
+        let done = sqlx::query(sql)
+            .bind(migration)
+            .bind(owner)
+            .bind(phase.word())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| of_control(error, doing))?;
+        still_ours(done.rows_affected(), doing)
+    }
+
+    pub async fn captured(&self, migration: i64) -> Result<BTreeMap<i64, String>, Fault> {
+        let rows = sqlx::query("select id, source_table from liteferry.captured where migration_id = $1")
+            .bind(migration)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read which tables are captured"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    pub async fn planned(&self, migration: i64, stage: Stage) -> Result<Vec<Statement>, Fault> {
+        let sql = "select what, sql, fallback, required from liteferry.planned
+                   where migration_id = $1 and stage = $2 order by ordinal";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(stage.word())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read the planned statements"))?;
+        let statement = |row: &PgRow| Statement {
+            what: row.get(0),
+            sql: row.get(1),
+            fallback: row.get(2),
+            required: row.get(3),
+        };
+        Ok(rows.iter().map(statement).collect())
+    }
+
+    /// Cells in the ledger, all tables together.
+    pub async fn ledger_rows(&self, migration: i64) -> Result<i64, Fault> {
+        sqlx::query("select count(*) from liteferry.ledger where migration_id = $1")
+            .bind(migration)
+            .fetch_one(&self.pool)
+            .await
+            .map(|row| row.get(0))
+            .map_err(|error| of_control(error, "count the ledger"))
+    }
+}
+
+fn follow_of(row: &PgRow) -> Option<Follow> {
+    let phase: String = row.get(4);
+    Some(Follow {
+        token: row.get(0),
+        at: Position { epoch: row.get(1), seq: row.get(2), nonce: row.get(3) },
+        phase: Phase::from_word(&phase)?,
+        source_schema: row.get(5),
+        role: if row.get(6) { LoadRole::Replica } else { LoadRole::Origin },
+    })
+}
+
+fn still_ours(rows: u64, doing: &str) -> Result<(), Fault> {
+    if rows == 1 {
+        return Ok(());
+    }
+    Err(Fault::fatal("another_owner", doing).with_remedy(
+        "another liteferry has taken this migration over: leave it to that one, or stop it and start this one again",
+    ))
+}

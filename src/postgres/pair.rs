@@ -1,0 +1,64 @@
+//! The target's half of a pair: one snapshot, taken before the next batch commits, compared with the source at the same position.
+
+use super::connect::Session;
+use super::digest;
+use super::fault;
+use super::target::PgTarget;
+use crate::diff::RowDigest;
+use crate::diff::compare::Seen;
+use crate::link::{Comparable, Span, Sums, Wanted};
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
+use crate::plan::route::Route;
+use std::sync::Arc;
+
+/// Ends its snapshot when it is dropped.
+pub struct PairedTarget {
+    session: Session,
+    migration: i64,
+}
+
+impl PairedTarget {
+    /// Opens the snapshot, and makes sure that it stands where the source's half does.
+    pub async fn open(target: &PgTarget, migration: i64, at: Position) -> Result<PairedTarget, Fault> {
+        let doing = "open a snapshot of the target";
+        let session = target.session().await?;
+        session
+            .batch_execute("begin isolation level repeatable read, read only; set local statement_timeout = 0")
+            .await
+            .map_err(|error| fault::of(error, doing))?;
+        let sql = "select epoch, seq, nonce from liteferry.follow where migration_id = $1";
+        let row = session.query_one(sql, &[&migration]).await.map_err(|error| fault::of(error, doing))?;
+        let found = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
+        if found != at {
+            return Err(Fault::new(FaultClass::Transient, "pair_missed", doing)
+                .with_remedy("the target moved on before its snapshot was taken; another pair is made by itself"));
+        }
+        Ok(PairedTarget { session, migration })
+    }
+}
+
+impl Comparable for PairedTarget {
+    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+        let rows = digest::sums(&self.session, route, span, buckets).await?;
+        let ledger = digest::ledger_sum(&self.session, self.migration, route, span).await?;
+        Ok(Sums { rows, ledger: Some(ledger) })
+    }
+
+    async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
+        digest::rows(&self.session, route, wanted).await
+    }
+
+    async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
+        digest::refused(&self.session, self.migration, route).await
+    }
+
+    async fn tuples(
+        &self,
+        route: &Arc<Route>,
+        span: Span,
+        digests: &[RowDigest],
+    ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
+        digest::tuples(&self.session, route, (span, digests)).await
+    }
+}

@@ -1,0 +1,391 @@
+//! The source's captured changes, batch by batch: changed keys after a position and the rows they name now, read in one snapshot.
+//!
+//! ```text
+//!  changes() ──▶ blocking thread: begin · same history? · same schema? · log rows ──fold──▶ keys ──look up──▶ rows
+//!      ▲               │ head (from, to, extent)                                    portion by portion │
+//!      └───────────────┘                     the batch's channel, one portion waits at most ◀──────────┘
+//! ```
+//!
+//! The connection stays only while data moves (`rest` closes it): an idle one would spoil the application's own backups and stops.
+
+use super::capture;
+use super::connect::{SqliteFile, schema_version};
+use super::fault::from_sqlite;
+use super::harden::Hardener;
+use super::history::{self, FileIdentity, schema_digest};
+use super::lookup::Lookup;
+use super::scan::cell;
+use crate::link::{Batch, Captured, Changed, Extent, Keys, Portion, Take};
+use crate::model::cell::{Cell, CellBuf};
+use crate::model::chunk::Chunk;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::model::key::key_json;
+use crate::plan::capture::CaptureTable;
+use crate::plan::packer::put_key;
+use crate::plan::route::{Identity, Route};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the source must still be for its changes to mean what they say.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The migration's token, which the source bears too.
+    pub token: String,
+    /// `schema_digest` of the schema that the routes were made for.
+    pub schema: String,
+    /// The triggers, word for word.
+    pub captures: Vec<CaptureTable>,
+    /// What is followed, by the number that a table's triggers know it by.
+    pub tables: BTreeMap<i64, Arc<Route>>,
+}
+
+/// A reader whose transaction is still open, at the position that the target was brought to.
+pub struct Held {
+    pub at: Position,
+    pub db: Connection,
+}
+
+#[derive(Clone)]
+pub struct SqliteChanges {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    file: SqliteFile,
+    identity: FileIdentity,
+    expected: Expected,
+    hardener: Hardener,
+    portion_bytes: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    reader: Option<Reader>,
+    hold: bool,
+    held: Option<Held>,
+    known: Option<Known>,
+}
+
+/// A connection, and the schema version that was last found to be the expected schema.
+struct Reader {
+    db: Connection,
+    schema_version: Option<i64>,
+    looked: Instant,
+}
+
+/// What was last seen of the source, for those who watch.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub newest: Position,
+    pub log_rows: i64,
+}
+
+/// What a snapshot holds of the change table beyond a position.
+struct Head {
+    from: Position,
+    to: Position,
+    extent: Extent,
+}
+
+/// Log rows folded at once.
+const LOG_ROWS_PER_PORTION: i64 = 8_192;
+/// An edit of the schema table by hand moves no version: the schema is read again after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Lookups of a database with many tables stay prepared.
+const STATEMENTS_MAX: usize = 512;
+pub const SCHEMA_MOVED: &str = "source_schema_moved";
+
+impl SqliteChanges {
+    pub fn new(file: SqliteFile, expected: Expected, portion_bytes: usize) -> Result<SqliteChanges, Fault> {
+        let identity = FileIdentity::of(file.path())?;
+        let hardener = Hardener::new(file.path());
+        let state = Mutex::default();
+        let shared = Shared { file, identity, expected, hardener, portion_bytes, state };
+        Ok(SqliteChanges { shared: Arc::new(shared) })
+    }
+
+    /// Closes the connection until the next change.
+    pub fn rest(&self) {
+        let reader = self.shared.state().reader.take();
+        drop(reader);
+    }
+
+    /// Keeps the next snapshot that the target is brought to, or already stands at, open for a comparison.
+    pub fn hold_next(&self) {
+        self.shared.state().hold = true;
+    }
+
+    pub fn take_held(&self) -> Option<Held> {
+        self.shared.state().held.take()
+    }
+
+    pub fn let_go(&self) {
+        let mut state = self.shared.state();
+        state.hold = false;
+        state.held = None;
+    }
+
+    pub fn known(&self) -> Option<Known> {
+        self.shared.state().known
+    }
+
+    pub fn wal_bytes(&self) -> u64 {
+        self.shared.hardener.wal_bytes()
+    }
+
+    /// The files whose look tells that somebody has written: the database and its -wal.
+    pub fn files(&self) -> [PathBuf; 2] {
+        [self.shared.file.path().to_owned(), self.shared.hardener.wal().to_owned()]
+    }
+}
+
+impl Captured for SqliteChanges {
+    async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
+        let (opened, head) = oneshot::channel();
+        let (sender, portions) = mpsc::channel(1);
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &sender)));
+        let ended = || Fault::fatal("stopped", "read the source's changes");
+        let head = head.await.map_err(|_| ended())??;
+        Ok(head.map(|Head { from, to, extent }| Batch {
+            from,
+            to,
+            extent,
+            changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
+            portions,
+        }))
+    }
+
+    async fn harden(&self) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || shared.hardener.harden()).await;
+        done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "sync the source").with_source(error)))
+    }
+
+    async fn forget(&self, seq: i64) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || shared.forget(seq)).await;
+        done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "prune the change table").with_source(error)))
+    }
+}
+
+type Opened = oneshot::Sender<Result<Option<Head>, Fault>>;
+type Portions = mpsc::Sender<Result<Portion, Fault>>;
+
+impl Shared {
+    /// A thread that panicked while it held the state left it whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_batch(&self, from: Position, take: Take, (opened, portions): (Opened, &Portions)) {
+        let mut reader = match self.reader() {
+            Ok(reader) => reader,
+            Err(fault) => return drop(opened.send(Err(fault))),
+        };
+        let head = match self.begin(&mut reader, from, take) {
+            Ok(head) => head,
+            Err(fault) => return drop(opened.send(Err(fault))),
+        };
+        let (until, whole) = match &head {
+            Some(head) => (head.to, head.extent == Extent::Whole),
+            None => (from, true),
+        };
+        if head.is_none() {
+            // Kept before it is answered, so that whoever asked finds it.
+            if let Err(fault) = self.end(reader, until, whole) {
+                return drop(opened.send(Err(fault)));
+            }
+            return drop(opened.send(Ok(None)));
+        }
+        if opened.send(Ok(head)).is_err() {
+            return;
+        }
+        // A receiver that is gone has given the batch up; so has this thread.
+        let read = self.read_portions(&reader.db, (from.seq, until.seq), portions);
+        let ended = read.and_then(|given_up| if given_up { Ok(()) } else { self.end(reader, until, whole) });
+        if let Err(fault) = ended {
+            let _given_up = portions.blocking_send(Err(fault));
+        }
+    }
+
+    fn reader(&self) -> Result<Reader, Fault> {
+        self.identity.confirm(self.file.path())?;
+        if let Some(reader) = self.state().reader.take() {
+            return Ok(reader);
+        }
+        let db = self.file.open_reader()?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(Reader { db, schema_version: None, looked: Instant::now() })
+    }
+
+    /// Opens the snapshot and says what it holds beyond `from`.
+    fn begin(&self, reader: &mut Reader, from: Position, take: Take) -> Result<Option<Head>, Fault> {
+        let failed = |error| from_sqlite("begin a snapshot of the source", error);
+        reader.db.execute_batch("begin").map_err(failed)?;
+        let newest = history::confirm(&reader.db, &self.expected.token, from)?;
+        self.confirm_schema(reader)?;
+        let to = match take {
+            Take::All => newest,
+            Take::UpTo(changes) => {
+                let last = from.seq.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
+                history::position_upto(&reader.db, from.epoch, last).map_err(failed)?.unwrap_or(newest)
+            }
+        };
+        let oldest: i64 = reader
+            .db
+            .prepare_cached("select min(seq) from main._liteferry_change")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(failed)?;
+        self.state().known = Some(Known { newest, log_rows: newest.seq - oldest + 1 });
+        let extent = if to == newest { Extent::Whole } else { Extent::Part };
+        Ok((to.seq > from.seq).then_some(Head { from, to, extent }))
+    }
+
+    fn confirm_schema(&self, reader: &mut Reader) -> Result<(), Fault> {
+        let version = schema_version(&reader.db)?;
+        if reader.schema_version == Some(version) && reader.looked.elapsed() < LOOK_AGAIN {
+            return Ok(());
+        }
+        let expected = &self.expected;
+        let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
+        if schema_digest(&reader.db)? != expected.schema || !captured()? {
+            return Err(Fault::fatal(SCHEMA_MOVED, "follow the source under the schema it had").with_remedy(
+                "the application changed its schema: the daemon looks at it anew by itself",
+            ));
+        }
+        reader.schema_version = Some(version);
+        reader.looked = Instant::now();
+        Ok(())
+    }
+
+    /// Reads the log piece by piece; true if nobody wants the rest.
+    fn read_portions(&self, db: &Connection, (from, to): (i64, i64), portions: &Portions) -> Result<bool, Fault> {
+        let mut reached = from;
+        while reached < to {
+            let until = to.min(reached + LOG_ROWS_PER_PORTION);
+            let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
+            for (id, key) in log_rows(db, (reached, until))? {
+                // The marker, and tables that are followed no more.
+                let Some(route) = self.expected.tables.get(&id) else { continue };
+                let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
+                table.add(db, key)?;
+                if table.rows.bytes() >= self.portion_bytes
+                    && portions.blocking_send(Ok(gathered(&mut tables))).is_err()
+                {
+                    return Ok(true);
+                }
+            }
+            let portion = gathered(&mut tables);
+            if !portion.is_empty() && portions.blocking_send(Ok(portion)).is_err() {
+                return Ok(true);
+            }
+            reached = until;
+        }
+        Ok(false)
+    }
+
+    /// Ends the snapshot, unless somebody wants it held.
+    fn end(&self, reader: Reader, at: Position, whole: bool) -> Result<(), Fault> {
+        let mut state = self.state();
+        if whole && state.hold {
+            state.hold = false;
+            state.held = Some(Held { at, db: reader.db });
+            return Ok(());
+        }
+        reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
+        state.reader = Some(reader);
+        Ok(())
+    }
+
+    fn forget(&self, seq: i64) -> Result<(), Fault> {
+        let db = self.file.open_writer(PRUNE_WAIT)?;
+        while capture::prune(&db, seq, PRUNE_ROWS)? == usize::try_from(PRUNE_ROWS).expect("a small number") {
+            std::thread::sleep(PRUNE_PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// Pruning is worth no wait: it comes again.
+const PRUNE_WAIT: Duration = Duration::from_millis(50);
+const PRUNE_ROWS: u32 = 500;
+/// The application's own writers come in between.
+const PRUNE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What of one table goes into the next portion.
+struct Gathering<'r> {
+    route: &'r Arc<Route>,
+    lookup: Lookup<'r>,
+    known: HashSet<String>,
+    keys: Keys,
+    names: Vec<String>,
+    rows: Chunk,
+}
+
+impl<'r> Gathering<'r> {
+    fn new(route: &'r Arc<Route>) -> Gathering<'r> {
+        Gathering {
+            route,
+            lookup: Lookup::new(route),
+            known: HashSet::new(),
+            keys: Keys::default(),
+            names: Vec::new(),
+            rows: Chunk::default(),
+        }
+    }
+
+    fn add(&mut self, db: &Connection, mut key: Vec<CellBuf>) -> Result<(), Fault> {
+        let Identity::Columns(columns) = &self.route.identity else {
+            unreachable!("a table without a key is refused before it is captured")
+        };
+        key.truncate(columns.len());
+        let name = key_json(key.iter().map(CellBuf::as_cell));
+        if !self.known.insert(name.clone()) {
+            return Ok(());
+        }
+        self.names.push(name);
+        put_key(self.route, columns, &key, &mut self.keys);
+        self.lookup.pack(db, &key, &mut self.rows)
+    }
+}
+
+/// Takes out what was gathered of every table; a key that comes again goes into a later portion again, with the same row.
+fn gathered(tables: &mut BTreeMap<i64, Gathering<'_>>) -> Portion {
+    let taken = tables.values_mut().filter(|table| !table.names.is_empty()).map(|table| {
+        table.known.clear();
+        Changed {
+            route: Arc::clone(table.route),
+            keys: std::mem::take(&mut table.keys),
+            names: std::mem::take(&mut table.names),
+            rows: std::mem::take(&mut table.rows),
+        }
+    });
+    taken.collect()
+}
+
+/// Table numbers and keys of the changes after `from` up to and with `to`.
+fn log_rows(db: &Connection, (from, to): (i64, i64)) -> Result<Vec<(i64, Vec<CellBuf>)>, Fault> {
+    let failed = |error| from_sqlite("read the change table", error);
+    let sql = "select * from main._liteferry_change where seq > ?1 and seq <= ?2 order by seq";
+    let mut statement = db.prepare_cached(sql).map_err(failed)?;
+    let width = statement.column_count();
+    let mut rows = statement.query([from, to]).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let Cell::Integer(id) = cell(row, LOG_TABLE) else { continue };
+        let key = (LOG_KEY..width).map(|at| cell(row, at).to_buf()).collect();
+        found.push((id, key));
+    }
+    Ok(found)
+}
+
+/// Columns of the change table: seq, table, nonce, then the key.
+const LOG_TABLE: usize = 1;
+const LOG_KEY: usize = 3;

@@ -1,0 +1,125 @@
+//! One history: is this still the file, the change table and the schema that the target's position was taken from?
+//!
+//! Asked inside the read transaction of every batch, because the answer holds for that snapshot alone. What is not proved is
+//! refused by name; nothing is guessed.
+
+use super::fault::from_sqlite;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use rusqlite::{Connection, OptionalExtension};
+use sha2::{Digest, Sha256};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Which file lies under the path, by the kernel's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub fn of(path: &Path) -> Result<FileIdentity, Fault> {
+        let metadata: Metadata = path.metadata().map_err(|error| {
+            Fault::fatal("source_missing", format!("find {}", path.display()))
+                .with_remedy("put the database file back and start again: the target stands where it was")
+                .with_source(error)
+        })?;
+        Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// A file that was renamed over ours goes unnoticed by a connection, which keeps reading the old one.
+    pub fn confirm(self, path: &Path) -> Result<(), Fault> {
+        if FileIdentity::of(path)? == self {
+            return Ok(());
+        }
+        Err(Fault::fatal("file_replaced", format!("go on reading {}", path.display())).with_remedy(
+            "another file lies in its place (a restored backup, a rebuilt database): run it with --resync, which compares both sides \
+             and carries over what differs",
+        ))
+    }
+}
+
+/// Refuses a snapshot that does not continue the history of `from`; gives its newest position.
+pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position, Fault> {
+    let doing = || format!("find change {} of the target's position in the source", from.seq);
+    let failed = |error| from_sqlite(doing(), error);
+    let origin: Option<(String, i64)> = db
+        .query_row("select migration, epoch from main._liteferry_control", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .or_else(absent)
+        .map_err(failed)?;
+    let Some((migration, epoch)) = origin else {
+        return Err(Fault::fatal("capture_missing", doing()).with_remedy(
+            "liteferry's tables are gone from the source (a backup from before, or `detach`): run it with --resync",
+        ));
+    };
+    if migration != token {
+        return Err(Fault::fatal("other_migration", doing()).with_remedy(
+            "the source is captured for another target: name that target, or `liteferry detach` first",
+        ));
+    }
+    let newest = newest(db, epoch).map_err(failed)?;
+    let at = position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq);
+    match (newest, at) {
+        (Some(newest), Some(at)) if at == from => Ok(newest),
+        (Some(newest), None) if newest.seq > from.seq && oldest(db).map_err(failed)? > Some(from.seq) => {
+            Err(Fault::fatal("log_gap", doing()).with_remedy(
+                "the change table no longer reaches back to where the target stands: run it with --resync",
+            ))
+        }
+        (Some(newest), None) if newest.seq < from.seq => {
+            Err(Fault::fatal("seq_regressed", doing()).with_remedy(
+                "the source has fewer changes than the target has applied (a restored backup, a power cut): run it with --resync",
+            ))
+        }
+        (_, _) => Err(Fault::fatal("history_fork", doing()).with_remedy(
+            "the source took another way since then (a restored backup was written to): run it with --resync",
+        )),
+    }
+}
+
+fn newest(db: &Connection, epoch: i64) -> rusqlite::Result<Option<Position>> {
+    position_upto(db, epoch, i64::MAX)
+}
+
+/// The last change up to and with `seq`.
+pub fn position_upto(db: &Connection, epoch: i64, seq: i64) -> rusqlite::Result<Option<Position>> {
+    let sql = "select seq, nonce from main._liteferry_change where seq <= ?1 order by seq desc limit 1";
+    let read = |row: &rusqlite::Row<'_>| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? });
+    db.prepare_cached(sql)?.query_row([seq], read).optional()
+}
+
+fn oldest(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.query_row("select min(seq) from main._liteferry_change", [], |row| row.get(0))
+}
+
+fn absent<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
+    match &error {
+        rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table") => Ok(None),
+        _ => Err(error),
+    }
+}
+
+/// Digest of everything that the application's schema says; what is ours, and the statistics that SQLite keeps for itself, apart.
+pub fn schema_digest(db: &Connection) -> Result<String, Fault> {
+    let failed = |error| from_sqlite("read the schema", error);
+    let sql = "select type, name, tbl_name, coalesce(sql, '') from main.sqlite_schema
+               where name not like 'sqlite\\_stat%' escape '\\' and name not like '\\_liteferry%' escape '\\' and name <> 'sqlite_sequence'
+               order by type, name";
+    let mut statement = db.prepare_cached(sql).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut hasher = Sha256::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        for at in 0..4 {
+            let text = row.get_ref(at).map_err(failed)?;
+            let bytes = text.as_bytes().unwrap_or_default();
+            hasher.update((bytes.len() as u64).to_be_bytes());
+            hasher.update(bytes);
+        }
+    }
+    Ok(format!("{:x}", hasher.finalize()))
+}

@@ -1,0 +1,73 @@
+//! Present rows by their keys: what a changed key means now.
+//!
+//! A row counts as found only if its key is the asked one by value and storage class: SQLite's own comparison would also find
+//! 'ABC' for 'abc' under NOCASE, and 5 for '5'.
+
+use super::fault::from_sqlite;
+use super::scan::{Bound, cell, position_width, select};
+use crate::model::cell::{Cell, CellBuf};
+use crate::model::chunk::Chunk;
+use crate::model::fault::Fault;
+use crate::model::name::ident;
+use crate::plan::packer::Packer;
+use crate::plan::route::{Identity, Route, ScanOrder};
+use rusqlite::{Connection, Row};
+
+/// How the rows of one table are found again, key by key.
+pub struct Lookup<'r> {
+    route: &'r Route,
+    packer: Packer<'r>,
+    columns: &'r [usize],
+}
+
+impl<'r> Lookup<'r> {
+    /// Of a table whose identity is its columns; others cannot be followed.
+    pub fn new(route: &'r Route) -> Lookup<'r> {
+        let Identity::Columns(columns) = &route.identity else {
+            unreachable!("a table without a key is refused before it is captured")
+        };
+        Lookup { route, packer: Packer::new(route), columns }
+    }
+
+    /// Packs the rows that have exactly this key: none, one, or several where the key is NULL.
+    pub fn pack(&self, db: &Connection, key: &[CellBuf], chunk: &mut Chunk) -> Result<(), Fault> {
+        let failed = |error| from_sqlite(format!("read table {} by key", self.route.source), error);
+        let sql = select(self.route, &self.condition(key));
+        let mut statement = db.prepare_cached(&sql).map_err(failed)?;
+        let binds = key.iter().map(|cell| Bound(cell.as_cell()));
+        let mut rows = statement.query(rusqlite::params_from_iter(binds)).map_err(failed)?;
+        let width = self.route.columns.len();
+        while let Some(row) = rows.next().map_err(failed)? {
+            if self.has_key(row, key) {
+                let position = || (width..width + position_width(self.route)).map(|at| cell(row, at)).collect();
+                self.packer.pack(|at| cell(row, at), position, chunk);
+            }
+        }
+        Ok(())
+    }
+
+    fn has_key(&self, row: &Row<'_>, key: &[CellBuf]) -> bool {
+        self.columns.iter().zip(key).all(|(column, wanted)| cell(row, *column) == wanted.as_cell())
+    }
+
+    fn condition(&self, key: &[CellBuf]) -> String {
+        let terms: Vec<String> = self
+            .columns
+            .iter()
+            .zip(key)
+            .enumerate()
+            .map(|(at, (column, wanted))| {
+                let name = match (&self.route.columns[*column].source, &self.route.scan) {
+                    (Some(name), _) => ident(name),
+                    (None, ScanOrder::Rowid { name, .. }) => name.clone(),
+                    (None, ScanOrder::Key { .. } | ScanOrder::Whole) => {
+                        unreachable!("only a table read by rowid keeps it in a column of its own")
+                    }
+                };
+                let sign = if matches!(wanted.as_cell(), Cell::Null) { "is" } else { "=" };
+                format!("x.{name} {sign} ?{}", at + 1)
+            })
+            .collect();
+        format!(" where {}", terms.join(" and "))
+    }
+}
