@@ -8,6 +8,7 @@ pub mod diff;
 pub mod engine;
 pub mod flow;
 
+pub mod http;
 pub mod journal;
 pub mod link;
 pub mod model;

@@ -1,0 +1,128 @@
+//! Why a request is refused, and the answer that says so (RFC 9457): the one place that decides a status.
+
+use crate::engine::status::Reason;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No `Host`, or more than one.
+    NoHost,
+    ForeignHost,
+    ForeignOrigin,
+    HeadersTooLarge,
+    /// A body whose length is not told beforehand.
+    NoLength,
+    BodyTooLarge,
+    NoToken,
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    TooManyConnections,
+    /// What the request asks for is not so at present.
+    Unavailable(Reason),
+}
+
+pub const PROBLEM: &str = "application/problem+json";
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::NoHost => StatusCode::BAD_REQUEST,
+            Refusal::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::NoLength => StatusCode::LENGTH_REQUIRED,
+            Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::NoToken => StatusCode::UNAUTHORIZED,
+            Refusal::NotFound => StatusCode::NOT_FOUND,
+            Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::TooManyConnections | Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    pub fn body(&self) -> Value {
+        let status = self.status();
+        let (detail, remedy) = self.words();
+        json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "code": self.code(),
+            "detail": detail,
+            "remedy": remedy,
+        })
+    }
+
+    /// Stable, for programs.
+    fn code(&self) -> &'static str {
+        match self {
+            Refusal::NoHost => "no_host",
+            Refusal::ForeignHost => "foreign_host",
+            Refusal::ForeignOrigin => "foreign_origin",
+            Refusal::HeadersTooLarge => "headers_too_large",
+            Refusal::NoLength => "no_length",
+            Refusal::BodyTooLarge => "body_too_large",
+            Refusal::NoToken => "no_token",
+            Refusal::NotFound => "not_found",
+            Refusal::MethodNotAllowed => "method_not_allowed",
+            Refusal::TooSlow => "too_slow",
+            Refusal::TooManyConnections => "too_many_connections",
+            Refusal::Unavailable(reason) => reason.code,
+        }
+    }
+
+    /// What is wrong, and what to do. Nothing of the request is repeated: an answer must not become somebody's page.
+    fn words(&self) -> (&str, &str) {
+        match self {
+            Refusal::NoHost => ("The request must name one host.", ""),
+            Refusal::ForeignHost => (
+                "The request is for another host.",
+                "Ask by 127.0.0.1, or add the name to http.allowed_hosts.",
+            ),
+            Refusal::ForeignOrigin => (
+                "The request comes from another site's page.",
+                "Add its host to http.allowed_hosts to allow it.",
+            ),
+            Refusal::HeadersTooLarge => ("The request's headers are longer than 16 kB.", ""),
+            Refusal::NoLength => ("The request has a body of unknown length.", "Send Content-Length."),
+            Refusal::BodyTooLarge => ("The request's body is longer than 64 kB.", ""),
+            Refusal::NoToken => (
+                "The request does not bear the token.",
+                "Send `Authorization: Bearer` with what http.token_file holds.",
+            ),
+            Refusal::NotFound => ("There is nothing here.", ""),
+            Refusal::MethodNotAllowed => ("The method is not for this path.", ""),
+            Refusal::TooSlow => ("The request took too long.", ""),
+            Refusal::TooManyConnections => ("All connections are taken.", "Try again in a few seconds."),
+            Refusal::Unavailable(reason) => (&reason.sentence, &reason.remedy),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let challenge = match self {
+            Refusal::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Refusal::NoHost
+            | Refusal::ForeignHost
+            | Refusal::ForeignOrigin
+            | Refusal::HeadersTooLarge
+            | Refusal::NoLength
+            | Refusal::BodyTooLarge
+            | Refusal::NotFound
+            | Refusal::MethodNotAllowed
+            | Refusal::TooSlow
+            | Refusal::TooManyConnections
+            | Refusal::Unavailable(_) => None,
+        };
+        let headers: Vec<(HeaderName, HeaderValue)> =
+            [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM))].into_iter().chain(challenge).collect();
+        let mut response = (self.status(), self.body().to_string()).into_response();
+        response.headers_mut().extend(headers);
+        response
+    }
+}

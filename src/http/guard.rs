@@ -1,0 +1,153 @@
+//! What a request must be before any route sees it, and what every answer bears. It knows no route but `/healthz`.
+//!
+//! A web page can send requests to this machine by a name of its own that resolves here: only the names in the list are answered.
+//! No answer allows a foreign page to read it, so there are no CORS headers anywhere.
+
+use super::error::Refusal;
+use super::token::Token;
+use crate::model::fault::Fault;
+use crate::settings;
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+#[derive(Debug)]
+pub struct Guard {
+    /// What `Host` may say, in lower case.
+    hosts: Vec<String>,
+    /// What may follow the scheme in `Origin`, in lower case.
+    origins: Vec<String>,
+    readers: Readers,
+    request_time_max: Duration,
+}
+
+#[derive(Debug)]
+enum Readers {
+    Anyone,
+    Bearers(Token),
+}
+
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+
+const LOOPBACK_NAMES: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
+
+/// What a probe may ask without a token: it has none.
+const OPEN_TO_ALL: &str = "/healthz";
+
+const HTTP_PORT: u16 = 80;
+
+impl Guard {
+    /// `at` is the address that is listened at.
+    pub fn new(settings: &settings::Http, at: SocketAddr) -> Result<Guard, Fault> {
+        let readers = match &settings.token_file {
+            Some(file) if !at.ip().is_loopback() => Readers::Bearers(Token::open(file)?),
+            Some(_) | None => Readers::Anyone,
+        };
+        assert!(
+            at.ip().is_loopback() || matches!(readers, Readers::Bearers(_)),
+            "settings without a token are refused for a listener beyond loopback"
+        );
+        let (mut hosts, mut origins) = (Vec::new(), Vec::new());
+        let own = (!at.ip().is_unspecified()).then(|| bracketed(at));
+        for name in LOOPBACK_NAMES.into_iter().map(str::to_owned).chain(own) {
+            hosts.extend([name.clone(), format!("{name}:{}", at.port())]);
+            // Whatever else runs on this machine, on another port, is another site.
+            origins.push(if at.port() == HTTP_PORT { name } else { format!("{name}:{}", at.port()) });
+        }
+        for name in &settings.allowed_hosts {
+            hosts.extend([name.clone(), format!("{name}:{}", at.port())]);
+            origins.extend([name.clone(), format!("{name}:{}", at.port())]);
+        }
+        Ok(Guard { hosts, origins, readers, request_time_max: REQUEST_TIME_MAX })
+    }
+
+    fn admit(&self, request: &Request) -> Result<(), Refusal> {
+        let headers = request.headers();
+        if head_bytes(request) > HEADER_BYTES_MAX {
+            return Err(Refusal::HeadersTooLarge);
+        }
+        self.admit_host(request)?;
+        self.admit_origin(headers)?;
+        match request.body().size_hint().upper() {
+            Some(bytes) if bytes <= BODY_BYTES_MAX => {}
+            Some(_) => return Err(Refusal::BodyTooLarge),
+            None => return Err(Refusal::NoLength),
+        }
+        match &self.readers {
+            Readers::Bearers(token) if request.uri().path() != OPEN_TO_ALL => {
+                let mut given = headers.get_all(AUTHORIZATION).iter();
+                match (given.next(), given.next()) {
+                    (Some(given), None) if token.is_borne_by(given.as_bytes()) => Ok(()),
+                    _ => Err(Refusal::NoToken),
+                }
+            }
+            Readers::Bearers(_) | Readers::Anyone => Ok(()),
+        }
+    }
+
+    /// A request line may name a host too, and then it is that one which counts for others on the way: both must be ours.
+    fn admit_host(&self, request: &Request) -> Result<(), Refusal> {
+        let mut named = request.headers().get_all(HOST).iter();
+        let (Some(host), None) = (named.next(), named.next()) else { return Err(Refusal::NoHost) };
+        let of_the_line = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        let known = |name: &[u8]| self.hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name));
+        if of_the_line.is_none_or(known) && known(host.as_bytes()) {
+            Ok(())
+        } else {
+            Err(Refusal::ForeignHost)
+        }
+    }
+
+    fn admit_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let known = |origin: &HeaderValue| {
+            let bare = |scheme| origin.to_str().ok()?.strip_prefix(scheme);
+            bare("http://")
+                .or_else(|| bare("https://"))
+                .is_some_and(|origin| self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)))
+        };
+        let cross_site = headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site");
+        if cross_site || !headers.get_all(ORIGIN).iter().all(known) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        Ok(())
+    }
+}
+
+/// Stands before every route, the missing ones included.
+pub async fn admitted(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut response = match guard.admit(&request) {
+        Ok(()) => timeout(guard.request_time_max, next.run(request))
+            .await
+            .unwrap_or_else(|_| Refusal::TooSlow.into_response()),
+        Err(refusal) => refusal.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// About what the request's line and headers took on the wire.
+fn head_bytes(request: &Request) -> usize {
+    let headers =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let uri = request.uri();
+    uri.path().len() + uri.query().map_or(0, str::len) + headers.sum::<usize>()
+}
+
+fn bracketed(at: SocketAddr) -> String {
+    match at {
+        SocketAddr::V4(at) => at.ip().to_string(),
+        SocketAddr::V6(at) => format!("[{}]", at.ip()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The token that requests bear: made once, kept in a file that only we may read, and shown nowhere.
+
+use crate::model::fault::Fault;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use subtle::ConstantTimeEq;
+
+/// Its digest: what is compared takes the same time whatever was guessed.
+pub struct Token([u8; 32]);
+
+/// 128 bits in hexadecimal.
+const LETTERS_MIN: usize = 32;
+const FILE_BYTES_MAX: u64 = 4096;
+const SCHEME: &[u8] = b"bearer ";
+
+impl Token {
+    /// Reads the token, or makes one where the file is absent.
+    pub fn open(path: &Path) -> Result<Token, Fault> {
+        let doing = || format!("read the token file {}", path.display());
+        let unusable = |error: io::Error| {
+            Fault::fatal("token_file_unusable", doing())
+                .with_remedy("http.token_file names a file that liteferry's user may read, or make.")
+                .with_source(error)
+        };
+        match make(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made.map_err(unusable)?,
+        }
+        let file = File::open(path).map_err(unusable)?;
+        let metadata = file.metadata().map_err(unusable)?;
+        if metadata.mode() & 0o077 != 0 {
+            return Err(Fault::fatal("token_file_exposed", doing())
+                .with_remedy(format!("Others may read it: run `chmod 0600 {}`.", path.display())));
+        }
+        let mut text = String::new();
+        file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unusable)?;
+        let token = text.trim();
+        if token.len() < LETTERS_MIN || token.contains(|letter: char| !letter.is_ascii_graphic()) {
+            return Err(Fault::fatal("token_file_unusable", doing())
+                .with_remedy(format!("The token must be {LETTERS_MIN} letters or more on one line; remove the file, and one is made.")));
+        }
+        Ok(Token(digest(token.as_bytes())))
+    }
+
+    /// `authorization` is the header's value.
+    pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
+        let Some((scheme, token)) = authorization.split_at_checked(SCHEME.len()) else { return false };
+        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(digest(token).ct_eq(&self.0))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Token(..)")
+    }
+}
+
+/// Fails where the file is there already, so that two that start at once end up with one token.
+fn make(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)?;
+    let letters: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    file.write_all(format!("{letters}\n").as_bytes())?;
+    file.sync_all()
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs::{Permissions, read_to_string, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_token_is_made_once_and_for_us_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let made = Token::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        let text = read_to_string(&path).unwrap();
+        assert_eq!(Token::open(&path).unwrap().0, made.0);
+        let other = dir.path().join("other");
+        Token::open(&other).unwrap();
+        assert_ne!(read_to_string(&other).unwrap(), text);
+        assert!(made.is_borne_by(format!("Bearer {}", text.trim()).as_bytes()));
+        assert!(made.is_borne_by(format!("bearer {}", text.trim()).as_bytes()));
+        for wrong in ["", "Bearer", "Bearer ", "Basic x", text.trim(), &format!("Bearer {text}"), "Bearer  x"]
+        {
+            assert!(!made.is_borne_by(wrong.as_bytes()), "{wrong:?}");
+        }
+        assert!(!format!("{made:?}").contains(text.trim()));
+    }
+
+    #[test]
+    fn a_file_that_others_read_or_that_holds_too_little_is_refused() {
+        let long = "x".repeat(LETTERS_MIN);
+        for (mode, text, expected) in [
+            (0o600, long.as_str(), Ok(())),
+            (0o400, &format!("{long}\n"), Ok(())),
+            (0o640, &long, Err("token_file_exposed")),
+            (0o604, &long, Err("token_file_exposed")),
+            (0o600, "", Err("token_file_unusable")),
+            (0o600, &long[1..], Err("token_file_unusable")),
+            (0o600, &format!("{long} {long}"), Err("token_file_unusable")),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("token");
+            write(&path, text).unwrap();
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let opened = Token::open(&path).map(|_| ()).map_err(|fault| fault.code);
+            assert_eq!(opened, expected, "{mode:o} {text:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Token::open(dir.path()).unwrap_err().code, "token_file_unusable");
+        assert_eq!(Token::open(&dir.path().join("none/token")).unwrap_err().code, "token_file_unusable");
+    }
+}
