@@ -182,7 +182,11 @@ pub struct Batch {
 /// A source whose changes are captured.
 pub trait Captured: Send + Sync {
     /// What changed after `from`, which must be a point of the source's own history; nothing where nothing did.
-    fn changes(&self, from: Position, take: Take) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
+    fn changes(
+        &self,
+        from: Position,
+        take: Take,
+    ) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
 
     /// Returns once everything read so far would survive a power cut.
     fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;

@@ -9,11 +9,14 @@ use crate::canon::form::Unit;
 use crate::canon::{Form, Zone};
 use crate::plan::Mode;
 use crate::plan::overrides::{ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides};
-use read::{Reader, choice, file_path, host_names, list, number, optional, spelled, text_not_empty};
+use read::{
+    Reader, choice, duration, file_path, flag, host_names, list, number, optional, spelled, text_not_empty,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,7 +41,7 @@ pub struct Source {
     pub path: Option<PathBuf>,
     pub busy_timeout_ms: u32,
     pub journal: Journal,
-    pub log_retention_minutes: u32,
+    pub log_retention: Duration,
     pub log_limit: u64,
 }
 
@@ -117,6 +120,9 @@ pub struct Follow {
 pub struct Validate {
     /// Differing rows named for each table; all are counted.
     pub rows_listed_max: u32,
+    pub on: bool,
+    pub every: Duration,
+    pub pair_max_ms: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -194,6 +200,9 @@ impl Settings {
             follow: Follow::read(&mut from),
             validate: Validate {
                 rows_listed_max: from.take("validate.rows_listed_max", number(0..=100_000)),
+                on: from.take("validate.on", flag),
+                every: from.take("validate.every", duration),
+                pair_max_ms: from.take("validate.pair_max_ms", number(100..=60_000)),
             },
             sequences: sequences(&mut from),
             http: Http::read(&mut from),
@@ -265,7 +274,7 @@ impl Source {
             path: from.take("source.path", optional(file_path)),
             busy_timeout_ms: from.take("source.busy_timeout_ms", number(0..=60_000)),
             journal: from.take("source.journal", optional(choice(&JOURNALS))).unwrap_or(Journal::RequireWal),
-            log_retention_minutes: from.take("source.log_retention_minutes", number(0..=100_000)),
+            log_retention: from.take("source.log_retention", duration),
             log_limit: from.take("source.log_limit", number(1_000..=1_000_000_000_000)),
         }
     }
@@ -502,11 +511,14 @@ mod tests {
             ("backfill.chunk_bytes", "1.5"),
             ("backfill.max_read_ms", "-1"),
             ("source.journal", "'delete'"),
-            ("source.log_retention_minutes", "-1"),
+            ("source.log_retention", "'1 fortnight'"),
             ("source.log_limit", "1"),
             ("follow.poll_ms", "0"),
             ("follow.max_batch", "'all'"),
             ("validate.rows_listed_max", "'many'"),
+            ("validate.on", "'often'"),
+            ("validate.every", "'0h'"),
+            ("validate.pair_max_ms", "1"),
             ("http.listen", "'8475'"),
             ("http.token_file", "7"),
             ("http.allowed_hosts", "['http://ops.example']"),

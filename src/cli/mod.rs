@@ -7,6 +7,7 @@ mod demo;
 mod output;
 mod print;
 mod progress;
+mod run;
 mod session;
 mod stop;
 mod validate;
@@ -58,6 +59,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// See it work: a sample database, a private PostgreSQL, a copy and its proof
     Demo(demo::DemoArgs),
+    /// Follow the source: backfill it, then carry every change over; stays until it is asked to stop
+    Run,
     /// The settings in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -86,6 +89,7 @@ impl From<Fault> for Failure {
 }
 
 const EXIT_BADLY: u8 = 1;
+const EXIT_ANOTHER_OWNER: u8 = 3;
 const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
@@ -96,9 +100,13 @@ pub fn run() -> ExitCode {
         .build()
         .expect("the system gives us threads");
     let done = runtime.block_on(async {
-        tokio::select! {
-            done = dispatch(&cli) => done,
-            stop = stop::asked() => Err(Failure::Stopped(stop)),
+        match &cli.command {
+            // The daemon has transactions to finish first, and sees to its stop itself.
+            Command::Run => dispatch(&cli).await,
+            _ => tokio::select! {
+                done = dispatch(&cli) => done,
+                stop = stop::asked() => Err(Failure::Stopped(stop)),
+            },
         }
     });
     // A reader in the middle of a chunk must not keep an interrupted command waiting.
@@ -108,7 +116,8 @@ pub fn run() -> ExitCode {
         Ok(Ending::Badly) => ExitCode::from(EXIT_BADLY),
         Err(Failure::Fault(fault)) => {
             complain(&format!("{}\n", print::fault(&fault)));
-            ExitCode::from(EXIT_BADLY)
+            let fenced = matches!(cli.command, Command::Run) && fault.code == "another_owner";
+            ExitCode::from(if fenced { EXIT_ANOTHER_OWNER } else { EXIT_BADLY })
         }
         Err(Failure::Settings(problems)) => {
             for problem in problems {
@@ -132,6 +141,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Copy(args) => copy::copy(&cli.shared, args).await,
         Command::Validate(args) => validate::validate(&cli.shared, args).await,
         Command::Demo(args) => demo::demo(&cli.shared, args).await,
+        Command::Run => run::run(&cli.shared).await,
         Command::Config(command) => config::config(&cli.shared, command),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
-use crate::engine::daemon::{self, Ended, Job, JournalRule, Stopper, Voice};
+use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Stopper, Timetable, Voice};
 use crate::engine::prepare::Values;
 use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
@@ -10,16 +10,19 @@ use crate::settings::{Journal, Settings};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
     let opened = open(shared, Values::Surveyed).await?;
     let job = job(&opened.settings, opened.request.clone());
     let board = Board::new(Status::at_start(&job.request.source), Instant::now());
-    let voice = Voice { board, metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))) };
-    let state = HttpState::new(voice.board.clone(), Arc::clone(&voice.metrics), &opened.settings.http);
+    let voice = Voice::new(board, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
+    let state =
+        HttpState { board: voice.board.clone(), metrics: Arc::clone(&voice.metrics), lag_max: READY_LAG_MAX };
     let listener = http::spawn(&opened.settings.http, state)?;
-    tracing::info!(address = %listener.address(), "listening");
+    tracing::info!(address = %listener.at(), "listening");
     let (stopper, stopping) = Stopper::new();
+    let (_orders, waiting) = mpsc::channel(ORDERS_MAX);
     let watched = async {
         stop::asked().await;
         tracing::info!("asked to stop");
@@ -27,7 +30,7 @@ pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
         std::future::pending().await
     };
     let ended = tokio::select! {
-        ended = daemon::run(&job, &voice, stopping) => ended,
+        ended = daemon::run(&job, &voice, waiting, stopping) => ended,
         never = watched => never,
     };
     listener.stop();
@@ -41,6 +44,9 @@ pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
     }
 }
 
+/// Replication that is further behind than this is not ready.
+const READY_LAG_MAX: Duration = Duration::from_secs(5);
+
 fn job(settings: &Settings, request: crate::engine::prepare::Request) -> Job {
     Job {
         request,
@@ -50,7 +56,12 @@ fn job(settings: &Settings, request: crate::engine::prepare::Request) -> Job {
         },
         poll: Duration::from_millis(settings.follow.poll_ms.into()),
         batch_max: settings.follow.max_batch,
-        retention: Duration::from_secs(60 * u64::from(settings.source.log_retention_minutes)),
+        retention: settings.source.log_retention,
         log_rows_warn: settings.source.log_limit,
+        validation: Timetable {
+            every: settings.validate.on.then_some(settings.validate.every),
+            pair_age_max: Duration::from_millis(settings.validate.pair_max_ms.into()),
+            listed_max: usize::try_from(settings.validate.rows_listed_max).expect("32 bits fit"),
+        },
     }
 }

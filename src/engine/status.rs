@@ -12,7 +12,7 @@ use crate::telemetry::metrics::Readings;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -296,6 +296,23 @@ impl View {
 
     fn since(&self, instant: Instant) -> Duration {
         self.at.saturating_duration_since(instant)
+    }
+}
+
+impl Status {
+    /// Of a daemon that has looked at nothing yet.
+    pub fn at_start(source: &Path) -> Status {
+        Status {
+            phase: Phase::Setup,
+            run: Run::plain(RunState::Running),
+            source: Source { path: source.to_owned(), up: false, seq: None, wal_bytes: 0, log_rows: 0 },
+            target: Target::default(),
+            lag: Lag::default(),
+            backfill: Backfill::default(),
+            validation: Validation::default(),
+            ledger_rows: 0,
+            rollback: Rollback::Possible,
+        }
     }
 }
 

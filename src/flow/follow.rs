@@ -10,7 +10,7 @@ use crate::model::history::Position;
 use std::collections::BTreeMap;
 
 /// One batch that the target has committed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     pub to: Position,
     pub extent: Extent,

@@ -176,10 +176,7 @@ impl Comparison {
         mender: &mut impl Mender,
     ) -> Result<(), Fault> {
         let (route, buckets) = (Arc::clone(self.route()), self.buckets());
-        let sums = try_join(
-            link.source.sums(&route, span, buckets),
-            link.target.sums(&route, span, buckets),
-        );
+        let sums = try_join(link.source.sums(&route, span, buckets), link.target.sums(&route, span, buckets));
         let (source, target) = sums.await?;
         self.add(&source, &target);
         self.look_closer(link, (span, &source, &target), scope, mender).await
@@ -285,7 +282,8 @@ async fn look<S: Comparable, T: Comparable>(
     let listed = |kind, seen: &Seen| Difference { kind, key: seen.shown.clone(), columns: Vec::new() };
     let room = |verdict: &TableVerdict| scope.listed_max.saturating_sub(verdict.listed.len());
     let columns =
-        columns_of(link, (&route, wanted.span), &found.different[..found.different.len().min(room(verdict))]).await?;
+        columns_of(link, (&route, wanted.span), &found.different[..found.different.len().min(room(verdict))])
+            .await?;
     verdict.listed.extend(columns);
     let free = room(verdict);
     verdict.listed.extend(found.missing.iter().take(free).map(|row| listed(DifferenceKind::Missing, row)));
@@ -307,7 +305,8 @@ async fn columns_of<S: Comparable, T: Comparable>(
     let sources: Vec<RowDigest> = different.iter().map(|(source, _)| source.digest).collect();
     let targets: Vec<RowDigest> = different.iter().map(|(_, target)| target.digest).collect();
     let (sources, targets) =
-        try_join(link.source.tuples(route, span, &sources), link.target.tuples(route, span, &targets)).await?;
+        try_join(link.source.tuples(route, span, &sources), link.target.tuples(route, span, &targets))
+            .await?;
     let (sources, targets): (HashMap<_, _>, HashMap<_, _>) =
         (sources.into_iter().collect(), targets.into_iter().collect());
     let difference = |(source, target): &(Seen, Seen)| {

@@ -114,7 +114,8 @@ impl Store {
 
     /// Makes the migration ours, and gives the name we bear as its owner. Whoever had it finds out at the next write.
     pub async fn take_over(&self, migration: i64, name: &str) -> Result<String, Fault> {
-        let sql = "update liteferry.follow set owner = gen_random_uuid()::text, owner_name = $2, owner_seen = now()
+        let sql =
+            "update liteferry.follow set owner = gen_random_uuid()::text, owner_name = $2, owner_seen = now()
                    where migration_id = $1 returning owner";
         sqlx::query(sql)
             .bind(migration)
@@ -126,11 +127,7 @@ impl Store {
     }
 
     /// Capture is armed: from this position on nothing is missed.
-    pub async fn armed(
-        &self,
-        (migration, owner): (i64, &str),
-        at: Position,
-    ) -> Result<(), Fault> {
+    pub async fn armed(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record that capture is armed";
         let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, phase = $6
                    where migration_id = $1 and owner = $2";

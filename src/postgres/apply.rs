@@ -77,7 +77,9 @@ impl PgApplier {
                 let fault = part_refused("apply a part of the backlog").with_source(refusal);
                 self.end(writer, Err(fault)).await
             }
-            Extent::Whole if hardened.is_err() => self.end(writer, hardened.map(|()| Applied::default())).await,
+            Extent::Whole if hardened.is_err() => {
+                self.end(writer, hardened.map(|()| Applied::default())).await
+            }
             Extent::Whole => {
                 roll_back(&writer).await?;
                 let mut staging = Staging::begin(writer).await?;

@@ -94,10 +94,8 @@ pub async fn tuples(
 ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
     let doing = format!("read rows of table {}", route.target);
     let firsts: Vec<i64> = digests.iter().map(|digest| digest.0).collect();
-    let sql = format!(
-        "select a, b, r from ({}) as digest where a = any($1)",
-        digests_sql(route, span, &["r"]),
-    );
+    let sql =
+        format!("select a, b, r from ({}) as digest where a = any($1)", digests_sql(route, span, &["r"]),);
     let rows = session.query(&sql, &[&firsts]).await.map_err(|error| fault::of(error, &doing))?;
     rows.iter()
         .map(|row| {

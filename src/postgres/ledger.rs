@@ -106,12 +106,7 @@ fn name_from(route: &Route, cells: &[Option<CellBuf>]) -> Result<String, Fault> 
     Ok(key_json(key.ok_or_else(broken)?.into_iter().map(CellBuf::as_cell)))
 }
 
-fn put_refused(
-    out: &mut Entries,
-    migration: i64,
-    route: &Route,
-    refused: &Refused<'_>,
-) -> Result<(), Fault> {
+fn put_refused(out: &mut Entries, migration: i64, route: &Route, refused: &Refused<'_>) -> Result<(), Fault> {
     for (column, cell) in cells_of(route, refused.tuple, &refused.misfits)?.into_iter().enumerate() {
         let cell = cell.ok_or_else(broken)?;
         let mut raw = Vec::new();

@@ -24,15 +24,18 @@ impl PairedTarget {
         let doing = "open a snapshot of the target";
         let session = target.session().await?;
         session
-            .batch_execute("begin isolation level repeatable read, read only; set local statement_timeout = 0")
+            .batch_execute(
+                "begin isolation level repeatable read, read only; set local statement_timeout = 0",
+            )
             .await
             .map_err(|error| fault::of(error, doing))?;
         let sql = "select epoch, seq, nonce from liteferry.follow where migration_id = $1";
         let row = session.query_one(sql, &[&migration]).await.map_err(|error| fault::of(error, doing))?;
         let found = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
         if found != at {
-            return Err(Fault::new(FaultClass::Transient, "pair_missed", doing)
-                .with_remedy("the target moved on before its snapshot was taken; another pair is made by itself"));
+            return Err(Fault::new(FaultClass::Transient, "pair_missed", doing).with_remedy(
+                "the target moved on before its snapshot was taken; another pair is made by itself",
+            ));
         }
         Ok(PairedTarget { session, migration })
     }

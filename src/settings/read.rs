@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub struct Reader {
     sections: Map<String, Value>,
@@ -155,6 +156,36 @@ where
 }
 
 /// A list, or text with commas between its items.
+/// A number and its unit: `90s`, `30m`, `24h`, `7d`.
+pub fn duration(value: &ValueKind) -> Result<Duration, String> {
+    let text = text(value)?;
+    let wrong =
+        || "must be a number and a unit, such as 90s, 30m, 24h or 7d, and more than nothing".to_owned();
+    let (digits, unit) =
+        text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    match count.checked_mul(seconds) {
+        Some(total) if total > 0 => Ok(Duration::from_secs(total)),
+        _ => Err(wrong()),
+    }
+}
+
+pub fn flag(value: &ValueKind) -> Result<bool, String> {
+    match value {
+        ValueKind::Boolean(value) => Ok(*value),
+        ValueKind::String(word) if word == "true" => Ok(true),
+        ValueKind::String(word) if word == "false" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
 pub fn list(value: &ValueKind) -> Result<Vec<String>, String> {
     match value {
         ValueKind::Array(items) => items.iter().map(|item| text_not_empty(&item.kind)).collect(),

@@ -15,9 +15,9 @@ use super::harden::Hardener;
 use super::history::{self, FileIdentity, schema_digest};
 use super::lookup::Lookup;
 use super::scan::cell;
-use crate::link::{Batch, Captured, Changed, Extent, Keys, Portion, Take};
+use crate::link::{Batch, Captured, Changed, Extent, Portion, Take};
 use crate::model::cell::{Cell, CellBuf};
-use crate::model::chunk::Chunk;
+use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::model::key::key_json;
@@ -125,10 +125,11 @@ impl SqliteChanges {
         self.shared.state().held.take()
     }
 
-    pub fn let_go(&self) {
-        let mut state = self.shared.state();
-        state.hold = false;
-        state.held = None;
+    /// How many changes the source has beyond a position.
+    pub async fn waiting(&self, at: Position) -> Result<u64, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let looked = tokio::task::spawn_blocking(move || shared.waiting(at)).await;
+        looked.unwrap_or_else(|error| Err(Fault::fatal("stopped", "look at the source").with_source(error)))
     }
 
     pub fn known(&self) -> Option<Known> {
@@ -225,6 +226,14 @@ impl Shared {
         Ok(Reader { db, schema_version: None, looked: Instant::now() })
     }
 
+    fn waiting(&self, at: Position) -> Result<u64, Fault> {
+        let mut reader = self.reader()?;
+        let head = self.begin(&mut reader, at, Take::All)?;
+        reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
+        self.state().reader = Some(reader);
+        Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
+    }
+
     /// Opens the snapshot and says what it holds beyond `from`.
     fn begin(&self, reader: &mut Reader, from: Position, take: Take) -> Result<Option<Head>, Fault> {
         let failed = |error| from_sqlite("begin a snapshot of the source", error);
@@ -256,9 +265,8 @@ impl Shared {
         let expected = &self.expected;
         let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
         if schema_digest(&reader.db)? != expected.schema || !captured()? {
-            return Err(Fault::fatal(SCHEMA_MOVED, "follow the source under the schema it had").with_remedy(
-                "the application changed its schema: the daemon looks at it anew by itself",
-            ));
+            return Err(Fault::fatal(SCHEMA_MOVED, "follow the source under the schema it had")
+                .with_remedy("the application changed its schema: the daemon looks at it anew by itself"));
         }
         reader.schema_version = Some(version);
         reader.looked = Instant::now();
@@ -266,7 +274,12 @@ impl Shared {
     }
 
     /// Reads the log piece by piece; true if nobody wants the rest.
-    fn read_portions(&self, db: &Connection, (from, to): (i64, i64), portions: &Portions) -> Result<bool, Fault> {
+    fn read_portions(
+        &self,
+        db: &Connection,
+        (from, to): (i64, i64),
+        portions: &Portions,
+    ) -> Result<bool, Fault> {
         let mut reached = from;
         while reached < to {
             let until = to.min(reached + LOG_ROWS_PER_PORTION);

@@ -39,7 +39,8 @@ impl<'r> Lookup<'r> {
         let width = self.route.columns.len();
         while let Some(row) = rows.next().map_err(failed)? {
             if self.has_key(row, key) {
-                let position = || (width..width + position_width(self.route)).map(|at| cell(row, at)).collect();
+                let position =
+                    || (width..width + position_width(self.route)).map(|at| cell(row, at)).collect();
                 self.packer.pack(|at| cell(row, at), position, chunk);
             }
         }

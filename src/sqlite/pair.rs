@@ -2,6 +2,7 @@
 
 use super::changes::Held;
 use super::digest;
+use super::scan::count_rows;
 use super::survey::spans;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
@@ -34,13 +35,20 @@ impl PairedSource {
         }
     }
 
+    pub async fn count(&self, route: &Arc<Route>) -> Result<u64, Fault> {
+        let table = route.source.clone();
+        self.read(move |db| count_rows(db, &table)).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let db = Arc::clone(&self.db);
-        let task = tokio::task::spawn_blocking(move || work(&db.lock().unwrap_or_else(PoisonError::into_inner)));
-        task.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "read a held snapshot").with_source(error)))
+        let task =
+            tokio::task::spawn_blocking(move || work(&db.lock().unwrap_or_else(PoisonError::into_inner)));
+        task.await
+            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "read a held snapshot").with_source(error)))
     }
 }
 

@@ -66,9 +66,9 @@ impl Wake {
 
     pub fn look(&self) -> Look {
         Look([0, 1].map(|at| {
-            self.files[at].metadata().map_or((0, 0, 0, 0), |found| {
-                (found.ino(), found.mtime(), found.mtime_nsec(), found.len())
-            })
+            self.files[at]
+                .metadata()
+                .map_or((0, 0, 0, 0), |found| (found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
         }))
     }
 
@@ -96,7 +96,15 @@ fn names_of(database: &Path) -> Vec<OsString> {
 fn concerns(event: &Event, names: &[OsString]) -> bool {
     let writes = matches!(
         event.kind,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other
+        EventKind::Any
+            | EventKind::Create(_)
+            | EventKind::Modify(_)
+            | EventKind::Remove(_)
+            | EventKind::Other
     );
-    writes && event.paths.iter().any(|path| path.file_name().is_some_and(|name| names.iter().any(|ours| ours == name)))
+    writes
+        && event
+            .paths
+            .iter()
+            .any(|path| path.file_name().is_some_and(|name| names.iter().any(|ours| ours == name)))
 }

@@ -2,13 +2,14 @@
 
 use super::pace::{Pruning, Quiet};
 use super::setup::{arm, captures, numbered_as_recorded};
+use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Stopping, Voice};
+use super::{Job, Order, Stopping, Voice};
 use crate::engine::copy::routes;
 use crate::engine::finish::Steps;
 use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
-use crate::flow::progress::{Unwatched, Watch};
+use crate::flow::progress::Watch;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
@@ -24,9 +25,11 @@ use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::source::SqliteSource;
-use crate::sqlite::wake::Wake;
+use crate::sqlite::wake::{Look, Wake};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::mpsc;
 
 /// What one attempt works with.
 pub(super) struct Life<'a> {
@@ -36,7 +39,7 @@ pub(super) struct Life<'a> {
     pub stopping: Stopping,
     pub migration: i64,
     pub owner: String,
-    pub routes: Vec<Arc<Route>>,
+    pub tables: BTreeMap<i64, Arc<Route>>,
     pub link: Link<SqliteSource, PgTarget>,
     pub changes: SqliteChanges,
     pub applier: PgApplier,
@@ -50,7 +53,7 @@ pub(super) async fn follow(
     store: &Store,
     (migration, owner): (Migration, String),
     voice: &Voice,
-    stopping: Stopping,
+    (orders, stopping): (&mut mpsc::Receiver<Order>, Stopping),
 ) -> Result<(), Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
@@ -59,7 +62,7 @@ pub(super) async fn follow(
     if recorded.phase <= Phase::Backfill {
         life.backfill().await?;
     }
-    life.keep_following().await
+    life.keep_following(orders).await
 }
 
 async fn open<'a>(
@@ -96,16 +99,17 @@ async fn open<'a>(
     let changes = SqliteChanges::new(file, expected, request.limit.bytes)?;
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
-    let (link, routes) = (Link { source, target }, tables.into_values().collect());
+    let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    Ok(Life { job, store, voice, stopping, migration: migration.id, owner, routes, link, changes, applier })
+    Ok(Life { job, store, voice, stopping, migration: migration.id, owner, tables, link, changes, applier })
 }
 
 impl Life<'_> {
     /// Loads what is there, and brings the target for the first time to a state that the source is in.
     async fn backfill(&mut self) -> Result<(), Fault> {
         let request = &self.job.request;
-        let ranges = self.store.ranges(self.migration, &self.routes).await?;
+        let routes: Vec<Arc<Route>> = self.tables.values().cloned().collect();
+        let ranges = self.store.ranges(self.migration, &routes).await?;
         let watch = BackfillWatch::begin(self.voice, &ranges, &self.link.source).await?;
         let open = ranges.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
         backfill(&self.link, open, (request.workers, request.on_misfit), &watch).await?;
@@ -123,13 +127,15 @@ impl Life<'_> {
         self.take_steps(Stage::Index, &watch).await?;
         self.take_steps(Stage::Last, &watch).await?;
         let session = self.link.target.session().await?;
-        for route in &self.routes {
+        for route in &routes {
             analyze(&session, &route.target).await?;
             self.voice.board.tick(Instant::now());
         }
         self.link.target.give_back(session);
         self.store.enter((self.migration, &self.owner), Phase::DualWrite).await?;
-        self.store.note("followed", "the backfill is complete; every change is followed from here on").await?;
+        self.store
+            .note("followed", "the backfill is complete; every change is followed from here on")
+            .await?;
         self.voice.enter(Phase::DualWrite);
         Ok(())
     }
@@ -145,7 +151,13 @@ impl Life<'_> {
             Stage::Last | Stage::Switch => steps.take_one_by_one(statements.iter()).await?,
         };
         for finding in findings {
-            tracing::warn!(code = finding.code, subject = finding.subject, remedy = finding.remedy, "{}", finding.text);
+            tracing::warn!(
+                code = finding.code,
+                subject = finding.subject,
+                remedy = finding.remedy,
+                "{}",
+                finding.text
+            );
         }
         Ok(())
     }
@@ -159,29 +171,50 @@ impl Life<'_> {
         Ok(step)
     }
 
-    async fn keep_following(&mut self) -> Result<(), Fault> {
+    async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Order>) -> Result<(), Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let mut quiet = Quiet::new();
         let mut pruning = Pruning::new(self.job.retention);
+        let mut verifying = Verifying::new(self.job.validation, self.subject());
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         while !self.stopping.is_asked() {
-            match self.step(at).await? {
-                Some(step) => {
-                    at = step.to;
-                    quiet.broken();
-                    pruning.note(at);
-                }
-                None if quiet.lasts() => {
-                    pruning.prune(&self.changes).await?;
-                    at = self.sleep(&mut wake, at).await?;
-                    quiet.broken();
-                }
-                None => {
-                    tokio::select! {
-                        () = wake.wait() => {}
-                        () = self.stopping.asked() => {}
+            while let Ok(order) = orders.try_recv() {
+                verifying.obey(&order);
+            }
+            verifying.settle(self.store, self.voice).await?;
+            if verifying.wants_a_pair(self.voice) {
+                self.changes.hold_next();
+            }
+            let step = self.step(at).await?;
+            let idle = step.is_none();
+            if let Some(step) = step {
+                at = step.to;
+                quiet.broken();
+                pruning.note(at);
+            }
+            if let Some(held) = self.changes.take_held() {
+                verifying.pair(held, at).await?;
+            }
+            let mut long = None;
+            if idle && quiet.lasts() {
+                pruning.prune(&self.changes).await?;
+                long = self.retire(&wake, at).await?;
+            }
+            while idle && !self.stopping.is_asked() {
+                self.voice.board.tick(Instant::now());
+                tokio::select! {
+                    () = wake.wait() => {}
+                    () = self.stopping.asked() => {}
+                    () = verifying.due() => break,
+                    Some(order) = orders.recv() => {
+                        verifying.obey(&order);
+                        break;
                     }
+                }
+                // Disconnected, only files that look otherwise are worth a look inside.
+                if long != Some(wake.look()) {
+                    break;
                 }
             }
         }
@@ -189,28 +222,26 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Closes the connection and waits until the files look otherwise. What was written while it closed is looked for once more, after
-    /// which the files stay as they are until somebody else touches them.
-    async fn sleep(&mut self, wake: &mut Wake, at: Position) -> Result<Position, Fault> {
-        loop {
-            self.changes.rest();
-            tokio::time::sleep(Quiet::CLOCK_TICK).await;
-            let look = wake.look();
-            match self.step(at).await? {
-                Some(step) => return Ok(step.to),
-                None => self.changes.rest(),
-            }
-            if wake.look() != look {
-                continue;
-            }
-            while wake.look() == look && !self.stopping.is_asked() {
-                self.voice.board.tick(Instant::now());
-                tokio::select! {
-                    () = wake.wait() => {}
-                    () = self.stopping.asked() => {}
-                }
-            }
-            return Ok(at);
+    /// Closes the connection. What was written while it closed is looked for once more, after which the files stay as they look until
+    /// somebody else touches them. Nothing where there is work to do.
+    async fn retire(&mut self, wake: &Wake, at: Position) -> Result<Option<Look>, Fault> {
+        self.changes.rest();
+        tokio::time::sleep(Quiet::CLOCK_TICK).await;
+        let look = wake.look();
+        if self.changes.waiting(at).await? > 0 {
+            return Ok(None);
+        }
+        self.changes.rest();
+        Ok((wake.look() == look).then_some(look))
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            file: self.link.source.file().clone(),
+            tables: self.tables.clone(),
+            target: self.link.target.clone(),
+            migration: self.migration,
+            described: self.job.request.address.describe(),
         }
     }
 }

@@ -11,6 +11,8 @@ mod follow;
 mod pace;
 mod setup;
 mod stop;
+mod verify;
+mod verifying;
 mod watch;
 
 use super::prepare::Request;
@@ -19,14 +21,19 @@ use super::status::{Board, Lag, Reason, Run};
 use crate::journal::store::Store;
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
+use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::postgres::claim::claim;
 use crate::postgres::connect::pool;
+use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 pub use stop::{Stopper, Stopping};
+pub use verify::Repair;
+pub use verifying::Timetable;
 
 /// What a daemon is asked to do.
 #[derive(Clone, Debug)]
@@ -41,7 +48,17 @@ pub struct Job {
     pub retention: Duration,
     /// Lines of the change table from which on a person is warned.
     pub log_rows_warn: u64,
+    pub validation: Timetable,
 }
+
+/// What an operator asks of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Validate(Repair),
+}
+
+/// Orders that wait for the daemon; more are refused by whoever takes them.
+pub const ORDERS_MAX: usize = 16;
 
 /// Which journal modes of the source are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +81,20 @@ pub enum Ended {
 pub struct Voice {
     pub board: Board,
     pub metrics: Arc<Metrics>,
+    /// The source and where the target stood when it was last read, to tell the lag by while the target is away.
+    last: Arc<Mutex<Option<(SqliteChanges, Position)>>>,
 }
 
-pub async fn run(job: &Job, voice: &Voice, mut stopping: Stopping) -> Result<Ended, Fault> {
+pub async fn run(
+    job: &Job,
+    voice: &Voice,
+    mut orders: mpsc::Receiver<Order>,
+    mut stopping: Stopping,
+) -> Result<Ended, Fault> {
     let mut backoff = Backoff::new();
     loop {
         let attempted = tokio::select! {
-            attempted = attempt(job, voice, stopping.clone()) => attempted,
+            attempted = attempt(job, voice, &mut orders, stopping.clone()) => attempted,
             () = overdue(stopping.clone()) => Ok(Ended::Stopped),
         };
         let fault = match attempted {
@@ -85,7 +109,12 @@ pub async fn run(job: &Job, voice: &Voice, mut stopping: Stopping) -> Result<End
             Verdict::WaitOut => {
                 let pause = backoff.pause(voice.progress());
                 voice.metrics.retried(&fault);
-                tracing::warn!(code = fault.code, doing = fault.doing, pause_ms = millis(pause), "interrupted, goes on by itself");
+                tracing::warn!(
+                    code = fault.code,
+                    doing = fault.doing,
+                    pause_ms = millis(pause),
+                    "interrupted, goes on by itself"
+                );
                 voice.say(RunState::Degraded, Some(&fault));
                 wait_out(voice, pause, &mut stopping).await;
             }
@@ -103,7 +132,12 @@ pub async fn run(job: &Job, voice: &Voice, mut stopping: Stopping) -> Result<End
 }
 
 /// One life, from what is recorded on.
-async fn attempt(job: &Job, voice: &Voice, stopping: Stopping) -> Result<Ended, Fault> {
+async fn attempt(
+    job: &Job,
+    voice: &Voice,
+    orders: &mut mpsc::Receiver<Order>,
+    stopping: Stopping,
+) -> Result<Ended, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
     let _claim = claim(&request.address, &request.schema).await?;
@@ -116,7 +150,7 @@ async fn attempt(job: &Job, voice: &Voice, stopping: Stopping) -> Result<Ended, 
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
-    follow::follow(job, &store, (migration, ours), voice, stopping).await?;
+    follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
     Ok(Ended::Stopped)
 }
 
@@ -134,6 +168,7 @@ async fn wait_out(voice: &Voice, pause: Duration, stopping: &mut Stopping) {
     let until = Instant::now() + pause;
     while Instant::now() < until && !stopping.is_asked() {
         voice.board.tick(Instant::now());
+        voice.look_at_source().await;
         let left = until.saturating_duration_since(Instant::now()).min(TICK);
         tokio::select! {
             () = tokio::time::sleep(left) => {}
@@ -152,6 +187,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Voice {
+    pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
+        Voice { board, metrics, last: Arc::default() }
+    }
+
     fn say(&self, state: RunState, fault: Option<&Fault>) {
         let reason = fault.map(Reason::of);
         self.board.update(Instant::now(), |status| {
@@ -164,7 +203,18 @@ impl Voice {
         });
     }
 
-    fn lag(&self, changes: u64, oldest: Option<Instant>) {
-        self.board.update(Instant::now(), |status| status.lag = Lag { changes, oldest });
+    /// While the target is away changes pile up, and the lag must say so.
+    async fn look_at_source(&self) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((changes, at)) = last else { return };
+        match changes.waiting(at).await {
+            Ok(waiting) => self.board.update(Instant::now(), |status| {
+                let oldest = status.lag.oldest.or(Some(Instant::now())).filter(|_| waiting > 0);
+                status.lag = Lag { changes: waiting, oldest };
+                status.source.wal_bytes = changes.wal_bytes();
+            }),
+            Err(fault) => tracing::debug!(code = fault.code, "the lag is not known"),
+        }
+        changes.rest();
     }
 }

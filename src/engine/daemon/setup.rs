@@ -4,7 +4,9 @@
 //! on either side while the plan has a blocker.
 
 use super::{Job, JournalRule, Voice};
-use crate::engine::copy::{Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way};
+use crate::engine::copy::{
+    Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
+};
 use crate::engine::prepare::{Prepared, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::{FollowBeginning, Stage};
@@ -121,7 +123,8 @@ pub fn numbered_as_recorded(
     routes: &[Routed],
     captured: &BTreeMap<i64, String>,
 ) -> BTreeMap<i64, Arc<Route>> {
-    let route_of = |table: &String| routes.iter().map(|routed| &routed.route).find(|route| route.source == *table);
+    let route_of =
+        |table: &String| routes.iter().map(|routed| &routed.route).find(|route| route.source == *table);
     captured.iter().filter_map(|(id, table)| Some((*id, Arc::clone(route_of(table)?)))).collect()
 }
 
@@ -221,7 +224,8 @@ fn key_helper(number: i64, route: &Route) -> Option<(Statement, Statement)> {
 
 /// Arms capture, and gives the position from which on nothing is missed.
 pub async fn arm(file: SqliteFile, origin: Origin, captures: Vec<CaptureTable>) -> Result<Position, Fault> {
-    let armed = tokio::task::spawn_blocking(move || capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures));
+    let armed =
+        tokio::task::spawn_blocking(move || capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures));
     armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)))
 }
 

@@ -12,8 +12,9 @@ use crate::phase::{Phase, RunState};
 use crate::sqlite::changes::SqliteChanges;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
-use crate::telemetry::metrics::{Direction, Operation};
+use crate::telemetry::labels::{Direction, Operation};
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// Shows a backfill on the board.
@@ -104,11 +105,12 @@ impl Voice {
         let known = changes.known();
         let newest = known.map_or(at.seq, |known| known.newest.seq);
         self.board.tick(now);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((changes.clone(), at));
         if let Some(step) = step {
             self.metrics.captured(step.changes);
             self.metrics.batch_applied(began.elapsed(), step.changes);
             for (table, done) in &step.tables {
-                self.metrics.applied(Direction::Forward, table, Operation::Write, done.written);
+                self.metrics.applied(Direction::Forward, table, Operation::Upsert, done.written);
                 self.metrics.applied(Direction::Forward, table, Operation::Delete, done.deleted);
             }
         }

@@ -53,8 +53,9 @@ impl What<'_> {
         match self {
             What::Begin | What::ForgetEntries | What::Delete(_) => Ok(()),
             What::Advance if rows == 1 => Ok(()),
-            What::Advance => Err(Fault::new(FaultClass::Unknown, POSITION_MOVED, self.doing())
-                .with_remedy("The target does not stand where the batch begins; its position is read again.")),
+            What::Advance => Err(Fault::new(FaultClass::Unknown, POSITION_MOVED, self.doing()).with_remedy(
+                "The target does not stand where the batch begins; its position is read again.",
+            )),
             What::InsertRow(_) | What::WriteEntry if rows == 1 => Ok(()),
             What::InsertRow(_) | What::WriteEntry => Err(rows_swallowed(self.doing())),
         }

@@ -38,7 +38,8 @@ impl Stage<'_> {
     /// The columns' types alone: what the target refuses is refused by the target, where the constraint has its name. Rows are numbered
     /// in the order in which they come.
     pub fn make(&self) -> String {
-        let (keys, columns, row) = (ident_list(key_names(self.route)), columns(self.route), self.row_number());
+        let (keys, columns, row) =
+            (ident_list(key_names(self.route)), columns(self.route), self.row_number());
         let (number, target) = (self.number, self.route.target.sql());
         format!(
             "create temporary table liteferry_keys_{number} on commit delete rows as select {keys} from {target} with no data;
@@ -78,7 +79,9 @@ impl Stage<'_> {
     pub fn drop_repeated_rows(&self) -> String {
         let (rows, row) = (self.rows(), self.row_number());
         let same = self.same("again", "first");
-        format!("delete from {rows} as again using {rows} as first where {same} and again.{row} > first.{row}")
+        format!(
+            "delete from {rows} as again using {rows} as first where {same} and again.{row} > first.{row}"
+        )
     }
 
     pub fn insert_all(&self) -> String {

@@ -92,7 +92,9 @@ impl Staging {
         self.writer.learn(route).await?;
         let table = self.writer.table(route);
         if !table.staged {
-            self.writer.run(&table.stage().make(), &format!("make a stage for table {}", route.target)).await?;
+            self.writer
+                .run(&table.stage().make(), &format!("make a stage for table {}", route.target))
+                .await?;
             self.writer.table_mut(route).staged = true;
         }
         let route = Arc::clone(route);

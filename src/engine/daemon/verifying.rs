@@ -1,0 +1,217 @@
+//! When a validation runs, and what becomes of its verdict.
+
+use super::verify::{Progress, Repair, Validation};
+use super::{Order, Voice};
+use crate::engine::report::{Report, Verdict};
+use crate::engine::status::{Validated, ValidationState};
+use crate::flow::validate::TableVerdict;
+use crate::journal::store::Store;
+use crate::link::Link;
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
+use crate::plan::route::Route;
+use crate::postgres::pair::PairedTarget;
+use crate::postgres::target::PgTarget;
+use crate::sqlite::changes::Held;
+use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::pair::PairedSource;
+use crate::telemetry::labels::RowVerdict;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::task::JoinHandle;
+
+/// When both sides are compared while they are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Timetable {
+    /// From the end of one to the beginning of the next; none by itself where this is missing.
+    pub every: Option<Duration>,
+    /// How long a pair of snapshots is held: the source's WAL grows meanwhile.
+    pub pair_age_max: Duration,
+    pub listed_max: usize,
+}
+
+/// What the validations of a migration are about.
+pub struct Subject {
+    pub file: SqliteFile,
+    pub tables: BTreeMap<i64, Arc<Route>>,
+    pub target: PgTarget,
+    pub migration: i64,
+    /// Without a password.
+    pub described: String,
+}
+
+pub struct Verifying {
+    timetable: Timetable,
+    subject: Subject,
+    state: State,
+    /// Rounds of reading again and comparing again that are left.
+    rounds: u32,
+}
+
+enum State {
+    Idle {
+        next: Option<Instant>,
+    },
+    /// For a pair.
+    Waiting(Box<Validation>),
+    Comparing {
+        at: Position,
+        work: Work,
+    },
+}
+
+/// Ends with whoever holds it.
+struct Work(JoinHandle<Result<Progress, Fault>>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Rows mended in one round may be written again before they are compared: a few rounds settle it.
+const ROUNDS_MAX: u32 = 3;
+const AFTER_A_FAULT: Duration = Duration::from_secs(10);
+
+impl Verifying {
+    /// The first validation is due at once.
+    pub fn new(timetable: Timetable, subject: Subject) -> Verifying {
+        let next = timetable.every.map(|_| Instant::now());
+        Verifying { timetable, subject, state: State::Idle { next }, rounds: 0 }
+    }
+
+    pub fn obey(&mut self, order: &Order) {
+        match order {
+            Order::Validate(repair) => {
+                self.rounds = ROUNDS_MAX;
+                self.begin(*repair);
+            }
+        }
+    }
+
+    fn begin(&mut self, repair: Repair) {
+        let listed_max = self.timetable.listed_max;
+        self.state = State::Waiting(Box::new(Validation::of(&self.subject.tables, listed_max, repair)));
+    }
+
+    /// Whether the next snapshot is to be held. Begins a validation that is due.
+    pub fn wants_a_pair(&mut self, voice: &Voice) -> bool {
+        if let State::Idle { next: Some(next) } = self.state
+            && next <= Instant::now()
+        {
+            self.begin(Repair::LeaveAsIs);
+        }
+        let running = !matches!(self.state, State::Idle { .. });
+        voice.board.update(Instant::now(), |status| {
+            status.validation.state = if running { ValidationState::Running } else { ValidationState::Idle };
+        });
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Takes the other half of a pair, before anything else is committed in the target, and compares in the background.
+    pub async fn pair(&mut self, held: Held, at: Position) -> Result<(), Fault> {
+        let State::Waiting(validation) = std::mem::replace(&mut self.state, State::Idle { next: None })
+        else {
+            return Ok(());
+        };
+        if held.at != at {
+            self.state = State::Waiting(validation);
+            return Ok(());
+        }
+        let target = PairedTarget::open(&self.subject.target, self.subject.migration, at).await?;
+        let pair = Link { source: PairedSource::new(held), target };
+        let work = validation.go_on(pair, self.subject.file.clone(), self.timetable.pair_age_max);
+        self.state = State::Comparing { at, work: Work(tokio::spawn(work)) };
+        Ok(())
+    }
+
+    /// Returns when there is something to do: a comparison has ended, or the next one is due.
+    pub async fn due(&mut self) {
+        match &mut self.state {
+            State::Idle { next: None } => std::future::pending().await,
+            State::Idle { next: Some(next) } => tokio::time::sleep_until((*next).into()).await,
+            State::Waiting(_) => {}
+            State::Comparing { work, .. } => {
+                while !work.0.is_finished() {
+                    tokio::time::sleep(LOOK_AT_WORK).await;
+                }
+            }
+        }
+    }
+
+    /// Sees to a comparison that has ended.
+    pub async fn settle(&mut self, store: &Store, voice: &Voice) -> Result<(), Fault> {
+        let State::Comparing { at, work } = &mut self.state else { return Ok(()) };
+        if !work.0.is_finished() {
+            return Ok(());
+        }
+        let at = *at;
+        let ended = (&mut work.0).await;
+        match ended
+            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "compare both sides").with_source(error)))
+        {
+            Ok(Progress::Paused(validation)) => self.state = State::Waiting(Box::new(validation)),
+            Ok(Progress::Done(verdicts, validation)) => {
+                self.conclude((verdicts, validation), at, store, voice).await?
+            }
+            Err(fault) if fault.class == FaultClass::Fatal => return Err(fault),
+            Err(fault) => {
+                tracing::warn!(code = fault.code, doing = fault.doing, "validation interrupted, begins anew");
+                self.state = State::Idle { next: Some(Instant::now() + AFTER_A_FAULT) };
+            }
+        }
+        Ok(())
+    }
+
+    async fn conclude(
+        &mut self,
+        (verdicts, validation): (Vec<TableVerdict>, Validation),
+        at: Position,
+        store: &Store,
+        voice: &Voice,
+    ) -> Result<(), Fault> {
+        for verdict in &verdicts {
+            let table = &verdict.route.source;
+            voice.metrics.validated(table, RowVerdict::Missing, verdict.missing);
+            voice.metrics.validated(table, RowVerdict::Extra, verdict.extra);
+            voice.metrics.validated(table, RowVerdict::Different, verdict.different);
+            let equal =
+                verdict.source_rows.saturating_sub(verdict.missing + verdict.different + verdict.refused);
+            voice.metrics.validated(table, RowVerdict::Equal, equal);
+            if !verdict.equal() {
+                let (missing, extra, different) = (verdict.missing, verdict.extra, verdict.different);
+                tracing::error!(table, missing, extra, different, "validation found differences");
+            }
+        }
+        let differences = verdicts.iter().map(|table| table.missing + table.extra + table.different).sum();
+        let report = Report {
+            source: self.subject.file.path().display().to_string(),
+            target: self.subject.described.clone(),
+            started: validation.started,
+            finished: SystemTime::now(),
+            tables: verdicts,
+            findings: Vec::new(),
+            phases: Vec::new(),
+            source_changed: false,
+        };
+        store.record_verdict(self.subject.migration, &report.to_json().to_string()).await?;
+        let (verdict, now) = (report.verdict(), Instant::now());
+        tracing::info!(verdict = verdict.words(), differences, seq = at.seq, "validation ended");
+        voice.board.update(now, |status| {
+            status.validation.last = Some(Validated { verdict, position: at, at: now, differences });
+            if verdict != Verdict::Differs {
+                status.validation.clean = Some(now);
+            }
+        });
+        if validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0 {
+            self.rounds -= 1;
+            self.begin(Repair::ReadAgain);
+        } else {
+            self.state = State::Idle { next: self.timetable.every.map(|every| now + every) };
+        }
+        Ok(())
+    }
+}
+
+const LOOK_AT_WORK: Duration = Duration::from_millis(20);
