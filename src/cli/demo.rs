@@ -91,6 +91,7 @@ fn request(source: PathBuf, cluster: &Cluster) -> Request {
         values: Values::Surveyed,
         on_misfit: OnMisfit::Ledger,
         workers: 2,
+        surveyed: None,
         limit: ChunkLimit { bytes: 1 << 20, read_time: Duration::from_millis(500) },
     }
 }

@@ -19,6 +19,7 @@ use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::ChunkLimit;
 use crate::sqlite::source::SqliteSource;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Request {
     pub on_misfit: OnMisfit,
     pub workers: usize,
     pub limit: ChunkLimit,
+    /// Of which tables the values are looked at; of all where this is missing.
+    pub surveyed: Option<BTreeSet<String>>,
 }
 
 /// Whether the plan is made from the values or from the schema alone.
@@ -142,6 +145,9 @@ async fn survey(
 ) -> Result<Survey, Fault> {
     let mut survey = Survey::default();
     for (table, learners) in learners(request, schema, catalog) {
+        if request.surveyed.as_ref().is_some_and(|wanted| !wanted.contains(&table.name)) {
+            continue;
+        }
         let columns = learners.into_iter().map(ColumnSurvey::with_learners).collect();
         let blank = TableSurvey { columns, ..TableSurvey::default() };
         let found = survey_table((request, source), table, blank, watch).await?;

@@ -206,7 +206,28 @@ fn follow_of(row: &PgRow) -> Option<Follow> {
     })
 }
 
-fn still_ours(rows: u64, doing: &str) -> Result<(), Fault> {
+/// A constraint that came with a schema change.
+pub(super) async fn plan_for_switch(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    statement: &Statement,
+) -> Result<(), Fault> {
+    let sql = "insert into liteferry.planned
+               select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6 from liteferry.planned where migration_id = $1";
+    sqlx::query(sql)
+        .bind(migration)
+        .bind(Stage::Switch.word())
+        .bind(&statement.what)
+        .bind(&statement.sql)
+        .bind(&statement.fallback)
+        .bind(statement.required)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(|error| of_control(error, "record what is to be done at the switch"))
+}
+
+pub(super) fn still_ours(rows: u64, doing: &str) -> Result<(), Fault> {
     if rows == 1 {
         return Ok(());
     }

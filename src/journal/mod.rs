@@ -4,4 +4,5 @@
 
 pub mod follow;
 pub mod record;
+pub mod reshape;
 pub mod store;

@@ -317,7 +317,7 @@ pub struct RangeState {
     pub done: bool,
 }
 
-async fn run(tx: &mut Transaction<'_, Postgres>, sql: &str, doing: &str) -> Result<(), Fault> {
+pub(super) async fn run(tx: &mut Transaction<'_, Postgres>, sql: &str, doing: &str) -> Result<(), Fault> {
     // The text comes from the plan, whose names and literals all went through the quoting functions.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
         .execute(&mut **tx)

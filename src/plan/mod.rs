@@ -56,6 +56,8 @@ pub struct TablePlan {
     pub role: TableRole,
     /// Rows seen by the survey, or SQLite's estimate without one.
     pub rows: u64,
+    /// By the route's columns, what their definition says after the type: a default, an identity, or nothing.
+    pub fills: Vec<String>,
     /// Before the load, in order (`create` mode: CREATE TABLE; empty in `existing` mode).
     pub create: Vec<Statement>,
     /// After the load: primary key, unique constraints, indexes. Independent of each other, so they run in parallel.

@@ -18,7 +18,7 @@ use super::scan::cell;
 use crate::link::{Batch, Captured, Changed, Extent, Portion, Take};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::{Chunk, Keys};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::key::key_json;
 use crate::plan::capture::CaptureTable;
@@ -99,7 +99,6 @@ const LOG_ROWS_PER_PORTION: i64 = 8_192;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Lookups of a database with many tables stay prepared.
 const STATEMENTS_MAX: usize = 512;
-pub const SCHEMA_MOVED: &str = "source_schema_moved";
 
 impl SqliteChanges {
     pub fn new(file: SqliteFile, expected: Expected, portion_bytes: usize) -> Result<SqliteChanges, Fault> {
@@ -265,7 +264,8 @@ impl Shared {
         let expected = &self.expected;
         let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
         if schema_digest(&reader.db)? != expected.schema || !captured()? {
-            return Err(Fault::fatal(SCHEMA_MOVED, "follow the source under the schema it had")
+            let doing = "follow the source under the schema it had";
+            return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing)
                 .with_remedy("the application changed its schema: the daemon looks at it anew by itself"));
         }
         reader.schema_version = Some(version);

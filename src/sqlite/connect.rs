@@ -92,7 +92,7 @@ impl SqliteFile {
     fn check_writable(&self, db: &Connection) -> Result<(), Fault> {
         let doing = || format!("share {} with the application", self.path.display());
         let failed = |error| from_sqlite(doing(), error);
-        let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+        let mode = journal_mode(db)?;
         if mode == "wal" && db.is_readonly("main").map_err(failed)? {
             return Err(Fault::fatal("source_permission", doing()).with_remedy(
                 "A database in WAL mode can be read safely only with write permission on the file and its directory.",
@@ -100,6 +100,12 @@ impl SqliteFile {
         }
         Ok(())
     }
+}
+
+/// `wal`, `delete`, `truncate`, `persist`, `memory` or `off`.
+pub fn journal_mode(db: &Connection) -> Result<String, Fault> {
+    db.pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(|error| from_sqlite("read journal_mode", error))
 }
 
 /// Moves whenever another connection has committed; compared only with itself, on one connection.

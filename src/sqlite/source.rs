@@ -12,6 +12,7 @@ use crate::link::{Comparable, Range, Source, Span, Sums, Wanted};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::plan::capture::remove_ours;
 use crate::plan::route::{Route, ScanOrder};
 use crate::plan::survey::TableSurvey;
 use rusqlite::Connection;
@@ -34,8 +35,11 @@ impl SqliteSource {
         &self.file
     }
 
+    /// The application's schema: what is ours in it is left out.
     pub async fn introspect(&self) -> Result<SqliteSchema, Fault> {
-        self.read(super::introspect::introspect).await
+        let mut schema = self.read(super::introspect::introspect).await?;
+        remove_ours(&mut schema);
+        Ok(schema)
     }
 
     /// Reads a span of a table for the survey; `blank` holds the columns' learners.

@@ -1,19 +1,21 @@
 //! From armed to followed: backfill, the first catching up, indexes, and then every change as it comes.
 
 use super::pace::{Pruning, Quiet};
+use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::{Job, Order, Stopping, Voice};
 use crate::engine::copy::routes;
 use crate::engine::finish::Steps;
+use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
@@ -24,6 +26,7 @@ use crate::postgres::target::PgTarget;
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
 use std::collections::BTreeMap;
@@ -39,7 +42,12 @@ pub(super) struct Life<'a> {
     pub stopping: Stopping,
     pub migration: i64,
     pub owner: String,
+    pub phase: Phase,
+    /// Digest of the source's schema that all of this was made for.
+    pub schema: String,
     pub tables: BTreeMap<i64, Arc<Route>>,
+    /// Tables that may differ in ways no captured change tells.
+    pub suspects: BTreeMap<i64, Arc<Route>>,
     pub link: Link<SqliteSource, PgTarget>,
     pub changes: SqliteChanges,
     pub applier: PgApplier,
@@ -58,32 +66,49 @@ pub(super) async fn follow(
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
     voice.board.update(Instant::now(), |status| status.phase = recorded.phase);
-    let mut life = open(job, store, (&migration, owner, &recorded), voice, stopping).await?;
-    if recorded.phase <= Phase::Backfill {
-        life.backfill().await?;
+    let mut life = open(job, store, (&migration, owner, recorded), voice, stopping).await?;
+    let followed = async {
+        if life.phase <= Phase::Backfill {
+            life.backfill().await?;
+        }
+        life.keep_following(orders).await
+    };
+    match followed.await {
+        // A statement that no longer compiles is most likely a schema that is no longer the same.
+        Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => {
+            Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing))
+        }
+        ended => ended,
     }
-    life.keep_following(orders).await
 }
 
 async fn open<'a>(
     job: &'a Job,
     store: &'a Store,
-    (migration, owner, recorded): (&Migration, String, &Follow),
+    (migration, owner, mut recorded): (&Migration, String, Follow),
     voice: &'a Voice,
     stopping: Stopping,
 ) -> Result<Life<'a>, Fault> {
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), request.limit);
-    let routed = routes(request, store, migration.id).await?;
-    let tables = numbered_as_recorded(&routed, &store.captured(migration.id).await?);
-    let (captures, _) = captures(&source.introspect().await?, &tables);
+    let mut tables = followed(request, store, migration.id).await?;
     if recorded.phase == Phase::Setup {
+        let (captures, _) = captures(&source.introspect().await?, &tables);
         let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
-        let at = arm(file.clone(), origin, captures.clone()).await?;
+        let at = arm(file.clone(), origin, captures).await?;
         store.armed((migration.id, &owner), at).await?;
         voice.enter(Phase::Backfill);
     }
+    let as_recorded =
+        Followed { migration: migration.id, owner: &owner, recorded: &recorded, tables: tables.clone() };
+    settle(job, store, &source, as_recorded, voice).await?;
+    if let Some(settled) = store.follow(migration.id).await? {
+        recorded = settled;
+    }
+    tables = followed(request, store, migration.id).await?;
+    let (captures, _) = captures(&source.introspect().await?, &tables);
+    let suspects = suspects(&tables, &store.suspects(migration.id).await?);
     let target = PgTarget::new(
         Arc::clone(&request.address),
         Some(migration.id),
@@ -101,10 +126,47 @@ async fn open<'a>(
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    Ok(Life { job, store, voice, stopping, migration: migration.id, owner, tables, link, changes, applier })
+    let (phase, schema, migration) = (recorded.phase, recorded.source_schema, migration.id);
+    let life = Life {
+        job,
+        store,
+        voice,
+        stopping,
+        migration,
+        owner,
+        phase,
+        schema,
+        tables,
+        suspects,
+        link,
+        changes,
+        applier,
+    };
+    Ok(life)
+}
+
+async fn followed(
+    request: &Request,
+    store: &Store,
+    migration: i64,
+) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+    let routed = routes(request, store, migration).await?;
+    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
+}
+
+fn suspects(
+    tables: &BTreeMap<i64, Arc<Route>>,
+    suspect: &BTreeMap<i64, String>,
+) -> BTreeMap<i64, Arc<Route>> {
+    let of = |id: &i64| tables.get(id).map(|route| (*id, Arc::clone(route)));
+    suspect.keys().filter_map(of).collect()
 }
 
 impl Life<'_> {
+    async fn schema_moved(&self) -> Result<bool, Fault> {
+        Ok(self.link.source.read(schema_digest).await? != self.schema)
+    }
+
     /// Loads what is there, and brings the target for the first time to a state that the source is in.
     async fn backfill(&mut self) -> Result<(), Fault> {
         let request = &self.job.request;
@@ -176,7 +238,7 @@ impl Life<'_> {
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let mut quiet = Quiet::new();
         let mut pruning = Pruning::new(self.job.retention);
-        let mut verifying = Verifying::new(self.job.validation, self.subject());
+        let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
@@ -192,6 +254,9 @@ impl Life<'_> {
                 at = step.to;
                 quiet.broken();
                 pruning.note(at);
+            }
+            if verifying.is_reconciling() {
+                self.voice.say(RunState::CatchingUp, None);
             }
             if let Some(held) = self.changes.take_held() {
                 verifying.pair(held, at).await?;

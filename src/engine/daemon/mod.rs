@@ -9,6 +9,7 @@
 
 mod follow;
 mod pace;
+mod reshape;
 mod setup;
 mod stop;
 mod verify;

@@ -21,7 +21,7 @@ use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::capture::{self, Origin};
-use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::history::schema_digest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ pub fn captures(
 }
 
 async fn journal_finding(job: &Job, prepared: &Prepared) -> Result<Option<Finding>, Fault> {
-    let mode = prepared.source.read(capture::journal_mode).await?;
+    let mode = prepared.source.read(journal_mode).await?;
     if mode == "wal" || job.journal == JournalRule::Any {
         return Ok(None);
     }

@@ -47,6 +47,8 @@ pub struct Verifying {
     state: State,
     /// Rounds of reading again and comparing again that are left.
     rounds: u32,
+    /// Tables that must be read equal before the target counts as a copy of the source.
+    suspects: BTreeMap<i64, Arc<Route>>,
 }
 
 enum State {
@@ -75,10 +77,19 @@ const ROUNDS_MAX: u32 = 3;
 const AFTER_A_FAULT: Duration = Duration::from_secs(10);
 
 impl Verifying {
-    /// The first validation is due at once.
-    pub fn new(timetable: Timetable, subject: Subject) -> Verifying {
+    /// The first validation is due at once, after the suspects.
+    pub fn new(timetable: Timetable, subject: Subject, suspects: &BTreeMap<i64, Arc<Route>>) -> Verifying {
         let next = timetable.every.map(|_| Instant::now());
-        Verifying { timetable, subject, state: State::Idle { next }, rounds: 0 }
+        let (state, suspects) = (State::Idle { next }, suspects.clone());
+        let mut verifying = Verifying { timetable, subject, state, rounds: ROUNDS_MAX, suspects };
+        if verifying.is_reconciling() {
+            verifying.begin(Repair::ReadAgain);
+        }
+        verifying
+    }
+
+    pub fn is_reconciling(&self) -> bool {
+        !self.suspects.is_empty()
     }
 
     pub fn obey(&mut self, order: &Order) {
@@ -92,7 +103,13 @@ impl Verifying {
 
     fn begin(&mut self, repair: Repair) {
         let listed_max = self.timetable.listed_max;
-        self.state = State::Waiting(Box::new(Validation::of(&self.subject.tables, listed_max, repair)));
+        let tables = if self.is_reconciling() { &self.suspects } else { &self.subject.tables };
+        let validation = Validation::of(
+            tables,
+            listed_max,
+            if self.is_reconciling() { Repair::ReadAgain } else { repair },
+        );
+        self.state = State::Waiting(Box::new(validation));
     }
 
     /// Whether the next snapshot is to be held. Begins a validation that is due.
@@ -164,6 +181,22 @@ impl Verifying {
         Ok(())
     }
 
+    /// Suspects are compared until they are read equal; only then does a validation of everything mean something.
+    async fn reconciled(&mut self, verdicts: &[TableVerdict], store: &Store) -> Result<(), Fault> {
+        let differing =
+            verdicts.iter().filter(|table| table.missing + table.extra + table.different > 0).count();
+        if differing == 0 {
+            let ids: Vec<i64> = std::mem::take(&mut self.suspects).into_keys().collect();
+            store.clear_suspects(self.subject.migration, &ids).await?;
+            tracing::info!(tables = ids.len(), "tables that had changed unseen are equal again");
+            self.state = State::Idle { next: self.timetable.every.map(|_| Instant::now()) };
+            return Ok(());
+        }
+        tracing::info!(differing, "tables that had changed unseen are being read again");
+        self.begin(Repair::ReadAgain);
+        Ok(())
+    }
+
     async fn conclude(
         &mut self,
         (verdicts, validation): (Vec<TableVerdict>, Validation),
@@ -171,6 +204,9 @@ impl Verifying {
         store: &Store,
         voice: &Voice,
     ) -> Result<(), Fault> {
+        if self.is_reconciling() {
+            return self.reconciled(&verdicts, store).await;
+        }
         for verdict in &verdicts {
             let table = &verdict.route.source;
             voice.metrics.validated(table, RowVerdict::Missing, verdict.missing);

@@ -20,6 +20,7 @@ pub(super) fn add_table(draft: &mut Draft<'_>, names: &mut Names) {
         let name = draft.columns.rowid.clone();
         let identity = identity(draft, names, &name);
         lines.push(format!("{} bigint not null{identity}", ident(&name)));
+        draft.fills.push(identity);
     }
     draft.create.push(Statement {
         what: format!("table {}", ident(&draft.target.name)),
@@ -39,7 +40,9 @@ fn column_line(draft: &mut Draft<'_>, names: &mut Names, column: usize) -> Strin
     } else {
         default_of(draft, column).map(|default| format!(" default {default}")).unwrap_or_default()
     };
-    format!("{} {}{not_null}{filled}", ident(&name), draft.decisions[column].type_sql)
+    let line = format!("{} {}{not_null}{filled}", ident(&name), draft.decisions[column].type_sql);
+    draft.fills.push(filled);
+    line
 }
 
 /// Its sequence is named here only where the name that PostgreSQL would choose belongs to another relation, which may not exist

@@ -26,6 +26,7 @@ pub(super) struct Draft<'a> {
     pub unique: Vec<Vec<usize>>,
     /// The names of the table's own constraints.
     pub constraint_names: Namespace,
+    pub fills: Vec<String>,
     pub create: Vec<Statement>,
     pub indexes: Vec<Statement>,
     pub checks: Vec<Statement>,

@@ -134,6 +134,7 @@ fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
         route,
         role,
         rows: surveyed.map_or(0, |table| table.rows),
+        fills: Vec::new(),
         create: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),

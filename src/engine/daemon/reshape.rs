@@ -1,0 +1,241 @@
+//! Schema changes while running: what the application's own migrations did to the source, carried over to what is followed.
+//!
+//! Every followed table is told apart as it stands now: as it was, altered, gone, or new. The target and our records change in one
+//! transaction; then capture is armed again; then every table whose rows may have changed unseen (its triggers were gone, a column
+//! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
+
+use super::setup::captures;
+use super::{Job, Voice};
+use crate::engine::copy::routes;
+use crate::engine::prepare::{Request, prepare};
+use crate::flow::progress::Unwatched;
+use crate::journal::follow::Follow;
+use crate::journal::reshape::{Reshaping, TableChange};
+use crate::journal::store::Store;
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::finding::{Finding, Severity};
+use crate::model::name::ident;
+use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
+use crate::plan::{Mode, Statement, TablePlan, TableRole};
+use crate::sqlite::capture;
+use crate::sqlite::history::schema_digest;
+use crate::sqlite::source::SqliteSource;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is followed, as recorded.
+pub struct Followed<'a> {
+    pub migration: i64,
+    pub owner: &'a str,
+    pub recorded: &'a Follow,
+    pub tables: BTreeMap<i64, Arc<Route>>,
+}
+
+/// Looks whether the source is what the records say, and brings records, target and capture up to it where it is not.
+pub async fn settle(
+    job: &Job,
+    store: &Store,
+    source: &SqliteSource,
+    followed: Followed<'_>,
+    voice: &Voice,
+) -> Result<(), Fault> {
+    let before = source.read(schema_digest).await?;
+    let schema = source.introspect().await?;
+    let (now, _) = captures(&schema, &followed.tables);
+    let expected = now.clone();
+    let census = source.read(move |db| capture::census(db, &expected)).await?;
+    if before == followed.recorded.source_schema && census.is_whole() {
+        return Ok(());
+    }
+    tracing::warn!("the source's schema is not what it was; looking at it anew");
+    let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(|id| !census.is_intact(*id)).collect();
+    let changes = changes(job, &schema, &followed).await?;
+    for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
+        tracing::warn!(table, change = what, "a table of the source changed");
+        store.note("schema", &format!("{what}: {table}")).await?;
+    }
+    let reshaping = Reshaping {
+        migration: followed.migration,
+        owner: followed.owner,
+        source_schema: &before,
+        changes: &changes,
+        suspect: &unseen,
+    };
+    store.reshape(&reshaping).await?;
+    arm_again(job, store, source, (&followed, &schema)).await?;
+    if source.read(schema_digest).await? != before {
+        return Err(Fault::new(FaultClass::Transient, "source_schema_changed", "carry a schema change over")
+            .with_remedy("the schema changed once more meanwhile; it is looked at anew by itself"));
+    }
+    voice.board.tick(std::time::Instant::now());
+    Ok(())
+}
+
+async fn arm_again(
+    job: &Job,
+    store: &Store,
+    source: &SqliteSource,
+    (followed, schema): (&Followed<'_>, &SqliteSchema),
+) -> Result<(), Fault> {
+    let routed = routes(&job.request, store, followed.migration).await?;
+    let captured = store.captured(followed.migration).await?;
+    let tables = super::setup::numbered_as_recorded(&routed, &captured);
+    let (captures, findings) = captures(schema, &tables);
+    refuse_blockers(&findings)?;
+    let file = source.file().clone();
+    let armed = tokio::task::spawn_blocking(move || capture::rearm(&file.open_writer(ARM_WAIT)?, &captures));
+    armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture again").with_source(error)))
+}
+
+const ARM_WAIT: Duration = Duration::from_secs(30);
+
+/// What became of the followed tables, and which came anew.
+async fn changes(
+    job: &Job,
+    schema: &SqliteSchema,
+    followed: &Followed<'_>,
+) -> Result<Vec<TableChange>, Fault> {
+    let is_as_it_was = |table: &SqliteTable| {
+        followed.tables.values().any(|route| route.source == table.name && same_shape(route, table))
+    };
+    let other: BTreeSet<String> =
+        schema.tables.iter().filter(|table| !is_as_it_was(table)).map(|table| table.name.clone()).collect();
+    let mut changes: Vec<TableChange> = followed
+        .tables
+        .iter()
+        .filter(|(_, route)| schema.tables.iter().all(|table| table.name != route.source))
+        .map(|(id, route)| gone(*id, route, job.request.mode))
+        .collect();
+    if !other.is_empty() {
+        let request = Request { surveyed: Some(other.clone()), ..job.request.clone() };
+        let prepared = prepare(&request, &Unwatched).await?;
+        let about =
+            |finding: &&Finding| finding.subject.split('.').next().is_some_and(|table| other.contains(table));
+        refuse_blockers(&prepared.plan.findings.iter().filter(about).cloned().collect::<Vec<_>>())?;
+        let fresh = prepared.plan.tables.iter().filter(|table| other.contains(&table.route.source));
+        told_apart(fresh, followed, job.request.mode, &mut changes);
+    }
+    Ok(changes)
+}
+
+/// The same columns, and the same key to find rows by.
+fn same_shape(route: &Route, table: &SqliteTable) -> bool {
+    let of_route: BTreeSet<&str> =
+        route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
+    let of_table: BTreeSet<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let name = |at: &usize| Some(table.columns[*at].name.as_str());
+    let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
+    let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
+    let has_rowid = matches!(table.storage, Storage::Rowid { .. });
+    of_route == of_table && (key == declared || (key.contains(&None) && has_rowid))
+}
+
+fn refuse_blockers(findings: &[Finding]) -> Result<(), Fault> {
+    let Some(blocker) = findings.iter().find(|finding| finding.severity == Severity::Blocker) else {
+        return Ok(());
+    };
+    let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
+    Err(Fault::fatal("schema_change_refused", doing).with_remedy(blocker.remedy.clone()))
+}
+
+fn told_apart<'p>(
+    fresh: impl Iterator<Item = &'p TablePlan>,
+    followed: &Followed<'_>,
+    mode: Mode,
+    changes: &mut Vec<TableChange>,
+) {
+    let mut next = followed.tables.keys().max().copied().unwrap_or(0);
+    for table in fresh.filter(|table| table.role == TableRole::Copied) {
+        let known = followed.tables.iter().find(|(_, route)| route.source == table.route.source);
+        match known {
+            Some((id, route)) if key_names(route) == key_names(&table.route) => {
+                changes.push(altered(*id, route, table, mode));
+                continue;
+            }
+            Some((id, route)) => changes.push(gone(*id, route, mode)),
+            None => {}
+        }
+        next += 1;
+        changes.push(new_table(next, table));
+    }
+}
+
+fn names(route: &Route) -> BTreeSet<Option<&str>> {
+    route.columns.iter().map(|column| column.source.as_deref()).collect()
+}
+
+fn key_names(route: &Route) -> Option<Vec<Option<&str>>> {
+    match &route.identity {
+        Identity::Columns(columns) => {
+            Some(columns.iter().map(|column| route.columns[*column].source.as_deref()).collect())
+        }
+        Identity::WholeRow => None,
+    }
+}
+
+fn required(what: String, sql: String) -> Statement {
+    Statement { what, sql, fallback: None, required: true }
+}
+
+fn gone(id: i64, route: &Arc<Route>, mode: Mode) -> TableChange {
+    let statements = match mode {
+        Mode::Create => {
+            vec![required(
+                format!("end of table {}", route.target),
+                format!("drop table {}", route.target.sql()),
+            )]
+        }
+        // The application's own migrations see to its tables.
+        Mode::Existing => Vec::new(),
+    };
+    TableChange::Gone { id, table: route.source.clone(), statements }
+}
+
+fn new_table(id: i64, table: &TablePlan) -> TableChange {
+    let statements = table.create.iter().chain(&table.indexes).chain(&table.checks).cloned().collect();
+    TableChange::New { id, route: table.route.clone(), statements, at_switch: table.foreign_keys.clone() }
+}
+
+/// The columns that stay cross as they did; those that came cross as planned now, and may be empty until they are filled.
+fn altered(id: i64, route: &Arc<Route>, fresh: &TablePlan, mode: Mode) -> TableChange {
+    let target = route.target.sql();
+    let mut statements = Vec::new();
+    let stays = |column: &&ColumnRoute| names(&fresh.route).contains(&column.source.as_deref());
+    let mut columns: Vec<ColumnRoute> = route.columns.iter().filter(stays).cloned().collect();
+    for left in route.columns.iter().filter(|column| !stays(column)) {
+        let (name, what) = (ident(&left.target), format!("end of column {}.{}", route.target, left.target));
+        statements.push(required(what, format!("alter table {target} drop column {name}")));
+    }
+    for (at, column) in fresh.route.columns.iter().enumerate() {
+        if names(route).contains(&column.source.as_deref()) {
+            continue;
+        }
+        let name = ident(&column.target);
+        let fill = fresh.fills.get(at).map_or("", String::as_str);
+        statements.push(required(
+            format!("column {}.{}", route.target, column.target),
+            format!("alter table {target} add column {name} {}{fill}", column.type_sql),
+        ));
+        columns.push(ColumnRoute { not_null: mode == Mode::Existing && column.not_null, ..column.clone() });
+    }
+    if mode == Mode::Existing {
+        statements.clear();
+    }
+    let place = |source: Option<&str>| {
+        let found = columns.iter().position(|column| column.source.as_deref() == source);
+        found.expect("the key's columns are the same")
+    };
+    let identity = key_names(route).expect("a followed table has a key");
+    let identity = Identity::Columns(identity.into_iter().map(place).collect());
+    let scan = match &route.scan {
+        ScanOrder::Rowid { name, column } => {
+            let kept = column.map(|column| place(route.columns[column].source.as_deref()));
+            ScanOrder::Rowid { name: name.clone(), column: kept }
+        }
+        other => other.clone(),
+    };
+    let route = Route { columns, identity, scan, ..Route::clone(route) };
+    TableChange::Altered { id, route, statements }
+}

@@ -1,0 +1,167 @@
+//! A schema change of the source, recorded together with what it does to the target's tables.
+
+use super::record;
+use super::store::{Store, run};
+use crate::model::fault::Fault;
+use crate::plan::Statement;
+use crate::plan::route::Route;
+use crate::postgres::fault::of_control;
+use sqlx::{Postgres, Row, Transaction};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became of one table.
+#[derive(Clone, Debug)]
+pub enum TableChange {
+    Gone { id: i64, table: String, statements: Vec<Statement> },
+    Altered { id: i64, route: Route, statements: Vec<Statement> },
+    New { id: i64, route: Route, statements: Vec<Statement>, at_switch: Vec<Statement> },
+}
+
+#[derive(Debug)]
+pub struct Reshaping<'a> {
+    pub migration: i64,
+    pub owner: &'a str,
+    /// Digest of the source's schema as it is understood now.
+    pub source_schema: &'a str,
+    pub changes: &'a [TableChange],
+    /// Tables whose rows may have changed unseen.
+    pub suspect: &'a BTreeSet<i64>,
+}
+
+impl TableChange {
+    pub fn word(&self) -> &'static str {
+        match self {
+            TableChange::Gone { .. } => "gone",
+            TableChange::Altered { .. } => "altered",
+            TableChange::New { .. } => "new",
+        }
+    }
+
+    pub fn table(&self) -> &str {
+        match self {
+            TableChange::Gone { table, .. } => table,
+            TableChange::Altered { route, .. } | TableChange::New { route, .. } => &route.source,
+        }
+    }
+
+    fn statements(&self) -> &[Statement] {
+        match self {
+            TableChange::Gone { statements, .. }
+            | TableChange::Altered { statements, .. }
+            | TableChange::New { statements, .. } => statements,
+        }
+    }
+}
+
+impl Store {
+    /// Carries a schema change over, all of it or nothing.
+    pub async fn reshape(&self, reshaping: &Reshaping<'_>) -> Result<(), Fault> {
+        let doing = "carry a schema change over";
+        let failed = |error| of_control(error, doing);
+        let mut tx = self.pool.begin().await.map_err(failed)?;
+        let sql = "update liteferry.follow set source_schema = $3 where migration_id = $1 and owner = $2";
+        let ours = sqlx::query(sql)
+            .bind(reshaping.migration)
+            .bind(reshaping.owner)
+            .bind(reshaping.source_schema)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        super::follow::still_ours(ours.rows_affected(), doing)?;
+        for change in reshaping.changes {
+            for statement in change.statements() {
+                run(&mut tx, &statement.sql, &format!("make {}", statement.what)).await?;
+            }
+            record_change(&mut tx, reshaping.migration, change).await?;
+        }
+        for id in reshaping.suspect {
+            suspect(&mut tx, reshaping.migration, *id).await?;
+        }
+        tx.commit().await.map_err(failed)
+    }
+
+    /// Tables that may differ in ways no captured change tells.
+    pub async fn suspects(&self, migration: i64) -> Result<BTreeMap<i64, String>, Fault> {
+        let rows = sqlx::query(
+            "select id, source_table from liteferry.captured where migration_id = $1 and suspect",
+        )
+        .bind(migration)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| of_control(error, "read which tables are suspect"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// They were read equal.
+    pub async fn clear_suspects(&self, migration: i64, tables: &[i64]) -> Result<(), Fault> {
+        sqlx::query("update liteferry.captured set suspect = false where migration_id = $1 and id = any($2)")
+            .bind(migration)
+            .bind(tables)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(|error| of_control(error, "record that tables are equal"))
+    }
+}
+
+async fn record_change(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    change: &TableChange,
+) -> Result<(), Fault> {
+    match change {
+        TableChange::Gone { id, table, .. } => {
+            sqlx::query("delete from liteferry.captured where migration_id = $1 and id = $2")
+                .bind(migration)
+                .bind(id)
+                .execute(&mut **tx)
+                .await
+                .map_err(recording)?;
+            for sql in [
+                "delete from liteferry.route where migration_id = $1 and source_table = $2",
+                "delete from liteferry.ledger where migration_id = $1 and source_table = $2",
+                "delete from liteferry.range where migration_id = $1 and source_table = $2",
+            ] {
+                sqlx::query(sql).bind(migration).bind(table).execute(&mut **tx).await.map_err(recording)?;
+            }
+            Ok(())
+        }
+        TableChange::Altered { id, route, .. } => {
+            let sql =
+                "update liteferry.route set route = $3::jsonb where migration_id = $1 and source_table = $2";
+            let text = record::route_to_json(route).to_string();
+            let query = sqlx::query(sql).bind(migration).bind(&route.source).bind(text);
+            query.execute(&mut **tx).await.map_err(recording)?;
+            suspect(tx, migration, *id).await
+        }
+        TableChange::New { id, route, at_switch, .. } => {
+            let sql = "insert into liteferry.route (migration_id, ordinal, source_table, compared, route)
+                       values ($1, (select coalesce(max(ordinal), 0) + 1 from liteferry.route where migration_id = $1),
+                               $2, false, $3::jsonb)";
+            let text = record::route_to_json(route).to_string();
+            let query = sqlx::query(sql).bind(migration).bind(&route.source).bind(text);
+            query.execute(&mut **tx).await.map_err(recording)?;
+            let sql = "insert into liteferry.captured (migration_id, id, source_table, suspect) values ($1, $2, $3, true)";
+            let query = sqlx::query(sql).bind(migration).bind(id).bind(&route.source);
+            query.execute(&mut **tx).await.map_err(recording)?;
+            for statement in at_switch {
+                super::follow::plan_for_switch(tx, migration, statement).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn suspect(tx: &mut Transaction<'_, Postgres>, migration: i64, id: i64) -> Result<(), Fault> {
+    sqlx::query("update liteferry.captured set suspect = true where migration_id = $1 and id = $2")
+        .bind(migration)
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(recording)
+}
+
+fn recording(error: sqlx::Error) -> Fault {
+    of_control(error, "record a schema change")
+}
