@@ -2,6 +2,7 @@
 //!
 //! It never knows SQLite. Every connection is opened in `connect`, every error of a driver is told apart in `fault`.
 
+pub mod apply;
 pub mod catalog;
 pub mod claim;
 pub mod connect;
@@ -17,7 +18,10 @@ pub mod url;
 
 mod binaries;
 mod conninfo;
+mod copy;
 mod digest;
+mod halves;
+mod ledger;
 mod resolve;
 mod sqlstate;
 

@@ -89,6 +89,19 @@ impl PgTarget {
         connect(&self.address).await
     }
 
+    /// A session in the role that its tables ask for. It is not to be given back: others would write in that role.
+    pub(super) async fn writing_session(&self) -> Result<Session, Fault> {
+        let session = self.session().await?;
+        match self.role {
+            LoadRole::Origin => {}
+            LoadRole::Replica => session
+                .batch_execute("set session_replication_role = replica")
+                .await
+                .map_err(|error| fault::of(error, "write as a replica"))?,
+        }
+        Ok(session)
+    }
+
     fn pop_idle(&self) -> Option<Session> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
@@ -197,12 +210,9 @@ impl Target for PgTarget {
     type Loader = PgLoader;
 
     async fn loader(&self) -> Result<PgLoader, Fault> {
-        let session = self.session().await?;
+        let session = self.writing_session().await?;
         // A lost last commit takes its progress with it, so the load need not wait for the disk at each chunk.
-        let sql = match self.role {
-            LoadRole::Origin => "set synchronous_commit = off",
-            LoadRole::Replica => "set synchronous_commit = off; set session_replication_role = replica",
-        };
+        let sql = "set synchronous_commit = off";
         session.batch_execute(sql).await.map_err(|error| fault::of(error, "set up a loading session"))?;
         Ok(PgLoader::new(session, self.of_migration()?, self.existing_rows))
     }

@@ -13,8 +13,20 @@ create table liteferry.follow (
     owner_name text not null default '',
     owner_seen timestamptz not null default '-infinity',
     phase text not null,
-    -- SQLite's schema_version when the capture triggers were last seen whole.
-    source_schema bigint not null
+    -- Digest of SQLite's schema, our triggers included, as it was when it was last understood.
+    source_schema text not null default ''
+);
+
+-- Statements of the plan that a running migration has still to take, each at its stage.
+create table liteferry.planned (
+    migration_id bigint not null references liteferry.migration on delete cascade,
+    ordinal integer not null,
+    stage text not null check (stage in ('key', 'index', 'last', 'switch')),
+    what text not null,
+    sql text not null,
+    fallback text,
+    required boolean not null,
+    primary key (migration_id, ordinal)
 );
 
 -- Numbers that the capture triggers know tables by.

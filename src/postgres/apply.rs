@@ -1,0 +1,226 @@
+//! The writer of followed changes: batch by batch, each in one transaction together with the position that it reaches.
+//!
+//! It never commits before the source has made durable what it read, never moves a position that is not its own or not where the
+//! batch begins, and never takes a commit whose answer was lost for done or undone. A call that is dropped half-way takes its session
+//! with it, and the server rolls back.
+
+mod pipeline;
+mod refused;
+mod small;
+mod sql;
+mod staged;
+mod writer;
+
+pub use writer::Ownership;
+
+use super::fault;
+use super::target::PgTarget;
+use crate::link::{Applied, Applier, Extent, Portion};
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
+use futures_util::future::{join, ready};
+use pipeline::POSITION_MOVED;
+use staged::{Staging, part_refused};
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::timeout;
+use writer::{Step, Writer};
+
+pub struct PgApplier {
+    target: PgTarget,
+    ownership: Ownership,
+    /// Outside of any transaction.
+    writer: Option<Writer>,
+    batch: Option<Batch>,
+}
+
+struct Batch {
+    step: Step,
+    work: Work,
+}
+
+enum Work {
+    /// Nothing has been sent yet: most batches are one small portion, and one round trip takes it all.
+    Kept(Portion),
+    Staged(Box<Staging>),
+}
+
+/// A server may wait for its standby for ever.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(90);
+
+const POSITION: &str =
+    "select owner, epoch, seq, nonce from liteferry.follow where migration_id = $1 for update";
+
+impl PgApplier {
+    pub fn new(target: PgTarget, ownership: Ownership) -> PgApplier {
+        PgApplier { target, ownership, writer: None, batch: None }
+    }
+
+    /// The session at hand, or another where it has ended.
+    async fn take_writer(&mut self) -> Result<Writer, Fault> {
+        match self.writer.take().filter(|writer| !writer.session.is_closed()) {
+            Some(writer) => Ok(writer),
+            None => Writer::new(self.target.writing_session().await?, self.ownership.clone()).await,
+        }
+    }
+
+    async fn commit_small(
+        &mut self,
+        step: Step,
+        portion: Portion,
+        extent: Extent,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Applied, Fault> {
+        let mut writer = self.take_writer().await?;
+        if !small::is_cheap(&mut writer, &portion).await? {
+            let mut staging = Staging::begin(writer).await?;
+            staging.put(&portion).await?;
+            return self.commit_staged(step, staging, extent, durable).await;
+        }
+        let (written, hardened) = join(small::write(&mut writer, &step, &portion), durable).await;
+        let refusal = match written {
+            Err(fault) if fault.class == FaultClass::Data => fault,
+            written => return self.end(writer, written.and_then(|applied| hardened.map(|()| applied))).await,
+        };
+        match extent {
+            Extent::Part => {
+                let fault = part_refused("apply a part of the backlog").with_source(refusal);
+                self.end(writer, Err(fault)).await
+            }
+            Extent::Whole if hardened.is_err() => {
+                self.end(writer, hardened.map(|()| Applied::default())).await
+            }
+            Extent::Whole => {
+                roll_back(&writer).await?;
+                let mut staging = Staging::begin(writer).await?;
+                staging.put(&portion).await?;
+                self.commit_staged(step, staging, extent, ready(Ok(()))).await
+            }
+        }
+    }
+
+    async fn commit_staged(
+        &mut self,
+        step: Step,
+        mut staging: Staging,
+        extent: Extent,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Applied, Fault> {
+        let (written, hardened) = join(staging.write(&step, extent), durable).await;
+        match written {
+            Ok(applied) => {
+                hardened?;
+                self.end(staging.writer, Ok(applied)).await
+            }
+            Err(fault) => {
+                drop(staging);
+                Err(self.explain(fault).await)
+            }
+        }
+    }
+
+    /// Ends a transaction: commits it where all went well, else rolls it back. A session whose commit was not answered is not used again.
+    async fn end(&mut self, writer: Writer, outcome: Result<Applied, Fault>) -> Result<Applied, Fault> {
+        match outcome {
+            Ok(applied) => {
+                commit(&writer).await?;
+                self.writer = Some(writer);
+                Ok(applied)
+            }
+            Err(fault) => {
+                // The connection may be the thing that broke; the error that matters is the first one.
+                if roll_back(&writer).await.is_ok() {
+                    self.writer = Some(writer);
+                }
+                Err(self.explain(fault).await)
+            }
+        }
+    }
+
+    /// A position that has moved may have been moved by another owner.
+    async fn explain(&mut self, fault: Fault) -> Fault {
+        if fault.code != POSITION_MOVED {
+            return fault;
+        }
+        match self.position().await {
+            Err(found) if found.class == FaultClass::Fatal => found,
+            Ok(_) | Err(_) => fault,
+        }
+    }
+}
+
+impl Applier for PgApplier {
+    async fn position(&mut self) -> Result<Position, Fault> {
+        let doing = "read where the target stands";
+        self.batch = None;
+        let writer = self.take_writer().await?;
+        // A commit in doubt still holds the row; a plain look would show what was before it.
+        writer.run("begin; set local lock_timeout = '5s'", doing).await?;
+        let found = writer.session.query_opt(POSITION, &[&self.ownership.migration]).await;
+        let found = found.map_err(|error| fault::of(error, doing))?;
+        roll_back(&writer).await?;
+        self.writer = Some(writer);
+        let Some(row) = found else {
+            return Err(Fault::fatal("follow_missing", doing)
+                .with_remedy("schema liteferry in the target was emptied or restored: begin the copy anew, or restore the target whole"));
+        };
+        if row.get::<_, &str>(0) != self.ownership.owner {
+            return Err(Fault::fatal("another_owner", doing).with_remedy(
+                "another liteferry has taken this migration over: stop one of the two, then start the other again",
+            ));
+        }
+        Ok(Position { epoch: row.get(1), seq: row.get(2), nonce: row.get(3) })
+    }
+
+    async fn open(&mut self, from: Position, to: Position) -> Result<(), Fault> {
+        self.batch = None;
+        self.writer = Some(self.take_writer().await?);
+        self.batch = Some(Batch { step: Step { from, to }, work: Work::Kept(Portion::new()) });
+        Ok(())
+    }
+
+    async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
+        let Batch { step, work } = self.batch.take().expect("a batch is opened before it is put into");
+        let work = match work {
+            Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),
+            Work::Kept(kept) => {
+                let mut staging = Staging::begin(self.take_writer().await?).await?;
+                staging.put(&kept).await?;
+                staging.put(&portion).await?;
+                Work::Staged(Box::new(staging))
+            }
+            Work::Staged(mut staging) => {
+                staging.put(&portion).await?;
+                Work::Staged(staging)
+            }
+        };
+        self.batch = Some(Batch { step, work });
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        extent: Extent,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Applied, Fault> {
+        let Batch { step, work } = self.batch.take().expect("a batch is opened before it is committed");
+        match work {
+            Work::Kept(portion) => self.commit_small(step, portion, extent, durable).await,
+            Work::Staged(staging) => self.commit_staged(step, *staging, extent, durable).await,
+        }
+    }
+}
+
+async fn commit(writer: &Writer) -> Result<(), Fault> {
+    let doing = "commit a batch";
+    match timeout(COMMIT_WAIT_MAX, writer.session.batch_execute("commit")).await {
+        Ok(answer) => answer.map_err(|error| fault::of_commit(error, doing)),
+        Err(late) => Err(Fault::new(FaultClass::Unknown, "commit_unknown", doing)
+            .with_remedy("The commit is not answered, perhaps because a standby is waited for; what was committed is read on a new connection.")
+            .with_source(late)),
+    }
+}
+
+async fn roll_back(writer: &Writer) -> Result<(), Fault> {
+    writer.run("rollback", "roll back a batch").await
+}

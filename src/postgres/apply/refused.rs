@@ -1,0 +1,75 @@
+//! Staged rows that the target refuses: found by halving, and put into the ledger whole. None is left out in silence.
+
+use super::pipeline::What;
+use super::staged::{Gathered, RELEASE, ROLL_BACK, SAVEPOINT};
+use super::writer::Writer;
+use crate::model::cell::{Cell, CellBuf, Class};
+use crate::model::fault::{Fault, FaultClass};
+use crate::plan::route::Route;
+use crate::postgres::copy::{copy_in, copy_one_out};
+use crate::postgres::fault;
+use crate::postgres::halves::Halves;
+use crate::postgres::ledger::{self, Refused};
+use std::collections::BTreeMap;
+
+/// Gives the numbers of rows inserted and refused. The stage is gone afterwards.
+pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u64, u64), Fault> {
+    let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
+    let (session, stage) = (&writer.session, writer.table(route).stage());
+    let failed = |error| fault::of(error, &doing);
+    writer.run(&stage.index_rows(), &doing).await?;
+    let numbers = session.query_one(&stage.numbers(), &[]).await.map_err(failed)?;
+    let number = |index| usize::try_from(numbers.get::<_, i64>(index)).expect("rows are counted from one");
+    let mut halves = Halves::of(number(0)..number(1));
+    let (mut inserted, mut refused) = (0, 0);
+    while let Some(rows) = halves.next() {
+        writer.run(SAVEPOINT, &doing).await?;
+        match session.execute(&stage.insert_some(&rows), &[]).await.map_err(failed) {
+            Ok(some) => {
+                writer.run(RELEASE, &doing).await?;
+                inserted += some;
+            }
+            Err(fault) if fault.class == FaultClass::Data => {
+                writer.run(ROLL_BACK, &doing).await?;
+                if let Some(row) = halves.refused(rows) {
+                    hold(writer, gathered, row).await?;
+                    refused += 1;
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    writer.run(&stage.unmake(), &doing).await?;
+    Ok((inserted, refused))
+}
+
+/// Puts a refused row's cells into the ledger.
+async fn hold(writer: &Writer, gathered: &Gathered, row: usize) -> Result<(), Fault> {
+    let doing = What::WriteEntry.doing();
+    let (route, migration) = (&gathered.route, writer.ownership.migration);
+    let out = writer.table(route).stage().copy_row_out(row);
+    let tuple = copy_one_out(&writer.session, &out, &doing).await?;
+    let name = ledger::name_of(route, &tuple)?;
+    let misfits = misfits_of(writer, route, &name).await?;
+    let refused = Refused { tuple: &tuple, misfits, name };
+    let entries = ledger::refused_entries(migration, route, &refused)?;
+    copy_in(&writer.session, ledger::COPY, &entries.arena, &doing).await?;
+    Ok(())
+}
+
+/// The cells that the ledger has of a row already.
+async fn misfits_of(writer: &Writer, route: &Route, name: &str) -> Result<BTreeMap<usize, CellBuf>, Fault> {
+    let doing = "read a refused row's ledger entries";
+    let found = writer
+        .session
+        .query(ledger::OF_ROW, &[&writer.ownership.migration, &route.source, &name])
+        .await
+        .map_err(|error| fault::of(error, doing))?;
+    let entry = |row: &tokio_postgres::Row| {
+        let (column, class, raw): (&str, &str, &[u8]) = (row.get(0), row.get(1), row.get(2));
+        let column = route.columns.iter().position(|known| known.target == column)?;
+        Some((column, Cell::from_raw(Class::from_word(class)?, raw)?.to_buf()))
+    };
+    let entries: Option<BTreeMap<usize, CellBuf>> = found.iter().map(entry).collect();
+    entries.ok_or_else(|| Fault::fatal("canon_broken", doing))
+}

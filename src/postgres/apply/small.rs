@@ -1,0 +1,109 @@
+//! Few changes: one pipelined round trip, one statement a key and a row. It neither commits nor rolls back.
+
+use super::pipeline::{Pipeline, Raw, What};
+use super::writer::{Step, Writer};
+use crate::link::{Applied, Changed};
+use crate::model::chunk::tuple_cells;
+use crate::model::fault::Fault;
+use crate::postgres::ledger;
+use futures_util::future::TryFutureExt;
+use tokio_postgres::Statement;
+
+/// Beyond either bound, changes are staged.
+const KEYS_MAX: usize = 1024;
+const BYTES_MAX: usize = 1 << 20;
+
+/// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach.
+const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '60s'; \
+    set local idle_in_transaction_session_timeout = '30s'; set constraints all immediate";
+
+/// Whether few changes are kept back for the small path.
+pub fn is_small(portion: &[Changed]) -> bool {
+    let keys: usize = portion.iter().map(|changed| changed.names.len()).sum();
+    let bytes: usize = portion.iter().map(|changed| changed.keys.arena.len() + changed.rows.bytes()).sum();
+    keys <= KEYS_MAX && bytes <= BYTES_MAX
+}
+
+/// Whether all tables find their rows by key: else each key would cost a look at the whole table, and staged changes cost one.
+pub async fn is_cheap(writer: &mut Writer, portion: &[Changed]) -> Result<bool, Fault> {
+    for changed in portion {
+        if !writer.finds_by_key(&changed.route).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Begins a transaction and writes the portion and the position in it. The writer has got to know all its tables.
+pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Result<Applied, Fault> {
+    let migration = writer.ownership.migration;
+    let mut entries = Vec::with_capacity(portion.len());
+    for changed in portion {
+        entries.push(ledger::entries(migration, &changed.route, &changed.rows, &[])?);
+    }
+    send(writer, step, portion, &entries).await?;
+    for (changed, entries) in portion.iter().zip(&entries) {
+        writer.table_mut(&changed.route).ledger |= !entries.ends.is_empty();
+    }
+    Ok(portion.iter().fold(Applied::default(), |sum, changed| {
+        let (keys, rows) = (count(changed.keys.ends.len()), count(changed.rows.rows()));
+        Applied {
+            written: sum.written + rows,
+            deleted: sum.deleted + keys.saturating_sub(rows),
+            held: sum.held + changed.rows.held,
+        }
+    }))
+}
+
+/// All deletes come before all inserts: a unique value may move from one row to another.
+async fn send(
+    writer: &Writer,
+    step: &Step,
+    portion: &[Changed],
+    entries: &[ledger::Entries],
+) -> Result<(), Fault> {
+    let session = &writer.session;
+    let mut pipeline = Pipeline::default();
+    pipeline.add(What::Begin, session.batch_execute(BEGIN).map_ok(|()| 0));
+    pipeline.add(What::Advance, writer.advance(step));
+    for changed in portion.iter().filter(|changed| writer.table(&changed.route).ledger) {
+        pipeline.add(What::ForgetEntries, forget_entries(writer, changed));
+    }
+    for changed in portion {
+        let delete = &writer.table(&changed.route).delete;
+        for key in tuples(&changed.keys.arena, &changed.keys.ends) {
+            pipeline.add(What::Delete(&changed.route), execute(writer, delete, key));
+        }
+    }
+    for changed in portion {
+        let insert = &writer.table(&changed.route).insert;
+        for row in tuples(&changed.rows.arena, &changed.rows.row_ends) {
+            pipeline.add(What::InsertRow(&changed.route), execute(writer, insert, row));
+        }
+    }
+    for entry in entries.iter().flat_map(|entries| tuples(&entries.arena, &entries.ends)) {
+        pipeline.add(What::WriteEntry, execute(writer, &writer.insert_entry, entry));
+    }
+    pipeline.run().await
+}
+
+/// Takes out what the ledger holds of the changed keys.
+pub async fn forget_entries(writer: &Writer, changed: &Changed) -> Result<u64, tokio_postgres::Error> {
+    let migration = &writer.ownership.migration;
+    let (table, names) = (&changed.route.source, &changed.names);
+    writer.session.execute(&writer.delete_entries, &[migration, table, names]).await
+}
+
+async fn execute(writer: &Writer, statement: &Statement, tuple: &[u8]) -> Result<u64, tokio_postgres::Error> {
+    let cells: Vec<Raw<'_>> = tuple_cells(tuple).map(Raw).collect();
+    writer.session.execute_raw(statement, cells).await
+}
+
+fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, end)| &arena[start..*end])
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).expect("a count fits")
+}

@@ -1,0 +1,190 @@
+//! The statements that change one table of the target, by its route. Pure text: names enter quoted, values never.
+//!
+//! All of them delete by key first and insert afterwards, so that a unique value may move between rows of one batch.
+
+use crate::model::name::{ident, ident_list};
+use crate::plan::route::{Identity, Route};
+use std::ops::Range;
+
+/// The route's key columns, by index. Rows without a key are not followed, so that there is always one.
+pub fn key_of(route: &Route) -> &[usize] {
+    match &route.identity {
+        Identity::Columns(key) => key,
+        Identity::WholeRow => panic!("table {} has no key and is not followed row by row", route.target),
+    }
+}
+
+/// Deletes the row with one key.
+pub fn delete(route: &Route) -> String {
+    let key = key_names(route).into_iter().zip(1..);
+    let terms: Vec<String> = key.map(|(name, number)| format!("{} = ${number}", ident(name))).collect();
+    format!("delete from {} where {}", route.target.sql(), terms.join(" and "))
+}
+
+/// Inserts one row.
+pub fn insert(route: &Route) -> String {
+    let values: Vec<String> = (1..=route.columns.len()).map(|number| format!("${number}")).collect();
+    format!("{} values ({})", insert_into(route), values.join(", "))
+}
+
+/// Tables of the session in which one table's changes gather. `number` tells those of different routes apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage<'r> {
+    pub route: &'r Route,
+    pub number: u32,
+}
+
+impl Stage<'_> {
+    /// The columns' types alone: what the target refuses is refused by the target, where the constraint has its name. Rows are numbered
+    /// in the order in which they come.
+    pub fn make(&self) -> String {
+        let (keys, columns, row) =
+            (ident_list(key_names(self.route)), columns(self.route), self.row_number());
+        let (number, target) = (self.number, self.route.target.sql());
+        format!(
+            "create temporary table liteferry_keys_{number} on commit delete rows as select {keys} from {target} with no data;
+             create temporary table liteferry_rows_{number} on commit delete rows as select {columns} from {target} with no data;
+             alter table pg_temp.liteferry_rows_{number} add column {row} bigint generated always as identity"
+        )
+    }
+
+    pub fn unmake(&self) -> String {
+        let number = self.number;
+        format!("drop table pg_temp.liteferry_keys_{number}, pg_temp.liteferry_rows_{number}")
+    }
+
+    pub fn copy_keys(&self) -> String {
+        let (keys, table) = (ident_list(key_names(self.route)), self.keys());
+        format!("copy {table} ({keys}) from stdin (format binary)")
+    }
+
+    pub fn copy_rows(&self) -> String {
+        let (columns, table) = (columns(self.route), self.rows());
+        format!("copy {table} ({columns}) from stdin (format binary)")
+    }
+
+    pub fn delete(&self) -> String {
+        let (target, keys) = (self.route.target.sql(), self.keys());
+        format!("delete from {target} as target using {keys} as gone where {}", self.same("target", "gone"))
+    }
+
+    pub fn count_keys(&self) -> String {
+        let (keys, table) = (ident_list(key_names(self.route)), self.keys());
+        format!("select count(*) from (select distinct {keys} from {table}) as each")
+    }
+
+    /// Of rows with one key, which are then the same, the first stays.
+    pub fn drop_repeated_rows(&self) -> String {
+        let (rows, row) = (self.rows(), self.row_number());
+        let same = self.same("again", "first");
+        format!(
+            "delete from {rows} as again using {rows} as first where {same} and again.{row} > first.{row}"
+        )
+    }
+
+    pub fn insert_all(&self) -> String {
+        format!("{} select {} from {}", insert_into(self.route), columns(self.route), self.rows())
+    }
+
+    pub fn insert_some(&self, rows: &Range<usize>) -> String {
+        let row = self.row_number();
+        format!("{} where {row} >= {} and {row} < {}", self.insert_all(), rows.start, rows.end)
+    }
+
+    pub fn index_rows(&self) -> String {
+        format!("create index on {} ({})", self.rows(), self.row_number())
+    }
+
+    /// The first row's number, and the one after the last row's.
+    pub fn numbers(&self) -> String {
+        let row = self.row_number();
+        format!("select coalesce(min({row}), 0), coalesce(max({row}) + 1, 0) from {}", self.rows())
+    }
+
+    pub fn copy_row_out(&self, row: usize) -> String {
+        let (columns, rows, number) = (columns(self.route), self.rows(), self.row_number());
+        format!("copy (select {columns} from {rows} where {number} = {row}) to stdout (format binary)")
+    }
+
+    fn keys(&self) -> String {
+        format!("pg_temp.liteferry_keys_{}", self.number)
+    }
+
+    fn rows(&self) -> String {
+        format!("pg_temp.liteferry_rows_{}", self.number)
+    }
+
+    /// The name of a column beside the table's own.
+    fn row_number(&self) -> String {
+        let mut name = String::from("liteferry_row");
+        while self.route.columns.iter().any(|column| column.target == name) {
+            name.push('_');
+        }
+        ident(&name)
+    }
+
+    fn same(&self, one: &str, other: &str) -> String {
+        let term = |name| format!("{one}.{name} = {other}.{name}");
+        key_names(self.route).into_iter().map(ident).map(term).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+fn insert_into(route: &Route) -> String {
+    format!("insert into {} ({}) overriding system value", route.target.sql(), columns(route))
+}
+
+fn columns(route: &Route) -> String {
+    ident_list(route.columns.iter().map(|column| column.target.as_str()))
+}
+
+pub fn key_names(route: &Route) -> Vec<&str> {
+    key_of(route).iter().map(|column| route.columns[*column].target.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Codec, Form, Zone};
+    use crate::model::name::PgName;
+    use crate::model::schema::Affinity;
+    use crate::model::types::Type;
+    use crate::plan::route::{ColumnRoute, ScanOrder};
+
+    fn route() -> Route {
+        let column = |name: &str| ColumnRoute {
+            source: Some(name.into()),
+            affinity: Affinity::Integer,
+            target: name.into(),
+            type_oid: 20,
+            type_sql: "bigint".into(),
+            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+            not_null: true,
+        };
+        Route {
+            source: "t".into(),
+            target: PgName::new("s", "T"),
+            columns: vec![column("b"), column("a\""), column("liteferry_row")],
+            scan: ScanOrder::Whole,
+            identity: Identity::Columns(vec![1, 0]),
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_and_keys_stand_in_their_own_order() {
+        let route = route();
+        assert_eq!(delete(&route), r#"delete from "s"."T" where "a""" = $1 and "b" = $2"#);
+        assert_eq!(
+            insert(&route),
+            r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value values ($1, $2, $3)"#
+        );
+        let stage = Stage { route: &route, number: 7 };
+        assert_eq!(
+            stage.delete(),
+            r#"delete from "s"."T" as target using pg_temp.liteferry_keys_7 as gone where target."a""" = gone."a""" and target."b" = gone."b""#
+        );
+        assert_eq!(
+            stage.insert_some(&(3..5)),
+            r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value select "b", "a""", "liteferry_row" from pg_temp.liteferry_rows_7 where "liteferry_row_" >= 3 and "liteferry_row_" < 5"#
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Many changes: they gather in temporary tables, portion by portion, and are written from there table by table.
+//!
+//! What this process holds of a batch does not grow with it. It neither commits nor, but for savepoints, rolls back.
+
+use super::pipeline::What;
+use super::refused;
+use super::small::forget_entries;
+use super::sql::Stage;
+use super::writer::{Step, Writer};
+use crate::link::{Applied, Changed, Extent, PART_REFUSED};
+use crate::model::chunk::Chunk;
+use crate::model::fault::{Fault, FaultClass};
+use crate::plan::route::Route;
+use crate::postgres::copy::copy_in;
+use crate::postgres::fault;
+use crate::postgres::halves::Halves;
+use crate::postgres::ledger;
+use crate::postgres::load::{rows_swallowed, tell_refusal};
+use std::sync::Arc;
+
+/// A batch under way: a transaction and what it has gathered. Should it fail, the session goes with it, because its temporary
+/// tables may be gone.
+pub struct Staging {
+    pub writer: Writer,
+    tables: Vec<Gathered>,
+    held: u64,
+    /// Rows that not even the stage would have.
+    refused: u64,
+}
+
+/// What has been staged of one table.
+pub struct Gathered {
+    pub route: Arc<Route>,
+    /// More than one, and keys may be there twice.
+    portions: u32,
+    keys: u64,
+    rows: u64,
+}
+
+/// Between portions the source is read, and the last statements work on all that has gathered.
+const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '15min'; \
+    set local idle_in_transaction_session_timeout = '60s'; set constraints all immediate";
+
+impl Staging {
+    pub async fn begin(writer: Writer) -> Result<Staging, Fault> {
+        writer.run(BEGIN, &What::Begin.doing()).await?;
+        Ok(Staging { writer, tables: Vec::new(), held: 0, refused: 0 })
+    }
+
+    pub async fn put(&mut self, portion: &[Changed]) -> Result<(), Fault> {
+        for changed in portion {
+            self.put_table(changed).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_table(&mut self, changed: &Changed) -> Result<(), Fault> {
+        let (route, doing) = (&changed.route, format!("stage changes of table {}", changed.route.target));
+        let index = self.gathered(route).await?;
+        let writer = &self.writer;
+        let stage = writer.table(route).stage();
+        let keys = copy_in(&writer.session, &stage.copy_keys(), &changed.keys.arena, &doing).await?;
+        let refused = stage_rows(writer, stage, &changed.rows, &doing).await?;
+        let entries = ledger::entries(writer.ownership.migration, route, &changed.rows, &refused)?;
+        self.write_ledger(changed, &entries).await?;
+        let refused = u64::try_from(refused.len()).expect("a count fits");
+        let gathered = &mut self.tables[index];
+        gathered.portions += 1;
+        gathered.keys += keys;
+        gathered.rows += u64::try_from(changed.rows.rows()).expect("a count fits") - refused;
+        self.refused += refused;
+        self.held += changed.rows.held + refused;
+        Ok(())
+    }
+
+    /// The place of a table among those gathered, with a stage made for it.
+    async fn gathered(&mut self, route: &Arc<Route>) -> Result<usize, Fault> {
+        if let Some(index) = self.tables.iter().position(|gathered| Arc::ptr_eq(&gathered.route, route)) {
+            return Ok(index);
+        }
+        self.writer.learn(route).await?;
+        let table = self.writer.table(route);
+        if !table.staged {
+            self.writer
+                .run(&table.stage().make(), &format!("make a stage for table {}", route.target))
+                .await?;
+            self.writer.table_mut(route).staged = true;
+        }
+        let route = Arc::clone(route);
+        self.tables.push(Gathered { route, portions: 0, keys: 0, rows: 0 });
+        Ok(self.tables.len() - 1)
+    }
+
+    async fn write_ledger(&mut self, changed: &Changed, entries: &ledger::Entries) -> Result<(), Fault> {
+        let doing = What::WriteEntry.doing();
+        if self.writer.table(&changed.route).ledger {
+            forget_entries(&self.writer, changed).await.map_err(|error| fault::of(error, &doing))?;
+        }
+        if !entries.ends.is_empty() {
+            copy_in(&self.writer.session, ledger::COPY, &entries.arena, &doing).await?;
+            self.writer.table_mut(&changed.route).ledger = true;
+        }
+        Ok(())
+    }
+
+    /// Writes all that has gathered, and the position. All deletes come before all inserts.
+    pub async fn write(&mut self, step: &Step, extent: Extent) -> Result<Applied, Fault> {
+        let moved = self.writer.advance(step).await;
+        What::Advance.check(moved.map_err(|error| fault::of(error, What::Advance.doing()))?)?;
+        if self.refused > 0 && extent == Extent::Part {
+            return Err(part_refused("stage changed rows"));
+        }
+        for gathered in &self.tables {
+            let sql = self.writer.table(&gathered.route).stage().delete();
+            self.writer.run(&sql, &What::Delete(&gathered.route).doing()).await?;
+        }
+        let mut applied = Applied { held: self.held, ..Applied::default() };
+        for index in 0..self.tables.len() {
+            self.drop_repeated(index).await?;
+            let Gathered { keys, rows, .. } = self.tables[index];
+            let refused = self.insert(index, extent).await?;
+            applied.written += rows - refused;
+            applied.deleted += keys.saturating_sub(rows);
+            applied.held += refused;
+        }
+        Ok(applied)
+    }
+
+    /// Two portions may both hold a key, and then the same row.
+    async fn drop_repeated(&mut self, index: usize) -> Result<(), Fault> {
+        let gathered = &mut self.tables[index];
+        if gathered.portions < 2 {
+            return Ok(());
+        }
+        let doing = format!("sort out changes of table {}", gathered.route.target);
+        let (session, stage) = (&self.writer.session, self.writer.table(&gathered.route).stage());
+        let failed = |error| fault::of(error, &doing);
+        let keys = session.query_one(&stage.count_keys(), &[]).await.map_err(failed)?;
+        gathered.keys = u64::try_from(keys.get::<_, i64>(0)).expect("a count is not negative");
+        gathered.rows -= session.execute(&stage.drop_repeated_rows(), &[]).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Inserts a table's rows; gives the number of those that went to the ledger instead.
+    async fn insert(&mut self, index: usize, extent: Extent) -> Result<u64, Fault> {
+        let gathered = &self.tables[index];
+        if gathered.rows == 0 {
+            return Ok(0);
+        }
+        let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
+        let (writer, stage) = (&self.writer, self.writer.table(route).stage());
+        writer.run(SAVEPOINT, &doing).await?;
+        let inserted = writer.session.execute(&stage.insert_all(), &[]).await;
+        match inserted.map_err(|error| fault::of(error, &doing)) {
+            Ok(inserted) if inserted == gathered.rows => {
+                writer.run(RELEASE, &doing).await?;
+                Ok(0)
+            }
+            Ok(_) => Err(rows_swallowed(doing)),
+            Err(fault) if fault.class == FaultClass::Data => match extent {
+                Extent::Part => Err(part_refused(&doing).with_source(fault)),
+                Extent::Whole => {
+                    writer.run(ROLL_BACK, &doing).await?;
+                    tell_refusal(route, &fault);
+                    let (inserted, refused) = refused::insert_by_halves(writer, gathered).await?;
+                    if inserted + refused != gathered.rows {
+                        return Err(rows_swallowed(doing));
+                    }
+                    let route = Arc::clone(route);
+                    let table = self.writer.table_mut(&route);
+                    (table.staged, table.ledger) = (false, true);
+                    Ok(refused)
+                }
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+pub const SAVEPOINT: &str = "savepoint liteferry_rows";
+pub const RELEASE: &str = "release liteferry_rows";
+pub const ROLL_BACK: &str = "rollback to liteferry_rows";
+
+/// Rows of different times stand side by side in a part of a backlog, so that a refusal proves nothing against a row.
+pub fn part_refused(doing: &str) -> Fault {
+    Fault::new(FaultClass::Data, PART_REFUSED, doing)
+        .with_remedy("The changes are applied again together with all that followed them.")
+}
+
+/// Copies a portion's rows into the stage; gives those whose values its types refuse.
+async fn stage_rows(
+    writer: &Writer,
+    stage: Stage<'_>,
+    rows: &Chunk,
+    doing: &str,
+) -> Result<Vec<usize>, Fault> {
+    let mut refused = Vec::new();
+    let mut halves = Halves::of(0..rows.rows());
+    while let Some(some) = halves.next() {
+        writer.run(SAVEPOINT, doing).await?;
+        let tuples = &rows.arena[rows.span(some.clone())];
+        match copy_in(&writer.session, &stage.copy_rows(), tuples, doing).await {
+            Ok(_) => writer.run(RELEASE, doing).await?,
+            Err(fault) if fault.class == FaultClass::Data => {
+                writer.run(ROLL_BACK, doing).await?;
+                if let Some(row) = halves.refused(some) {
+                    if refused.is_empty() {
+                        tell_refusal(stage.route, &fault);
+                    }
+                    refused.push(row);
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(refused)
+}

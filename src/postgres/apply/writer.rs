@@ -1,0 +1,142 @@
+//! A session that writes batches, with what it has prepared and what it knows of each table. Outside of a batch it is in no transaction.
+
+use super::sql::{self, Stage};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::plan::route::Route;
+use crate::postgres::connect::Session;
+use crate::postgres::fault;
+use crate::postgres::ledger;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_postgres::Statement;
+
+/// The migration that is written to, and the word that its row must bear for us to write.
+#[derive(Clone, Debug)]
+pub struct Ownership {
+    pub migration: i64,
+    pub owner: String,
+}
+
+/// Where a batch takes the target.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub from: Position,
+    pub to: Position,
+}
+
+pub struct Writer {
+    pub session: Session,
+    pub ownership: Ownership,
+    pub delete_entries: Statement,
+    pub insert_entry: Statement,
+    advance: Statement,
+    /// By the table's name in the source.
+    tables: HashMap<String, Table>,
+    stages: u32,
+}
+
+/// What the session knows of a table.
+pub struct Table {
+    route: Arc<Route>,
+    pub delete: Statement,
+    pub insert: Statement,
+    number: u32,
+    /// An index leads from the key to the row.
+    indexed: bool,
+    /// Its stage has been made.
+    pub staged: bool,
+    /// The ledger may hold something of it. Nobody else writes entries of a table while it is followed.
+    pub ledger: bool,
+}
+
+impl Table {
+    pub fn stage(&self) -> Stage<'_> {
+        Stage { route: &self.route, number: self.number }
+    }
+}
+
+/// A catalog's own answer: whether an index of the whole table begins with a key column.
+const INDEXED: &str = "select exists (
+    select from pg_catalog.pg_index as i
+    join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
+
+const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now()
+    where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
+
+impl Writer {
+    pub async fn new(session: Session, ownership: Ownership) -> Result<Writer, Fault> {
+        let prepare = async |sql: &str| {
+            session.prepare(sql).await.map_err(|error| fault::of(error, "prepare to write batches"))
+        };
+        let advance = prepare(ADVANCE).await?;
+        let delete_entries = prepare(ledger::DELETE).await?;
+        let insert_entry = prepare(ledger::INSERT).await?;
+        let tables = HashMap::new();
+        Ok(Writer { session, ownership, delete_entries, insert_entry, advance, tables, stages: 0 })
+    }
+
+    pub async fn run(&self, sql: &str, doing: &str) -> Result<(), Fault> {
+        self.session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+    }
+
+    /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
+    pub async fn advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
+        let (Ownership { migration, owner }, Step { from, to }) = (&self.ownership, step);
+        self.session
+            .execute(
+                &self.advance,
+                &[migration, owner, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce],
+            )
+            .await
+    }
+
+    /// Gets to know a table, the first time or after its route has changed.
+    pub async fn learn(&mut self, route: &Arc<Route>) -> Result<(), Fault> {
+        let known = self.tables.get(&route.source);
+        if known.is_some_and(|known| Arc::ptr_eq(&known.route, route)) {
+            return Ok(());
+        }
+        let doing = format!("prepare to write table {}", route.target);
+        if let Some(known) = known.filter(|known| known.staged) {
+            self.run(&known.stage().unmake(), &doing).await?;
+        }
+        let failed = |error| fault::of(error, &doing);
+        let delete = self.session.prepare(&sql::delete(route)).await.map_err(failed)?;
+        let insert = self.session.prepare(&sql::insert(route)).await.map_err(failed)?;
+        let ledger = self
+            .session
+            .query_one(ledger::HOLDS, &[&self.ownership.migration, &route.source])
+            .await
+            .map_err(failed)?
+            .get(0);
+        self.stages += 1;
+        let (route, number) = (Arc::clone(route), self.stages);
+        let name = route.source.clone();
+        let table = Table { route, delete, insert, number, indexed: false, staged: false, ledger };
+        self.tables.insert(name, table);
+        Ok(())
+    }
+
+    /// Whether a row is found by its key without a look at all others. Indexes may be built last, so a no is asked for again.
+    pub async fn finds_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
+        self.learn(route).await?;
+        if !self.table(route).indexed {
+            let answer =
+                self.session.query_one(INDEXED, &[&route.target.sql(), &sql::key_names(route)]).await;
+            let answer = answer.map_err(|error| fault::of(error, "look for an index on the key"))?;
+            self.table_mut(route).indexed = answer.get(0);
+        }
+        Ok(self.table(route).indexed)
+    }
+
+    /// A table that the session has got to know.
+    pub fn table(&self, route: &Route) -> &Table {
+        self.tables.get(&route.source).expect("a table is learnt before it is written")
+    }
+
+    pub fn table_mut(&mut self, route: &Route) -> &mut Table {
+        self.tables.get_mut(&route.source).expect("a table is learnt before it is written")
+    }
+}
