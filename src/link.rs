@@ -138,7 +138,8 @@ pub trait Comparable: Send + Sync {
 #[derive(Debug)]
 pub struct Changed {
     pub route: Arc<Route>,
-    /// The changed keys as tuples of the identity's columns, those apart that the target's columns cannot hold.
+    /// The changed keys as tuples of the identity's columns, those apart that do not cross exactly: such a key's row is held back, and
+    /// what stands in the target under the closest key may be another's.
     pub keys: Keys,
     /// Every changed key as the ledger names it.
     pub names: Vec<String>,
@@ -199,6 +200,7 @@ pub trait Captured: Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     pub written: u64,
+    /// Keys that the target holds no row of any more, whether or not it held one before.
     pub deleted: u64,
     /// Rows that went to the ledger, held back by us or refused by the target.
     pub held: u64,

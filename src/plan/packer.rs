@@ -51,7 +51,7 @@ impl<'r> Packer<'r> {
             let length = if lost { -1 } else { length_of(&chunk.arena, at) };
             chunk.arena[at..at + 4].copy_from_slice(&length.to_be_bytes());
             let Some(reason) = reason else { continue };
-            if lost && column.not_null {
+            if (lost && column.not_null) || self.is_in_key(index) {
                 chunk.arena.truncate(start);
                 self.hold(cell, position, reason, chunk);
                 return;
@@ -74,6 +74,14 @@ impl<'r> Packer<'r> {
             chunk.row_names.push(self.key(&cell, &position));
         }
         chunk.row_ends.push(chunk.arena.len());
+    }
+
+    /// A key that crosses, but not exactly, may be another row's own key: there it would take that row's place.
+    fn is_in_key(&self, column: usize) -> bool {
+        match &self.route.identity {
+            Identity::Columns(key) => key.contains(&column),
+            Identity::WholeRow => false,
+        }
     }
 
     /// Nothing tells to which row of the target a misfit belongs where rows have no key: the ledger then has the row whole, the
@@ -145,5 +153,51 @@ fn misfit(cell: Cell<'_>, deviation: &Deviation) -> Misfit {
         raw,
         reason: deviation.reason.word(),
         standing: deviation.standing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Codec, Form, Zone};
+    use crate::model::name::PgName;
+    use crate::model::schema::Affinity;
+    use crate::model::types::Type;
+    use crate::plan::route::{ColumnRoute, ScanOrder};
+
+    fn packed(identity: Identity, row: [Cell<'static>; 2]) -> Chunk {
+        let column = |name: &str| ColumnRoute {
+            source: Some(name.into()),
+            affinity: Affinity::Blob,
+            target: name.into(),
+            type_oid: 0,
+            type_sql: "bigint".into(),
+            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+            not_null: false,
+        };
+        let route = Route {
+            source: "t".into(),
+            target: PgName::new("public", "t"),
+            columns: vec![column("k"), column("v")],
+            scan: ScanOrder::Whole,
+            identity,
+        };
+        let mut chunk = Chunk::default();
+        Packer::new(&route).pack(|column| row[column], Vec::new, &mut chunk);
+        chunk
+    }
+
+    #[test]
+    fn a_row_whose_key_is_only_like_its_own_is_held_back() {
+        let by_key = || Identity::Columns(vec![0]);
+        let chunk = packed(by_key(), [Cell::Integer(1), Cell::Real(1.0)]);
+        assert_eq!((chunk.rows(), chunk.held, chunk.misfits[0].standing), (1, 0, Standing::Kept));
+        let chunk = packed(by_key(), [Cell::Real(1.0), Cell::Integer(1)]);
+        assert_eq!((chunk.rows(), chunk.held, chunk.arena.len()), (0, 1, 0));
+        assert_eq!(chunk.misfits.len(), 2);
+        assert!(
+            chunk.misfits.iter().all(|misfit| misfit.key == "[1.0]" && misfit.standing == Standing::RowHeld)
+        );
+        assert_eq!(packed(Identity::WholeRow, [Cell::Real(1.0), Cell::Integer(1)]).rows(), 1);
     }
 }

@@ -22,6 +22,8 @@ use futures_util::future::{join, ready};
 use pipeline::POSITION_MOVED;
 use staged::{Staging, part_refused};
 use std::future::Future;
+use std::time::Duration;
+use tokio::time::timeout;
 use writer::{Step, Writer};
 
 pub struct PgApplier {
@@ -42,6 +44,9 @@ enum Work {
     Kept(Portion),
     Staged(Box<Staging>),
 }
+
+/// A server may wait for its standby for ever.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(90);
 
 const POSITION: &str =
     "select owner, epoch, seq, nonce from liteferry.follow where migration_id = $1 for update";
@@ -67,6 +72,11 @@ impl PgApplier {
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
         let mut writer = self.take_writer().await?;
+        if !small::is_cheap(&mut writer, &portion).await? {
+            let mut staging = Staging::begin(writer).await?;
+            staging.put(&portion).await?;
+            return self.commit_staged(step, staging, extent, durable).await;
+        }
         let (written, hardened) = join(small::write(&mut writer, &step, &portion), durable).await;
         let refusal = match written {
             Err(fault) if fault.class == FaultClass::Data => fault,
@@ -113,8 +123,7 @@ impl PgApplier {
     async fn end(&mut self, writer: Writer, outcome: Result<Applied, Fault>) -> Result<Applied, Fault> {
         match outcome {
             Ok(applied) => {
-                let committed = writer.session.batch_execute("commit").await;
-                committed.map_err(|error| fault::of_commit(error, "commit a batch"))?;
+                commit(&writer).await?;
                 self.writer = Some(writer);
                 Ok(applied)
             }
@@ -199,6 +208,16 @@ impl Applier for PgApplier {
             Work::Kept(portion) => self.commit_small(step, portion, extent, durable).await,
             Work::Staged(staging) => self.commit_staged(step, *staging, extent, durable).await,
         }
+    }
+}
+
+async fn commit(writer: &Writer) -> Result<(), Fault> {
+    let doing = "commit a batch";
+    match timeout(COMMIT_WAIT_MAX, writer.session.batch_execute("commit")).await {
+        Ok(answer) => answer.map_err(|error| fault::of_commit(error, doing)),
+        Err(late) => Err(Fault::new(FaultClass::Unknown, "commit_unknown", doing)
+            .with_remedy("The commit is not answered, perhaps because a standby is waited for; what was committed is read on a new connection.")
+            .with_source(late)),
     }
 }
 

@@ -62,7 +62,7 @@ pub fn refused_entries(migration: i64, route: &Route, refused: &Refused<'_>) -> 
     Ok(out)
 }
 
-/// What the ledger calls a row none of whose key cells is a misfit.
+/// What the ledger calls a row that has crossed: its key has done so exactly.
 pub fn name_of(route: &Route, tuple: &[u8]) -> Result<String, Fault> {
     name_from(route, &cells_of(route, tuple, &BTreeMap::new())?)
 }

@@ -1,5 +1,6 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
+mod apply;
 mod canon_oracle;
 mod corpus;
 mod existing;

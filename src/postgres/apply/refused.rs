@@ -1,7 +1,6 @@
 //! Staged rows that the target refuses: found by halving, and put into the ledger whole. None is left out in silence.
 
 use super::pipeline::What;
-use super::sql::Stage;
 use super::staged::{Gathered, RELEASE, ROLL_BACK, SAVEPOINT};
 use super::writer::Writer;
 use crate::model::cell::{Cell, CellBuf, Class};
@@ -48,25 +47,14 @@ pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u
 async fn hold(writer: &Writer, gathered: &Gathered, row: usize) -> Result<(), Fault> {
     let doing = What::WriteEntry.doing();
     let (route, migration) = (&gathered.route, writer.ownership.migration);
-    let stage = writer.table(route).stage();
-    let tuple = copy_one_out(&writer.session, &stage.copy_row_out(row), &doing).await?;
-    let name = match staged_name(writer, stage, gathered.named.then_some(row)).await? {
-        Some(name) => name,
-        None => ledger::name_of(route, &tuple)?,
-    };
+    let out = writer.table(route).stage().copy_row_out(row);
+    let tuple = copy_one_out(&writer.session, &out, &doing).await?;
+    let name = ledger::name_of(route, &tuple)?;
     let misfits = misfits_of(writer, route, &name).await?;
     let refused = Refused { tuple: &tuple, misfits, name };
     let entries = ledger::refused_entries(migration, route, &refused)?;
     copy_in(&writer.session, ledger::COPY, &entries.arena, &doing).await?;
     Ok(())
-}
-
-/// The name of a row whose canonical key does not tell it.
-async fn staged_name(writer: &Writer, stage: Stage<'_>, row: Option<usize>) -> Result<Option<String>, Fault> {
-    let Some(row) = row else { return Ok(None) };
-    let found = writer.session.query_opt(&stage.name_of_row(row), &[]).await;
-    let found = found.map_err(|error| fault::of(error, "read the name of a refused row"))?;
-    Ok(found.map(|found| found.get(0)))
 }
 
 /// The cells that the ledger has of a row already.

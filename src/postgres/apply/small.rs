@@ -10,25 +10,35 @@ use futures_util::future::TryFutureExt;
 use tokio_postgres::Statement;
 
 /// Beyond either bound, changes are staged.
-const KEYS_MAX: usize = 256;
+const KEYS_MAX: usize = 1024;
 const BYTES_MAX: usize = 1 << 20;
 
 /// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach.
 const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '60s'; \
     set local idle_in_transaction_session_timeout = '30s'; set constraints all immediate";
 
+/// Whether few changes are kept back for the small path.
 pub fn is_small(portion: &[Changed]) -> bool {
     let keys: usize = portion.iter().map(|changed| changed.names.len()).sum();
     let bytes: usize = portion.iter().map(|changed| changed.keys.arena.len() + changed.rows.bytes()).sum();
     keys <= KEYS_MAX && bytes <= BYTES_MAX
 }
 
-/// Begins a transaction and writes the portion and the position in it.
+/// Whether all tables find their rows by key: else each key would cost a look at the whole table, and staged changes cost one.
+pub async fn is_cheap(writer: &mut Writer, portion: &[Changed]) -> Result<bool, Fault> {
+    for changed in portion {
+        if !writer.finds_by_key(&changed.route).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Begins a transaction and writes the portion and the position in it. The writer has got to know all its tables.
 pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Result<Applied, Fault> {
     let migration = writer.ownership.migration;
     let mut entries = Vec::with_capacity(portion.len());
     for changed in portion {
-        writer.learn(&changed.route).await?;
         entries.push(ledger::entries(migration, &changed.route, &changed.rows, &[])?);
     }
     send(writer, step, portion, &entries).await?;

@@ -50,9 +50,7 @@ impl Stage<'_> {
 
     pub fn unmake(&self) -> String {
         let number = self.number;
-        format!(
-            "drop table if exists pg_temp.liteferry_keys_{number}, pg_temp.liteferry_rows_{number}, pg_temp.liteferry_names_{number}"
-        )
+        format!("drop table pg_temp.liteferry_keys_{number}, pg_temp.liteferry_rows_{number}")
     }
 
     pub fn copy_keys(&self) -> String {
@@ -108,28 +106,6 @@ impl Stage<'_> {
         format!("copy (select {columns} from {rows} where {number} = {row}) to stdout (format binary)")
     }
 
-    /// What the ledger calls rows whose name their canonical key does not tell.
-    pub fn make_names(&self) -> String {
-        let (keys, name) = (ident_list(key_names(self.route)), self.name());
-        let (number, target) = (self.number, self.route.target.sql());
-        format!(
-            "create temporary table liteferry_names_{number} on commit drop as select {keys}, ''::text as {name} from {target} with no data"
-        )
-    }
-
-    pub fn copy_names(&self) -> String {
-        let (keys, names, name) = (ident_list(key_names(self.route)), self.names(), self.name());
-        format!("copy {names} ({keys}, {name}) from stdin (format binary)")
-    }
-
-    pub fn name_of_row(&self, row: usize) -> String {
-        let (names, rows, name, number) = (self.names(), self.rows(), self.name(), self.row_number());
-        let same = self.same("named", "refused");
-        format!(
-            "select named.{name} from {names} as named join {rows} as refused on {same} where refused.{number} = {row} limit 1"
-        )
-    }
-
     fn keys(&self) -> String {
         format!("pg_temp.liteferry_keys_{}", self.number)
     }
@@ -138,21 +114,9 @@ impl Stage<'_> {
         format!("pg_temp.liteferry_rows_{}", self.number)
     }
 
-    fn names(&self) -> String {
-        format!("pg_temp.liteferry_names_{}", self.number)
-    }
-
-    fn row_number(&self) -> String {
-        self.own_column("liteferry_row")
-    }
-
-    fn name(&self) -> String {
-        self.own_column("liteferry_name")
-    }
-
     /// The name of a column beside the table's own.
-    fn own_column(&self, name: &str) -> String {
-        let mut name = name.to_owned();
+    fn row_number(&self) -> String {
+        let mut name = String::from("liteferry_row");
         while self.route.columns.iter().any(|column| column.target == name) {
             name.push('_');
         }
@@ -173,6 +137,54 @@ fn columns(route: &Route) -> String {
     ident_list(route.columns.iter().map(|column| column.target.as_str()))
 }
 
-fn key_names(route: &Route) -> Vec<&str> {
+pub fn key_names(route: &Route) -> Vec<&str> {
     key_of(route).iter().map(|column| route.columns[*column].target.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Codec, Form, Zone};
+    use crate::model::name::PgName;
+    use crate::model::schema::Affinity;
+    use crate::model::types::Type;
+    use crate::plan::route::{ColumnRoute, ScanOrder};
+
+    fn route() -> Route {
+        let column = |name: &str| ColumnRoute {
+            source: Some(name.into()),
+            affinity: Affinity::Integer,
+            target: name.into(),
+            type_oid: 20,
+            type_sql: "bigint".into(),
+            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+            not_null: true,
+        };
+        Route {
+            source: "t".into(),
+            target: PgName::new("s", "T"),
+            columns: vec![column("b"), column("a\""), column("liteferry_row")],
+            scan: ScanOrder::Whole,
+            identity: Identity::Columns(vec![1, 0]),
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_and_keys_stand_in_their_own_order() {
+        let route = route();
+        assert_eq!(delete(&route), r#"delete from "s"."T" where "a""" = $1 and "b" = $2"#);
+        assert_eq!(
+            insert(&route),
+            r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value values ($1, $2, $3)"#
+        );
+        let stage = Stage { route: &route, number: 7 };
+        assert_eq!(
+            stage.delete(),
+            r#"delete from "s"."T" as target using pg_temp.liteferry_keys_7 as gone where target."a""" = gone."a""" and target."b" = gone."b""#
+        );
+        assert_eq!(
+            stage.insert_some(&(3..5)),
+            r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value select "b", "a""", "liteferry_row" from pg_temp.liteferry_rows_7 where "liteferry_row_" >= 3 and "liteferry_row_" < 5"#
+        );
+    }
 }

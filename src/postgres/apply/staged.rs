@@ -5,10 +5,10 @@
 use super::pipeline::What;
 use super::refused;
 use super::small::forget_entries;
-use super::sql::{self, Stage};
+use super::sql::Stage;
 use super::writer::{Step, Writer};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
-use crate::model::chunk::{Chunk, tuple_cells};
+use crate::model::chunk::Chunk;
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
@@ -16,7 +16,6 @@ use crate::postgres::fault;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger;
 use crate::postgres::load::{rows_swallowed, tell_refusal};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A batch under way: a transaction and what it has gathered. Should it fail, the session goes with it, because its temporary
@@ -36,8 +35,6 @@ pub struct Gathered {
     portions: u32,
     keys: u64,
     rows: u64,
-    /// Some of its rows have names that their canonical keys do not tell.
-    pub named: bool,
 }
 
 /// Between portions the source is read, and the last statements work on all that has gathered.
@@ -64,13 +61,6 @@ impl Staging {
         let stage = writer.table(route).stage();
         let keys = copy_in(&writer.session, &stage.copy_keys(), &changed.keys.arena, &doing).await?;
         let refused = stage_rows(writer, stage, &changed.rows, &doing).await?;
-        let named = names(route, &changed.rows);
-        if !named.is_empty() {
-            if !self.tables[index].named {
-                writer.run(&stage.make_names(), &doing).await?;
-            }
-            copy_in(&writer.session, &stage.copy_names(), &named, &doing).await?;
-        }
         let entries = ledger::entries(writer.ownership.migration, route, &changed.rows, &refused)?;
         self.write_ledger(changed, &entries).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
@@ -78,7 +68,6 @@ impl Staging {
         gathered.portions += 1;
         gathered.keys += keys;
         gathered.rows += u64::try_from(changed.rows.rows()).expect("a count fits") - refused;
-        gathered.named |= !named.is_empty();
         self.refused += refused;
         self.held += changed.rows.held + refused;
         Ok(())
@@ -98,7 +87,7 @@ impl Staging {
             self.writer.table_mut(route).staged = true;
         }
         let route = Arc::clone(route);
-        self.tables.push(Gathered { route, portions: 0, keys: 0, rows: 0, named: false });
+        self.tables.push(Gathered { route, portions: 0, keys: 0, rows: 0 });
         Ok(self.tables.len() - 1)
     }
 
@@ -225,24 +214,4 @@ async fn stage_rows(
         }
     }
     Ok(refused)
-}
-
-/// Canonical keys with the names of rows whose key has a misfit: nothing else tells the ledger's entries of such a row.
-fn names(route: &Route, rows: &Chunk) -> Vec<u8> {
-    let key = sql::key_of(route);
-    let in_key = rows.misfits.iter().filter(|misfit| key.contains(&misfit.column));
-    let fields = u16::try_from(key.len() + 1).expect("a table has at most 1600 columns");
-    let (mut tuples, mut seen) = (Vec::new(), BTreeSet::new());
-    for misfit in in_key {
-        let Some(row) = misfit.row.filter(|row| seen.insert(*row)) else { continue };
-        let cells: Vec<Option<&[u8]>> = tuple_cells(rows.row(row)).collect();
-        tuples.extend_from_slice(&fields.to_be_bytes());
-        let cells = key.iter().map(|column| cells[*column]).chain([Some(misfit.key.as_bytes())]);
-        for cell in cells {
-            let length = cell.map_or(-1, |cell| i32::try_from(cell.len()).expect("a cell is under 2 GiB"));
-            tuples.extend_from_slice(&length.to_be_bytes());
-            tuples.extend_from_slice(cell.unwrap_or_default());
-        }
-    }
-    tuples
 }

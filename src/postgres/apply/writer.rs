@@ -42,6 +42,8 @@ pub struct Table {
     pub delete: Statement,
     pub insert: Statement,
     number: u32,
+    /// An index leads from the key to the row.
+    indexed: bool,
     /// Its stage has been made.
     pub staged: bool,
     /// The ledger may hold something of it. Nobody else writes entries of a table while it is followed.
@@ -53,6 +55,12 @@ impl Table {
         Stage { route: &self.route, number: self.number }
     }
 }
+
+/// A catalog's own answer: whether an index of the whole table begins with a key column.
+const INDEXED: &str = "select exists (
+    select from pg_catalog.pg_index as i
+    join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
 
 const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now()
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
@@ -104,10 +112,23 @@ impl Writer {
             .map_err(failed)?
             .get(0);
         self.stages += 1;
-        let table =
-            Table { route: Arc::clone(route), delete, insert, number: self.stages, staged: false, ledger };
-        self.tables.insert(route.source.clone(), table);
+        let (route, number) = (Arc::clone(route), self.stages);
+        let name = route.source.clone();
+        let table = Table { route, delete, insert, number, indexed: false, staged: false, ledger };
+        self.tables.insert(name, table);
         Ok(())
+    }
+
+    /// Whether a row is found by its key without a look at all others. Indexes may be built last, so a no is asked for again.
+    pub async fn finds_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
+        self.learn(route).await?;
+        if !self.table(route).indexed {
+            let answer =
+                self.session.query_one(INDEXED, &[&route.target.sql(), &sql::key_names(route)]).await;
+            let answer = answer.map_err(|error| fault::of(error, "look for an index on the key"))?;
+            self.table_mut(route).indexed = answer.get(0);
+        }
+        Ok(self.table(route).indexed)
     }
 
     /// A table that the session has got to know.
