@@ -7,6 +7,7 @@ mod faults;
 mod generate;
 mod generated;
 mod held;
+mod http;
 mod merge;
 mod oracle;
 mod proof;
