@@ -369,7 +369,7 @@ impl Listening {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.handle.at()).expect("the listener listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
         stream
     }
 }
@@ -390,7 +390,7 @@ impl Answer {
     #[track_caller]
     fn json(&self) -> Value {
         assert_eq!((self.status, self.header("content-type")), (200, Some("application/json")), "{self:?}");
-        serde_json::from_str(&self.body).unwrap()
+        serde_json::from_str(&self.body).expect("the body is JSON")
     }
 
     #[track_caller]
@@ -400,7 +400,7 @@ impl Answer {
             (status, Some("application/problem+json")),
             "{self:?}"
         );
-        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        let problem: Value = serde_json::from_str(&self.body).expect("the body is JSON");
         assert_eq!(problem["status"], status);
         problem
     }
