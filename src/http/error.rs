@@ -1,8 +1,8 @@
 //! Why a request is refused, and the answer that says so (RFC 9457): the one place that decides a status.
 
 use crate::engine::status::Reason;
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -105,24 +105,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let challenge = match self {
-            Refusal::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Refusal::NoHost
-            | Refusal::ForeignHost
-            | Refusal::ForeignOrigin
-            | Refusal::HeadersTooLarge
-            | Refusal::NoLength
-            | Refusal::BodyTooLarge
-            | Refusal::NotFound
-            | Refusal::MethodNotAllowed
-            | Refusal::TooSlow
-            | Refusal::TooManyConnections
-            | Refusal::Unavailable(_) => None,
-        };
-        let headers: Vec<(HeaderName, HeaderValue)> =
-            [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM))].into_iter().chain(challenge).collect();
-        let mut response = (self.status(), self.body().to_string()).into_response();
-        response.headers_mut().extend(headers);
+        let kind = [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM))];
+        let mut response = (self.status(), kind, self.body().to_string()).into_response();
+        if self == Refusal::NoToken {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

@@ -151,3 +151,81 @@ fn bracketed(at: SocketAddr) -> String {
         SocketAddr::V6(at) => format!("[{}]", at.ip()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use std::path::PathBuf;
+
+    fn guard(at: &str, token_file: Option<PathBuf>) -> Guard {
+        let at: SocketAddr = at.parse().unwrap();
+        Guard::new(&settings::Http { listen: at, token_file, allowed_hosts: Vec::new() }, at).unwrap()
+    }
+
+    fn asked(guard: &Guard, path: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        guard.admit(&request.body(Body::empty()).unwrap())
+    }
+
+    #[test]
+    fn beyond_loopback_all_but_the_probe_wants_the_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let guard = guard("10.1.2.3:8475", Some(file.clone()));
+        let bearer = format!("Bearer {}", std::fs::read_to_string(file).unwrap().trim());
+        let (host, good, bad) =
+            (("host", "10.1.2.3:8475"), ("authorization", &*bearer), ("authorization", "Bearer x"));
+        assert_eq!(asked(&guard, "/healthz", &[host]), Ok(()));
+        for path in ["/readyz", "/metrics", "/v1/status", "/healthz/", "//healthz", "/nowhere"] {
+            assert_eq!(asked(&guard, path, &[host]), Err(Refusal::NoToken), "{path}");
+            assert_eq!(asked(&guard, path, &[host, bad]), Err(Refusal::NoToken), "{path}");
+            assert_eq!(asked(&guard, path, &[host, good, bad]), Err(Refusal::NoToken), "{path}");
+            assert_eq!(asked(&guard, path, &[host, good]), Ok(()), "{path}");
+        }
+        let foreign = [("host", "evil.example"), good];
+        assert_eq!(asked(&guard, "/v1/status", &foreign), Err(Refusal::ForeignHost));
+    }
+
+    #[test]
+    fn the_address_listened_at_is_a_name_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        for (at, host, expected) in [
+            ("10.1.2.3:8475", "10.1.2.3:8475", Ok(())),
+            ("10.1.2.3:8475", "10.1.2.4:8475", Err(Refusal::ForeignHost)),
+            ("[fd00::1]:8475", "[fd00::1]:8475", Ok(())),
+            ("0.0.0.0:8475", "0.0.0.0:8475", Err(Refusal::ForeignHost)),
+            ("0.0.0.0:8475", "localhost:8475", Ok(())),
+            ("127.0.0.1:80", "localhost", Ok(())),
+        ] {
+            let guard = guard(at, Some(dir.path().join("token")));
+            assert_eq!(asked(&guard, "/healthz", &[("host", host)]), expected, "{at} {host}");
+        }
+        let port_80 = guard("127.0.0.1:80", None);
+        let page = |origin| asked(&port_80, "/healthz", &[("host", "localhost"), ("origin", origin)]);
+        assert_eq!(page("http://localhost"), Ok(()));
+        assert_eq!(page("http://localhost:8080"), Err(Refusal::ForeignOrigin));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_answered_all_the_same() {
+        let short = Guard { request_time_max: Duration::from_millis(20), ..guard("127.0.0.1:1", None) };
+        let router = Router::new()
+            .route("/healthz", get(std::future::pending::<()>))
+            .layer(from_fn_with_state(Arc::new(short), admitted));
+        let request = Request::get("/healthz").header("host", "localhost").body(Body::empty()).unwrap();
+        let response = TowerToHyperService::new(router).call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+}

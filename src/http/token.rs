@@ -32,6 +32,9 @@ impl Token {
         }
         let file = File::open(path).map_err(unusable)?;
         let metadata = file.metadata().map_err(unusable)?;
+        if !metadata.is_file() {
+            return Err(unusable(io::Error::other("it is not a file")));
+        }
         if metadata.mode() & 0o077 != 0 {
             return Err(Fault::fatal("token_file_exposed", doing())
                 .with_remedy(format!("Others may read it: run `chmod 0600 {}`.", path.display())));
@@ -59,7 +62,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Fails where the file is there already, so that two that start at once end up with one token.
+/// Fails where the file is there already: a token in use is never replaced.
 fn make(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut random = [0; 32];

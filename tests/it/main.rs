@@ -8,6 +8,7 @@ mod faults;
 mod generate;
 mod generated;
 mod held;
+mod http;
 mod merge;
 mod oracle;
 mod proof;
