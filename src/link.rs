@@ -104,12 +104,13 @@ pub trait Loader: Send {
 }
 
 pub trait Comparable: Send + Sync {
-    /// The digests of a span. The ledger entries of the whole table are counted by the target with the span that is open below.
+    /// The digests of a span, in so many buckets. The ledger entries of the whole table are counted by the target with the span that is
+    /// open below. A side that reads in turns tells `told` how many rows each had.
     fn sums(
         &self,
         route: &Arc<Route>,
-        span: Span,
-        buckets: usize,
+        span: (Span, usize),
+        told: Option<mpsc::Sender<u64>>,
     ) -> impl Future<Output = Result<Sums, Fault>> + Send;
 
     /// The rows of the wanted buckets, by identity: the canonical tuple of the key columns, or of the whole row's digest where the

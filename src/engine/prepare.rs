@@ -18,10 +18,12 @@ use crate::postgres::url::Target as Address;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::ChunkLimit;
 use crate::sqlite::source::SqliteSource;
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// What a command is asked to work on.
 #[derive(Clone, Debug)]
@@ -181,13 +183,24 @@ async fn survey_table(
     let workers = request.workers.max(1);
     let spans = source.spans_of(table, workers * SPANS_PER_WORKER).await?;
     let table = Arc::new(table.clone());
-    stream::iter(spans)
-        .map(|span| source.survey(Arc::clone(&table), span, blank.clone()))
-        .buffered(workers)
-        .try_fold(blank.clone(), |mut found, more| {
-            watch.see(Event::Surveyed { table: &table.name, rows: more.rows });
-            found.merge(more);
-            async { Ok(found) }
-        })
-        .await
+    let (told, mut turns) = mpsc::channel(1);
+    let name = table.name.clone();
+    let read = async move {
+        stream::iter(spans)
+            .map(|span| source.survey(Arc::clone(&table), span, blank.clone(), told.clone()))
+            .buffered(workers)
+            .try_fold(blank.clone(), |mut found, more| {
+                found.merge(more);
+                async { Ok(found) }
+            })
+            .await
+    };
+    let watched = async {
+        while let Some(rows) = turns.recv().await {
+            watch.see(Event::Surveyed { table: &name, rows });
+        }
+        Ok(())
+    };
+    let (found, ()) = try_join(read, watched).await?;
+    Ok(found)
 }

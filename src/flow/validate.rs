@@ -12,6 +12,7 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// What one table's comparison found.
 #[derive(Clone, Debug)]
@@ -151,18 +152,30 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
         Some(_) => link.source.spans(route, workers.max(1) * SPANS_PER_WORKER).await?,
         None => vec![Span::default()],
     };
-    let side_by_side = stream::iter(spans)
-        .map(|span| try_join(link.source.sums(route, span, buckets), link.target.sums(route, span, buckets)))
-        .buffer_unordered(workers.max(1));
+    let (told, mut turns) = mpsc::channel(1);
     let blank = || Sums { rows: Buckets::new(buckets), ledger: Some(Sum::default()) };
-    side_by_side
-        .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| {
-            watch.see(Event::Compared { table: &route.source, rows: more_source.rows.rows() });
-            source.merge(&more_source);
-            target.merge(&more_target);
-            async { Ok((source, target)) }
-        })
-        .await
+    let read = async move {
+        stream::iter(spans)
+            .map(|span| {
+                let of_source = link.source.sums(route, (span, buckets), Some(told.clone()));
+                try_join(of_source, link.target.sums(route, (span, buckets), None))
+            })
+            .buffer_unordered(workers.max(1))
+            .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| {
+                source.merge(&more_source);
+                target.merge(&more_target);
+                async { Ok((source, target)) }
+            })
+            .await
+    };
+    let watched = async {
+        while let Some(rows) = turns.recv().await {
+            watch.see(Event::Compared { table: &route.source, rows });
+        }
+        Ok(())
+    };
+    let (sums, ()) = try_join(read, watched).await?;
+    Ok(sums)
 }
 
 /// Reads the rows of some buckets on both sides and adds what differs to the verdict.

@@ -13,6 +13,7 @@ use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 
 #[derive(Clone)]
 pub struct PgTarget {
@@ -209,7 +210,13 @@ impl Target for PgTarget {
 }
 
 impl Comparable for PgTarget {
-    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+    /// The server reads a span at once, so there is nothing to tell meanwhile.
+    async fn sums(
+        &self,
+        route: &Arc<Route>,
+        (span, buckets): (Span, usize),
+        _told: Option<mpsc::Sender<u64>>,
+    ) -> Result<Sums, Fault> {
         let session = self.session().await?;
         let rows = digest::sums(&session, route, span, buckets).await?;
         let ledger = match (self.migration, span.from) {

@@ -15,3 +15,4 @@ mod resume;
 mod roles;
 mod support;
 mod translate;
+mod turns;
