@@ -47,7 +47,8 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Sums {
     pub rows: Buckets,
-    /// Ledger entries: on the source those that its cells call for, on the target those that stand in the ledger.
+    /// Ledger entries: on the source those that its cells call for, on the target those that stand in the ledger,
+    /// refused rows apart.
     /// `None`: this side keeps no ledger, so there is nothing to compare.
     pub ledger: Option<Sum>,
 }
@@ -63,6 +64,14 @@ impl Sums {
             _ => None,
         };
     }
+}
+
+/// The source's rows that the target itself refused: they stand in the ledger and are not missing.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    pub rows: Vec<Seen>,
+    /// Ledger entries that the rows' cells call for on the source. The ledger has such a row whole instead.
+    pub called_for: Sum,
 }
 
 /// Buckets of a table whose rows are wanted one by one.
@@ -121,8 +130,7 @@ pub trait Comparable: Send + Sync {
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Seen>, Fault>> + Send;
 
-    /// Keys of rows that the target itself refused: they stand in the ledger and are not missing.
-    fn refused(&self, route: &Arc<Route>) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+    fn refused(&self, route: &Arc<Route>) -> impl Future<Output = Result<Refused, Fault>> + Send;
 
     /// The whole tuples of the rows with these digests, in canonical form.
     fn tuples(

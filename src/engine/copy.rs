@@ -2,6 +2,7 @@
 
 use super::finish::finish;
 use super::prepare::{Prepared, Request, prepare};
+use super::refused::refused_rows;
 use super::report::{Report, Stopwatch};
 use super::retry::persist;
 use crate::flow::backfill::backfill;
@@ -107,6 +108,7 @@ pub async fn copy(
     stopwatch.lap("index");
     let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
+    findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
     stopwatch.lap("validate");
     let report = Report {
         source: prepared.source.file().path().display().to_string(),
@@ -174,6 +176,9 @@ pub async fn validate_alone(
     stopwatch.lap("plan");
     let (verdicts, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
+    if let Some(migration) = migration {
+        findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
+    }
     stopwatch.lap("validate");
     let report = Report {
         source: link.source.file().path().display().to_string(),

@@ -3,5 +3,6 @@
 pub mod copy;
 mod finish;
 pub mod prepare;
+mod refused;
 pub mod report;
 mod retry;

@@ -5,12 +5,12 @@
 use super::progress::{Event, Watch};
 use crate::diff::compare::{Seen, differing_columns, pair};
 use crate::diff::{Buckets, RowDigest, Sum};
-use crate::link::{Comparable, Link, Source, Span, Sums, Wanted};
+use crate::link::{Comparable, Link, Refused, Source, Span, Sums, Wanted};
 use crate::model::fault::Fault;
 use crate::plan::route::Route;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -109,6 +109,12 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
     watch: &dyn Watch,
 ) -> Result<TableVerdict, Fault> {
     let (source, target) = both_sums(link, route, (Buckets::count_for(rows), scope.workers), watch).await?;
+    let differing = source.rows.differing(&target.rows);
+    let refused = if differing.is_empty() && source.ledger == target.ledger {
+        Refused::default()
+    } else {
+        link.target.refused(route).await?
+    };
     let mut verdict = TableVerdict {
         route: Arc::clone(route),
         source_rows: source.rows.rows(),
@@ -120,12 +126,14 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
         different: 0,
         ledger: target.ledger.map_or(0, |ledger| ledger.rows),
         refused: 0,
-        ledger_agrees: target.ledger.is_none() || source.ledger == target.ledger,
+        ledger_agrees: target.ledger.is_none_or(|mut ledger| {
+            ledger.merge(refused.called_for);
+            source.ledger == Some(ledger)
+        }),
         listed: Vec::new(),
     };
-    let differing = source.rows.differing(&target.rows);
     if !differing.is_empty() {
-        let refused: HashSet<String> = link.target.refused(route).await?.into_iter().collect();
+        let mut refused = Unclaimed::of(refused.rows);
         let buckets = source.rows.count();
         let rows = source.rows.rows().max(target.rows.rows()).max(1);
         let per_bucket = rows.div_ceil(u64::try_from(buckets).expect("few buckets"));
@@ -133,10 +141,36 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
         for group in differing.chunks(at_once) {
             let mut wanted = Wanted { buckets: vec![false; buckets] };
             group.iter().for_each(|bucket| wanted.buckets[*bucket] = true);
-            look(link, &wanted, &refused, scope, &mut verdict).await?;
+            look(link, &wanted, &mut refused, scope, &mut verdict).await?;
         }
     }
     Ok(verdict)
+}
+
+/// Refused rows that no row of the source has accounted for yet. Rows without a name are told apart by what they hold, and counted: a
+/// row that was lost is not one that was refused.
+struct Unclaimed {
+    rows: HashMap<(String, RowDigest), u64>,
+}
+
+impl Unclaimed {
+    fn of(refused: Vec<Seen>) -> Unclaimed {
+        let mut rows = HashMap::new();
+        for row in refused {
+            *rows.entry((row.shown, row.digest)).or_default() += 1;
+        }
+        Unclaimed { rows }
+    }
+
+    fn take(&mut self, row: &Seen) -> bool {
+        match self.rows.get_mut(&(row.shown.clone(), row.digest)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
 }
 
 /// Spans are cut finer than there are workers, so that a large table shows its progress.
@@ -182,7 +216,7 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
 async fn look<S: Comparable, T: Comparable>(
     link: &Link<S, T>,
     wanted: &Wanted,
-    refused: &HashSet<String>,
+    refused: &mut Unclaimed,
     scope: Scope,
     verdict: &mut TableVerdict,
 ) -> Result<(), Fault> {
@@ -191,13 +225,13 @@ async fn look<S: Comparable, T: Comparable>(
         try_join(link.source.rows(&route, wanted), link.target.rows(&route, wanted)).await?;
     let mut found = pair(source, target);
     let missing_before = found.missing.len();
-    found.missing.retain(|row| !refused.contains(&row.shown));
+    found.missing.retain(|row| !refused.take(row));
     verdict.refused += count(missing_before - found.missing.len());
     if scope.extra == Extra::Allowed {
         found.extra.clear();
         // Where the target refused to overwrite a row it kept its own.
         let different_before = found.different.len();
-        found.different.retain(|(source, _)| !refused.contains(&source.shown));
+        found.different.retain(|(source, _)| !refused.take(source));
         verdict.refused += count(different_before - found.different.len());
     }
     verdict.missing += count(found.missing.len());

@@ -5,6 +5,7 @@
 use super::connect::Session;
 use super::fault;
 use super::merge::{self, Merge};
+use crate::canon::{Reason, RefusedBy};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::cell::{Cell, CellBuf, Class};
 use crate::model::chunk::{Chunk, Misfit, Standing, tuple_cells};
@@ -16,6 +17,7 @@ use crate::plan::overrides::ExistingRows;
 use crate::plan::route::{Identity, Route};
 use bytes::Bytes;
 use futures_util::SinkExt;
+use std::collections::HashSet;
 use std::pin::pin;
 use tracing::warn;
 
@@ -26,6 +28,12 @@ const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 enum Put {
     Copy(String),
     Merge(Merge),
+}
+
+/// A row of a chunk that the target refused, and what the ledger says of it.
+struct RefusedRow {
+    row: usize,
+    reason: String,
 }
 
 /// One connection that loads, one chunk at a time.
@@ -69,7 +77,7 @@ impl PgLoader {
     }
 
     /// Loads a chunk inside an open transaction, all of it or, row by row, what the target takes.
-    async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<usize>, Fault> {
+    async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<RefusedRow>, Fault> {
         let put = if self.existing_rows.merges(route) {
             Put::Merge(Merge::of(route))
         } else {
@@ -102,7 +110,7 @@ impl PgLoader {
                                 error.source.as_deref().map(ToString::to_string).unwrap_or_default();
                             warn!(table = %route.target, code = error.code, refusal, "row refused, more may follow");
                         }
-                        refused.push(rows.start);
+                        refused.push(RefusedRow { row: rows.start, reason: reason_of(&error) });
                         continue;
                     }
                     let middle = rows.start + rows.len() / 2;
@@ -192,15 +200,30 @@ fn copy_sql(route: &Route) -> String {
     format!("copy {} ({columns}) from stdin (format binary)", route.target.sql())
 }
 
-/// Ledger entries as COPY BINARY tuples: those the packer made, and besides them all cells of the rows that the target refused.
-fn ledger_rows(migration: i64, route: &Route, chunk: &Chunk, refused: &[usize]) -> Result<Vec<u8>, Fault> {
+fn reason_of(fault: &Fault) -> String {
+    let by = |refusal: &fault::Refusal| RefusedBy {
+        sqlstate: refusal.sqlstate.clone(),
+        name: refusal.constraint.as_ref().or(refusal.column.as_ref()).cloned(),
+    };
+    fault::refusal(fault).map_or_else(|| Reason::Refused.word().to_owned(), |refusal| by(refusal).to_string())
+}
+
+/// Ledger entries as COPY BINARY tuples: those the packer made, and all cells of the rows that the target refused, which stand there
+/// once whatever the packer made of them.
+fn ledger_rows(
+    migration: i64,
+    route: &Route,
+    chunk: &Chunk,
+    refused: &[RefusedRow],
+) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
-    for misfit in &chunk.misfits {
-        put_entry(&mut out, migration, route, misfit);
+    let held: HashSet<usize> = refused.iter().map(|refused| refused.row).collect();
+    for misfit in chunk.misfits.iter().filter(|misfit| misfit.row.is_none_or(|row| !held.contains(&row))) {
+        put_entry(&mut out, migration, route, (misfit, misfit.reason));
     }
-    for row in refused {
+    for RefusedRow { row, reason } in refused {
         for misfit in refused_cells(route, chunk, *row)? {
-            put_entry(&mut out, migration, route, &misfit);
+            put_entry(&mut out, migration, route, (&misfit, reason));
         }
     }
     Ok(out)
@@ -238,14 +261,14 @@ fn refused_cells(route: &Route, chunk: &Chunk, row: usize) -> Result<Vec<Misfit>
                 column,
                 class,
                 raw,
-                reason: "refused",
+                reason: Reason::Refused.word(),
                 standing: Standing::RowHeld,
             }
         })
         .collect())
 }
 
-fn put_entry(out: &mut Vec<u8>, migration: i64, route: &Route, misfit: &Misfit) {
+fn put_entry(out: &mut Vec<u8>, migration: i64, route: &Route, (misfit, reason): (&Misfit, &str)) {
     let fields: [&[u8]; 8] = [
         &migration.to_be_bytes(),
         route.source.as_bytes(),
@@ -253,7 +276,7 @@ fn put_entry(out: &mut Vec<u8>, migration: i64, route: &Route, misfit: &Misfit) 
         route.columns[misfit.column].target.as_bytes(),
         misfit.class.word().as_bytes(),
         &misfit.raw,
-        misfit.reason.as_bytes(),
+        reason.as_bytes(),
         misfit.standing.word().as_bytes(),
     ];
     out.extend_from_slice(&8u16.to_be_bytes());

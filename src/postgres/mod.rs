@@ -18,6 +18,7 @@ pub mod url;
 mod binaries;
 mod conninfo;
 mod digest;
+mod refused;
 mod resolve;
 mod sqlstate;
 

@@ -4,10 +4,11 @@ use super::connect::{Session, connect};
 use super::digest;
 use super::fault;
 use super::load::PgLoader;
+use super::refused::refused;
 use super::url::Target as Address;
 use crate::diff::compare::Seen;
 use crate::diff::{RowDigest, Sum};
-use crate::link::{Comparable, Span, Sums, Target, Wanted};
+use crate::link::{Comparable, Refused, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
@@ -235,14 +236,14 @@ impl Comparable for PgTarget {
         Ok(rows)
     }
 
-    async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
+    async fn refused(&self, route: &Arc<Route>) -> Result<Refused, Fault> {
         let session = self.session().await?;
-        let keys = match self.migration {
-            Some(migration) => digest::refused(&session, migration, route).await?,
-            None => Vec::new(),
+        let refused = match self.migration {
+            Some(migration) => refused(&session, migration, route).await?,
+            None => Refused::default(),
         };
         self.give_back(session);
-        Ok(keys)
+        Ok(refused)
     }
 
     async fn tuples(

@@ -2,10 +2,10 @@
 
 use super::scan::{Reading, Turns, cell, for_each_row_in_turns};
 use crate::diff::compare::Seen;
-use crate::diff::digest::{RowHasher, text_digest};
+use crate::diff::digest::{RowHasher, ledger_digest};
 use crate::diff::{Buckets, RowDigest, Sum};
 use crate::link::{Span, Sums, Wanted};
-use crate::model::chunk::{Chunk, Misfit};
+use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::key::key_json;
 use crate::plan::packer::Packer;
@@ -59,7 +59,7 @@ pub fn sums(
             rows.add(digest);
         }
         for misfit in &reader.chunk.misfits {
-            ledger.add(ledger_digest(route, misfit));
+            ledger.add(ledger_digest(&route.columns[misfit.column].target, misfit));
         }
     })?;
     Ok(Sums { rows, ledger: Some(ledger) })
@@ -114,18 +114,4 @@ fn shown_key(route: &Route, reading: &Reading, row: &Row<'_>) -> String {
         Identity::Columns(columns) => key_json(columns.iter().map(|column| cell(row, *column))),
         Identity::WholeRow => key_json(reading.position(row)),
     }
-}
-
-/// One line a misfit, the same that `postgres/sql/ledger_sum.sql` puts together from the ledger's columns.
-fn ledger_digest(route: &Route, misfit: &Misfit) -> RowDigest {
-    let raw: String = misfit.raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    let line = [
-        misfit.key.clone(),
-        route.columns[misfit.column].target.clone(),
-        misfit.class.word().to_owned(),
-        misfit.standing.word().to_owned(),
-        raw,
-    ]
-    .join("\x1f");
-    text_digest(line.as_bytes())
 }

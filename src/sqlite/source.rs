@@ -8,7 +8,7 @@ use super::scan::{ChunkLimit, Turns, next_chunk};
 use super::{digest, survey};
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Range, Source, Span, Sums, Wanted};
+use crate::link::{Comparable, Range, Refused, Source, Span, Sums, Wanted};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::schema::{SqliteSchema, SqliteTable};
@@ -152,8 +152,8 @@ impl Comparable for SqliteSource {
     }
 
     /// A source refuses no rows.
-    async fn refused(&self, _route: &Arc<Route>) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+    async fn refused(&self, _route: &Arc<Route>) -> Result<Refused, Fault> {
+        Ok(Refused::default())
     }
 
     async fn tuples(

@@ -1,0 +1,6 @@
+-- The cells of the rows of a table that the target refused. Sessions that load side by side number their entries in turns, so the
+-- key comes first; rows without a name of their own come from one session.
+select key, column_name, class, raw
+from liteferry.ledger
+where migration_id = $1 and source_table = $2 and split_part(reason, ':', 1) = 'refused'
+order by key collate "C", id
