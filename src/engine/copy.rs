@@ -1,5 +1,6 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
+use super::computed::computed;
 use super::finish::finish;
 use super::prepare::{Prepared, Request, prepare};
 use super::refused::refused_rows;
@@ -93,7 +94,9 @@ pub async fn copy(
     let target =
         PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
     let link = Link { source: prepared.source.clone(), target };
-    let routes = routes(request, &store, migration).await?;
+    let session = connect(&request.address).await?;
+    let routes = routes(&catalog(&session, &request.schema).await?, &store, migration).await?;
+    drop(session);
     if state == State::Loading {
         load(&link, &store, (migration, &routes), request, watch).await?;
         persist(watch, async |_| store.set_state(migration, State::Finishing).await).await?;
@@ -142,7 +145,11 @@ pub async fn validate_alone(
         Some(known) => {
             let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
             let source = SqliteSource::new(file, request.limit);
-            (source, routes(request, &store, known.id).await?, Some(known.id), Vec::new())
+            let session = connect(&request.address).await?;
+            let now = catalog(&session, &request.schema).await?;
+            let routes = routes(&now, &store, known.id).await?;
+            let computed = routes.iter().flat_map(|routed| computed(&routed.route, &now)).collect();
+            (source, routes, Some(known.id), computed)
         }
         None => {
             let as_existing = Request { mode: Mode::Existing, ..request.clone() };
@@ -368,9 +375,7 @@ pub fn emptying(plan: &Plan, catalog: &Catalog) -> Option<Statement> {
 }
 
 /// The routes as they were recorded, with the type ids that the target's columns have now.
-async fn routes(request: &Request, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
-    let session = connect(&request.address).await?;
-    let now = catalog(&session, &request.schema).await?;
+async fn routes(now: &Catalog, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
     let mut routes = Vec::new();
     for (mut route, role) in store.routes(migration).await? {
         let drifted = |what: &str| {

@@ -1,5 +1,6 @@
 //! The engine: the only place where engines and flows meet. Layer 5.
 
+mod computed;
 pub mod copy;
 mod finish;
 pub mod prepare;
