@@ -7,3 +7,4 @@ pub mod prepare;
 mod refused;
 pub mod report;
 mod retry;
+mod witness;

@@ -204,3 +204,36 @@ async fn survey_table(
     let (found, ()) = try_join(read, watched).await?;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::finding::Severity;
+
+    #[test]
+    fn a_target_that_cannot_be_copied_into_is_refused_by_name() {
+        let fit = Catalog {
+            version_num: 130_000,
+            server_encoding: "UTF8".into(),
+            may_create_in_schema: true,
+            may_keep_state: true,
+            schema_exists: true,
+            ..Catalog::default()
+        };
+        let check = |change: fn(&mut Catalog), code: &str, said: &str| {
+            let mut catalog = fit.clone();
+            change(&mut catalog);
+            let findings = target_findings(&catalog, Mode::Create);
+            assert_eq!(findings.len(), 1, "{findings:#?}");
+            assert_eq!((findings[0].code, findings[0].severity), (code, Severity::Blocker));
+            assert!(findings[0].text.contains(said) && !findings[0].remedy.is_empty(), "{findings:#?}");
+        };
+        assert_eq!(target_findings(&fit, Mode::Create), []);
+        check(|catalog| catalog.version_num = 120_022, "target_version", "PostgreSQL 12");
+        check(|catalog| catalog.version_num = 90_624, "target_version", "PostgreSQL 9");
+        check(|catalog| catalog.server_encoding = "LATIN1".into(), "target_encoding", "LATIN1");
+        check(|catalog| catalog.read_only = true, "target_read_only", "no writes");
+        check(|catalog| catalog.may_create_in_schema = false, "target_privilege", "tables in schema");
+        check(|catalog| catalog.may_keep_state = false, "target_privilege", "schema liteferry");
+    }
+}

@@ -15,7 +15,7 @@ pub mod target;
 pub mod tls;
 pub mod url;
 
-mod binaries;
+pub mod binaries;
 mod conninfo;
 mod digest;
 mod refused;

@@ -13,6 +13,7 @@ mod proof;
 mod refusals;
 mod resume;
 mod roles;
+mod standby;
 mod support;
 mod translate;
 mod turns;
