@@ -26,8 +26,10 @@ pub struct ChunkLimit {
 #[derive(Debug)]
 pub struct Reading {
     table: String,
-    /// SQL of the cells, the scan key not among them.
+    /// SQL of the cells.
     terms: Vec<String>,
+    /// SQL of the scan key; empty where nothing tells how far a reading has come, which then goes to its end at once.
+    key: Vec<String>,
     scan: ScanOrder,
 }
 
@@ -55,31 +57,36 @@ impl Reading {
 
     /// Every column in the table's order, in the order of reading that the declaration vouches for.
     pub fn of_table(table: &SqliteTable) -> Reading {
-        let scan = ScanOrder::declared(table);
-        let room = table.columns.len() + key_width(&scan) <= RESULT_COLUMNS_MAX;
         let columns = table.columns.iter().map(|column| Some(column.name.as_str()));
-        Reading::new(&table.name, columns, if room { scan } else { ScanOrder::Whole })
+        let mut reading = Reading::new(&table.name, columns, ScanOrder::declared(table));
+        if reading.terms.len() + reading.key.len() > RESULT_COLUMNS_MAX {
+            reading.key.clear();
+        }
+        reading
     }
 
     /// A column without a name is the rowid.
     fn new<'n>(table: &str, columns: impl Iterator<Item = Option<&'n str>>, scan: ScanOrder) -> Reading {
-        let rowid = match &scan {
-            ScanOrder::Rowid { name, .. } => format!("x.{name}"),
-            ScanOrder::Key { .. } | ScanOrder::Whole => String::new(),
+        let (rowid, key) = match &scan {
+            ScanOrder::Rowid { name, .. } => (format!("x.{name}"), vec![format!("x.{name}")]),
+            ScanOrder::Key { names, .. } => {
+                (String::new(), names.iter().map(|name| format!("x.{}", ident(name))).collect())
+            }
+            ScanOrder::Whole => (String::new(), Vec::new()),
         };
         let term =
             |name: Option<&str>| name.map_or_else(|| rowid.clone(), |name| format!("x.{}", ident(name)));
-        Reading { table: table.to_owned(), terms: columns.map(term).collect(), scan }
+        Reading { table: table.to_owned(), terms: columns.map(term).collect(), key, scan }
     }
 
     /// The scan key of a row.
     pub fn position<'r>(&self, row: &'r Row<'_>) -> Vec<Cell<'r>> {
         let width = self.terms.len();
-        (width..width + key_width(&self.scan)).map(|at| cell(row, at)).collect()
+        (width..width + self.key.len()).map(|at| cell(row, at)).collect()
     }
 
     fn resumes(&self) -> bool {
-        self.scan != ScanOrder::Whole
+        !self.key.is_empty()
     }
 }
 
@@ -173,25 +180,16 @@ pub fn cell<'r>(row: &'r Row<'_>, at: usize) -> Cell<'r> {
     }
 }
 
-fn key_width(scan: &ScanOrder) -> usize {
-    match scan {
-        ScanOrder::Rowid { .. } => 1,
-        ScanOrder::Key { names, .. } => names.len(),
-        ScanOrder::Whole => 0,
-    }
-}
-
 fn select(reading: &Reading, condition: &str) -> String {
-    let (key, order) = match &reading.scan {
-        ScanOrder::Rowid { name, .. } => (vec![format!("x.{name}")], format!(" order by x.{name}")),
+    let order = match &reading.scan {
+        ScanOrder::Rowid { name, .. } => format!(" order by x.{name}"),
         ScanOrder::Key { names, order } => {
             let by: Vec<String> = names.iter().zip(order).map(|(name, key)| ordered(name, key)).collect();
-            let key = names.iter().map(|name| format!("x.{}", ident(name))).collect();
-            (key, format!(" order by {}", by.join(", ")))
+            format!(" order by {}", by.join(", "))
         }
-        ScanOrder::Whole => (Vec::new(), String::new()),
+        ScanOrder::Whole => String::new(),
     };
-    let terms = [&reading.terms[..], &key].concat().join(", ");
+    let terms = [&reading.terms[..], &reading.key].concat().join(", ");
     format!("select {terms} from main.{} as x{condition}{order}", ident(&reading.table))
 }
 

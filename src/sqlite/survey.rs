@@ -116,6 +116,11 @@ mod tests {
         ] {
             assert_eq!(turns(&format!("{declared}; {rows}"), all), [4], "{declared}");
         }
+        let names: Vec<String> = (0..2000).map(|at| format!("c{at}")).collect();
+        let widest =
+            format!("create table t ({}); insert into t (c0) values (1), (2), (3), (4)", names.join(", "));
+        assert_eq!(turns(&widest, all), [4], "there is no room for its rowid");
+        assert_eq!(turns(&widest, Span { from: Some(2), to: Some(3) }), [2]);
         let between = Span { from: Some(2), to: Some(3) };
         assert_eq!(turns(&format!("create table t (a text, b integer, c); {rows}"), between), [1, 1, 0]);
     }
