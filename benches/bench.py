@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures `liteferry copy` beside `psql \\copy` of a ready binary file, pgloader and ADBC, in one run on one machine.
 
-Prints a table with ratios and, with --write, keeps it in docs/BENCHMARKS.md. It starts a private PostgreSQL and stops it by its own
+Prints a table with ratios and, with --write, keeps it in docs/BENCHMARKS.md. With --largest-row it measures instead how much memory a
+table takes whose largest row is of that many million bytes. It starts a private PostgreSQL and stops it by its own
 process id. Nothing here is asserted: a figure is a figure.
 """
 
@@ -202,23 +203,56 @@ def table(rounds, loader, arrow, arguments):
     return "\n".join(lines)
 
 
+def largest_row(folder, arguments):
+    """Peak memory of each command over a table with one row of that size among small ones."""
+    source = folder / "large.db"
+    db = sqlite3.connect(source)
+    db.executescript("pragma journal_mode = wal; create table large (id integer primary key, name text not null, body blob)")
+    size = arguments.largest_row * 1_000_000
+    db.execute("insert into large with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000) select i, 'name ' || i, zeroblob(100) from n")
+    db.execute("update large set body = randomblob(?) where id = 500", (size,))
+    db.commit()
+    db.close()
+    binary = HERE / "target/release/liteferry"
+    cluster = Cluster(folder / "pg") if (folder / "pg").mkdir() is None else None
+    try:
+        url = cluster.fresh("ours")
+        lines = ["| work | seconds | peak memory | of the row |", "| --- | --- | --- | --- |"]
+        for word in ("check", "copy", "validate"):
+            seconds, memory = timed([binary, word, "--source", source, "--target", url], stdout=subprocess.DEVNULL)
+            lines.append(f"| `liteferry {word}` | {seconds:.2f} | {memory:.0f} MiB | {memory * 2**20 / size:.2f} × |")
+        return f"One row of {size:,} bytes among 999 small ones.\n\n" + "\n".join(lines)
+    finally:
+        cluster.stop()
+
+
+def keep(mark, text):
+    """Puts text between the two marks of that name in docs/BENCHMARKS.md."""
+    page = HERE / "docs/BENCHMARKS.md"
+    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, _, rest = page.read_text().partition(start)
+    page.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--largest-row", type=int, metavar="MB", help="measure the memory that a row of so many million bytes takes, and nothing else")
     parser.add_argument("--write", action="store_true", help="keep the table in docs/BENCHMARKS.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="liteferry-bench-") as folder:
         os.chmod(folder, 0o755)
-        text = table(*measure(pathlib.Path(folder), arguments), arguments)
+        folder = pathlib.Path(folder)
+        text = largest_row(folder, arguments) if arguments.largest_row else table(*measure(folder, arguments), arguments)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
     machine = f"{os.cpu_count()} cores, {memory} GiB, {platform.system()} {platform.machine()}, PostgreSQL {server_programs().parent.name}"
     print(f"{machine}\n\n{text}")
+    mark, command = "measured", "make bench"
+    if arguments.largest_row:
+        mark, command = "largest row", f"benches/bench.py --largest-row {arguments.largest_row} --write"
     if arguments.write:
-        page = HERE / "docs/BENCHMARKS.md"
-        start, end = "<!-- measured -->", "<!-- /measured -->"
-        before, _, rest = page.read_text().partition(start)
-        page.write_text(f"{before}{start}\n{machine}; {time.strftime('%Y-%m-%d')}; `make bench`\n\n{text}\n{end}{rest.partition(end)[2]}")
+        keep(mark, f"{machine}; {time.strftime('%Y-%m-%d')}; `{command}`\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Sums {
     pub rows: Buckets,
-    /// Ledger entries: on the source those that its cells call for, on the target those that stand in the ledger.
+    /// Ledger entries: on the source those that its cells call for, on the target those that stand in the ledger,
+    /// refused rows apart.
     /// `None`: this side keeps no ledger, so there is nothing to compare.
     pub ledger: Option<Sum>,
 }
@@ -64,6 +65,14 @@ impl Sums {
             _ => None,
         };
     }
+}
+
+/// The source's rows that the target itself refused: they stand in the ledger and are not missing.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    pub rows: Vec<Seen>,
+    /// Ledger entries that the rows' cells call for on the source. The ledger has such a row whole instead.
+    pub called_for: Sum,
 }
 
 /// Buckets of a stretch of a table whose rows are wanted one by one.
@@ -106,12 +115,13 @@ pub trait Loader: Send {
 }
 
 pub trait Comparable: Send + Sync {
-    /// The digests of a span and of its rows' ledger entries.
+    /// The digests of a span, in so many buckets, and of its rows' ledger entries. A side that reads in turns tells `told` how many
+    /// rows each had.
     fn sums(
         &self,
         route: &Arc<Route>,
-        span: Span,
-        buckets: usize,
+        span: (Span, usize),
+        told: Option<mpsc::Sender<u64>>,
     ) -> impl Future<Output = Result<Sums, Fault>> + Send;
 
     /// The rows of the wanted buckets, by identity: the canonical tuple of the key columns, or of the whole row's digest where the
@@ -122,8 +132,7 @@ pub trait Comparable: Send + Sync {
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Seen>, Fault>> + Send;
 
-    /// Keys of rows that the target itself refused: they stand in the ledger and are not missing.
-    fn refused(&self, route: &Arc<Route>) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+    fn refused(&self, route: &Arc<Route>, span: Span) -> impl Future<Output = Result<Refused, Fault>> + Send;
 
     /// The whole tuples of the rows with these digests, in canonical form.
     fn tuples(

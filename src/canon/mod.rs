@@ -33,7 +33,7 @@ mod uuid;
 mod zone;
 
 pub use form::{Form, Hints, Zone};
-pub use reason::Reason;
+pub use reason::{Reason, RefusedBy};
 
 use crate::model::cell::Cell;
 use crate::model::types::{NumericLimit, Type};

@@ -1,5 +1,7 @@
 //! Why a cell did not cross exactly: the words of the ledger. A word never changes its meaning and is never reused.
 
+use std::fmt;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The target gives the value back in another storage class.
@@ -122,6 +124,33 @@ impl Reason {
     }
 }
 
+/// By which rule the target refused a row, as the ledger has it after the word: `refused:23505:t_v_key`. Never a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefusedBy {
+    pub sqlstate: String,
+    /// The constraint's name; or the column's, where there is no constraint.
+    pub name: Option<String>,
+}
+
+impl RefusedBy {
+    /// `None` for what is no refusal, or for one that names no rule.
+    pub fn from_reason(reason: &str) -> Option<RefusedBy> {
+        let rule = reason.strip_prefix(Reason::Refused.word())?.strip_prefix(':')?;
+        let (sqlstate, name) = match rule.split_once(':') {
+            Some((sqlstate, name)) => (sqlstate, Some(name.to_owned())),
+            None => (rule, None),
+        };
+        Some(RefusedBy { sqlstate: sqlstate.to_owned(), name })
+    }
+}
+
+impl fmt::Display for RefusedBy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", Reason::Refused.word(), self.sqlstate)?;
+        self.name.iter().try_for_each(|name| write!(out, ":{name}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +159,25 @@ mod tests {
     fn every_word_names_one_reason() {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_word(reason.word()), Some(reason));
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_its_rule_and_is_read_back() {
+        let by = |sqlstate: &str, name: Option<&str>| RefusedBy {
+            sqlstate: sqlstate.into(),
+            name: name.map(Into::into),
+        };
+        for (rule, written) in [
+            (by("23505", Some("t_v_key")), "refused:23505:t_v_key"),
+            (by("23514", Some("a:b")), "refused:23514:a:b"),
+            (by("22012", None), "refused:22012"),
+        ] {
+            assert_eq!(rule.to_string(), written);
+            assert_eq!(RefusedBy::from_reason(written), Some(rule));
+        }
+        for other in ["refused", "not-null", ""] {
+            assert_eq!(RefusedBy::from_reason(other), None, "{other}");
         }
     }
 }

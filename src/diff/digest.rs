@@ -5,7 +5,7 @@
 //! buckets of both its sides and only those rows are read again.
 
 use super::lookup3::{self, HEX, HexHasher};
-use crate::model::chunk::tuple_cells;
+use crate::model::chunk::{Misfit, tuple_cells};
 use sha2::{Digest, Sha256};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +57,15 @@ impl RowHasher {
     }
 }
 
-/// The digest of one text, for what is not a row: an entry of the ledger.
+/// The digest of an entry of the ledger: of one line, the same that `postgres/sql/ledger_sum.sql` puts together. `column` is the
+/// misfit's, by its name in the target.
+pub fn ledger_digest(column: &str, misfit: &Misfit) -> RowDigest {
+    let raw: String = misfit.raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = [&misfit.key, column, misfit.class.word(), misfit.standing.word(), &raw].join("\x1f");
+    text_digest(line.as_bytes())
+}
+
+/// The digest of one text, for what is not a row.
 pub fn text_digest(text: &[u8]) -> RowDigest {
     digest_of(lookup3::hash_text(text))
 }

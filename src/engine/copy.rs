@@ -1,9 +1,12 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
+use super::computed::computed;
 use super::finish::finish;
 use super::prepare::{Prepared, Request, prepare};
+use super::refused::refused_rows;
 use super::report::{Report, Stopwatch};
 use super::retry::persist;
+use super::witness::WriteWitness;
 use crate::flow::backfill::backfill;
 use crate::flow::progress::{Event, Watch};
 use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
@@ -22,11 +25,10 @@ use crate::postgres::catalog::catalog;
 use crate::postgres::claim::claim;
 use crate::postgres::connect::{connect, pool};
 use crate::postgres::target::{LoadRole, PgTarget};
-use crate::sqlite::connect::{SqliteFile, data_version};
+use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -79,6 +81,9 @@ pub async fn copy(
     }
     let fingerprint = fingerprint(&prepared.plan);
     let (migration, state) = match &known {
+        _ if findings.iter().any(|finding| finding.code == READ_ONLY) => {
+            return Ok(Copied::Blocked(findings));
+        }
         Some(known) if known.state == State::Complete => (known.id, State::Complete),
         Some(known) if known.fingerprint == fingerprint => (known.id, known.state),
         Some(_) => return Err(plan_changed()),
@@ -89,7 +94,9 @@ pub async fn copy(
     let target =
         PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
     let link = Link { source: prepared.source.clone(), target };
-    let routes = routes(request, &store, migration).await?;
+    let session = connect(&request.address).await?;
+    let routes = routes(&catalog(&session, &request.schema).await?, &store, migration).await?;
+    drop(session);
     if state == State::Loading {
         load(&link, &store, (migration, &routes), request, watch).await?;
         persist(watch, async |_| store.set_state(migration, State::Finishing).await).await?;
@@ -104,6 +111,7 @@ pub async fn copy(
     stopwatch.lap("index");
     let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
+    findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
     stopwatch.lap("validate");
     let report = Report {
         source: prepared.source.file().path().display().to_string(),
@@ -137,7 +145,11 @@ pub async fn validate_alone(
         Some(known) => {
             let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
             let source = SqliteSource::new(file, request.limit);
-            (source, routes(request, &store, known.id).await?, Some(known.id), Vec::new())
+            let session = connect(&request.address).await?;
+            let now = catalog(&session, &request.schema).await?;
+            let routes = routes(&now, &store, known.id).await?;
+            let computed = routes.iter().flat_map(|routed| computed(&routed.route, &now)).collect();
+            (source, routes, Some(known.id), computed)
         }
         None => {
             let as_existing = Request { mode: Mode::Existing, ..request.clone() };
@@ -152,15 +164,7 @@ pub async fn validate_alone(
             (prepared.source, routes, None, findings)
         }
     };
-    if !tables.is_empty() {
-        for wanted in tables {
-            if !routes.iter().any(|routed: &Routed| routed.route.source.eq_ignore_ascii_case(wanted)) {
-                return Err(Fault::fatal("no_such_table", format!("validate table {wanted}"))
-                    .with_remedy("name a table as SQLite does; `liteferry check` lists them"));
-            }
-        }
-        routes.retain(|routed| tables.iter().any(|wanted| routed.route.source.eq_ignore_ascii_case(wanted)));
-    }
+    keep_named(&mut routes, tables)?;
     let target = PgTarget::new(
         Arc::clone(&request.address),
         migration,
@@ -171,6 +175,9 @@ pub async fn validate_alone(
     stopwatch.lap("plan");
     let (verdicts, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
+    if let Some(migration) = migration {
+        findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
+    }
     stopwatch.lap("validate");
     let report = Report {
         source: link.source.file().path().display().to_string(),
@@ -188,27 +195,27 @@ pub async fn validate_alone(
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
 }
 
+/// Leaves only the tables that were asked for, where some were.
+fn keep_named(routes: &mut Vec<Routed>, tables: &[String]) -> Result<(), Fault> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let is_named = |routed: &Routed, wanted: &String| routed.route.source.eq_ignore_ascii_case(wanted);
+    for wanted in tables {
+        if !routes.iter().any(|routed| is_named(routed, wanted)) {
+            return Err(Fault::fatal("no_such_table", format!("validate table {wanted}"))
+                .with_remedy("name a table as SQLite does; `liteferry check` lists them"));
+        }
+    }
+    routes.retain(|routed| tables.iter().any(|wanted| is_named(routed, wanted)));
+    Ok(())
+}
+
 /// What stands in the way of writing only: a comparison writes nothing, and rows in the target are what it is about.
-const ONLY_WRITING: [&str; 3] = ["target_not_empty", "target_privilege", "target_read_only"];
+const ONLY_WRITING: [&str; 3] = ["target_not_empty", "target_privilege", READ_ONLY];
 
-/// Holds a connection whose `data_version` tells whether anybody else has written.
-struct WriteWitness {
-    db: Connection,
-    at_start: i64,
-}
-
-impl WriteWitness {
-    fn open(request: &Request) -> Result<WriteWitness, Fault> {
-        let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-        let db = file.open_reader()?;
-        let at_start = data_version(&db)?;
-        Ok(WriteWitness { db, at_start })
-    }
-
-    fn saw_a_write(&self) -> Result<bool, Fault> {
-        Ok(data_version(&self.db)? != self.at_start)
-    }
-}
+/// Nothing of a copy can go on there, not even the record that it has ended.
+const READ_ONLY: &str = "target_read_only";
 
 async fn known_migration(
     store: &Store,
@@ -368,9 +375,7 @@ pub fn emptying(plan: &Plan, catalog: &Catalog) -> Option<Statement> {
 }
 
 /// The routes as they were recorded, with the type ids that the target's columns have now.
-pub(super) async fn routes(request: &Request, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
-    let session = connect(&request.address).await?;
-    let now = catalog(&session, &request.schema).await?;
+pub(super) async fn routes(now: &Catalog, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
     let mut routes = Vec::new();
     for (mut route, role) in store.routes(migration).await? {
         let drifted = |what: &str| {

@@ -1,9 +1,12 @@
 //! The engine: the only place where engines and flows meet. Layer 5.
 
+mod computed;
 pub mod copy;
 pub mod daemon;
 mod finish;
 pub mod prepare;
+mod refused;
 pub mod report;
 mod retry;
 pub mod status;
+mod witness;

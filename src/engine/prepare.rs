@@ -18,11 +18,13 @@ use crate::postgres::url::Target as Address;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::ChunkLimit;
 use crate::sqlite::source::SqliteSource;
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// What a command is asked to work on.
 #[derive(Clone, Debug)]
@@ -187,13 +189,57 @@ async fn survey_table(
     let workers = request.workers.max(1);
     let spans = source.spans_of(table, workers * SPANS_PER_WORKER).await?;
     let table = Arc::new(table.clone());
-    stream::iter(spans)
-        .map(|span| source.survey(Arc::clone(&table), span, blank.clone()))
-        .buffered(workers)
-        .try_fold(blank.clone(), |mut found, more| {
-            watch.see(Event::Surveyed { table: &table.name, rows: more.rows });
-            found.merge(more);
-            async { Ok(found) }
-        })
-        .await
+    let (told, mut turns) = mpsc::channel(1);
+    let name = table.name.clone();
+    let read = async move {
+        stream::iter(spans)
+            .map(|span| source.survey(Arc::clone(&table), span, blank.clone(), told.clone()))
+            .buffered(workers)
+            .try_fold(blank.clone(), |mut found, more| {
+                found.merge(more);
+                async { Ok(found) }
+            })
+            .await
+    };
+    let watched = async {
+        while let Some(rows) = turns.recv().await {
+            watch.see(Event::Surveyed { table: &name, rows });
+        }
+        Ok(())
+    };
+    let (found, ()) = try_join(read, watched).await?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::finding::Severity;
+
+    #[test]
+    fn a_target_that_cannot_be_copied_into_is_refused_by_name() {
+        let fit = Catalog {
+            version_num: 130_000,
+            server_encoding: "UTF8".into(),
+            may_create_in_schema: true,
+            may_keep_state: true,
+            schema_exists: true,
+            ..Catalog::default()
+        };
+        let check = |change: fn(&mut Catalog), code: &str, said: &str| {
+            let mut catalog = fit.clone();
+            change(&mut catalog);
+            let findings = target_findings(&catalog, Mode::Create);
+            assert_eq!(findings.len(), 1, "{findings:#?}");
+            assert_eq!((findings[0].code, findings[0].severity), (code, Severity::Blocker));
+            assert!(findings[0].text.contains(said) && !findings[0].remedy.is_empty(), "{findings:#?}");
+        };
+        assert_eq!(target_findings(&fit, Mode::Create), []);
+        check(|catalog| catalog.version_num = 120_022, "target_version", "PostgreSQL 12");
+        check(|catalog| catalog.version_num = 90_624, "target_version", "PostgreSQL 9");
+        check(|catalog| catalog.server_encoding = "LATIN1".into(), "target_encoding", "LATIN1");
+        check(|catalog| catalog.read_only = true, "target_read_only", "no writes");
+        check(|catalog| catalog.may_create_in_schema = false, "target_privilege", "tables in schema");
+        check(|catalog| catalog.may_keep_state = false, "target_privilege", "schema liteferry");
+    }
 }

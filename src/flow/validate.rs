@@ -10,8 +10,9 @@ use crate::model::fault::Fault;
 use crate::plan::route::Route;
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// What one table's comparison found.
 #[derive(Clone, Debug)]
@@ -109,8 +110,7 @@ async fn compare_table<S: Source + Comparable, T: Comparable>(
 ) -> Result<TableVerdict, Fault> {
     let mut comparison = Comparison::new(route, rows);
     let (source, target) = both_sums(link, route, (comparison.buckets(), scope.workers), watch).await?;
-    comparison.add(&source, &target);
-    comparison.look_closer(link, (Span::default(), &source, &target), scope, &mut LeftAsIs).await?;
+    comparison.settle(link, (Span::default(), &source, &target), scope, &mut LeftAsIs).await?;
     Ok(comparison.end())
 }
 
@@ -175,11 +175,10 @@ impl Comparison {
         scope: Scope,
         mender: &mut impl Mender,
     ) -> Result<(), Fault> {
-        let (route, buckets) = (Arc::clone(self.route()), self.buckets());
-        let sums = try_join(link.source.sums(&route, span, buckets), link.target.sums(&route, span, buckets));
+        let (route, of) = (Arc::clone(self.route()), (span, self.buckets()));
+        let sums = try_join(link.source.sums(&route, of, None), link.target.sums(&route, of, None));
         let (source, target) = sums.await?;
-        self.add(&source, &target);
-        self.look_closer(link, (span, &source, &target), scope, mender).await
+        self.settle(link, (span, &source, &target), scope, mender).await
     }
 
     pub fn end(mut self) -> TableVerdict {
@@ -195,24 +194,26 @@ impl Comparison {
         self.source.rows.count()
     }
 
-    fn add(&mut self, source: &Sums, target: &Sums) {
-        self.source.merge(source);
-        self.target.merge(target);
-        self.verdict.ledger_agrees &= target.ledger.is_none() || source.ledger == target.ledger;
-    }
-
-    async fn look_closer<S: Comparable, T: Comparable>(
+    /// Adds a stretch to the verdict, row by row where its sums differ.
+    async fn settle<S: Comparable, T: Comparable>(
         &mut self,
         link: &Link<S, T>,
         (span, source, target): (Span, &Sums, &Sums),
         scope: Scope,
         mender: &mut impl Mender,
     ) -> Result<(), Fault> {
+        self.source.merge(source);
+        self.target.merge(target);
         let differing = source.rows.differing(&target.rows);
-        if differing.is_empty() {
+        if differing.is_empty() && source.ledger == target.ledger {
             return Ok(());
         }
-        let refused: HashSet<String> = link.target.refused(self.route()).await?.into_iter().collect();
+        let refused = link.target.refused(self.route(), span).await?;
+        self.verdict.ledger_agrees &= target.ledger.is_none_or(|mut ledger| {
+            ledger.merge(refused.called_for);
+            source.ledger == Some(ledger)
+        });
+        let mut refused = Unclaimed::of(refused.rows);
         let buckets = self.buckets();
         let rows = source.rows.rows().max(target.rows.rows()).max(1);
         let per_bucket = rows.div_ceil(u64::try_from(buckets).expect("few buckets"));
@@ -220,10 +221,36 @@ impl Comparison {
         for group in differing.chunks(at_once) {
             let mut wanted = Wanted { span, buckets: vec![false; buckets] };
             group.iter().for_each(|bucket| wanted.buckets[*bucket] = true);
-            let keys = look(link, &wanted, &refused, scope, &mut self.verdict).await?;
+            let keys = look(link, &wanted, &mut refused, scope, &mut self.verdict).await?;
             mender.differing(self.route(), keys).await?;
         }
         Ok(())
+    }
+}
+
+/// Refused rows that no row of the source has accounted for yet. Rows without a name are told apart by what they hold, and counted: a
+/// row that was lost is not one that was refused.
+struct Unclaimed {
+    rows: HashMap<(String, RowDigest), u64>,
+}
+
+impl Unclaimed {
+    fn of(refused: Vec<Seen>) -> Unclaimed {
+        let mut rows = HashMap::new();
+        for row in refused {
+            *rows.entry((row.shown, row.digest)).or_default() += 1;
+        }
+        Unclaimed { rows }
+    }
+
+    fn take(&mut self, row: &Seen) -> bool {
+        match self.rows.get_mut(&(row.shown.clone(), row.digest)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 }
 
@@ -240,25 +267,37 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
         Some(_) => link.source.spans(route, workers.max(1) * SPANS_PER_WORKER).await?,
         None => vec![Span::default()],
     };
-    let side_by_side = stream::iter(spans)
-        .map(|span| try_join(link.source.sums(route, span, buckets), link.target.sums(route, span, buckets)))
-        .buffer_unordered(workers.max(1));
+    let (told, mut turns) = mpsc::channel(1);
     let blank = || Sums { rows: Buckets::new(buckets), ledger: Some(Sum::default()) };
-    side_by_side
-        .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| {
-            watch.see(Event::Compared { table: &route.source, rows: more_source.rows.rows() });
-            source.merge(&more_source);
-            target.merge(&more_target);
-            async { Ok((source, target)) }
-        })
-        .await
+    let read = async move {
+        stream::iter(spans)
+            .map(|span| {
+                let of_source = link.source.sums(route, (span, buckets), Some(told.clone()));
+                try_join(of_source, link.target.sums(route, (span, buckets), None))
+            })
+            .buffer_unordered(workers.max(1))
+            .try_fold((blank(), blank()), |(mut source, mut target), (more_source, more_target)| {
+                source.merge(&more_source);
+                target.merge(&more_target);
+                async { Ok((source, target)) }
+            })
+            .await
+    };
+    let watched = async {
+        while let Some(rows) = turns.recv().await {
+            watch.see(Event::Compared { table: &route.source, rows });
+        }
+        Ok(())
+    };
+    let (sums, ()) = try_join(read, watched).await?;
+    Ok(sums)
 }
 
 /// Reads the rows of some buckets on both sides and adds what differs to the verdict; gives the keys of the rows that do.
 async fn look<S: Comparable, T: Comparable>(
     link: &Link<S, T>,
     wanted: &Wanted,
-    refused: &HashSet<String>,
+    refused: &mut Unclaimed,
     scope: Scope,
     verdict: &mut TableVerdict,
 ) -> Result<Vec<Vec<u8>>, Fault> {
@@ -267,13 +306,13 @@ async fn look<S: Comparable, T: Comparable>(
         try_join(link.source.rows(&route, wanted), link.target.rows(&route, wanted)).await?;
     let mut found = pair(source, target);
     let missing_before = found.missing.len();
-    found.missing.retain(|row| !refused.contains(&row.shown));
+    found.missing.retain(|row| !refused.take(row));
     verdict.refused += count(missing_before - found.missing.len());
     if scope.extra == Extra::Allowed {
         found.extra.clear();
         // Where the target refused to overwrite a row it kept its own.
         let different_before = found.different.len();
-        found.different.retain(|(source, _)| !refused.contains(&source.shown));
+        found.different.retain(|(source, _)| !refused.take(source));
         verdict.refused += count(different_before - found.different.len());
     }
     verdict.missing += count(found.missing.len());

@@ -259,6 +259,25 @@ impl Store {
             .collect())
     }
 
+    /// How many rows of each table the target refused, by the ledger's reason.
+    pub async fn refusals(&self, migration: i64) -> Result<Vec<Refusal>, Fault> {
+        let doing = "count the refused rows";
+        // Each of them stands there whole.
+        let rows = sqlx::query(
+            "select source_table, reason, count(*) / count(distinct column_name) from liteferry.ledger
+             where migration_id = $1 and split_part(reason, ':', 1) = 'refused' group by 1, 2 order by 1, 3 desc, 2",
+        )
+        .bind(migration)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| of_control(error, doing))?;
+        let refusal = |row: &sqlx::postgres::PgRow| {
+            let rows = u64::try_from(row.get::<i64, _>(2)).expect("a count is not negative");
+            Refusal { table: row.get(0), reason: row.get(1), rows }
+        };
+        Ok(rows.iter().map(refusal).collect())
+    }
+
     pub async fn record_verdict(&self, migration: i64, report: &str) -> Result<(), Fault> {
         sqlx::query("insert into liteferry.verdict (migration_id, success, report) values ($1, ($2::jsonb ->> 'success')::boolean, $2::jsonb)")
             .bind(migration)
@@ -306,6 +325,14 @@ impl Store {
             .map_err(|error| of_control(error, doing))?;
         tx.commit().await.map_err(|error| of_control(error, doing))
     }
+}
+
+/// Rows of a table that the target refused for one reason.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub table: String,
+    pub reason: String,
+    pub rows: u64,
 }
 
 /// A range and how far it has come.

@@ -4,7 +4,7 @@ use crate::canon::Codec;
 use crate::diff::RowDigest;
 use crate::model::chunk::tuple_cells;
 use crate::model::name::PgName;
-use crate::model::schema::{Affinity, KeyOrder};
+use crate::model::schema::{Affinity, IndexPart, IndexTerm, KeyOrder, SqliteIndex, SqliteTable, Storage};
 
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -59,6 +59,45 @@ impl Route {
         let ScanOrder::Rowid { column: Some(column), .. } = self.scan else { return None };
         (self.identity == Identity::Columns(vec![column])).then_some(column)
     }
+}
+
+impl ScanOrder {
+    /// What the declaration alone vouches for, whatever the values. It carries no rowid into the target.
+    pub fn declared(table: &SqliteTable) -> ScanOrder {
+        let by_rowid = |name: &str| ScanOrder::Rowid { name: name.to_owned(), column: None };
+        match &table.storage {
+            Storage::Rowid { rowid: Some(name), .. } => by_rowid(name),
+            Storage::Rowid { rowid: None, alias: Some(alias) } => by_rowid(&table.columns[*alias].name),
+            Storage::Rowid { rowid: None, alias: None } => table
+                .indexes
+                .iter()
+                .find_map(|index| certain_order(table, index))
+                .map_or(ScanOrder::Whole, |order| ScanOrder::by_key(table, order)),
+            Storage::WithoutRowid { order } => ScanOrder::by_key(table, order.clone()),
+        }
+    }
+
+    pub fn by_key(table: &SqliteTable, order: Vec<KeyOrder>) -> ScanOrder {
+        let names = order.iter().map(|key| table.columns[key.column].name.clone()).collect();
+        ScanOrder::Key { names, order }
+    }
+}
+
+/// The order of an index in which every row has one place: unique, over all rows, without NULL, compared as SQLite itself compares.
+fn certain_order(table: &SqliteTable, index: &SqliteIndex) -> Option<Vec<KeyOrder>> {
+    let of_part = |part: &IndexPart| match part.term {
+        IndexTerm::Column(column) if table.columns[column].not_null && is_built_in(&part.collation) => {
+            Some(KeyOrder { column, collation: part.collation.clone(), descending: part.descending })
+        }
+        IndexTerm::Column(_) | IndexTerm::Rowid | IndexTerm::Expression(_) => None,
+    };
+    let certain = index.unique && index.predicate.is_none();
+    if certain { index.parts.iter().map(of_part).collect() } else { None }
+}
+
+/// A collation of the application's own is not known to us.
+fn is_built_in(collation: &str) -> bool {
+    ["BINARY", "NOCASE", "RTRIM"].iter().any(|name| collation.eq_ignore_ascii_case(name))
 }
 
 impl Identity {

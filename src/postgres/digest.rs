@@ -51,17 +51,6 @@ pub async fn ledger_sum(session: &Session, migration: i64, route: &Route, span: 
     })
 }
 
-/// Keys of the rows that the target refused.
-pub async fn refused(session: &Session, migration: i64, route: &Route) -> Result<Vec<String>, Fault> {
-    let sql = "select distinct key from liteferry.ledger
-               where migration_id = $1 and source_table = $2 and reason = 'refused'";
-    let rows = session
-        .query(sql, &[&migration, &route.source])
-        .await
-        .map_err(|error| fault::of(error, format!("list the refused rows of table {}", route.source)))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
 pub async fn rows(session: &Session, route: &Route, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
     let doing = format!("list rows of table {}", route.target);
     let buckets: Vec<i64> =

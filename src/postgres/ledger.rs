@@ -2,12 +2,13 @@
 //!
 //! Entries are COPY BINARY tuples, whichever way they are written. Nothing here reads a table of the application.
 
+use crate::canon::Reason;
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::{Chunk, Misfit, Standing, tuple_cells};
 use crate::model::fault::Fault;
 use crate::model::key::key_json;
 use crate::plan::route::{Identity, Route};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 pub const COPY: &str = "copy liteferry.ledger (migration_id, source_table, key, column_name, class, raw, reason, standing) \
      from stdin (format binary)";
@@ -41,16 +42,26 @@ pub struct Refused<'a> {
     pub misfits: BTreeMap<usize, CellBuf>,
     /// What the ledger calls the row.
     pub name: String,
+    pub reason: String,
 }
 
-/// Those the packer made, and besides them all cells of the rows that the target refused.
-pub fn entries(migration: i64, route: &Route, chunk: &Chunk, refused: &[usize]) -> Result<Entries, Fault> {
+/// A row of a chunk that the target refused, and what the ledger says of it.
+#[derive(Debug)]
+pub struct RefusedRow {
+    pub row: usize,
+    pub reason: String,
+}
+
+/// Those the packer made, and all cells of the rows that the target refused, which stand there once whatever the packer made of
+/// them.
+pub fn entries(migration: i64, route: &Route, chunk: &Chunk, refused: &[RefusedRow]) -> Result<Entries, Fault> {
     let mut out = Entries::default();
-    for misfit in &chunk.misfits {
-        put_entry(&mut out, migration, route, misfit);
+    let held: HashSet<usize> = refused.iter().map(|refused| refused.row).collect();
+    for misfit in chunk.misfits.iter().filter(|misfit| misfit.row.is_none_or(|row| !held.contains(&row))) {
+        put_entry(&mut out, migration, route, (misfit, misfit.reason));
     }
-    for row in refused {
-        put_refused(&mut out, migration, route, &refused_of(route, chunk, *row)?)?;
+    for refused in refused {
+        put_refused(&mut out, migration, route, &refused_of(route, chunk, refused)?)?;
     }
     Ok(out)
 }
@@ -67,7 +78,8 @@ pub fn name_of(route: &Route, tuple: &[u8]) -> Result<String, Fault> {
     name_from(route, &cells_of(route, tuple, &BTreeMap::new())?)
 }
 
-fn refused_of<'c>(route: &Route, chunk: &'c Chunk, row: usize) -> Result<Refused<'c>, Fault> {
+fn refused_of<'c>(route: &Route, chunk: &'c Chunk, refused: &RefusedRow) -> Result<Refused<'c>, Fault> {
+    let row = refused.row;
     let tuple = chunk.row(row);
     let mut misfits = BTreeMap::new();
     for misfit in chunk.misfits.iter().filter(|misfit| misfit.row == Some(row)) {
@@ -78,7 +90,7 @@ fn refused_of<'c>(route: &Route, chunk: &'c Chunk, row: usize) -> Result<Refused
         Identity::Columns(_) => name_from(route, &cells_of(route, tuple, &misfits)?)?,
         Identity::WholeRow => chunk.row_names[row].clone(),
     };
-    Ok(Refused { tuple, misfits, name })
+    Ok(Refused { tuple, misfits, name, reason: refused.reason.clone() })
 }
 
 /// A row's cells as the source holds them: decoded from the tuple where they crossed exactly, else from its misfits. A cell that
@@ -117,10 +129,10 @@ fn put_refused(out: &mut Entries, migration: i64, route: &Route, refused: &Refus
             column,
             class: cell.as_cell().class(),
             raw,
-            reason: "refused",
+            reason: Reason::Refused.word(),
             standing: Standing::RowHeld,
         };
-        put_entry(out, migration, route, &misfit);
+        put_entry(out, migration, route, (&misfit, &refused.reason));
     }
     Ok(())
 }
@@ -129,7 +141,7 @@ fn broken() -> Fault {
     Fault::fatal("canon_broken", "decode a row of our own")
 }
 
-fn put_entry(out: &mut Entries, migration: i64, route: &Route, misfit: &Misfit) {
+fn put_entry(out: &mut Entries, migration: i64, route: &Route, (misfit, reason): (&Misfit, &str)) {
     let fields: [&[u8]; 8] = [
         &migration.to_be_bytes(),
         route.source.as_bytes(),
@@ -137,7 +149,7 @@ fn put_entry(out: &mut Entries, migration: i64, route: &Route, misfit: &Misfit) 
         route.columns[misfit.column].target.as_bytes(),
         misfit.class.word().as_bytes(),
         &misfit.raw,
-        misfit.reason.as_bytes(),
+        reason.as_bytes(),
         misfit.standing.word().as_bytes(),
     ];
     out.arena.extend_from_slice(&8u16.to_be_bytes());

@@ -6,8 +6,9 @@ use super::connect::Session;
 use super::copy::copy_in;
 use super::fault;
 use super::halves::Halves;
-use super::ledger;
+use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
+use crate::canon::{Reason, RefusedBy};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::chunk::Chunk;
 use crate::model::fault::{Fault, FaultClass};
@@ -53,7 +54,7 @@ impl PgLoader {
     }
 
     /// Loads a chunk inside an open transaction, all of it or, row by row, what the target takes.
-    async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<usize>, Fault> {
+    async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<RefusedRow>, Fault> {
         let put = if self.existing_rows.merges(route) {
             Put::Merge(Merge::of(route))
         } else {
@@ -78,7 +79,7 @@ impl PgLoader {
                         if refused.is_empty() {
                             tell_refusal(route, &error);
                         }
-                        refused.push(row);
+                            refused.push(RefusedRow { row, reason: reason_of(&error) });
                     }
                 }
                 Err(error) => return Err(error),
@@ -169,4 +170,13 @@ pub(super) fn rows_swallowed(doing: String) -> Fault {
 pub(super) fn tell_refusal(route: &Route, fault: &Fault) {
     let refusal = fault.source.as_deref().map(ToString::to_string).unwrap_or_default();
     warn!(table = %route.target, code = fault.code, refusal, "row refused, more may follow");
+}
+
+/// By which rule the target refused a row, as the ledger says it.
+pub(super) fn reason_of(fault: &Fault) -> String {
+    let by = |refusal: &fault::Refusal| RefusedBy {
+        sqlstate: refusal.sqlstate.clone(),
+        name: refusal.constraint.as_ref().or(refusal.column.as_ref()).cloned(),
+    };
+    fault::refusal(fault).map_or_else(|| Reason::Refused.word().to_owned(), |refusal| by(refusal).to_string())
 }

@@ -17,12 +17,13 @@ pub mod target;
 pub mod tls;
 pub mod url;
 
-mod binaries;
+pub mod binaries;
 mod conninfo;
 mod copy;
 mod digest;
 mod halves;
 mod ledger;
+mod refused;
 mod resolve;
 mod sqlstate;
 

@@ -3,14 +3,16 @@
 use super::connect::Session;
 use super::digest;
 use super::fault;
+use super::refused::refused;
 use super::target::PgTarget;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Span, Sums, Wanted};
+use crate::link::{Comparable, Refused, Span, Sums, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::plan::route::Route;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Ends its snapshot when it is dropped.
 pub struct PairedTarget {
@@ -42,7 +44,12 @@ impl PairedTarget {
 }
 
 impl Comparable for PairedTarget {
-    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+    async fn sums(
+        &self,
+        route: &Arc<Route>,
+        (span, buckets): (Span, usize),
+        _told: Option<mpsc::Sender<u64>>,
+    ) -> Result<Sums, Fault> {
         let rows = digest::sums(&self.session, route, span, buckets).await?;
         let ledger = digest::ledger_sum(&self.session, self.migration, route, span).await?;
         Ok(Sums { rows, ledger: Some(ledger) })
@@ -52,8 +59,8 @@ impl Comparable for PairedTarget {
         digest::rows(&self.session, route, wanted).await
     }
 
-    async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
-        digest::refused(&self.session, self.migration, route).await
+    async fn refused(&self, route: &Arc<Route>, span: Span) -> Result<Refused, Fault> {
+        refused(&self.session, self.migration, route, span).await
     }
 
     async fn tuples(

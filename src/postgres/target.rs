@@ -4,15 +4,17 @@ use super::connect::{Session, connect};
 use super::digest;
 use super::fault;
 use super::load::PgLoader;
+use super::refused::refused;
 use super::url::Target as Address;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Span, Sums, Target, Wanted};
+use crate::link::{Comparable, Refused, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 
 #[derive(Clone)]
 pub struct PgTarget {
@@ -219,7 +221,13 @@ impl Target for PgTarget {
 }
 
 impl Comparable for PgTarget {
-    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+    /// The server reads a span at once, so there is nothing to tell meanwhile.
+    async fn sums(
+        &self,
+        route: &Arc<Route>,
+        (span, buckets): (Span, usize),
+        _told: Option<mpsc::Sender<u64>>,
+    ) -> Result<Sums, Fault> {
         let session = self.session().await?;
         let rows = digest::sums(&session, route, span, buckets).await?;
         let ledger = match self.migration {
@@ -237,14 +245,14 @@ impl Comparable for PgTarget {
         Ok(rows)
     }
 
-    async fn refused(&self, route: &Arc<Route>) -> Result<Vec<String>, Fault> {
+    async fn refused(&self, route: &Arc<Route>, span: Span) -> Result<Refused, Fault> {
         let session = self.session().await?;
-        let keys = match self.migration {
-            Some(migration) => digest::refused(&session, migration, route).await?,
-            None => Vec::new(),
+        let refused = match self.migration {
+            Some(migration) => refused(&session, migration, route, span).await?,
+            None => Refused::default(),
         };
         self.give_back(session);
-        Ok(keys)
+        Ok(refused)
     }
 
     async fn tuples(

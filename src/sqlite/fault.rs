@@ -46,8 +46,8 @@ const HOT_JOURNAL: &str = "A crashed application left a journal that must be rol
     application once, or give us write permission on the file and its directory.";
 const PERMISSION: &str = "Run as the owner of the database, with write permission on the file, its directory, and the -wal and \
     -shm files beside it.";
-const CANNOT_OPEN: &str = "Check that the file still exists, that its owner runs us, that the directory is writable for it, and \
-    that file descriptors are left.";
+const CANNOT_OPEN: &str = "Check that the file still exists, that its owner runs us, that the directory is writable for it and has \
+    room for the -wal and -shm files, and that file descriptors are left.";
 const DISK: &str = "The disk below the database is full or failing: see the kernel's log and `df`.";
 const MEMORY: &str = "Give the process more memory, or fewer workers.";
 const FILESYSTEM: &str = "File locks do not work on this file system: move the database to a local disk.";

@@ -4,7 +4,7 @@
 //! 'ABC' for 'abc' under NOCASE, and 5 for '5'.
 
 use super::fault::from_sqlite;
-use super::scan::{Bound, cell, position_width, select};
+use super::scan::{Bound, Reading, cell, select};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
@@ -17,6 +17,7 @@ use rusqlite::{Connection, Row};
 pub struct Lookup<'r> {
     route: &'r Route,
     packer: Packer<'r>,
+    reading: Reading,
     columns: &'r [usize],
 }
 
@@ -26,22 +27,19 @@ impl<'r> Lookup<'r> {
         let Identity::Columns(columns) = &route.identity else {
             unreachable!("a table without a key is refused before it is captured")
         };
-        Lookup { route, packer: Packer::new(route), columns }
+        Lookup { route, packer: Packer::new(route), reading: Reading::of_route(route), columns }
     }
 
     /// Packs the rows that have exactly this key: none, one, or several where the key is NULL.
     pub fn pack(&self, db: &Connection, key: &[CellBuf], chunk: &mut Chunk) -> Result<(), Fault> {
         let failed = |error| from_sqlite(format!("read table {} by key", self.route.source), error);
-        let sql = select(self.route, &self.condition(key));
+        let sql = select(&self.reading, &self.condition(key));
         let mut statement = db.prepare_cached(&sql).map_err(failed)?;
         let binds = key.iter().map(|cell| Bound(cell.as_cell()));
         let mut rows = statement.query(rusqlite::params_from_iter(binds)).map_err(failed)?;
-        let width = self.route.columns.len();
         while let Some(row) = rows.next().map_err(failed)? {
             if self.has_key(row, key) {
-                let position =
-                    || (width..width + position_width(self.route)).map(|at| cell(row, at)).collect();
-                self.packer.pack(|at| cell(row, at), position, chunk);
+                self.packer.pack(|at| cell(row, at), || self.reading.position(row), chunk);
             }
         }
         Ok(())

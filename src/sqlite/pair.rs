@@ -2,16 +2,17 @@
 
 use super::changes::Held;
 use super::digest;
-use super::scan::count_rows;
+use super::scan::{Turns, count_rows};
 use super::survey::spans;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Span, Sums, Wanted};
+use crate::link::{Comparable, Refused, Span, Sums, Wanted};
 use crate::model::fault::Fault;
 use crate::plan::route::{Route, ScanOrder};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Ends its snapshot when it is dropped.
 #[derive(Clone)]
@@ -56,9 +57,14 @@ impl PairedSource {
 const IN_ONE_TURN: Duration = Duration::MAX;
 
 impl Comparable for PairedSource {
-    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+    async fn sums(
+        &self,
+        route: &Arc<Route>,
+        (span, buckets): (Span, usize),
+        _told: Option<mpsc::Sender<u64>>,
+    ) -> Result<Sums, Fault> {
         let route = Arc::clone(route);
-        self.read(move |db| digest::sums(db, &route, (span, buckets), IN_ONE_TURN)).await
+        self.read(move |db| digest::sums(db, &route, (span, buckets), &Turns { read_time: IN_ONE_TURN, ended: &|_| {} })).await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
@@ -67,8 +73,8 @@ impl Comparable for PairedSource {
     }
 
     /// A source refuses no rows.
-    async fn refused(&self, _route: &Arc<Route>) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+    async fn refused(&self, _route: &Arc<Route>, _span: Span) -> Result<Refused, Fault> {
+        Ok(Refused::default())
     }
 
     async fn tuples(

@@ -8,7 +8,7 @@ use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::name::ident;
-use crate::model::schema::KeyOrder;
+use crate::model::schema::{KeyOrder, SqliteTable};
 use crate::plan::packer::Packer;
 use crate::plan::route::{Route, ScanOrder};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -22,10 +22,72 @@ pub struct ChunkLimit {
     pub read_time: Duration,
 }
 
+/// What is read of a table and in which order: a row's cells, then its scan key.
+#[derive(Debug)]
+pub struct Reading {
+    table: String,
+    /// SQL of the cells.
+    terms: Vec<String>,
+    /// SQL of the scan key; empty where nothing tells how far a reading has come, which then goes to its end at once.
+    key: Vec<String>,
+    scan: ScanOrder,
+}
+
+/// How a table is read in turns, each a read transaction of its own.
+pub struct Turns<'t> {
+    pub read_time: Duration,
+    /// Told after each turn how many rows it read.
+    pub ended: &'t dyn Fn(u64),
+}
+
+/// What SQLite lets a statement return. A table of so many columns leaves no room for its scan key, and is surveyed in one go.
+const RESULT_COLUMNS_MAX: usize = 2000;
+
 /// A statement that reads a table from some place on, and what to bind.
 struct Leg {
     condition: String,
     binds: Vec<CellBuf>,
+}
+
+impl Reading {
+    pub fn of_route(route: &Route) -> Reading {
+        let columns = route.columns.iter().map(|column| column.source.as_deref());
+        Reading::new(&route.source, columns, route.scan.clone())
+    }
+
+    /// Every column in the table's order, in the order of reading that the declaration vouches for.
+    pub fn of_table(table: &SqliteTable) -> Reading {
+        let columns = table.columns.iter().map(|column| Some(column.name.as_str()));
+        let mut reading = Reading::new(&table.name, columns, ScanOrder::declared(table));
+        if reading.terms.len() + reading.key.len() > RESULT_COLUMNS_MAX {
+            reading.key.clear();
+        }
+        reading
+    }
+
+    /// A column without a name is the rowid.
+    fn new<'n>(table: &str, columns: impl Iterator<Item = Option<&'n str>>, scan: ScanOrder) -> Reading {
+        let (rowid, key) = match &scan {
+            ScanOrder::Rowid { name, .. } => (format!("x.{name}"), vec![format!("x.{name}")]),
+            ScanOrder::Key { names, .. } => {
+                (String::new(), names.iter().map(|name| format!("x.{}", ident(name))).collect())
+            }
+            ScanOrder::Whole => (String::new(), Vec::new()),
+        };
+        let term =
+            |name: Option<&str>| name.map_or_else(|| rowid.clone(), |name| format!("x.{}", ident(name)));
+        Reading { table: table.to_owned(), terms: columns.map(term).collect(), key, scan }
+    }
+
+    /// The scan key of a row.
+    pub fn position<'r>(&self, row: &'r Row<'_>) -> Vec<Cell<'r>> {
+        let width = self.terms.len();
+        (width..width + self.key.len()).map(|at| cell(row, at)).collect()
+    }
+
+    fn resumes(&self) -> bool {
+        !self.key.is_empty()
+    }
 }
 
 /// Reads the next chunk of a span, from after the row with the scan key `after` on.
@@ -37,17 +99,15 @@ pub fn next_chunk(
 ) -> Result<Chunk, Fault> {
     let mut chunk = Chunk::default();
     chunk.ends_range = true;
-    let packer = Packer::new(route);
+    let (packer, reading) = (Packer::new(route), Reading::of_route(route));
     let started = Instant::now();
-    let width = route.columns.len();
-    for_each_row(db, route, (span, after), |row| {
-        let position = || (width..width + position_width(route)).map(|at| cell(row, at)).collect::<Vec<_>>();
-        packer.pack(|at| cell(row, at), position, &mut chunk);
+    for_each_row(db, &reading, (span, after), |row| {
+        packer.pack(|at| cell(row, at), || reading.position(row), &mut chunk);
         let full = chunk.bytes() >= limit.bytes || started.elapsed() >= limit.read_time;
-        if !full || route.scan == ScanOrder::Whole {
+        if !full || !reading.resumes() {
             return true;
         }
-        chunk.last_key = position().into_iter().map(Cell::to_buf).collect();
+        chunk.last_key = reading.position(row).into_iter().map(Cell::to_buf).collect();
         chunk.ends_range = false;
         false
     })?;
@@ -58,24 +118,25 @@ pub fn next_chunk(
 /// from is read in one.
 pub fn for_each_row_in_turns(
     db: &Connection,
-    route: &Route,
+    reading: &Reading,
     span: Span,
-    read_time: Duration,
+    turns: &Turns<'_>,
     mut visit: impl FnMut(&Row<'_>),
 ) -> Result<(), Fault> {
-    let width = route.columns.len();
     let mut after: Vec<CellBuf> = Vec::new();
     loop {
         let started = Instant::now();
-        let mut reached = None;
-        for_each_row(db, route, (span, &after), |row| {
+        let (mut rows, mut reached) = (0, None);
+        for_each_row(db, reading, (span, &after), |row| {
             visit(row);
-            if route.scan == ScanOrder::Whole || started.elapsed() < read_time {
+            rows += 1;
+            if !reading.resumes() || started.elapsed() < turns.read_time {
                 return true;
             }
-            reached = Some((width..width + position_width(route)).map(|at| cell(row, at).to_buf()).collect());
+            reached = Some(reading.position(row).into_iter().map(Cell::to_buf).collect());
             false
         })?;
+        (turns.ended)(rows);
         match reached {
             Some(position) => after = position,
             None => return Ok(()),
@@ -83,19 +144,18 @@ pub fn for_each_row_in_turns(
     }
 }
 
-/// Calls `visit` for each row, in scan order, until it answers false. The row's cells are the route's columns, then the scan key.
-pub fn for_each_row(
+/// Calls `visit` for each row, in scan order, until it answers false. The row's cells are the reading's, then the scan key.
+fn for_each_row(
     db: &Connection,
-    route: &Route,
+    reading: &Reading,
     (span, after): (Span, &[CellBuf]),
     mut visit: impl FnMut(&Row<'_>) -> bool,
 ) -> Result<(), Fault> {
-    let doing = || format!("read table {}", route.source);
     let mut read = || -> rusqlite::Result<()> {
         // A snapshot that is held for a comparison stays as it is.
         let transaction = if db.is_autocommit() { Some(db.unchecked_transaction()?) } else { None };
-        'legs: for leg in legs(route, span, after) {
-            let sql = select(route, &leg.condition);
+        'legs: for leg in legs(&reading.scan, span, after) {
+            let sql = select(reading, &leg.condition);
             let mut statement = db.prepare(&sql)?;
             let binds: Vec<Bound<'_>> = leg.binds.iter().map(|cell| Bound(cell.as_cell())).collect();
             let mut rows = statement.query(rusqlite::params_from_iter(binds))?;
@@ -107,7 +167,7 @@ pub fn for_each_row(
         }
         transaction.map_or(Ok(()), rusqlite::Transaction::commit)
     };
-    read().map_err(|error| from_sqlite(doing(), error))
+    read().map_err(|error| from_sqlite(format!("read table {}", reading.table), error))
 }
 
 /// The cell as SQLite holds it: class and bytes, no conversion.
@@ -121,41 +181,18 @@ pub fn cell<'r>(row: &'r Row<'_>, at: usize) -> Cell<'r> {
     }
 }
 
-/// How many cells follow a row's columns.
-pub fn position_width(route: &Route) -> usize {
-    match &route.scan {
-        ScanOrder::Rowid { .. } => 1,
-        ScanOrder::Key { names, .. } => names.len(),
-        ScanOrder::Whole => 0,
-    }
-}
-
-/// The route's columns, then the scan key, of the rows that meet a condition, in scan order.
-pub(super) fn select(route: &Route, condition: &str) -> String {
-    let rowid = match &route.scan {
-        ScanOrder::Rowid { name, .. } => format!("x.{name}"),
-        ScanOrder::Key { .. } | ScanOrder::Whole => String::new(),
-    };
-    let mut terms: Vec<String> = route
-        .columns
-        .iter()
-        .map(|column| {
-            column.source.as_ref().map_or_else(|| rowid.clone(), |name| format!("x.{}", ident(name)))
-        })
-        .collect();
-    let order = match &route.scan {
-        ScanOrder::Rowid { .. } => {
-            terms.push(rowid.clone());
-            format!(" order by {rowid}")
-        }
+/// The cells, then the scan key, of the rows that meet a condition, in scan order.
+pub(super) fn select(reading: &Reading, condition: &str) -> String {
+    let order = match &reading.scan {
+        ScanOrder::Rowid { name, .. } => format!(" order by x.{name}"),
         ScanOrder::Key { names, order } => {
-            terms.extend(names.iter().map(|name| format!("x.{}", ident(name))));
             let by: Vec<String> = names.iter().zip(order).map(|(name, key)| ordered(name, key)).collect();
             format!(" order by {}", by.join(", "))
         }
         ScanOrder::Whole => String::new(),
     };
-    format!("select {} from main.{} as x{condition}{order}", terms.join(", "), ident(&route.source))
+    let terms = [&reading.terms[..], &reading.key].concat().join(", ");
+    format!("select {terms} from main.{} as x{condition}{order}", ident(&reading.table))
 }
 
 fn collated(name: &str, key: &KeyOrder) -> String {
@@ -168,8 +205,8 @@ fn ordered(name: &str, key: &KeyOrder) -> String {
 
 /// Statements that together read what lies after a key, in order. For a composite key: first the rows that share all but its last part,
 /// then those that share one part less, and so on, so that each is a plain search in the key's own tree.
-fn legs(route: &Route, span: Span, after: &[CellBuf]) -> Vec<Leg> {
-    match &route.scan {
+fn legs(scan: &ScanOrder, span: Span, after: &[CellBuf]) -> Vec<Leg> {
+    match scan {
         ScanOrder::Whole => vec![Leg { condition: String::new(), binds: Vec::new() }],
         ScanOrder::Rowid { name, .. } => {
             let (mut terms, mut binds) = (Vec::new(), Vec::new());

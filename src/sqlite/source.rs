@@ -4,14 +4,14 @@
 //! call ends and none outlives the source.
 
 use super::connect::SqliteFile;
-use super::scan::{ChunkLimit, next_chunk};
+use super::scan::{ChunkLimit, Turns, next_chunk};
 use super::{digest, survey};
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Range, Source, Span, Sums, Wanted};
+use crate::link::{Comparable, Range, Refused, Source, Span, Sums, Wanted};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
-use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::capture::remove_ours;
 use crate::plan::route::{Route, ScanOrder};
 use crate::plan::survey::TableSurvey;
@@ -42,24 +42,35 @@ impl SqliteSource {
         Ok(schema)
     }
 
-    /// Reads a span of a table for the survey; `blank` holds the columns' learners.
+    /// Reads a span of a table for the survey; `blank` holds the columns' learners, and `told` hears of the rows of each turn.
     pub async fn survey(
         &self,
         table: Arc<SqliteTable>,
         span: Span,
         blank: TableSurvey,
+        told: mpsc::Sender<u64>,
     ) -> Result<TableSurvey, Fault> {
         let read_time = self.limit.read_time;
-        self.read(move |db| survey::survey_span(db, &table, (span, blank), read_time)).await
+        self.read(move |db| {
+            let turns = Turns { read_time, ended: &|rows| tell(&told, rows) };
+            survey::survey_span(db, &table, (span, blank), &turns)
+        })
+        .await
     }
 
     /// Spans of a table that can be read side by side; one where it has no rowid.
     pub async fn spans_of(&self, table: &SqliteTable, want: usize) -> Result<Vec<Span>, Fault> {
-        let Storage::Rowid { rowid: Some(rowid), .. } = table.storage else {
-            return Ok(vec![Span::default()]);
-        };
-        let name = table.name.clone();
-        self.read(move |db| survey::spans(db, &name, rowid, want)).await
+        self.cut(&table.name, &ScanOrder::declared(table), want).await
+    }
+
+    async fn cut(&self, table: &str, scan: &ScanOrder, want: usize) -> Result<Vec<Span>, Fault> {
+        match scan {
+            ScanOrder::Rowid { name, .. } => {
+                let (table, rowid) = (table.to_owned(), name.clone());
+                self.read(move |db| survey::spans(db, &table, &rowid, want)).await
+            }
+            ScanOrder::Key { .. } | ScanOrder::Whole => Ok(vec![Span::default()]),
+        }
     }
 
     /// Works with a reader on a blocking thread.
@@ -102,15 +113,14 @@ impl SqliteSource {
     }
 }
 
+/// Whoever has stopped listening has stopped waiting for the rest too.
+fn tell(told: &mpsc::Sender<u64>, rows: u64) {
+    let _gone = told.blocking_send(rows);
+}
+
 impl Source for SqliteSource {
     async fn spans(&self, route: &Arc<Route>, want: usize) -> Result<Vec<Span>, Fault> {
-        match &route.scan {
-            ScanOrder::Rowid { name, .. } => {
-                let (table, rowid) = (route.source.clone(), name.clone());
-                self.read(move |db| survey::spans(db, &table, &rowid, want)).await
-            }
-            ScanOrder::Key { .. } | ScanOrder::Whole => Ok(vec![Span::default()]),
-        }
+        self.cut(&route.source, &route.scan, want).await
     }
 
     async fn scan(&self, range: Range, chunks: mpsc::Sender<Chunk>) -> Result<(), Fault> {
@@ -131,9 +141,18 @@ impl Source for SqliteSource {
 }
 
 impl Comparable for SqliteSource {
-    async fn sums(&self, route: &Arc<Route>, span: Span, buckets: usize) -> Result<Sums, Fault> {
+    async fn sums(
+        &self,
+        route: &Arc<Route>,
+        (span, buckets): (Span, usize),
+        told: Option<mpsc::Sender<u64>>,
+    ) -> Result<Sums, Fault> {
         let (route, read_time) = (Arc::clone(route), self.limit.read_time);
-        self.read(move |db| digest::sums(db, &route, (span, buckets), read_time)).await
+        self.read(move |db| {
+            let ended = |rows| told.iter().for_each(|told| tell(told, rows));
+            digest::sums(db, &route, (span, buckets), &Turns { read_time, ended: &ended })
+        })
+        .await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
@@ -142,8 +161,8 @@ impl Comparable for SqliteSource {
     }
 
     /// A source refuses no rows.
-    async fn refused(&self, _route: &Arc<Route>) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+    async fn refused(&self, _route: &Arc<Route>, _span: Span) -> Result<Refused, Fault> {
+        Ok(Refused::default())
     }
 
     async fn tuples(

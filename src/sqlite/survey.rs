@@ -1,81 +1,27 @@
 //! The survey's reading: one pass over a table's values, span by span, side by side.
 
 use super::fault::from_sqlite;
-use super::scan::cell;
+use super::scan::{Reading, Turns, cell, for_each_row_in_turns};
 use crate::link::Span;
 use crate::model::cell::Cell;
 use crate::model::fault::Fault;
 use crate::model::name::ident;
-use crate::model::schema::{SqliteTable, Storage};
+use crate::model::schema::SqliteTable;
 use crate::plan::survey::TableSurvey;
 use rusqlite::{Connection, Row};
-use std::time::{Duration, Instant};
 
 /// A span this small is not worth a thread of its own.
 const ROWS_PER_SPAN_MIN: u64 = 50_000;
 
-/// What SQLite lets a statement return. A table of so many columns leaves no room for the rowid, and is read in one go.
-const RESULT_COLUMNS_MAX: usize = 2000;
-
-/// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place, in as many read
-/// transactions as keep each below `read_time`. A table without a rowid is read in one.
+/// Reads a span of a table into `found`, whose columns stand in the table's order with their learners in place.
 pub fn survey_span(
     db: &Connection,
     table: &SqliteTable,
     (span, mut found): (Span, TableSurvey),
-    read_time: Duration,
+    turns: &Turns<'_>,
 ) -> Result<TableSurvey, Fault> {
-    let doing = || format!("survey table {}", table.name);
-    let Storage::Rowid { rowid: Some(rowid), .. } = &table.storage else {
-        let sql = format!("select {} from main.{} as x", columns(table), ident(&table.name));
-        read(db, &sql, &[], (table, read_time), &mut found).map_err(|error| from_sqlite(doing(), error))?;
-        return Ok(found);
-    };
-    let position = match table.columns.len() {
-        0..RESULT_COLUMNS_MAX => format!(", x.{rowid}"),
-        _ => String::new(),
-    };
-    let sql = format!(
-        "select {}{position} from main.{} as x where x.{rowid} >= ?1 and x.{rowid} <= ?2 order by x.{rowid}",
-        columns(table),
-        ident(&table.name),
-    );
-    let (mut from, to) = (span.from.unwrap_or(i64::MIN), span.to.unwrap_or(i64::MAX));
-    loop {
-        let reached = read(db, &sql, &[from, to], (table, read_time), &mut found)
-            .map_err(|error| from_sqlite(doing(), error))?;
-        match reached.and_then(|last| last.checked_add(1)) {
-            Some(next) if next <= to => from = next,
-            _ => return Ok(found),
-        }
-    }
-}
-
-fn columns(table: &SqliteTable) -> String {
-    let names: Vec<String> =
-        table.columns.iter().map(|column| format!("x.{}", ident(&column.name))).collect();
-    names.join(", ")
-}
-
-/// Where the reading stopped before its end, if it did: the rowid of the last row read.
-fn read(
-    db: &Connection,
-    sql: &str,
-    bounds: &[i64],
-    (table, read_time): (&SqliteTable, Duration),
-    found: &mut TableSurvey,
-) -> rusqlite::Result<Option<i64>> {
-    let started = Instant::now();
-    let mut statement = db.prepare(sql)?;
-    let tells_position = statement.column_count() > table.columns.len();
-    let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
-    while let Some(row) = rows.next()? {
-        observe(row, table, found);
-        if tells_position && started.elapsed() >= read_time {
-            return row.get(table.columns.len()).map(Some);
-        }
-    }
-    Ok(None)
+    for_each_row_in_turns(db, &Reading::of_table(table), span, turns, |row| observe(row, table, &mut found))?;
+    Ok(found)
 }
 
 fn observe(row: &Row<'_>, table: &SqliteTable, found: &mut TableSurvey) {
@@ -125,8 +71,59 @@ fn cut(min: i64, max: i64, want: usize) -> Vec<Span> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::plan::survey::ColumnSurvey;
+    use crate::sqlite::introspect::introspect;
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    /// The rows of each turn, where every row ends its own.
+    fn turns(schema: &str, span: Span) -> Vec<u64> {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(schema).unwrap();
+        let table = introspect(&db).unwrap().tables.remove(0);
+        let rows = RefCell::new(Vec::new());
+        let ended = |read| rows.borrow_mut().push(read);
+        let blank = TableSurvey {
+            columns: vec![ColumnSurvey::default(); table.columns.len()],
+            ..TableSurvey::default()
+        };
+        let turns = Turns { read_time: Duration::ZERO, ended: &ended };
+        let found = survey_span(&db, &table, (span, blank), &turns).unwrap();
+        assert_eq!(found.rows, rows.borrow().iter().sum::<u64>(), "{schema}");
+        rows.into_inner()
+    }
+
+    #[test]
+    fn every_table_with_an_order_is_surveyed_in_turns() {
+        let all = Span::default();
+        let rows = "insert into t values ('b', 1, 0), ('a', 2, 0), ('a', 1, 0), ('B', 1, 0)";
+        for declared in [
+            "create table t (a text, b integer, c, primary key (a desc, b)) without rowid",
+            "create table t (a text, b integer, c)",
+            // No name reaches the rowid of these.
+            "create table t (rowid text not null, oid integer not null, _rowid_, unique (rowid, oid desc))",
+            "create table t (rowid text not null, oid integer not null, _rowid_, primary key (oid, rowid))",
+        ] {
+            assert_eq!(turns(&format!("{declared}; {rows}"), all), [1, 1, 1, 1, 0], "{declared}");
+        }
+        for declared in [
+            "create table t (rowid text, oid integer, _rowid_)",
+            "create table t (rowid text, oid integer not null, _rowid_, unique (rowid, oid))",
+            "create table t (rowid text not null, oid, _rowid_); create unique index u on t (rowid) where oid > 0 and rowid <> 'a'",
+        ] {
+            assert_eq!(turns(&format!("{declared}; {rows}"), all), [4], "{declared}");
+        }
+        let names: Vec<String> = (0..2000).map(|at| format!("c{at}")).collect();
+        let widest =
+            format!("create table t ({}); insert into t (c0) values (1), (2), (3), (4)", names.join(", "));
+        assert_eq!(turns(&widest, all), [4], "there is no room for its rowid");
+        assert_eq!(turns(&widest, Span { from: Some(2), to: Some(3) }), [2]);
+        let between = Span { from: Some(2), to: Some(3) };
+        assert_eq!(turns(&format!("create table t (a text, b integer, c); {rows}"), between), [1, 1, 0]);
+    }
 
     #[test]
     fn spans_cover_every_rowid_once() {

@@ -418,3 +418,27 @@ fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
         ]
     );
 }
+
+#[test]
+fn columns_that_the_target_computes_are_told_by_copy_and_by_validate() {
+    let file = sqlite(
+        "create table t (id integer primary key, v text, low text); insert into t values (1, 'A', 'a')",
+    );
+    let target = database();
+    psql(
+        &target.url,
+        "create table t (id bigint primary key, v text, low text generated always as (lower(v)) stored,
+                         len integer generated always as (length(v)) stored)",
+    );
+    let source = file.path.display().to_string();
+    for command in ["copy", "validate"] {
+        let settings: &[&str] = if command == "copy" { REPLACE } else { &["--json"] };
+        let args = [&[command], settings, &["--source", &source, "--target", &target.url]].concat();
+        let report = liteferry(&args).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("findings");
+        let told = findings.iter().filter(|finding| finding["code"] == "column_computed");
+        let mut told: Vec<&str> = told.filter_map(|finding| finding["subject"].as_str()).collect();
+        told.sort_unstable();
+        assert_eq!(told, ["t.len", "t.low"], "{command}: {report:#}");
+    }
+}

@@ -1,12 +1,10 @@
 //! What goes wrong in the middle: kills, signals, a server that stops, sessions that are ended, a second copy, writers, closed pipes.
 //! Each time: a clear word, nothing half-made, and the same command again ends equal.
 
-use crate::support::{Output, TempDb, command, database, finished, liteferry, psql, sqlite};
-use liteferry::postgres::embedded::Cluster;
-use liteferry::postgres::url::Place;
+use crate::support::{Output, OwnServer, TempDb, command, database, finished, liteferry, psql, sqlite};
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -148,6 +146,54 @@ fn a_copy_killed_at_any_moment_goes_on_and_ends_equal() {
     ends_equal(&path(&file), &target.url);
 }
 
+/// A session that holds a lock until it is dropped.
+struct Held {
+    _runtime: tokio::runtime::Runtime,
+    _client: tokio_postgres::Client,
+}
+
+impl Held {
+    fn lock(url: &str, table_and_mode: &str) -> Held {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let client = runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server answers");
+            tokio::spawn(connection);
+            let lock = format!("begin; lock table {table_and_mode} mode");
+            client.batch_execute(&lock).await.expect("the lock is free");
+            client
+        });
+        Held { _runtime: runtime, _client: client }
+    }
+}
+
+#[test]
+fn a_copy_killed_at_its_indexes_or_in_its_proof_goes_on_and_ends_equal() {
+    let file = sqlite(MANY);
+    for (lock, waits) in [
+        // Rows come in beside this lock, and no index is made.
+        ("public.t in row exclusive", "create %index%"),
+        ("public.t in row exclusive", "alter table % add %"),
+        // No row of these goes there, so the proof is the first to look.
+        ("liteferry.ledger in access exclusive", "%liteferry.ledger%"),
+    ] {
+        let target = database();
+        let mut child = start(&path(&file), &target.url);
+        until("rows are loaded", || has_loaded(&target.url));
+        let held = Held::lock(&target.url, lock);
+        let waiting = format!(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'liteferry'
+             and wait_event_type = 'Lock' and query like '{waits}'"
+        );
+        until("it waits for the lock", || number(&target.url, &waiting) > 0);
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed child ends");
+        drop(held);
+        ends_equal(&path(&file), &target.url);
+    }
+}
+
 #[test]
 fn sessions_that_are_ended_in_the_middle_are_made_anew() {
     let file = sqlite(MANY);
@@ -171,46 +217,6 @@ fn sessions_that_are_ended_in_the_middle_are_made_anew() {
     assert!(output.stderr.contains("tried again"), "{output:?}");
     whole(&target.url);
     ends_equal(&path(&file), &target.url);
-}
-
-/// A server of this test's own, in a directory that the server's user may pass through.
-struct OwnServer {
-    runtime: tokio::runtime::Runtime,
-    dir: tempfile::TempDir,
-    cluster: Option<Cluster>,
-}
-
-impl OwnServer {
-    fn new() -> OwnServer {
-        let open = PermissionsExt::from_mode(0o711);
-        let dir = tempfile::Builder::new().prefix("liteferry-own-").permissions(open).tempdir();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let mut server = OwnServer {
-            runtime: runtime.expect("a runtime can be made"),
-            dir: dir.expect("a directory can be made"),
-            cluster: None,
-        };
-        server.start();
-        server
-    }
-
-    fn start(&mut self) {
-        let starting = Cluster::start_with(self.dir.path(), &[("fsync", "off")]);
-        self.cluster = Some(self.runtime.block_on(starting).expect("PostgreSQL starts"));
-    }
-
-    /// As a crash would.
-    fn stop_immediately(&mut self) {
-        self.cluster = None;
-    }
-
-    fn url(&self, user: &str) -> String {
-        let target = self.cluster.as_ref().expect("the server runs").target();
-        let Some(Place::Socket(dir)) = target.hosts.into_iter().next().map(|host| host.place) else {
-            panic!("a private server is reached through its socket");
-        };
-        format!("postgres://{user}@{}/postgres", dir.display().to_string().replace('/', "%2F"))
-    }
 }
 
 #[test]
@@ -238,7 +244,7 @@ fn a_wrong_password_is_told_from_a_missing_one() {
     let server = OwnServer::new();
     let url = server.url("postgres");
     psql(&url, "create role walled login password 'right'");
-    let hba = server.dir.path().join("data/pg_hba.conf");
+    let hba = server.dir().join("data/pg_hba.conf");
     let rules = fs::read_to_string(&hba).expect("read");
     fs::write(&hba, format!("local all walled scram-sha-256\n{rules}")).expect("written");
     psql(&url, "select pg_reload_conf()");
@@ -377,4 +383,31 @@ fn an_embedded_server_that_was_orphaned_is_taken_over() {
     signal(&child, "TERM");
     assert_eq!(end(child).status, Some(143));
     assert!(!dir.path().join("data/postmaster.pid").exists(), "the server outlived us");
+}
+
+#[test]
+fn a_directory_without_room_for_what_wal_mode_needs_is_told_and_left_usable() {
+    let file = sqlite(&format!("pragma journal_mode = wal; {ONE}"));
+    let target = database();
+    let args = ["check", "--source", &path(&file), "--target", &target.url];
+    // Not a byte can be written, as on a full disk.
+    let mut full = Command::new("sh");
+    full.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_liteferry")])
+        .args(args);
+    refused(&finished(full.output().expect("a shell can be started")), "source_disk");
+    let app = rusqlite::Connection::open(&file.path).expect("opened");
+    app.execute_batch("insert into t values (2, 'b')").expect("the application writes on");
+    drop(app);
+    // The file cannot even be made.
+    let shm = file.path.with_file_name("source.db-shm");
+    assert!(!shm.exists(), "the last connection takes it away");
+    symlink("/nowhere/at/all", &shm).expect("made");
+    refused(&liteferry(&args), "source_cannot_open");
+    fs::remove_file(&shm).expect("removed");
+    let rows = |path: &Path| -> i64 {
+        let app = rusqlite::Connection::open(path).expect("opened");
+        app.query_row("select count(*) from t", [], |row| row.get(0)).expect("read")
+    };
+    assert_eq!(rows(&file.path), 2);
+    liteferry(&args).exits_with(0);
 }

@@ -5,7 +5,7 @@ use crate::support::{TestDatabase, database, liteferry, psql, sqlite};
 
 /// The keys of the rows that the target refused.
 fn refused(target: &TestDatabase) -> Vec<String> {
-    let query = "select distinct key from liteferry.ledger where reason = 'refused' and standing = 'row-held' order by key";
+    let query = "select distinct key from liteferry.ledger where reason like 'refused:%' and standing = 'row-held' order by key";
     lines(&target.url, query, " ")
 }
 
@@ -42,6 +42,60 @@ fn rows_that_the_target_refuses_are_held_one_by_one() {
         assert_eq!(report["tables"][0]["refused"], held.len(), "{target}");
         let cells = lines(&target_database.url, "select count(*) from liteferry.ledger", " ");
         assert_eq!(cells, [(2 * held.len()).to_string()], "{target}");
+    }
+}
+
+#[test]
+fn a_refused_row_stands_in_the_ledger_once_whatever_else_is_wrong_with_it() {
+    let values = "insert into t values ('abcd', 'x', 1), ('ab', 'x', 2), ('abcde', 'x', 3)";
+    for (names, key, entries) in [
+        // The first row has crossed but for its length; without a key its other cells stand beside it.
+        (["v", "n", "m"], "", 3 + 2 * 3),
+        // No name reaches its rowid, so its rows have none either.
+        (["rowid", "oid", "_rowid_"], "", 3 + 2 * 3),
+        (["v", "n", "m"], "primary key", 1 + 2 * 3),
+    ] {
+        let [v, n, m] = names;
+        let source = format!("create table t ({v} text, {n} text, {m} integer {key}); {values}");
+        let target = format!("create table t ({v} varchar(3), {n} text unique, {m} bigint {key})");
+        let (report, target) = copied(&source, &target, &[]);
+        assert_eq!(report["verdict"], "equal + ledger", "{report:#}");
+        assert_eq!(report["tables"][0]["refused"], 2, "{source}");
+        let found = lines(&target.url, "select count(*) from liteferry.ledger", " ");
+        assert_eq!(found, [entries.to_string()], "{source}");
+        let findings = report["findings"].as_array().expect("findings");
+        let told = findings.iter().find(|finding| finding["code"] == "rows_refused").expect("it is told");
+        let text = told["text"].as_str().expect("a text");
+        assert!(
+            text.contains("2 rows") && text.contains(&format!("2 by \"t_{n}_key\" (SQLSTATE 23505)")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_row_is_not_taken_for_one_that_was_refused() {
+    // No name reaches the rowid of the second, so the ledger has no name for its rows.
+    for [v, n, m] in [["v", "n", "m"], ["rowid", "oid", "_rowid_"]] {
+        let file = sqlite(&format!(
+            "create table t ({v} text, {n} text, {m} integer);
+             insert into t values ('a', 'x', 1), ('a', 'x', 1), ('b', 'y', 3)"
+        ));
+        let target = database();
+        psql(&target.url, &format!("create table t ({v} text, {n} text unique, {m} bigint)"));
+        let source = file.path.display().to_string();
+        let sides = ["--json", "--source", &source, "--target", &target.url];
+        liteferry(&[&["copy", "--set", "target.mode=existing"], &sides[..]].concat()).exits_with(0);
+        let proof = || {
+            let report = liteferry(&[&["validate"], &sides[..]].concat()).exits_with(1).json();
+            let table = &report["tables"][0];
+            (table["missing"].as_u64(), table["refused"].as_u64())
+        };
+        psql(&target.url, "delete from t");
+        assert_eq!(proof(), (Some(2), Some(1)), "{v}");
+        // Nor does a row count that is not what was refused.
+        psql(&target.url, "update liteferry.ledger set raw = '\\x62' where class = 'text'");
+        assert_eq!(proof(), (Some(3), Some(0)), "{v}");
     }
 }
 

@@ -15,5 +15,7 @@ mod proof;
 mod refusals;
 mod resume;
 mod roles;
+mod standby;
 mod support;
 mod translate;
+mod turns;

@@ -169,8 +169,8 @@ fn given_back_by_key(route: &Route, key: &[usize], sent: &[Vec<Sent>], ledger: V
     let mut by_key: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
     for entry in ledger {
         let row = by_key.entry(entry.key.clone()).or_default();
-        // What is told of a row that the target refused stands last, and holds.
-        row.insert(entry.column.clone(), entry);
+        let column = format!("{} {} {}", route.source, entry.key, entry.column);
+        assert!(row.insert(entry.column.clone(), entry).is_none(), "{column} stands there twice");
     }
     let mut rows = Vec::new();
     for sent in sent {

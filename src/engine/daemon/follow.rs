@@ -21,6 +21,8 @@ use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::route::Route;
 use crate::postgres::apply::{Ownership, PgApplier};
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
 use crate::postgres::target::PgTarget;
 use crate::sqlite::capture::Origin;
@@ -145,12 +147,13 @@ async fn open<'a>(
     Ok(life)
 }
 
-async fn followed(
+pub(super) async fn followed(
     request: &Request,
     store: &Store,
     migration: i64,
 ) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
-    let routed = routes(request, store, migration).await?;
+    let session = connect(&request.address).await?;
+    let routed = routes(&catalog(&session, &request.schema).await?, store, migration).await?;
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 

@@ -6,7 +6,6 @@
 
 use super::setup::captures;
 use super::{Job, Voice};
-use crate::engine::copy::routes;
 use crate::engine::prepare::{Request, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::Follow;
@@ -79,9 +78,7 @@ async fn arm_again(
     source: &SqliteSource,
     (followed, schema): (&Followed<'_>, &SqliteSchema),
 ) -> Result<(), Fault> {
-    let routed = routes(&job.request, store, followed.migration).await?;
-    let captured = store.captured(followed.migration).await?;
-    let tables = super::setup::numbered_as_recorded(&routed, &captured);
+    let tables = super::follow::followed(&job.request, store, followed.migration).await?;
     let (captures, findings) = captures(schema, &tables);
     refuse_blockers(&findings)?;
     let file = source.file().clone();

@@ -54,10 +54,10 @@ pub(super) fn of(table: &SqliteTable, survey: Option<&TableSurvey>, decisions: &
         !matches!(unfit, Some(Unfit::Undeclared | Unfit::Nulls(_) | Unfit::MayBeNull | Unfit::Ledgered));
     let by_key = || Identity::Columns(declared.clone());
     match &table.storage {
-        Storage::WithoutRowid { order } => Keys {
+        Storage::WithoutRowid { .. } => Keys {
             primary: if unfit.is_none() { Primary::Columns(declared.clone()) } else { Primary::None },
             identity: if exact { by_key() } else { Identity::WholeRow },
-            scan: ScanOrder::Key { names: names_of(table, order), order: order.clone() },
+            scan: ScanOrder::declared(table),
             unfit,
         },
         Storage::Rowid { alias, rowid } => {
@@ -74,8 +74,8 @@ pub(super) fn of(table: &SqliteTable, survey: Option<&TableSurvey>, decisions: &
             let column = if primary == Primary::Rowid { Some(own) } else { *alias };
             let scan = match name {
                 Some(name) => ScanOrder::Rowid { name, column },
-                None if exact => by_declared_key(table),
-                None => ScanOrder::Whole,
+                None if exact => ScanOrder::by_key(table, declared_order(table)),
+                None => ScanOrder::declared(table),
             };
             Keys { primary, identity, scan, unfit }
         }
@@ -215,11 +215,6 @@ fn declared_parts(table: &SqliteTable) -> Vec<IndexPart> {
     distinct
 }
 
-fn by_declared_key(table: &SqliteTable) -> ScanOrder {
-    let order = declared_order(table);
-    ScanOrder::Key { names: names_of(table, &order), order }
-}
-
 /// From the key's own index where it has one, which knows collation and direction.
 fn declared_order(table: &SqliteTable) -> Vec<KeyOrder> {
     let index = table.indexes.iter().find(|index| index.origin == IndexOrigin::PrimaryKey);
@@ -238,10 +233,6 @@ fn declared_order(table: &SqliteTable) -> Vec<KeyOrder> {
         Some(index) => index.parts.iter().filter_map(of_part).collect(),
         None => table.primary_key.iter().map(of_column).collect(),
     }
-}
-
-fn names_of(table: &SqliteTable, order: &[KeyOrder]) -> Vec<String> {
-    order.iter().map(|key| table.columns[key.column].name.clone()).collect()
 }
 
 fn distinct(columns: &[usize]) -> Vec<usize> {

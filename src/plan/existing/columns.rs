@@ -119,11 +119,11 @@ impl Crossing<'_> {
         adapted.notes.push(format!("{}: computed by the target, not sent", self.source.name));
         let subject = self.subject();
         adapted.findings.push(if self.source.generated.is_some() {
-            Finding::note("column_computed", subject, "both sides compute this column; it is not sent")
+            Finding::note("column_computed", subject, "both sides compute this column: it is neither sent nor compared")
         } else {
             let expression = target.default.as_deref().unwrap_or_default();
             let text =
-                format!("the target computes this column as {expression}: the source's values stay behind");
+                format!("the target computes this column as {expression}: the source's values stay behind and are not compared");
             Finding::warning("column_computed", subject, text)
         });
     }
@@ -277,6 +277,8 @@ fn unfilled(
     let subject = format!("{}.{}", mapped.target.name.name, target.name);
     if target.generated {
         adapted.notes.push(format!("{}: computed by the target", target.name));
+        let text = "the target computes this column, and the source has none of that name: there is nothing to compare";
+        adapted.findings.push(Finding::note("column_computed", subject, text));
     } else if let Some(default) = &target.default {
         let text = format!("the source has no such column: each row gets the default, {default}");
         adapted.findings.push(Finding::note("column_defaulted", subject, text));
@@ -356,6 +358,8 @@ mod tests {
         case.schema.tables[0].columns[1].generated =
             Some(Generated { stored: false, expression: "1".into() });
         expect(&case.plan(), Note, "column_computed", "both sides");
+        case.schema.tables[0].columns.truncate(1);
+        expect(&case.plan(), Note, "column_computed", "nothing to compare");
     }
 
     #[test]
@@ -368,7 +372,7 @@ mod tests {
             case
         };
         expect_codes(&extra(|_| ()).plan(), &[]);
-        expect_codes(&extra(|column| column.generated = true).plan(), &[]);
+        expect_codes(&extra(|column| column.generated = true).plan(), &["column_computed"]);
         let refusing = extra(|column| column.not_null = true);
         expect(&refusing.plan(), Blocker, "column_without_source", "alter column \"extra\" set default");
         expect(&refusing.plan_with(&[]), Warning, "column_without_source", "drop not null");

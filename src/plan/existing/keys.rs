@@ -7,7 +7,7 @@ use super::columns::AdaptedColumn;
 use super::mapping::MappedTable;
 use crate::model::catalog::{ConstraintKind, PgTable};
 use crate::model::finding::Finding;
-use crate::model::schema::{IndexTerm, SqliteTable, Storage};
+use crate::model::schema::{IndexTerm, SqliteTable};
 use crate::model::types::Type;
 use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
 
@@ -82,18 +82,11 @@ pub(super) fn scan_order(source: &SqliteTable, columns: &[AdaptedColumn]) -> Sca
     let carries_rowid = |alias: usize| {
         columns.iter().position(|column| column.source == alias && is_integer(&column.route.codec.ty))
     };
-    match &source.storage {
-        Storage::Rowid { rowid: Some(name), alias } => {
-            ScanOrder::Rowid { name: (*name).to_owned(), column: alias.and_then(carries_rowid) }
+    match ScanOrder::declared(source) {
+        ScanOrder::Rowid { name, .. } => {
+            ScanOrder::Rowid { name, column: source.rowid_alias().and_then(carries_rowid) }
         }
-        Storage::Rowid { rowid: None, alias: Some(alias) } => {
-            ScanOrder::Rowid { name: source.columns[*alias].name.clone(), column: carries_rowid(*alias) }
-        }
-        Storage::Rowid { rowid: None, alias: None } => ScanOrder::Whole,
-        Storage::WithoutRowid { order } => {
-            let names = order.iter().map(|part| source.columns[part.column].name.clone()).collect();
-            ScanOrder::Key { names, order: order.clone() }
-        }
+        order @ (ScanOrder::Key { .. } | ScanOrder::Whole) => order,
     }
 }
 
@@ -147,6 +140,7 @@ mod tests {
     use crate::model::catalog::PgIndex;
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::Warning;
+    use crate::model::schema::Storage;
     use crate::model::schema::{IndexOrigin, IndexPart, KeyOrder, SqliteIndex};
     use crate::plan::Plan;
 

@@ -10,6 +10,7 @@ use crate::postgres::copy::{copy_in, copy_one_out};
 use crate::postgres::fault;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, Refused};
+use crate::postgres::load::reason_of;
 use std::collections::BTreeMap;
 
 /// Gives the numbers of rows inserted and refused. The stage is gone afterwards.
@@ -32,7 +33,7 @@ pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u
             Err(fault) if fault.class == FaultClass::Data => {
                 writer.run(ROLL_BACK, &doing).await?;
                 if let Some(row) = halves.refused(rows) {
-                    hold(writer, gathered, row).await?;
+                    hold(writer, gathered, (row, reason_of(&fault))).await?;
                     refused += 1;
                 }
             }
@@ -44,14 +45,21 @@ pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u
 }
 
 /// Puts a refused row's cells into the ledger.
-async fn hold(writer: &Writer, gathered: &Gathered, row: usize) -> Result<(), Fault> {
+async fn hold(
+    writer: &Writer,
+    gathered: &Gathered,
+    (row, reason): (usize, String),
+) -> Result<(), Fault> {
     let doing = What::WriteEntry.doing();
     let (route, migration) = (&gathered.route, writer.ownership.migration);
     let out = writer.table(route).stage().copy_row_out(row);
     let tuple = copy_one_out(&writer.session, &out, &doing).await?;
     let name = ledger::name_of(route, &tuple)?;
     let misfits = misfits_of(writer, route, &name).await?;
-    let refused = Refused { tuple: &tuple, misfits, name };
+    // The row stands there once: what its cells alone called for goes.
+    let gone = writer.session.execute(ledger::DELETE, &[&migration, &route.source, &vec![&name]]).await;
+    gone.map_err(|error| fault::of(error, &doing))?;
+    let refused = Refused { tuple: &tuple, misfits, name, reason };
     let entries = ledger::refused_entries(migration, route, &refused)?;
     copy_in(&writer.session, ledger::COPY, &entries.arena, &doing).await?;
     Ok(())

@@ -14,8 +14,8 @@ use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
 use crate::postgres::fault;
 use crate::postgres::halves::Halves;
-use crate::postgres::ledger;
-use crate::postgres::load::{rows_swallowed, tell_refusal};
+use crate::postgres::ledger::{self, RefusedRow};
+use crate::postgres::load::{reason_of, rows_swallowed, tell_refusal};
 use std::sync::Arc;
 
 /// A batch under way: a transaction and what it has gathered. Should it fail, the session goes with it, because its temporary
@@ -193,7 +193,7 @@ async fn stage_rows(
     stage: Stage<'_>,
     rows: &Chunk,
     doing: &str,
-) -> Result<Vec<usize>, Fault> {
+) -> Result<Vec<RefusedRow>, Fault> {
     let mut refused = Vec::new();
     let mut halves = Halves::of(0..rows.rows());
     while let Some(some) = halves.next() {
@@ -207,7 +207,7 @@ async fn stage_rows(
                     if refused.is_empty() {
                         tell_refusal(stage.route, &fault);
                     }
-                    refused.push(row);
+                    refused.push(RefusedRow { row, reason: reason_of(&fault) });
                 }
             }
             Err(fault) => return Err(fault),

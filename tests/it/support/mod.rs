@@ -2,6 +2,9 @@
 //! corpus. It asserts nothing about liteferry itself.
 
 mod cluster;
+mod own;
+
+pub use own::OwnServer;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use liteferry::plan::overrides::Overrides;
 use liteferry::plan::survey::{ColumnSurvey, Survey, TableSurvey};
 use liteferry::plan::typing;
 use liteferry::sqlite::introspect::introspect;
+use liteferry::sqlite::scan::Turns;
 use liteferry::sqlite::survey::survey_span;
 use rusqlite::Connection;
 
@@ -39,9 +40,9 @@ impl Ground {
                 |column| ColumnSurvey::with_learners(typing::candidates(table, column, &overrides));
             let columns = (0..table.columns.len()).map(learners).collect();
             let blank = TableSurvey { columns, ..TableSurvey::default() };
-            let read_time = std::time::Duration::from_secs(1);
+            let turns = Turns { read_time: std::time::Duration::from_secs(1), ended: &|_| {} };
             let span = (Span::default(), blank);
-            let seen = survey_span(&self.source, table, span, read_time).expect("the source is read");
+            let seen = survey_span(&self.source, table, span, &turns).expect("the source is read");
             survey.tables.insert(table.name.clone(), seen);
         }
         let plan = create::plan(&schema, Some(&survey), "public", &overrides);
