@@ -7,6 +7,7 @@ pub mod cell;
 pub mod chunk;
 pub mod fault;
 pub mod finding;
+pub mod history;
 pub mod key;
 pub mod name;
 pub mod position;

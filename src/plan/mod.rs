@@ -1,6 +1,7 @@
 //! The plan: SQLite's schema and values (and the target's schema, and the operator's overrides) to what is created and how each
 //! column crosses. Layer 1. Pure: it reads no database and writes none.
 
+pub mod capture;
 mod costs;
 pub mod create;
 pub mod default;

@@ -4,7 +4,8 @@
 
 use crate::model::cell::CellBuf;
 use sqlite3_parser::ast::{
-    Cmd, Expr, IndexedColumn, Literal, OneSelect, ResultColumn, Select, Stmt, UnaryOperator,
+    Cmd, Expr, IndexedColumn, Literal, OneSelect, ResultColumn, Select, Stmt, TriggerEvent, TriggerTime,
+    UnaryOperator,
 };
 use sqlite3_parser::lexer::sql::Parser;
 use sqlite3_parser::{Bump, FallibleIterator};
@@ -51,6 +52,19 @@ pub(super) fn view<'a>(arena: &'a Bump, sql: &str) -> Result<ViewText<'a>, Refus
     match statement(arena, sql)? {
         Stmt::CreateView { columns, select, .. } => Ok(ViewText { columns, select }),
         _ => Err(unread("it is no view")),
+    }
+}
+
+/// When a trigger fires, and on what.
+pub(super) fn trigger<'a>(
+    arena: &'a Bump,
+    sql: &str,
+) -> Result<(TriggerTime, &'a TriggerEvent<'a>), Refusal> {
+    match statement(arena, sql)? {
+        Stmt::CreateTrigger { time, event, .. } => {
+            Ok((time.unwrap_or(TriggerTime::Before), arena.alloc(event)))
+        }
+        _ => Err(unread("it is no trigger")),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The file is looked at by `stat` only: opening and closing it other than through SQLite would drop the locks that
 //! this process holds on it (POSIX locks belong to the process, not to the descriptor). No connection made here can
-//! write a row, run a trigger or expand a view.
+//! run a trigger or expand a view, and only the writer's can write.
 
 use super::fault::from_sqlite;
 use super::mount::{Kind, mount_of};
@@ -56,17 +56,35 @@ impl SqliteFile {
     /// a crashed application's journal, and only then does the last one to close a WAL database leave no -wal behind.
     /// `query_only` refuses every write of ours.
     pub fn open_reader(&self) -> Result<Connection, Fault> {
+        let db = self.open(self.busy_timeout)?;
+        db.pragma_update(None, "query_only", true)
+            .map_err(|error| from_sqlite(format!("open {}", self.path.display()), error))?;
+        self.check_writable(&db)?;
+        Ok(db)
+    }
+
+    /// A connection that writes what is ours: no trigger fires for it and no foreign key acts. `wait` bounds how long it asks for the
+    /// write lock; nobody must wait long behind us, so neither do we.
+    pub fn open_writer(&self, wait: Duration) -> Result<Connection, Fault> {
+        let db = self.open(wait)?;
+        if db.is_readonly("main").map_err(|error| from_sqlite("open the source for writing", error))? {
+            return Err(Fault::fatal("source_permission", format!("write to {}", self.path.display()))
+                .with_remedy("Capture needs write permission on the database file and its directory."));
+        }
+        Ok(db)
+    }
+
+    fn open(&self, wait: Duration) -> Result<Connection, Fault> {
         let doing = || format!("open {}", self.path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let db =
             Connection::open_with_flags(&self.path, flags).map_err(|error| from_sqlite(doing(), error))?;
-        restrict(&db, self.busy_timeout).map_err(|error| from_sqlite(doing(), error))?;
+        restrict(&db, wait).map_err(|error| from_sqlite(doing(), error))?;
         // The first read tells whether this is a database, whether it is locked, and whether its schema can be parsed.
         schema_version(&db)?;
         db.prepare("select 1 from sqlite_schema").map_err(|error| from_sqlite(doing(), error))?;
-        self.check_writable(&db)?;
         Ok(db)
     }
 
@@ -114,7 +132,7 @@ fn restrict(db: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
     }
     // Checkpoints are the application's business; mapped memory would turn its truncation of the file into a SIGBUS.
     db.execute_batch(
-        "pragma query_only = on; pragma wal_autocheckpoint = 0; pragma mmap_size = 0; pragma cell_size_check = on; \
+        "pragma wal_autocheckpoint = 0; pragma mmap_size = 0; pragma cell_size_check = on; \
          pragma temp_store = memory; pragma cache_size = -4096;",
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows PostgreSQL, and nothing opens the database file other than through SQLite.
 
+pub mod capture;
 pub mod connect;
 mod ddl;
 mod digest;

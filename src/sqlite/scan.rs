@@ -217,7 +217,7 @@ fn key_leg(names: &[String], order: &[KeyOrder], after: &[CellBuf]) -> Leg {
     Leg { condition: format!(" where {}", terms.join(" and ")), binds: after[..names.len()].to_vec() }
 }
 
-struct Bound<'a>(Cell<'a>);
+pub(super) struct Bound<'a>(pub Cell<'a>);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

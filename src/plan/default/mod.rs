@@ -40,6 +40,13 @@ pub fn translate_default(raw: &str, target: DefaultTarget<'_>) -> Result<Option<
     Err(Refusal::new("an expression", "it is none of the defaults that PostgreSQL is known to give alike"))
 }
 
+/// A constant default as its column stores it; `None` where it is no constant, or where SQLite's versions store it differently.
+pub(super) fn stored_constant(raw: &str, affinity: Affinity) -> Option<CellBuf> {
+    let arena = Bump::new();
+    let cell = constant::fold(parse::expression(&arena, raw).ok()?)?;
+    constant::stored(cell, affinity).ok()
+}
+
 fn constant_default(cell: CellBuf, target: DefaultTarget<'_>) -> Result<Option<String>, Refusal> {
     let stored = constant::stored(cell, target.affinity)?;
     if let (Type::Bytea, CellBuf::Integer(_) | CellBuf::Real(_)) = (&target.codec.ty, &stored) {

@@ -1,0 +1,201 @@
+//! Capture in the application's database: puts the log and its triggers in, looks whether they stand, prunes, and takes them out.
+//!
+//! Each function is one short transaction of its own, or, where it only reads, part of the caller's. It never checkpoints, never
+//! holds the write lock while it waits for anything, and never touches a row or an object that is not ours.
+
+mod compile;
+mod objects;
+
+pub use objects::{Census, Standing, census};
+
+use super::fault::from_sqlite;
+use super::scan::Bound;
+use crate::model::cell::CellBuf;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::model::name::ident;
+use crate::plan::capture::{
+    CHANGE, CONTROL, CaptureTable, control_table_sql, log_key_columns, log_table_sql,
+};
+use objects::Objects;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+/// Whose capture it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// 32 hexadecimal digits.
+    pub migration: String,
+    /// Which life of the log. A log that was lost and made anew lives again under a higher number.
+    pub epoch: i64,
+}
+
+/// How many rows one transaction of `touch` appends.
+const TOUCHED_MAX: usize = 500;
+
+/// Puts everything in and writes a marker row, whose position is given: from there on no change of these tables goes unlogged.
+/// Where the same migration was here before, its log and its epoch stay, and only what is missing, stale or altered is made anew.
+pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<Position, Fault> {
+    let tx = begin(db, "arm capture")?;
+    let objects = Objects::read(&tx)?;
+    objects.refuse_strangers(tables)?;
+    let earlier = read_origin(&tx, &objects)?;
+    if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.migration != origin.migration) {
+        return Err(Fault::fatal("capture_other_migration", "arm capture").with_remedy(format!(
+            "The database is captured for migration {}: finish or detach that one first.",
+            earlier.migration
+        )));
+    }
+    let alive = earlier.is_some() && newest(&tx, &objects)?.is_some();
+    if !alive {
+        objects.drop_triggers(&tx)?;
+        drop_table(&tx, objects.log.as_deref(), CHANGE)?;
+    }
+    let epoch = match &earlier {
+        Some(earlier) if alive => earlier.epoch,
+        Some(earlier) => earlier.epoch.saturating_add(1).max(origin.epoch),
+        None => origin.epoch,
+    };
+    make_tables(&tx, if alive { objects.log.as_deref() } else { None }, tables)?;
+    if objects.control.is_none() {
+        run(&tx, "make the control table", &control_table_sql())?;
+    }
+    let control = format!("insert or replace into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)");
+    tx.execute(&control, (&origin.migration, epoch))
+        .map_err(|error| from_sqlite("write whose capture it is", error))?;
+    Objects::read(&tx)?.install(&tx, tables, objects::Stale::Dropped)?;
+    let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
+    let position = tx
+        .query_row(&marker, [], |row| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? }))
+        .map_err(|error| from_sqlite("mark the beginning of capture", error))?;
+    commit(tx, "arm capture")?;
+    Ok(position)
+}
+
+/// After a rebuild that dropped triggers: makes what is missing or differs for these tables, and leaves all else. What was written in
+/// between is not in the log: the caller compares those tables anew.
+pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
+    let tx = begin(db, "arm capture again")?;
+    let objects = Objects::read(&tx)?;
+    objects.refuse_strangers(tables)?;
+    if read_origin(&tx, &objects)?.is_none() || newest(&tx, &objects)?.is_none() {
+        return Err(Fault::fatal("capture_log_lost", "arm capture again").with_remedy(
+            "Something removed the change table, its rows or the control row: what changed since then is not known. Arm capture from \
+             the beginning and compare every table.",
+        ));
+    }
+    make_tables(&tx, objects.log.as_deref(), tables)?;
+    objects.install(&tx, tables, objects::Stale::Kept)?;
+    commit(tx, "arm capture again")
+}
+
+/// Whose capture is in the database; `None` where there is none.
+pub fn origin(db: &Connection) -> Result<Option<Origin>, Fault> {
+    read_origin(db, &Objects::read(db)?)
+}
+
+/// Removes log rows up to a position, oldest first and at most `rows_max`. The newest row stays whatever is asked: with it gone the
+/// numbers would start again.
+pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fault> {
+    let tx = begin(db, "prune the change table")?;
+    let sql = format!(
+        "delete from {CHANGE} where seq in (select seq from {CHANGE} where seq <= ?1 and seq < (select max(seq) from {CHANGE}) \
+         order by seq limit ?2)"
+    );
+    let pruned = tx
+        .execute(&sql, (upto_seq, rows_max))
+        .map_err(|error| from_sqlite("prune the change table", error))?;
+    commit(tx, "prune the change table")?;
+    Ok(pruned)
+}
+
+/// Logs keys as though their rows had changed, so that the follower reads these rows again.
+pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<(), Fault> {
+    for keys in keys.chunks(TOUCHED_MAX) {
+        let tx = begin(db, "log keys to be read again")?;
+        append(&tx, table_id, keys).map_err(|error| from_sqlite("log keys to be read again", error))?;
+        commit(tx, "log keys to be read again")?;
+    }
+    Ok(())
+}
+
+/// Takes out everything that is ours, and nothing else. Triggers go first: without the log every write would fail.
+pub fn detach(db: &Connection) -> Result<(), Fault> {
+    let tx = begin(db, "detach")?;
+    let objects = Objects::read(&tx)?;
+    objects.drop_triggers(&tx)?;
+    objects.drop_pins(&tx)?;
+    drop_table(&tx, objects.log.as_deref(), CHANGE)?;
+    drop_table(&tx, objects.control.as_deref(), CONTROL)?;
+    commit(tx, "detach")
+}
+
+/// Takes the write lock first, so that nothing read here can be stale.
+fn begin<'db>(db: &'db Connection, doing: &str) -> Result<Transaction<'db>, Fault> {
+    Transaction::new_unchecked(db, TransactionBehavior::Immediate).map_err(|error| from_sqlite(doing, error))
+}
+
+/// In the rollback modes this waits for readers, as long as the connection's bound allows; if that is not enough, nothing was done.
+fn commit(tx: Transaction<'_>, doing: &str) -> Result<(), Fault> {
+    tx.commit().map_err(|error| from_sqlite(doing, error))
+}
+
+fn run(db: &Connection, doing: &str, sql: &str) -> Result<(), Fault> {
+    db.execute_batch(sql).map_err(|error| from_sqlite(doing, error))
+}
+
+/// `columns` of the log that is there already, if one is; it is widened for longer keys.
+fn make_tables(db: &Connection, columns: Option<&[String]>, tables: &[CaptureTable]) -> Result<(), Fault> {
+    let width = tables.iter().map(|table| table.key.width()).max().unwrap_or(1);
+    let Some(columns) = columns else {
+        return run(db, "make the change table", &log_table_sql(width));
+    };
+    for at in objects::key_columns(columns)..width {
+        run(db, "widen the change table", &format!("alter table {CHANGE} add column k{at}"))?;
+    }
+    Ok(())
+}
+
+/// `columns` of the table, if it is there and ours.
+fn drop_table(db: &Connection, columns: Option<&[String]>, name: &str) -> Result<(), Fault> {
+    match columns {
+        Some(_) => run(db, "drop what is ours", &format!("drop table {}", ident(name))),
+        None => Ok(()),
+    }
+}
+
+fn read_origin(db: &Connection, objects: &Objects) -> Result<Option<Origin>, Fault> {
+    if objects.control.is_none() {
+        return Ok(None);
+    }
+    db.query_row(&format!("select migration, epoch from {CONTROL}"), [], |row| {
+        Ok(Origin { migration: row.get(0)?, epoch: row.get(1)? })
+    })
+    .optional()
+    .map_err(|error| from_sqlite("read whose capture it is", error))
+}
+
+fn newest(db: &Connection, objects: &Objects) -> Result<Option<i64>, Fault> {
+    if objects.log.is_none() {
+        return Ok(None);
+    }
+    db.query_row(&format!("select max(seq) from {CHANGE}"), [], |row| row.get(0))
+        .map_err(|error| from_sqlite("read the newest change", error))
+}
+
+/// All keys are of one table, and so of one width.
+fn append(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> rusqlite::Result<()> {
+    let width = keys.first().map_or(0, Vec::len);
+    let marks: String = (0..width).map(|at| format!(",?{}", at + 2)).collect();
+    let columns = log_key_columns(width);
+    let mut statement =
+        db.prepare(&format!("insert into {CHANGE}(tbl,nonce,{columns}) values(?1,random(){marks})"))?;
+    for key in keys {
+        assert_eq!(key.len(), width, "a table's keys have one width");
+        statement.raw_bind_parameter(1, table_id)?;
+        for (at, cell) in key.iter().enumerate() {
+            statement.raw_bind_parameter(at + 2, Bound(cell.as_cell()))?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
