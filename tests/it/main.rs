@@ -1,6 +1,7 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
 mod canon_oracle;
+mod capture;
 mod corpus;
 mod existing;
 mod faults;

@@ -133,6 +133,7 @@ impl Objects {
         }
         for table in tables.iter().filter(|table| self.standing(table) != Standing::Intact) {
             let before = Compiled::of(db, &table.table)?;
+            self.drop_where(db, |object| Objects::is_surplus(table, object))?;
             for trigger in &table.triggers {
                 self.install_trigger(db, table, trigger)?;
             }
@@ -158,11 +159,7 @@ impl Objects {
     fn standing(&self, table: &CaptureTable) -> Standing {
         let triggers = table.triggers.iter().map(|trigger| self.trigger_standing(table, trigger));
         let all: Vec<Standing> = triggers.chain([self.pin_standing(table)]).collect();
-        // One that its table no longer needs would go on logging, at a cost and to no end.
-        let needed = needed_names(std::slice::from_ref(table));
-        let surplus = self.all.iter().any(|object| {
-            object.is_ours() && object.belongs_to(table.id) && !needed.contains(&folded(&object.name))
-        });
+        let surplus = self.all.iter().any(|object| Objects::is_surplus(table, object));
         if all.contains(&Standing::Missing) {
             Standing::Missing
         } else if surplus || all.contains(&Standing::Altered) {
@@ -170,6 +167,12 @@ impl Objects {
         } else {
             Standing::Intact
         }
+    }
+
+    /// One that its table no longer needs would go on logging, and keep the application from dropping the columns that it names.
+    fn is_surplus(table: &CaptureTable, object: &Object) -> bool {
+        let needed = needed_names(std::slice::from_ref(table));
+        object.is_ours() && object.belongs_to(table.id) && !needed.contains(&folded(&object.name))
     }
 
     fn trigger_standing(&self, table: &CaptureTable, trigger: &Trigger) -> Standing {
