@@ -127,7 +127,7 @@ fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
             if folded(expression).contains("collate") {
                 format!("({expression}) collate {collation}={value}")
             } else {
-                format!("{expression}={value} collate {collation}")
+                format!("({expression})={value} collate {collation}")
             }
         }
     }

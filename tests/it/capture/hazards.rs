@@ -80,11 +80,43 @@ fn rows_that_replace_deletes_are_seen() {
     );
 }
 
+/// An expression in an index needs no parentheses there.
+#[test]
+fn an_expression_of_any_binding_power_is_probed_whole() {
+    for expression in [
+        "a or b",
+        "a is b",
+        "a = b",
+        "not a",
+        "a in (1, 2)",
+        "case a when 1 then b end",
+        "a between 1 and b",
+        "-a",
+        "a -> b",
+    ] {
+        follows(
+            &format!(
+                "create table t(id integer primary key, a, b); insert into t values (1, 0, 2); create unique index i on t({expression})"
+            ),
+            &[
+                "replace into t(a, b) values (1, 1)",
+                "replace into t(a, b) values (0, 2)",
+                "update or replace t set a = b",
+                "replace into t(a, b) values (0, 0)",
+            ],
+        );
+    }
+}
+
 #[test]
 fn a_default_that_replaces_null_is_seen() {
     follows(
         "create table t(id integer primary key, c text not null default 'dd' unique); insert into t values (1, 'dd'), (2, 'x')",
         &["insert or replace into t(c) values (null)", "update or replace t set c = null where c = 'x'"],
+    );
+    follows(
+        "create table t(id integer primary key, r real not null default 1); create unique index i on t(lower(r)); insert into t values (1, 1)",
+        &["replace into t(r) values (null)"],
     );
     follows(
         "create table t(id integer primary key, n int not null default '7', w not null default word, f real not null default (1 + 1));

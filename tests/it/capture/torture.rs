@@ -154,6 +154,8 @@ fn index(at: usize, number: usize, columns: &str, random: &mut Random) -> String
         "a || b",
         "(c collate nocase)",
         "abs(a)",
+        "a is b",
+        "b or c",
         "f, b",
         "a, c desc",
     ];
