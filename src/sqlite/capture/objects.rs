@@ -49,11 +49,10 @@ pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault>
         (None, _) | (_, None) => Standing::Missing,
     };
     let needed = needed_names(tables);
-    let is_stranger = |object: &&Object| {
-        let name = folded(&object.name);
-        !needed.contains(&name)
-            && !(name == CHANGE && objects.log.is_some())
-            && !(name == CONTROL && objects.control.is_some())
+    let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
+        CHANGE => objects.log.is_none(),
+        CONTROL => objects.control.is_none(),
+        name => !needed.iter().any(|needed| needed == name),
     };
     let strangers = objects.all.iter().filter(is_stranger).map(|object| object.name.clone()).collect();
     let captured = tables.iter().map(|table| (table.id, objects.standing(table))).collect();
@@ -113,7 +112,7 @@ impl Objects {
         let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
             CHANGE => self.log.is_none(),
             CONTROL => self.control.is_none(),
-            name => needed.contains(&name.to_owned()) && !object.is_ours(),
+            name => needed.iter().any(|needed| needed == name) && !object.is_ours(),
         };
         match self.all.iter().find(is_stranger) {
             None => Ok(()),
@@ -223,7 +222,7 @@ impl Objects {
     }
 
     fn columns_of_ours(&self, db: &Connection, name: &str) -> rusqlite::Result<Option<Vec<String>>> {
-        if !self.named(name).is_some_and(|object| object.kind == "table") {
+        if self.named(name).is_none_or(|object| object.kind != "table") {
             return Ok(None);
         }
         let mut statement = db.prepare("select name from pragma_table_xinfo(?1, 'main') order by cid")?;
