@@ -54,7 +54,12 @@ pub struct RefusedRow {
 
 /// Those the packer made, and all cells of the rows that the target refused, which stand there once whatever the packer made of
 /// them.
-pub fn entries(migration: i64, route: &Route, chunk: &Chunk, refused: &[RefusedRow]) -> Result<Entries, Fault> {
+pub fn entries(
+    migration: i64,
+    route: &Route,
+    chunk: &Chunk,
+    refused: &[RefusedRow],
+) -> Result<Entries, Fault> {
     let mut out = Entries::default();
     let held: HashSet<usize> = refused.iter().map(|refused| refused.row).collect();
     for misfit in chunk.misfits.iter().filter(|misfit| misfit.row.is_none_or(|row| !held.contains(&row))) {

@@ -79,7 +79,7 @@ impl PgLoader {
                         if refused.is_empty() {
                             tell_refusal(route, &error);
                         }
-                            refused.push(RefusedRow { row, reason: reason_of(&error) });
+                        refused.push(RefusedRow { row, reason: reason_of(&error) });
                     }
                 }
                 Err(error) => return Err(error),

@@ -64,7 +64,10 @@ impl Comparable for PairedSource {
         _told: Option<mpsc::Sender<u64>>,
     ) -> Result<Sums, Fault> {
         let route = Arc::clone(route);
-        self.read(move |db| digest::sums(db, &route, (span, buckets), &Turns { read_time: IN_ONE_TURN, ended: &|_| {} })).await
+        self.read(move |db| {
+            digest::sums(db, &route, (span, buckets), &Turns { read_time: IN_ONE_TURN, ended: &|_| {} })
+        })
+        .await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {

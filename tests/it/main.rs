@@ -2,6 +2,7 @@
 
 mod apply;
 mod canon_oracle;
+mod capture;
 mod corpus;
 mod existing;
 mod faults;

@@ -116,7 +116,7 @@ fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
             let (name, declared) = (&table.columns[*column].name, &table.columns[*column].collation);
             let collate = match part.collation.eq_ignore_ascii_case(declared) {
                 true => String::new(),
-                false => format!(" collate {collation}"),
+                false => String::new(),
             };
             format!("{alias}.{}={}{collate}", ident(name), value::of_column(table, *column))
         }
@@ -127,7 +127,7 @@ fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
             if folded(expression).contains("collate") {
                 format!("({expression}) collate {collation}={value}")
             } else {
-                format!("{expression}={value} collate {collation}")
+                format!("({expression})={value} collate {collation}")
             }
         }
     }

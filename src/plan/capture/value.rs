@@ -110,8 +110,9 @@ fn replacement(table: &SqliteTable, column: usize) -> Option<String> {
         Some(CellBuf::Null) => None,
         Some(CellBuf::Integer(value)) => Some(value.to_string()),
         Some(CellBuf::Text(bytes)) => Some(literal(&String::from_utf8_lossy(&bytes))),
-        // The line break ends a comment that the text may close with.
-        Some(CellBuf::Real(_) | CellBuf::Blob(_)) | None => Some(format!("({raw}\n)")),
+        // An integer given for a REAL would else stay one. The line break ends a comment that the text may close with.
+        Some(CellBuf::Real(_)) => Some(format!("cast({raw}\n as real)")),
+        Some(CellBuf::Blob(_)) | None => Some(format!("({raw}\n)")),
     }
 }
 

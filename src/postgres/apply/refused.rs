@@ -45,11 +45,7 @@ pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u
 }
 
 /// Puts a refused row's cells into the ledger.
-async fn hold(
-    writer: &Writer,
-    gathered: &Gathered,
-    (row, reason): (usize, String),
-) -> Result<(), Fault> {
+async fn hold(writer: &Writer, gathered: &Gathered, (row, reason): (usize, String)) -> Result<(), Fault> {
     let doing = What::WriteEntry.doing();
     let (route, migration) = (&gathered.route, writer.ownership.migration);
     let out = writer.table(route).stage().copy_row_out(row);

@@ -62,7 +62,7 @@ pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<
     let control = format!("insert or replace into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)");
     tx.execute(&control, (&origin.migration, epoch))
         .map_err(|error| from_sqlite("write whose capture it is", error))?;
-    Objects::read(&tx)?.install(&tx, tables, objects::Stale::Dropped)?;
+    Objects::read(&tx)?.install(&tx, tables)?;
     let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
     let position = tx
         .query_row(&marker, [], |row| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? }))
@@ -71,8 +71,8 @@ pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<
     Ok(position)
 }
 
-/// After a rebuild that dropped triggers: makes what is missing or differs for these tables, and leaves all else. What was written in
-/// between is not in the log: the caller compares those tables anew.
+/// After a schema change: `tables` are all that are captured from now on; what is missing or differs is made, what none of them needs
+/// dropped. What was written in between is not in the log: the caller compares those tables anew.
 pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
     let tx = begin(db, "arm capture again")?;
     let objects = Objects::read(&tx)?;
@@ -84,7 +84,7 @@ pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
         ));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
-    objects.install(&tx, tables, objects::Stale::Dropped)?;
+    objects.install(&tx, tables)?;
     commit(tx, "arm capture again")
 }
 

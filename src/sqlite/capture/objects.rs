@@ -44,13 +44,6 @@ pub enum Standing {
     Altered,
 }
 
-/// What becomes of triggers and pins of ours that no table needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stale {
-    Dropped,
-    Kept,
-}
-
 /// Reads in the caller's transaction, so that it tells of the same moment as the rows read there.
 pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault> {
     let objects = Objects::read(db)?;
@@ -61,11 +54,10 @@ pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault>
         (None, _) | (_, None) => Standing::Missing,
     };
     let needed = needed_names(tables);
-    let is_stranger = |object: &&Object| {
-        let name = folded(&object.name);
-        !needed.contains(&name)
-            && !(name == CHANGE && objects.log.is_some())
-            && !(name == CONTROL && objects.control.is_some())
+    let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
+        CHANGE => objects.log.is_none(),
+        CONTROL => objects.control.is_none(),
+        name => !needed.iter().any(|needed| needed == name),
     };
     let strangers = objects.all.iter().filter(is_stranger).map(|object| object.name.clone()).collect();
     let captured = tables.iter().map(|table| (table.id, objects.standing(table))).collect();
@@ -125,7 +117,7 @@ impl Objects {
         let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
             CHANGE => self.log.is_none(),
             CONTROL => self.control.is_none(),
-            name => needed.contains(&name.to_owned()) && !object.is_ours(),
+            name => needed.iter().any(|needed| needed == name) && !object.is_ours(),
         };
         match self.all.iter().find(is_stranger) {
             None => Ok(()),
@@ -136,13 +128,11 @@ impl Objects {
         }
     }
 
-    /// Makes what is missing or altered. In a table of which nothing changes, nothing is touched: each object made or dropped makes the
+    /// Drops what no table needs any more and makes what is missing or altered. In a table of which nothing changes, nothing is touched: each object made or dropped makes the
     /// application's connections read the schema again.
-    pub fn install(&self, db: &Connection, tables: &[CaptureTable], stale: Stale) -> Result<(), Fault> {
-        if stale == Stale::Dropped {
-            let needed = needed_names(tables);
-            self.drop_where(db, |object| object.is_ours() && !needed.contains(&folded(&object.name)))?;
-        }
+    pub fn install(&self, db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
+        let needed = needed_names(tables);
+        self.drop_where(db, |object| object.is_ours() && !needed.contains(&folded(&object.name)))?;
         for table in tables.iter().filter(|table| self.standing(table) != Standing::Intact) {
             let before = Compiled::of(db, &table.table)?;
             self.drop_where(db, |object| Objects::is_surplus(table, object))?;
@@ -235,7 +225,7 @@ impl Objects {
     }
 
     fn columns_of_ours(&self, db: &Connection, name: &str) -> rusqlite::Result<Option<Vec<String>>> {
-        if !self.named(name).is_some_and(|object| object.kind == "table") {
+        if self.named(name).is_none_or(|object| object.kind != "table") {
             return Ok(None);
         }
         let mut statement = db.prepare("select name from pragma_table_xinfo(?1, 'main') order by cid")?;

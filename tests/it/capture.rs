@@ -1,0 +1,8 @@
+//! Capture in real SQLite files: whatever the application does, the logged keys and the rows that they name now are enough to follow.
+
+mod hazards;
+mod libraries;
+mod life;
+mod replica;
+mod schema_changes;
+mod torture;
