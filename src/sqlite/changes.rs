@@ -193,13 +193,13 @@ impl Shared {
             Ok(head) => head,
             Err(fault) => return drop(opened.send(Err(fault))),
         };
-        let (until, whole) = match &head {
-            Some(head) => (head.to, head.extent == Extent::Whole),
-            None => (from, true),
+        let (until, extent) = match &head {
+            Some(head) => (head.to, head.extent),
+            None => (from, Extent::Whole),
         };
         if head.is_none() {
             // Kept before it is answered, so that whoever asked finds it.
-            if let Err(fault) = self.end(reader, until, whole) {
+            if let Err(fault) = self.end(reader, until, extent) {
                 return drop(opened.send(Err(fault)));
             }
             return drop(opened.send(Ok(None)));
@@ -209,7 +209,7 @@ impl Shared {
         }
         // A receiver that is gone has given the batch up; so has this thread.
         let read = self.read_portions(&reader.db, (from.seq, until.seq), portions);
-        let ended = read.and_then(|given_up| if given_up { Ok(()) } else { self.end(reader, until, whole) });
+        let ended = read.and_then(|given_up| if given_up { Ok(()) } else { self.end(reader, until, extent) });
         if let Err(fault) = ended {
             let _given_up = portions.blocking_send(Err(fault));
         }
@@ -305,9 +305,9 @@ impl Shared {
     }
 
     /// Ends the snapshot, unless somebody wants it held.
-    fn end(&self, reader: Reader, at: Position, whole: bool) -> Result<(), Fault> {
+    fn end(&self, reader: Reader, at: Position, extent: Extent) -> Result<(), Fault> {
         let mut state = self.state();
-        if whole && state.hold {
+        if extent == Extent::Whole && state.hold {
             state.hold = false;
             state.held = Some(Held { at, db: reader.db });
             return Ok(());
