@@ -418,3 +418,19 @@ fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
         ]
     );
 }
+
+#[test]
+fn checks_come_back_as_the_expressions_they_were() {
+    let source = "create table t (id integer primary key, s varchar(9), l varchar(9), n int);
+        insert into t values (1, 'active', 'it''s](', 1), (2, 'gone', null, 2)";
+    let target = r#"create table t (id serial primary key, s varchar(9) constraint "st]ate" check (s in ('active', 'gone')),
+            l varchar(9) check (l in ('it''s](', E'\\', null)), n int check (n in (1, 2)),
+            check (s not in ('x', 'y') or n > 0 or l in (s, 'q')), check (s = any (array['active', 'gone'])),
+            check (lower(s) in ('active', 'gone')), check (not s = any ('{a,b}'::varchar[])));
+        comment on constraint "st]ate" on t is 'kept'"#;
+    let made = database();
+    psql(&made.url, target);
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+    assert_eq!(structure(&target), structure(&made));
+}

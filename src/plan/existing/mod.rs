@@ -5,6 +5,7 @@
 
 mod bookkeeping;
 mod columns;
+mod definition;
 mod keys;
 pub mod mapping;
 mod preflight;

@@ -4,6 +4,7 @@
 //! in the state they had. Unique constraints stay. Nothing is touched in a table that no row goes into, unless its foreign
 //! key stands in the way of rows that are to be replaced.
 
+use super::definition::rereadable;
 use crate::model::catalog::{Catalog, ConstraintKind, PgConstraint, PgTable, PgTrigger, RelationKind};
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident, literal};
@@ -159,13 +160,20 @@ impl Validity {
 
 fn suspended_constraint(constraint: &PgConstraint, validity: Validity) -> Suspended {
     let (table, name) = (constraint.table.sql(), ident(&constraint.name));
-    let add = format!("alter table {table} add constraint {name} {}", constraint.definition);
+    let definition = match constraint.kind {
+        ConstraintKind::Check => rereadable(&constraint.definition),
+        ConstraintKind::Foreign | ConstraintKind::Primary | ConstraintKind::Unique => {
+            constraint.definition.clone()
+        }
+        ConstraintKind::Exclusion | ConstraintKind::Other => constraint.definition.clone(),
+    };
+    let add = format!("alter table {table} add constraint {name} {definition}");
     let comment = |text: &String| format!("; comment on constraint {name} on {table} is {}", literal(text));
     let comment = constraint.comment.as_ref().map(comment).unwrap_or_default();
     let sql = format!("{add}{comment}");
     let must_hold = constraint.kind == ConstraintKind::Foreign && validity == Validity::MustHold;
-    let fallback = (!must_hold && !constraint.definition.ends_with("NOT VALID"))
-        .then(|| format!("{add} not valid{comment}"));
+    let fallback =
+        (!must_hold && !definition.ends_with("NOT VALID")).then(|| format!("{add} not valid{comment}"));
     Suspended {
         table: constraint.table.clone(),
         name: constraint.name.clone(),
