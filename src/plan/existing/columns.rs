@@ -179,7 +179,9 @@ impl Crossing<'_> {
     fn judge_type(&self, target: &PgColumn, adapted: &mut Adapted) {
         if has_no_codec(&target.ty) && self.may_hold_values() {
             let text = format!("values of the target's type {} cannot be written", target.type_name);
-            let remedy = format!("leave the column out: [tables] exclude = [\"{}\"]", self.subject());
+            let column = self.subject();
+            let table = without(self.mapped);
+            let remedy = format!("leave the column out: [tables] exclude = [\"{column}\"]; {table}");
             let finding = Finding::blocker("type_without_codec", self.subject(), text);
             adapted.findings.push(finding.with_remedy(remedy));
         }
@@ -293,10 +295,19 @@ fn unfilled(
         } else {
             Finding::blocker("column_without_source", subject, text)
         };
-        adapted
-            .findings
-            .push(finding.with_remedy(format!("{alter} set default …; or {alter} drop not null;")));
+        adapted.findings.push(
+            finding
+                .with_remedy(format!("{alter} set default …; or {alter} drop not null; {}", without(mapped))),
+        );
     }
+}
+
+/// A search index has other columns on each engine, and its rows can be had again.
+fn without(mapped: &MappedTable<'_>) -> String {
+    let table = &mapped.source.name;
+    format!(
+        "or, where the application can fill the table again by itself, leave that out: [tables] exclude = [\"{table}\"]"
+    )
 }
 
 /// An array is as good as its elements.
@@ -372,6 +383,7 @@ mod tests {
         let refusing = extra(|column| column.not_null = true);
         expect(&refusing.plan(), Blocker, "column_without_source", "alter column \"extra\" set default");
         expect(&refusing.plan_with(&[]), Warning, "column_without_source", "drop not null");
+        expect(&refusing.plan(), Blocker, "column_without_source", "exclude = [\"t\"]");
         expect(&extra(|column| column.default = Some("7".into())).plan(), Note, "column_defaulted", "7");
         let numbered = extra(|column| (column.not_null, column.identity) = (true, Identity::Always));
         expect(&numbered.plan(), Note, "column_defaulted", "numbers the rows");
@@ -382,7 +394,8 @@ mod tests {
         let case = Case::with_value("TEXT", Type::Other("tsvector".into()));
         expect(&case.plan(), Blocker, "type_without_codec", "tsvector");
         expect_codes(&case.plan_with_value(Cell::Null), &[]);
-        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude");
+        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude = [\"t.v\"]");
+        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude = [\"t\"]");
         let element = Box::new(Type::Other("point".into()));
         let array = Case::with_value("TEXT", Type::Array { element, element_oid: 600 });
         expect(&array.plan(), Blocker, "type_without_codec", "point[]");
