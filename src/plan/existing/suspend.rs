@@ -114,11 +114,8 @@ fn suspend_table(table: &PgTable, catalog: &Catalog, out: &mut Suspension) {
     out.suspended.extend(disturbing_triggers(table).map(|trigger| suspended_trigger(&table.name, trigger)));
     let names: Vec<&str> = out.suspended[before..].iter().map(|item| item.name.as_str()).collect();
     let text = format!("suspended during the load and restored after it: {}", names.join(", "));
-    let remedy = format!(
-        "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table {} validate \
-         constraint …;",
-        table.name.sql()
-    );
+    let remedy = "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table … validate \
+                  constraint …;";
     out.findings
         .push(Finding::note("constraints_suspended", table.name.to_string(), text).with_remedy(remedy));
     out.findings.extend(
