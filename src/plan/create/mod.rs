@@ -9,6 +9,7 @@ mod draft;
 mod foreign_keys;
 mod indexes;
 mod keys;
+mod migrations;
 mod rest;
 mod scope;
 mod sequences;
@@ -49,6 +50,7 @@ pub fn plan(
     let ground = Ground { schema, survey, target_schema, overrides };
     let mut names = Names::of_schema(schema);
     let mut findings = rest::findings(ground);
+    findings.extend(migrations::findings(ground));
     let included = schema.tables.iter().filter(|table| overrides.includes(&table.name));
     let mut drafts: Vec<Draft<'_>> = included.map(|table| draft(table, ground, &mut names)).collect();
     for draft in &mut drafts {
