@@ -201,13 +201,13 @@ impl Crossing<'_> {
         }
         let fate = match (learned.lost + learned.elsewhere, target.not_null) {
             (0, _) => "",
-            (_, true) => ", and the row of each that is lost is held back",
-            (_, false) => ", and the target holds NULL for each that is lost",
+            (_, true) => "; the row of each that the target cannot hold is held back",
+            (_, false) => "; the target has NULL for each that it cannot hold",
         };
         let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
         let text = format!(
-            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are written in another form, {} cross by \
-             value alone, {} do not fit at all{fate}{}",
+            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are of another form or storage \
+             class, {} cross by value alone, {} do not fit at all{}{fate}",
             learned.exact + misfits,
             learned.codec.form,
             learned.elsewhere,
@@ -231,7 +231,11 @@ impl Crossing<'_> {
             (Reason::NotALabel, Type::Enum(_)) => {
                 Some(format!("alter type {} add value '…';", target.type_name))
             }
-            (Reason::NoUnit, _) => Some("state what the numbers count: [types] units".into()),
+            (Reason::NoUnit, ty) => {
+                let form = if matches!(ty, Type::Interval(_)) { "duration-s" } else { "epoch-s" };
+                let pin = format!("[types.column.\"{}\"] form = \"{form}\"", self.subject());
+                Some(format!("if all of them are numbers, say what they count: {pin} (or -ms, -us, -ns)"))
+            }
             _ => None,
         }
     }
