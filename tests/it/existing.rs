@@ -401,6 +401,28 @@ pub fn copied(source: &str, target: &str, settings: &[&str]) -> (Value, TestData
 }
 
 #[test]
+fn one_column_of_texts_and_numbers_loses_none_once_their_unit_is_said() {
+    let source = "create table t (id integer primary key, at datetime);
+        insert into t values (1, '2023-11-14 22:13:20'), (2, '2023-11-14 22:13:21'), (3, 1700000002123)";
+    let target = "create table t (id serial primary key, at timestamptz(3))";
+    let (file, database) = (sqlite(source), database());
+    psql(&database.url, target);
+    let file = file.path.display().to_string();
+    let sides = ["--source", &file, "--target", &database.url];
+    let plan = liteferry(&[&["check"], REPLACE, &sides[..]].concat()).exits_with(0).json();
+    let remedy = plan["findings"][0]["remedy"].as_str().expect("the first finding has a remedy");
+    assert!(remedy.starts_with(r#"[types.column."t.at"] form = "epoch-ms""#), "{plan:#}");
+
+    let (report, told) = copied(source, target, &["--set", "types.column.\"t.at\".form=epoch-ms"]);
+    assert_eq!(report["ledger_rows"], 2, "{report:#}");
+    let rows = lines(&told.url, "select at at time zone 'UTC' from t order by id", "|");
+    assert_eq!(rows, ["2023-11-14 22:13:20", "2023-11-14 22:13:21", "2023-11-14 22:13:22.123"]);
+    let ledger =
+        lines(&told.url, "select key, class, reason, standing from liteferry.ledger order by key", " ");
+    assert_eq!(ledger, ["[1] text class kept", "[2] text class kept"]);
+}
+
+#[test]
 fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
     let source = r#"create table t (id integer primary key, e varchar(5), ints json, texts json, span datetime);
         insert into t values (1, 'green', '[1, 2, -3]', '["x", "y \"q\"", "a,b", "", "null"]', '1970-01-04 05:00:00.000007'),

@@ -4,6 +4,7 @@
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
 use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, unsurveyed_form};
+use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
 use crate::canon::{Codec, Reason, Zone};
 use crate::model::catalog::{Identity, PgColumn};
@@ -215,7 +216,11 @@ impl Crossing<'_> {
             learned.lost,
             reason.unwrap_or_default(),
         );
-        let remedy = learned.first_reason.and_then(|reason| self.mend(target, reason)).unwrap_or_default();
+        let remedy = match learned.numbers {
+            Some(form) => Some(self.count_as(form)),
+            None => learned.first_reason.and_then(|reason| self.mend(target, reason)),
+        };
+        let remedy = remedy.unwrap_or_default();
         Some(Finding::warning("misfits_expected", self.subject(), text).with_remedy(remedy))
     }
 
@@ -231,13 +236,18 @@ impl Crossing<'_> {
             (Reason::NotALabel, Type::Enum(_)) => {
                 Some(format!("alter type {} add value '…';", target.type_name))
             }
-            (Reason::NoUnit, ty) => {
-                let form = if matches!(ty, Type::Interval(_)) { "duration-s" } else { "epoch-s" };
-                let pin = format!("[types.column.\"{}\"] form = \"{form}\"", self.subject());
-                Some(format!("if all of them are numbers, say what they count: {pin} (or -ms, -us, -ns)"))
-            }
+            (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
+            (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
             _ => None,
         }
+    }
+
+    fn count_as(&self, form: Form) -> String {
+        let subject = self.subject();
+        format!(
+            "[types.column.\"{subject}\"] form = \"{form}\" if that is what the numbers count; texts then cross too, by their \
+             value where the target has another form for it"
+        )
     }
 
     fn nulls(&self, target: &PgColumn) -> Option<Finding> {
