@@ -7,6 +7,7 @@ mod checks;
 mod ddl;
 mod draft;
 mod foreign_keys;
+mod generated;
 mod indexes;
 mod keys;
 mod migrations;
@@ -60,6 +61,7 @@ pub fn plan(
         keys::add_statements(draft, &mut names);
         indexes::add_all(draft, &mut names);
         checks::add_all(draft);
+        generated::add_all(draft);
         width::judge(draft);
     }
     foreign_keys::add_all(&mut drafts, schema);
