@@ -58,6 +58,12 @@ fn every_setting_is_documented_and_read() {
 }
 
 #[test]
+fn every_setting_that_is_advised_exists() {
+    let toml = read("config/default.toml");
+    report(each(&["src"], |path, source| papers::remedies(path, source, &toml)));
+}
+
+#[test]
 fn every_finding_is_described() {
     let openers =
         ["Finding::note(", "Finding::warning(", "Finding::blocker(", ".drop_with(", "block(draft,", "block("];

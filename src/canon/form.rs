@@ -149,6 +149,20 @@ pub(super) enum Textual {
 }
 
 impl Form {
+    /// Whether it reads times and lengths of time from bare numbers.
+    pub fn counts(self) -> bool {
+        match self {
+            Form::Epoch(_) => true,
+            Form::Duration(duration) => duration.unit().is_some(),
+            Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => {
+                false
+            }
+            Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => {
+                false
+            }
+        }
+    }
+
     /// The form of a column none of whose values was seen yet, and the first among equals when they were.
     pub fn usual(ty: &Type, affinity: Affinity) -> Form {
         match ty {

@@ -124,7 +124,7 @@ impl Duration {
         }
     }
 
-    fn unit(self) -> Option<Unit> {
+    pub(super) fn unit(self) -> Option<Unit> {
         match self {
             Duration::Micros => Some(Unit::Micros),
             Duration::Millis => Some(Unit::Millis),

@@ -35,6 +35,8 @@ pub struct Learned {
     pub exact: u64,
     /// Values that spoke only for other forms: misfits under this one, as a rule.
     pub elsewhere: u64,
+    /// How numbers that spoke for another form most likely count, where the learned one reads texts alone.
+    pub numbers: Option<Form>,
     /// Values that no form carries exactly, but whose value the target holds.
     pub kept: u64,
     /// Values that the target cannot hold at all.
@@ -132,10 +134,14 @@ impl Learner {
             rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
         });
         let (form, exact) = best.map_or((usual, 0), |vote| (vote.form, vote.exact));
+        let counting = self.votes.iter().filter(|vote| vote.form.counts());
+        let numbers =
+            counting.filter(|_| !form.counts()).min_by_key(|vote| (Reverse(vote.exact), vote.place));
         Learned {
             codec: Codec::new(self.codec.ty.clone(), form, self.hints.zone),
             exact,
             elsewhere: self.carried - exact,
+            numbers: numbers.map(|vote| vote.form),
             kept: self.kept,
             lost: self.lost,
             first_reason: self.first_reason,
@@ -298,6 +304,18 @@ mod tests {
         let counts = (learned.exact, learned.elsewhere, learned.kept, learned.lost);
         assert_eq!(counts, (2, 1, 1, 1));
         assert_eq!(learned.first_reason, Some(Reason::Class));
+    }
+
+    #[test]
+    fn numbers_among_texts_are_remembered_by_their_likeliest_unit() {
+        let text = Cell::Text(b"2024-01-02 03:04:05");
+        let numbers = |cells: &[Cell<'_>]| {
+            let learned = learner(Type::Timestamptz(6), Affinity::Numeric, cells).learned();
+            learned.numbers.map(|form| form.to_string())
+        };
+        assert_eq!(numbers(&[text, text, Cell::Integer(1_700_000_000_123)]), Some("epoch-ms".into()));
+        assert_eq!(numbers(&[text, Cell::Integer(1_700_000_000), Cell::Integer(1_700_000_001)]), None);
+        assert_eq!(numbers(&[text]), None);
     }
 
     #[test]

@@ -48,12 +48,16 @@ pub fn findings(findings: &[Finding]) -> String {
             &mut out,
             &format!("\n{} {}{}:", of_it.len(), severity.word(), if of_it.len() == 1 { "" } else { "s" }),
         );
-        for finding in of_it {
+        for (index, finding) in of_it.iter().enumerate() {
             line(
                 &mut out,
                 &format!("  [{}] {}: {}", finding.code, shown(&finding.subject), shown(&finding.text)),
             );
-            if !finding.remedy.is_empty() {
+            // Of findings that are mended alike the last one says how, for all.
+            let is_said_later = of_it
+                .get(index + 1)
+                .is_some_and(|next| next.code == finding.code && next.remedy == finding.remedy);
+            if !finding.remedy.is_empty() && !is_said_later {
                 line(&mut out, &format!("      → {}", shown(&finding.remedy)));
             }
         }
@@ -168,6 +172,16 @@ mod tests {
     #[test]
     fn a_hostile_name_cannot_move_the_cursor() {
         assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+
+    #[test]
+    fn findings_that_are_mended_alike_say_how_once() {
+        let note = |subject: &str, remedy: &str| Finding::note("odd", subject, "is odd").with_remedy(remedy);
+        let told = findings(&[note("a", "mend"), note("b", "mend"), note("c", "leave"), note("d", "")]);
+        assert_eq!(
+            told,
+            "\n4 notes:\n  [odd] a: is odd\n  [odd] b: is odd\n      → mend\n  [odd] c: is odd\n      → leave\n  [odd] d: is odd\n"
+        );
     }
 
     #[test]

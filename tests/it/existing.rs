@@ -401,6 +401,28 @@ pub fn copied(source: &str, target: &str, settings: &[&str]) -> (Value, TestData
 }
 
 #[test]
+fn one_column_of_texts_and_numbers_loses_none_once_their_unit_is_said() {
+    let source = "create table t (id integer primary key, at datetime);
+        insert into t values (1, '2023-11-14 22:13:20'), (2, '2023-11-14 22:13:21'), (3, 1700000002123)";
+    let target = "create table t (id serial primary key, at timestamptz(3))";
+    let (file, database) = (sqlite(source), database());
+    psql(&database.url, target);
+    let file = file.path.display().to_string();
+    let sides = ["--source", &file, "--target", &database.url];
+    let plan = liteferry(&[&["check"], REPLACE, &sides[..]].concat()).exits_with(0).json();
+    let remedy = plan["findings"][0]["remedy"].as_str().expect("the first finding has a remedy");
+    assert!(remedy.starts_with(r#"[types.column."t.at"] form = "epoch-ms""#), "{plan:#}");
+
+    let (report, told) = copied(source, target, &["--set", "types.column.\"t.at\".form=epoch-ms"]);
+    assert_eq!(report["ledger_rows"], 2, "{report:#}");
+    let rows = lines(&told.url, "select at at time zone 'UTC' from t order by id", "|");
+    assert_eq!(rows, ["2023-11-14 22:13:20", "2023-11-14 22:13:21", "2023-11-14 22:13:22.123"]);
+    let ledger =
+        lines(&told.url, "select key, class, reason, standing from liteferry.ledger order by key", " ");
+    assert_eq!(ledger, ["[1] text class kept", "[2] text class kept"]);
+}
+
+#[test]
 fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
     let source = r#"create table t (id integer primary key, e varchar(5), ints json, texts json, span datetime);
         insert into t values (1, 'green', '[1, 2, -3]', '["x", "y \"q\"", "a,b", "", "null"]', '1970-01-04 05:00:00.000007'),
@@ -441,4 +463,20 @@ fn columns_that_the_target_computes_are_told_by_copy_and_by_validate() {
         told.sort_unstable();
         assert_eq!(told, ["t.len", "t.low"], "{command}: {report:#}");
     }
+}
+
+#[test]
+fn checks_come_back_as_the_expressions_they_were() {
+    let source = "create table t (id integer primary key, s varchar(9), l varchar(9), n int);
+        insert into t values (1, 'active', 'it''s](', 1), (2, 'gone', null, 2)";
+    let target = r#"create table t (id serial primary key, s varchar(9) constraint "st]ate" check (s in ('active', 'gone')),
+            l varchar(9) check (l in ('it''s](', E'\\', null)), n int check (n in (1, 2)),
+            check (s not in ('x', 'y') or n > 0 or l in (s, 'q')), check (s = any (array['active', 'gone'])),
+            check (lower(s) in ('active', 'gone')), check (not s = any ('{a,b}'::varchar[])));
+        comment on constraint "st]ate" on t is 'kept'"#;
+    let made = database();
+    psql(&made.url, target);
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["verdict"], "equal", "{report:#}");
+    assert_eq!(structure(&target), structure(&made));
 }

@@ -35,6 +35,34 @@ pub fn settings(toml: &str, code: &str) -> Vec<String> {
     complaints
 }
 
+/// Every setting that a remedy tells to set, as `[section] key`, is one.
+pub fn remedies(path: &str, source: &str, toml: &str) -> Vec<String> {
+    let code = without_comments(production(source));
+    let (mut keys, mut section) = (BTreeSet::new(), "");
+    for line in toml.lines() {
+        let line = line.trim_start_matches(['#', ' ']);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.split([']', '.']).next().unwrap_or_default();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.insert((section, key));
+        }
+    }
+    let sections: BTreeSet<&str> = keys.iter().map(|(section, _)| *section).collect();
+    let mut complaints = Vec::new();
+    for (at, _) in code.match_indices('[') {
+        let Some((named, rest)) = code[at + 1..].split_once("] ") else { continue };
+        let section = named.split('.').next().unwrap_or_default();
+        let key = rest
+            .split(|letter: char| !letter.is_ascii_lowercase() && letter != '_')
+            .next()
+            .unwrap_or_default();
+        if sections.contains(section) && !key.is_empty() && !keys.contains(&(section, key)) {
+            complaints.push(format!("{path}:{}: there is no setting {section}.{key}", line_of(&code, at)));
+        }
+    }
+    complaints
+}
+
 /// `openers` are what a code stands behind; `paper` describes each in a table row that starts with it.
 pub fn codes(sources: &[(String, String)], openers: &[&str], (name, paper): (&str, &str)) -> Vec<String> {
     let described: BTreeSet<&str> =
@@ -91,6 +119,12 @@ fn each_check_can_fail() {
         "no comment"
     );
     assert!(settings("", "x.take(\"a.e\")").contains(&"a.e is read and not documented".to_owned()));
+
+    let toml = "[a]\nb = 1\n#   [a.c.\"x.y\"]\n#   d = \"e\"  # Why.\n";
+    let named = |text: &str| remedies("a.rs", text, toml).len();
+    assert_eq!(named("\"[a] c = 1\""), 1);
+    assert_eq!(named("\"[a.c.\\\"x\\\"] f = 1\""), 1);
+    assert_eq!(named("\"[a] b = 1\"; \"[a.c.\\\"x\\\"] d\"; \"[a] \\\"x\\\" = 1\"; [z] c"), 0);
 
     let sources = [("a.rs".to_owned(), "Finding::note(\n    \"new_code\", x)".to_owned())];
     let papers = codes(&sources, &["Finding::note("], ("P", "| `old_code` | x |\n"));

@@ -61,11 +61,7 @@ fn identity(draft: &mut Draft<'_>, names: &mut Names, column: &str) -> String {
 
 fn default_of(draft: &mut Draft<'_>, column: usize) -> Option<String> {
     let source = &draft.source.columns[column];
-    if let Some(generated) = &source.generated {
-        draft.note(format!(
-            "column {}: generated as ({}) in SQLite, a plain column here with the values computed there",
-            source.name, generated.expression
-        ));
+    if source.generated.is_some() {
         return None;
     }
     let raw = source.default.as_ref()?;

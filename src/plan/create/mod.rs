@@ -7,8 +7,10 @@ mod checks;
 mod ddl;
 mod draft;
 mod foreign_keys;
+mod generated;
 mod indexes;
 mod keys;
+mod migrations;
 mod rest;
 mod scope;
 mod sequences;
@@ -49,6 +51,7 @@ pub fn plan(
     let ground = Ground { schema, survey, target_schema, overrides };
     let mut names = Names::of_schema(schema);
     let mut findings = rest::findings(ground);
+    findings.extend(migrations::findings(ground));
     let included = schema.tables.iter().filter(|table| overrides.includes(&table.name));
     let mut drafts: Vec<Draft<'_>> = included.map(|table| draft(table, ground, &mut names)).collect();
     for draft in &mut drafts {
@@ -58,6 +61,7 @@ pub fn plan(
         keys::add_statements(draft, &mut names);
         indexes::add_all(draft, &mut names);
         checks::add_all(draft);
+        generated::add_all(draft);
         width::judge(draft);
     }
     foreign_keys::add_all(&mut drafts, schema);

@@ -364,3 +364,17 @@ fn a_table_at_the_limit_of_columns_is_copied_without_its_rowid() {
     let texts: Vec<String> = wide(1601).blockers().map(|finding| finding.text.clone()).collect();
     assert_eq!(texts, ["it has 1601 columns and PostgreSQL's tables take 1600"]);
 }
+
+#[test]
+fn an_application_that_has_migrations_is_pointed_to_them() {
+    let tables = vec![
+        table("alembic_version", &["version_num TEXT"]),
+        table("schema_migrations", &["version TEXT"]),
+        table("ar_internal_metadata", &["key TEXT", "value TEXT"]),
+    ];
+    let plan = planned(tables, &[]);
+    let told = plan.findings.iter().filter(|finding| finding.code == "migrations_at_hand");
+    let subjects: Vec<&str> = told.map(|finding| finding.subject.as_str()).collect();
+    assert_eq!(subjects, ["alembic_version", "schema_migrations"]);
+    assert_eq!(plan.tables.len(), 3);
+}

@@ -10,7 +10,7 @@ pub struct Bookkeeping {
     /// Whose table it is, for people.
     pub tool: &'static str,
     /// The columns that name a migration, as SQLite spells them. Ids, times and checksums differ between the sides for no
-    /// reason worth knowing.
+    /// reason worth knowing. None: the tool writes different things on different engines, and there is nothing to compare.
     pub compare: Vec<String>,
 }
 
@@ -58,7 +58,8 @@ const SHAPES: &[Shape] = &[
     shape("migratehistory", "peewee_migrate", &["name"], &["id", "migrated_at"]),
     // Rails, Ecto, dbmate and golang-migrate.
     shape("schema_migrations", "Rails", &["version"], &["inserted_at", "dirty"]),
-    shape("ar_internal_metadata", "Rails", &["key", "value"], &["created_at", "updated_at"]),
+    // The environment, and a digest of the file that the schema was loaded from.
+    shape("ar_internal_metadata", "Rails", &[], &["key", "value", "created_at", "updated_at"]),
     shape(
         "_prisma_migrations",
         "Prisma",
@@ -85,7 +86,8 @@ const SHAPES: &[Shape] = &[
     shape("migration_log", "Grafana", &["migration_id"], &["id", "sql", "success", "error", "timestamp"]),
     shape("schema_version", "Synapse", &["version"], &["lock", "upgraded"]),
     shape("schema_compat_version", "Synapse", &["compat_version"], &["lock"]),
-    shape("applied_schema_deltas", "Synapse", &["version", "file"], &[]),
+    // Files of one engine and files of both; `schema_version` tells what has been reached.
+    shape("applied_schema_deltas", "Synapse", &[], &["version", "file"]),
     shape("applied_module_schemas", "Synapse", &["module_name", "file"], &[]),
     shape("__EFMigrationsHistory", "Entity Framework", &["MigrationId"], &["ProductVersion"]),
     shape("VersionInfo", "FluentMigrator", &["Version"], &["AppliedOn", "Description"]),
@@ -149,6 +151,8 @@ mod tests {
         check("migrations", &["id", "timestamp", "name"], Some(("TypeORM", &["timestamp", "name"])));
         check("migrations", &["id", "bird", "from", "to"], None);
         check("schema_version", &["lock", "version", "upgraded"], Some(("Synapse", &["version"])));
+        check("applied_schema_deltas", &["version", "file"], Some(("Synapse", &[])));
+        check("ar_internal_metadata", &["key", "value", "created_at", "updated_at"], Some(("Rails", &[])));
         check("alembic_version", &["version_num", "price"], None);
         check("sequelizemeta", &["Name"], Some(("Sequelize", &["Name"])));
         check("birds", &["version"], None);

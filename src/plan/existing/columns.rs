@@ -4,6 +4,7 @@
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
 use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, unsurveyed_form};
+use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
 use crate::canon::{Codec, Reason, Zone};
 use crate::model::catalog::{Identity, PgColumn};
@@ -179,7 +180,9 @@ impl Crossing<'_> {
     fn judge_type(&self, target: &PgColumn, adapted: &mut Adapted) {
         if has_no_codec(&target.ty) && self.may_hold_values() {
             let text = format!("values of the target's type {} cannot be written", target.type_name);
-            let remedy = format!("leave the column out: [tables] exclude = [\"{}\"]", self.subject());
+            let column = self.subject();
+            let table = without(self.mapped);
+            let remedy = format!("leave the column out: [tables] exclude = [\"{column}\"]; {table}");
             let finding = Finding::blocker("type_without_codec", self.subject(), text);
             adapted.findings.push(finding.with_remedy(remedy));
         }
@@ -199,13 +202,13 @@ impl Crossing<'_> {
         }
         let fate = match (learned.lost + learned.elsewhere, target.not_null) {
             (0, _) => "",
-            (_, true) => ", and the row of each that is lost is held back",
-            (_, false) => ", and the target holds NULL for each that is lost",
+            (_, true) => "; the row of each that the target cannot hold is held back",
+            (_, false) => "; the target has NULL for each that it cannot hold",
         };
         let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
         let text = format!(
-            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are written in another form, {} cross by \
-             value alone, {} do not fit at all{fate}{}",
+            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are of another form or storage \
+             class, {} cross by value alone, {} do not fit at all{}{fate}",
             learned.exact + misfits,
             learned.codec.form,
             learned.elsewhere,
@@ -213,7 +216,11 @@ impl Crossing<'_> {
             learned.lost,
             reason.unwrap_or_default(),
         );
-        let remedy = learned.first_reason.and_then(|reason| self.mend(target, reason)).unwrap_or_default();
+        let remedy = match learned.numbers {
+            Some(form) => Some(self.count_as(form)),
+            None => learned.first_reason.and_then(|reason| self.mend(target, reason)),
+        };
+        let remedy = remedy.unwrap_or_default();
         Some(Finding::warning("misfits_expected", self.subject(), text).with_remedy(remedy))
     }
 
@@ -229,9 +236,18 @@ impl Crossing<'_> {
             (Reason::NotALabel, Type::Enum(_)) => {
                 Some(format!("alter type {} add value '…';", target.type_name))
             }
-            (Reason::NoUnit, _) => Some("state what the numbers count: [types] units".into()),
+            (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
+            (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
             _ => None,
         }
+    }
+
+    fn count_as(&self, form: Form) -> String {
+        let subject = self.subject();
+        format!(
+            "[types.column.\"{subject}\"] form = \"{form}\" if that is what the numbers count; texts then cross too, by their \
+             value where the target has another form for it"
+        )
     }
 
     fn nulls(&self, target: &PgColumn) -> Option<Finding> {
@@ -295,10 +311,19 @@ fn unfilled(
         } else {
             Finding::blocker("column_without_source", subject, text)
         };
-        adapted
-            .findings
-            .push(finding.with_remedy(format!("{alter} set default …; or {alter} drop not null;")));
+        adapted.findings.push(
+            finding
+                .with_remedy(format!("{alter} set default …; or {alter} drop not null; {}", without(mapped))),
+        );
     }
+}
+
+/// A search index has other columns on each engine, and its rows can be had again.
+fn without(mapped: &MappedTable<'_>) -> String {
+    let table = &mapped.source.name;
+    format!(
+        "or, where the application can fill the table again by itself, leave that out: [tables] exclude = [\"{table}\"]"
+    )
 }
 
 /// An array is as good as its elements.
@@ -376,6 +401,7 @@ mod tests {
         let refusing = extra(|column| column.not_null = true);
         expect(&refusing.plan(), Blocker, "column_without_source", "alter column \"extra\" set default");
         expect(&refusing.plan_with(&[]), Warning, "column_without_source", "drop not null");
+        expect(&refusing.plan(), Blocker, "column_without_source", "exclude = [\"t\"]");
         expect(&extra(|column| column.default = Some("7".into())).plan(), Note, "column_defaulted", "7");
         let numbered = extra(|column| (column.not_null, column.identity) = (true, Identity::Always));
         expect(&numbered.plan(), Note, "column_defaulted", "numbers the rows");
@@ -386,7 +412,8 @@ mod tests {
         let case = Case::with_value("TEXT", Type::Other("tsvector".into()));
         expect(&case.plan(), Blocker, "type_without_codec", "tsvector");
         expect_codes(&case.plan_with_value(Cell::Null), &[]);
-        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude");
+        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude = [\"t.v\"]");
+        expect(&case.plan_unread(), Blocker, "type_without_codec", "exclude = [\"t\"]");
         let element = Box::new(Type::Other("point".into()));
         let array = Case::with_value("TEXT", Type::Array { element, element_oid: 600 });
         expect(&array.plan(), Blocker, "type_without_codec", "point[]");

@@ -3,8 +3,9 @@
 //! Everything that stands against it is said at once, each finding with what mends it. Never proposes a change to the target as
 //! done, and never leaves out a table, a column or a value in silence.
 
-mod bookkeeping;
+pub(super) mod bookkeeping;
 mod columns;
+mod definition;
 mod keys;
 pub mod mapping;
 mod preflight;
@@ -25,6 +26,7 @@ use crate::model::catalog::{Catalog, Identity as Numbered, PgTable};
 use crate::model::finding::Finding;
 use crate::model::name::ident;
 use crate::model::schema::{LeftOut, LeftOutKind, SqliteSchema, SqliteTable};
+use bookkeeping::Bookkeeping;
 use columns::{AdaptedColumn, adapt};
 use mapping::{MappedTable, Mapping, map_tables};
 
@@ -53,10 +55,12 @@ pub fn plan(
     let ground = Ground { schema, survey, catalog, overrides };
     let mut findings = preflight::server(catalog);
     findings.extend(left_behind(&mapping, ground));
+    let (incomparable, tables): (Vec<&MappedTable<'_>>, Vec<&MappedTable<'_>>) =
+        mapping.tables.iter().partition(|mapped| incomparable(mapped).is_some());
+    findings.extend(incomparable.into_iter().filter_map(incomparable_finding));
     let mut zone_assumed = Vec::new();
-    let planned: Vec<Planned<'_>> = mapping
-        .tables
-        .iter()
+    let planned: Vec<Planned<'_>> = tables
+        .into_iter()
         .map(|mapped| {
             let Judged { plan, findings: more, zone_assumed: zones } = table(mapped, ground);
             findings.extend(more);
@@ -87,6 +91,18 @@ pub fn plan(
         renamed: Vec::new(),
         findings,
     }
+}
+
+/// A migration tool's record that is another one on each engine.
+fn incomparable(mapped: &MappedTable<'_>) -> Option<Bookkeeping> {
+    bookkeeping::bookkeeping(mapped.source).filter(|found| found.compare.is_empty())
+}
+
+fn incomparable_finding(mapped: &MappedTable<'_>) -> Option<Finding> {
+    let tool = incomparable(mapped)?.tool;
+    let text =
+        format!("{tool} keeps a record here that differs between engines: neither compared nor written");
+    Some(Finding::note("bookkeeping", &mapped.source.name, text))
 }
 
 struct Judged {
@@ -362,6 +378,19 @@ mod tests {
         assert!(plan.suspended.is_empty() && plan.sequences.is_empty());
         case.catalog.tables[0].missing_privileges = vec!["SELECT"];
         expect(&case.plan_with(&[]), Blocker, "privilege_missing", "grant select");
+    }
+
+    #[test]
+    fn a_record_that_differs_between_engines_is_left_alone() {
+        let mut case = Case::new();
+        let names = ["version", "file"];
+        case.schema.tables.push(source("applied_schema_deltas", &names.map(|name| (name, "TEXT"))));
+        let columns = names.map(|name| column(name, Type::Text)).to_vec();
+        case.catalog.tables.push(target("applied_schema_deltas", columns));
+        let plan = case.plan();
+        expect_codes(&plan, &["bookkeeping"]);
+        expect(&plan, Note, "bookkeeping", "Synapse");
+        assert_eq!(plan.tables.len(), 1);
     }
 
     #[test]

@@ -90,21 +90,46 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         return;
     }
     let name = sequence.name.name.as_str();
-    let suggestion = feeder(name, copied).map(|(mapped, index)| {
-        let column = format!("{}.{}", mapped.source.name, mapped.source.columns[index].name);
-        let largest = surveyed(ground, mapped, index).and_then(|column| column.integers);
-        match largest {
-            Some((_, largest)) => {
-                (format!("; it looks to number {column}, now at {largest}"), largest.to_string())
-            }
-            None => (format!("; it looks to number {column}"), "…".to_owned()),
-        }
-    });
-    let (hint, value) = suggestion.unwrap_or_else(|| (String::new(), "…".to_owned()));
+    let (hint, value) = match feeder(name, copied) {
+        Some((mapped, index)) => suggestion(mapped, index, copied, ground),
+        None => (String::new(), "…".to_owned()),
+    };
     let text = format!("no column owns this sequence, so it stays where it is{hint}");
     let remedy = format!("[sequences] \"{name}\" = {value}");
     out.findings
         .push(Finding::warning("sequence_unowned", sequence.name.to_string(), text).with_remedy(remedy));
+}
+
+/// What a sequence looks to number, and a value that is safe for it. Tables may share a sequence, and then call their columns
+/// alike: the value is beyond all of those. A column called `id` says nothing of the kind. The smallest value there is stands for
+/// a column without numbers.
+fn suggestion(
+    mapped: &MappedTable<'_>,
+    index: usize,
+    copied: &[&MappedTable<'_>],
+    ground: Ground<'_>,
+) -> (String, String) {
+    let name = mapped.source.columns[index].name.as_str();
+    let hint = format!("; it looks to number {}.{name}", mapped.source.name);
+    if ground.survey.is_none() {
+        return (hint, "…".to_owned());
+    }
+    let largest = |mapped: &MappedTable<'_>, index: usize| {
+        surveyed(ground, mapped, index).and_then(|column| column.integers).map(|(_, largest)| largest)
+    };
+    let own = largest(mapped, index);
+    let alike = copied.iter().filter(|_| !name.eq_ignore_ascii_case("id"));
+    let alike = alike.filter_map(|other| Some((*other, other.source.column(name)?)));
+    let beyond = alike.filter_map(|(other, index)| Some((largest(other, index)?, other)));
+    let beyond = beyond.max_by_key(|(largest, _)| *largest).filter(|(largest, _)| Some(*largest) > own);
+    let now = own.map_or(", where no number is yet".to_owned(), |own| format!(", now at {own}"));
+    match beyond {
+        Some((largest, other)) => {
+            let shared = format!("; {}.{name}, which may share it, is at {largest}", other.source.name);
+            (format!("{hint}{now}{shared}"), largest.to_string())
+        }
+        None => (format!("{hint}{now}"), own.unwrap_or(1).max(1).to_string()),
+    }
 }
 
 /// Found after the load, this would end the copy at its last step.
@@ -279,7 +304,8 @@ mod tests {
         for (name, says) in [
             ("events_stream_seq", "\"events_stream_seq\" = 123"),
             ("events_stream_seq", "events.stream_ordering, now at 123"),
-            ("state_group_id_seq", "state_groups.id"),
+            ("state_group_id_seq", "state_groups.id, where no number is yet"),
+            ("state_group_id_seq", "\"state_group_id_seq\" = 1"),
             ("receipts_sequence", "receipts_linearized.stream_id"),
             ("application_services_txn_id_seq", "application_services_txns.txn_id"),
             ("events_backfill_stream_seq", "stays where it is /"),
@@ -291,6 +317,29 @@ mod tests {
             assert!(plan.blockers().next().is_none(), "{name}");
             assert!(plan.sequences.is_empty());
         }
+        let shared: &[&[Cell<'_>]] = &[&[Cell::Text(b"r"), Cell::Integer(5)]];
+        case.schema.tables.push(source("tags", &[("tag", "TEXT"), ("stream_id", "BIGINT")]));
+        case.catalog
+            .tables
+            .push(target("tags", vec![column("tag", Type::Text), column("stream_id", Type::Int8)]));
+        case.catalog.sequences = vec![sequence("receipts_sequence", None)];
+        for (own, says) in [
+            (
+                None,
+                "receipts_linearized.stream_id, where no number is yet; tags.stream_id, which may share it, is at 5 / ",
+            ),
+            (
+                Some(4),
+                "receipts_linearized.stream_id, now at 4; tags.stream_id, which may share it, is at 5 / ",
+            ),
+            (Some(5), "receipts_linearized.stream_id, now at 5 / "),
+        ] {
+            let cells = [Cell::Text(b"r"), own.map_or(Cell::Null, Cell::Integer)];
+            let plan = case.plan_with(&[("receipts_linearized", &[&cells]), ("tags", shared)]);
+            expect(&plan, Warning, "sequence_unowned", says);
+            expect(&plan, Warning, "sequence_unowned", "\"receipts_sequence\" = 5");
+        }
+        case.catalog.sequences = vec![sequence("un_partial_sequence", None)];
         case.overrides.sequences.insert("un_partial_sequence".into(), 9);
         let plan = case.plan_with(&[]);
         assert_eq!((plan.sequences[0].floor, &plan.sequences[0].source), (Some(9), &SequenceSource::Setting));

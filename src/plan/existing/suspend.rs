@@ -4,6 +4,7 @@
 //! in the state they had. Unique constraints stay. Nothing is touched in a table that no row goes into, unless its foreign
 //! key stands in the way of rows that are to be replaced.
 
+use super::definition::rereadable;
 use crate::model::catalog::{Catalog, ConstraintKind, PgConstraint, PgTable, PgTrigger, RelationKind};
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident, literal};
@@ -113,11 +114,8 @@ fn suspend_table(table: &PgTable, catalog: &Catalog, out: &mut Suspension) {
     out.suspended.extend(disturbing_triggers(table).map(|trigger| suspended_trigger(&table.name, trigger)));
     let names: Vec<&str> = out.suspended[before..].iter().map(|item| item.name.as_str()).collect();
     let text = format!("suspended during the load and restored after it: {}", names.join(", "));
-    let remedy = format!(
-        "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table {} validate \
-         constraint …;",
-        table.name.sql()
-    );
+    let remedy = "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table … validate \
+                  constraint …;";
     out.findings
         .push(Finding::note("constraints_suspended", table.name.to_string(), text).with_remedy(remedy));
     out.findings.extend(
@@ -159,13 +157,20 @@ impl Validity {
 
 fn suspended_constraint(constraint: &PgConstraint, validity: Validity) -> Suspended {
     let (table, name) = (constraint.table.sql(), ident(&constraint.name));
-    let add = format!("alter table {table} add constraint {name} {}", constraint.definition);
+    let definition = match constraint.kind {
+        ConstraintKind::Check => rereadable(&constraint.definition),
+        ConstraintKind::Foreign | ConstraintKind::Primary | ConstraintKind::Unique => {
+            constraint.definition.clone()
+        }
+        ConstraintKind::Exclusion | ConstraintKind::Other => constraint.definition.clone(),
+    };
+    let add = format!("alter table {table} add constraint {name} {definition}");
     let comment = |text: &String| format!("; comment on constraint {name} on {table} is {}", literal(text));
     let comment = constraint.comment.as_ref().map(comment).unwrap_or_default();
     let sql = format!("{add}{comment}");
     let must_hold = constraint.kind == ConstraintKind::Foreign && validity == Validity::MustHold;
-    let fallback = (!must_hold && !constraint.definition.ends_with("NOT VALID"))
-        .then(|| format!("{add} not valid{comment}"));
+    let fallback =
+        (!must_hold && !definition.ends_with("NOT VALID")).then(|| format!("{add} not valid{comment}"));
     Suspended {
         table: constraint.table.clone(),
         name: constraint.name.clone(),
