@@ -60,7 +60,7 @@ enum Command {
     /// See it work: a sample database, a private PostgreSQL, a copy and its proof
     Demo(demo::DemoArgs),
     /// Follow the source: backfill it, then carry every change over; stays until it is asked to stop
-    Run,
+    Run(run::RunArgs),
     /// The settings in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -102,7 +102,7 @@ pub fn run() -> ExitCode {
     let done = runtime.block_on(async {
         match &cli.command {
             // The daemon has transactions to finish first, and sees to its stop itself.
-            Command::Run => dispatch(&cli).await,
+            Command::Run(_) => dispatch(&cli).await,
             _ => tokio::select! {
                 done = dispatch(&cli) => done,
                 stop = stop::asked() => Err(Failure::Stopped(stop)),
@@ -116,7 +116,7 @@ pub fn run() -> ExitCode {
         Ok(Ending::Badly) => ExitCode::from(EXIT_BADLY),
         Err(Failure::Fault(fault)) => {
             complain(&format!("{}\n", print::fault(&fault)));
-            let fenced = matches!(cli.command, Command::Run) && fault.code == "another_owner";
+            let fenced = matches!(cli.command, Command::Run(_)) && fault.code == "another_owner";
             ExitCode::from(if fenced { EXIT_ANOTHER_OWNER } else { EXIT_BADLY })
         }
         Err(Failure::Settings(problems)) => {
@@ -141,7 +141,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Copy(args) => copy::copy(&cli.shared, args).await,
         Command::Validate(args) => validate::validate(&cli.shared, args).await,
         Command::Demo(args) => demo::demo(&cli.shared, args).await,
-        Command::Run => run::run(&cli.shared).await,
+        Command::Run(args) => run::run(&cli.shared, args).await,
         Command::Config(command) => config::config(&cli.shared, command),
     }
 }

@@ -2,19 +2,28 @@
 
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
-use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Stopper, Timetable, Voice};
-use crate::engine::prepare::Values;
+use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, Timetable, Voice};
+use crate::engine::prepare::{Request, Values};
 use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
 use crate::settings::{Journal, Settings};
 use crate::telemetry::metrics::Metrics;
+use clap::Args;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Begin a new history: compare both sides and carry over what differs, as after a restored backup
+    #[arg(long)]
+    resync: bool,
+}
+
+pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     let opened = open(shared, Values::Surveyed).await?;
-    let job = job(&opened.settings, opened.request.clone());
+    let start = if args.resync { Start::Resync } else { Start::GoOn };
+    let job = job(&opened.settings, opened.request.clone(), start);
     let board = Board::new(Status::at_start(&job.request.source), Instant::now());
     let voice = Voice::new(board, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
     let state =
@@ -47,9 +56,10 @@ pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
 /// Replication that is further behind than this is not ready.
 const READY_LAG_MAX: Duration = Duration::from_secs(5);
 
-fn job(settings: &Settings, request: crate::engine::prepare::Request) -> Job {
+fn job(settings: &Settings, request: Request, start: Start) -> Job {
     Job {
         request,
+        start,
         journal: match settings.source.journal {
             Journal::RequireWal => JournalRule::RequireWal,
             Journal::Any => JournalRule::Any,

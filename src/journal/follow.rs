@@ -144,6 +144,27 @@ impl Store {
         still_ours(done.rows_affected(), doing)
     }
 
+    /// A new history of the source: where it begins, and that no table is known to be equal.
+    pub async fn begin_history(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
+        let doing = "record a new history";
+        let failed = |error| of_control(error, doing);
+        let mut tx = self.pool.begin().await.map_err(failed)?;
+        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5 where migration_id = $1 and owner = $2";
+        let done = sqlx::query(sql)
+            .bind(migration)
+            .bind(owner)
+            .bind(at.epoch)
+            .bind(at.seq)
+            .bind(at.nonce)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        still_ours(done.rows_affected(), doing)?;
+        let sql = "update liteferry.captured set suspect = true where migration_id = $1";
+        sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)
+    }
+
     pub async fn enter(&self, (migration, owner): (i64, &str), phase: Phase) -> Result<(), Fault> {
         let doing = "record the phase";
         let sql = "update liteferry.follow set phase = $3 where migration_id = $1 and owner = $2";

@@ -71,7 +71,7 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
                 "the change table no longer reaches back to where the target stands: run it with --resync",
             ))
         }
-        (Some(newest), None) if newest.seq < from.seq => {
+        (newest, None) if newest.is_none_or(|newest| newest.seq < from.seq) => {
             Err(Fault::fatal("seq_regressed", doing()).with_remedy(
                 "the source has fewer changes than the target has applied (a restored backup, a power cut): run it with --resync",
             ))

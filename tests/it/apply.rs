@@ -105,7 +105,7 @@ fn a_refused_row_of_a_whole_batch_goes_to_the_ledger_until_it_is_mended() {
         sides.equal();
         assert_eq!(
             sides.rows("select distinct source_table || key || reason from liteferry.ledger where standing = 'row-held' order by 1"),
-            ["p[\"x\",2]refused", "t[1]refused", "t[3]refused"]
+            ["p[\"x\",2]refused:23514:p_v_check", "t[1]refused:23514:t_n_check", "t[3]refused:23514:t_n_check"]
         );
         sides.write("update t set n = 14 where n = 13; update p set v = 'good' where b = 2");
         applier.apply((2, 3), vec![all()], Extent::Whole).expect("mended rows go in");

@@ -6,6 +6,7 @@ mod capture;
 mod corpus;
 mod existing;
 mod faults;
+mod follow;
 mod generate;
 mod generated;
 mod held;

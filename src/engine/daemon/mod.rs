@@ -50,6 +50,16 @@ pub struct Job {
     /// Lines of the change table from which on a person is warned.
     pub log_rows_warn: u64,
     pub validation: Timetable,
+    pub start: Start,
+}
+
+/// How a daemon takes up a migration that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Where the records say it stands.
+    GoOn,
+    /// In a new history: both sides are compared, and what differs is carried over.
+    Resync,
 }
 
 /// What an operator asks of a running daemon.
@@ -92,10 +102,10 @@ pub async fn run(
     mut orders: mpsc::Receiver<Order>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let mut backoff = Backoff::new();
+    let (mut backoff, mut start) = (Backoff::new(), job.start);
     loop {
         let attempted = tokio::select! {
-            attempted = attempt(job, voice, &mut orders, stopping.clone()) => attempted,
+            attempted = attempt(job, voice, (&mut start, &mut orders), stopping.clone()) => attempted,
             () = overdue(stopping.clone()) => Ok(Ended::Stopped),
         };
         let fault = match attempted {
@@ -136,7 +146,7 @@ pub async fn run(
 async fn attempt(
     job: &Job,
     voice: &Voice,
-    orders: &mut mpsc::Receiver<Order>,
+    (start, orders): (&mut Start, &mut mpsc::Receiver<Order>),
     stopping: Stopping,
 ) -> Result<Ended, Fault> {
     let request = &job.request;
@@ -151,6 +161,10 @@ async fn attempt(
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
+    if *start == Start::Resync {
+        setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
+        *start = Start::GoOn;
+    }
     follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
     Ok(Ended::Stopped)
 }

@@ -17,12 +17,14 @@ use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::model::name::{ident, ident_list};
 use crate::model::schema::SqliteSchema;
+use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::history::schema_digest;
+use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -220,6 +222,43 @@ fn key_helper(number: i64, route: &Route) -> Option<(Statement, Statement)> {
         required: true,
     };
     Some((create, drop))
+}
+
+/// Forgets the source's log and begins another: from there on nothing is missed, and what came before is found by comparing.
+pub async fn begin_new_history(
+    job: &Job,
+    store: &Store,
+    (migration, owner): (i64, &str),
+) -> Result<(), Fault> {
+    let Some(recorded) = store.follow(migration).await?.filter(|recorded| recorded.phase > Phase::Setup)
+    else {
+        return Ok(());
+    };
+    let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
+    let source = SqliteSource::new(file.clone(), job.request.limit);
+    let tables = super::follow::followed(&job.request, store, migration).await?;
+    let (captures, _) = captures(&source.introspect().await?, &tables);
+    let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
+    let armed = tokio::task::spawn_blocking(move || {
+        let db = file.open_writer(ARM_WAIT)?;
+        match capture::origin(&db)? {
+            Some(other) if other.migration != origin.migration => Err(Fault::fatal(
+                "other_migration",
+                "begin a new history",
+            )
+            .with_remedy(
+                "the source is captured for another target: name that target, or `liteferry detach` first",
+            )),
+            Some(_) | None => {
+                capture::detach(&db)?;
+                capture::arm(&db, &origin, &captures)
+            }
+        }
+    });
+    let armed =
+        armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)));
+    store.begin_history((migration, owner), armed?).await?;
+    store.note("resync", "a new history began; every table is compared").await
 }
 
 /// Arms capture, and gives the position from which on nothing is missed.

@@ -102,8 +102,8 @@ impl Sides {
         liteferry(&["copy", "--json", "--set", mode, "--source", &source, "--target", &db.url]).exits_with(0);
         psql(
             &db.url,
-            "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, owner, phase, source_schema)
-             select id, 'token', 1, 1, 10, 'me', 'dual-write', 0 from liteferry.migration",
+            "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, owner, phase, source_schema, replica_sessions)
+             select id, 'token', 1, 1, 10, 'me', 'dual-write', '', false from liteferry.migration",
         );
         let routes = psql(&db.url, "select route::text from liteferry.route order by ordinal");
         let route = |row: &Vec<Option<String>>| {

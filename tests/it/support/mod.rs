@@ -2,6 +2,7 @@
 //! corpus. It asserts nothing about liteferry itself.
 
 mod cluster;
+pub mod daemon;
 mod own;
 
 pub use own::OwnServer;

@@ -1,0 +1,247 @@
+//! The daemon on a live database: every change arrives, whatever the application does to its rows, its schema and its file.
+
+use crate::support::daemon::Daemon;
+use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use rusqlite::Connection;
+use std::time::Duration;
+
+const SHOP: &str = "pragma journal_mode = wal;
+    create table customer (id integer primary key, email text unique not null collate nocase, name text);
+    create table item (code text not null primary key, price real, stock int) without rowid;
+    create table loose (a, b);
+    create table line (order_id int not null, item text not null, n int, primary key (order_id, item));
+    insert into customer values (1, 'ann@x', 'Ann'), (2, 'bob@x', 'Bob'), (3, 'cid@x', null);
+    insert into item values ('a', 1.5, 3), ('b', -0.0, null);
+    insert into loose values (1, x'00ff'), ('1', 1e300), (null, null);
+    insert into line values (1, 'a', 2), (1, 'b', 1);";
+
+struct Case {
+    source: TempDb,
+    target: TestDatabase,
+}
+
+impl Case {
+    fn new(sql: &str) -> Case {
+        Case { source: sqlite(sql), target: database() }
+    }
+
+    fn daemon(&self, more: &[&str]) -> Daemon {
+        Daemon::start(&self.source, &self.target.url, more)
+    }
+
+    /// What the application does.
+    fn app(&self, sql: &str) {
+        let db = Connection::open(&self.source.path).expect("the application opens its database");
+        db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
+        db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+    }
+
+    /// Both sides hold the same, by the validator that reads the whole of both.
+    #[track_caller]
+    fn is_equal(&self) {
+        let source = self.source.path.display().to_string();
+        let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.target.url]);
+        let report = report.exits_with(0).json();
+        assert_eq!(report["success"], true, "{report:#}");
+    }
+
+    fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        psql(&self.target.url, sql)
+    }
+}
+
+#[test]
+fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app(
+        "insert or replace into customer values (9, 'BOB@x', 'other');
+         update customer set id = 30 where id = 3; update customer set email = 'tmp' where id = 1;
+         update customer set email = 'ann@x' where id = 9; update customer set email = 'BOB@x' where id = 1;
+         delete from loose where a = 1; insert into loose values (2, 'two'); update item set stock = 4;
+         replace into line values (1, 'a', 7); delete from line where item = 'b';",
+    );
+    daemon.drained(&case.source);
+    case.is_equal();
+    let (code, took) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!case.source.path.with_extension("db-wal").exists(), "an idle daemon leaves no -wal behind");
+
+    case.app("update customer set name = 'while it was away'; insert into item values ('c', 2, 2)");
+    let mut daemon = case.daemon(&[]);
+    daemon.drained(&case.source);
+    case.is_equal();
+    daemon.signal("-KILL");
+    drop(daemon);
+    case.app("delete from item; insert into item values ('z', null, 0)");
+    let mut daemon = case.daemon(&[]);
+    daemon.drained(&case.source);
+    case.is_equal();
+    let health = daemon.get("/healthz").expect("it listens");
+    assert_eq!(health.0, 200, "{health:?}");
+    assert_eq!(daemon.get("/readyz").expect("it listens").0, 200);
+}
+
+#[test]
+fn schema_changes_of_the_application_are_carried_over() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for change in [
+        "alter table customer add column score integer not null default 7; insert into customer values (10, 'n@x', 'New', 8)",
+        "create table fresh (id integer primary key, t text unique); insert into fresh values (1, 'a'), (2, 'b')",
+        "begin; create table n (order_id int not null, item text not null, n int, note text, primary key (order_id, item));
+         insert into n select *, item from line; drop table line; alter table n rename to line; commit;
+         insert into line values (5, 'unseen by any trigger', 1, null)",
+        "alter table item rename to article; insert into article values ('q', 1, 1)",
+        "alter table customer drop column name; alter table article rename column stock to pieces; update article set pieces = 5",
+        "drop table loose; vacuum; create view v as select 1; update customer set score = score + 1",
+        "create unique index one_note on line (note) where note is not null; insert or replace into line values (6, 'x', 1, 'a')",
+    ] {
+        case.app(change);
+        let name = change.split(';').next().unwrap_or_default().to_owned();
+        daemon.until(|status| status["run"]["state"] == "running");
+        daemon.drained(&case.source);
+        assert!(!daemon.log().contains("ERROR"), "{name}\n{}", daemon.log());
+    }
+    daemon.drained(&case.source);
+    case.is_equal();
+    let tables = case
+        .rows("select table_name from information_schema.tables where table_schema = 'public' order by 1");
+    let tables: Vec<&str> = tables.iter().filter_map(|row| row[0].as_deref()).collect();
+    assert_eq!(tables, ["article", "customer", "fresh", "line"]);
+}
+
+#[test]
+fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("update customer set name = 'backed up'");
+    daemon.drained(&case.source);
+    daemon.stop();
+    let backup = case.source.path.with_extension("backup");
+    std::fs::copy(&case.source.path, &backup).expect("a backup can be made");
+    case.app("delete from customer where id = 1; update customer set name = 'after the backup'");
+    let mut daemon = case.daemon(&[]);
+    daemon.drained(&case.source);
+    daemon.stop();
+
+    // The backup comes back, and is written to until it has as many changes as the target knows.
+    std::fs::copy(&backup, &case.source.path).expect("a backup can be restored");
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "seq_regressed");
+    assert_eq!(daemon.get("/healthz").expect("it listens").0, 503);
+    daemon.stop();
+    case.app("insert into item values ('n1', 1, 1), ('n2', 2, 2), ('n3', 3, 3), ('n4', 4, 4), ('n5', 5, 5)");
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "history_fork");
+    assert_eq!(case.rows("select count(*) from item")[0][0].as_deref(), Some("2"), "nothing was applied");
+    daemon.stop();
+
+    let mut daemon = case.daemon(&["--resync"]);
+    daemon.drained(&case.source);
+    case.is_equal();
+    daemon.stop();
+    let mut daemon = case.daemon(&[]);
+    case.app("update item set stock = 100");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn what_takes_capture_away_is_noticed_while_it_runs() {
+    for (what, code) in [
+        ("drop trigger _liteferry_1_ai; drop trigger _liteferry_1_bu; drop trigger _liteferry_1_bd", ""),
+        ("delete from _liteferry_change; insert into customer values (50, 'x@y', null)", "seq_regressed"),
+    ] {
+        let case = Case::new(SHOP);
+        let mut daemon = case.daemon(&[]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        case.app("update customer set name = 'x'");
+        daemon.drained(&case.source);
+        case.app(what);
+        if code.is_empty() {
+            case.app("insert into customer values (60, 'unseen@x', null)");
+            let log = |daemon: &Daemon| daemon.log().contains("equal again");
+            daemon.until(|_| true);
+            let began = std::time::Instant::now();
+            while !log(&daemon) && began.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            daemon.drained(&case.source);
+            case.is_equal();
+        } else {
+            assert_eq!(daemon.halted(), code);
+        }
+    }
+}
+
+#[test]
+fn a_file_put_in_the_place_of_the_source_is_refused() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let other = sqlite(SHOP);
+    std::fs::copy(&other.path, case.source.path.with_extension("new")).expect("a file can be copied");
+    std::fs::rename(case.source.path.with_extension("new"), &case.source.path).expect("and renamed");
+    case.app("insert into item values ('x', 1, 1)");
+    assert_eq!(daemon.halted(), "file_replaced");
+}
+
+#[test]
+fn a_second_daemon_leaves_the_first_alone() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let second = case.daemon(&[]);
+    assert_eq!(second.exit(), Some(3));
+    case.app("update customer set name = 'still followed'");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn a_rollback_journal_is_refused_unless_it_is_accepted() {
+    let case = Case::new("create table t (id integer primary key, v text); insert into t values (1, 'a')");
+    let source = case.source.path.display().to_string();
+    let refused = liteferry(&[
+        "run",
+        "--source",
+        &source,
+        "--target",
+        &case.target.url,
+        "--set",
+        "http.listen=127.0.0.1:0",
+    ]);
+    let refused = refused.exits_with(1);
+    assert!(refused.stdout.contains("source_journal_mode"), "{refused:#?}");
+    let mut daemon = case.daemon(&["--set", "source.journal=any"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("update t set v = 'b'; insert into t values (2, 'c')");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn a_value_that_comes_later_and_does_not_fit_goes_to_the_ledger_until_it_is_mended() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, n integer); insert into t values (1, 5)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("update t set n = 'not a number' where id = 1; insert into t values (2, 6)");
+    daemon.drained(&case.source);
+    let ledger = case.rows(
+        "select source_table, key, column_name, class, convert_from(raw, 'utf8') from liteferry.ledger",
+    );
+    let ledger: Vec<&str> = ledger[0].iter().filter_map(|cell| cell.as_deref()).collect();
+    assert_eq!(ledger, ["t", "[1]", "n", "text", "not a number"]);
+    assert_eq!(case.rows("select count(*) from t where n is null")[0][0].as_deref(), Some("1"));
+    case.app("update t set n = 7 where id = 1");
+    daemon.drained(&case.source);
+    assert!(case.rows("select 1 from liteferry.ledger").is_empty());
+    case.is_equal();
+}

@@ -1,0 +1,151 @@
+//! A running daemon: started, asked for its status, waited for, stopped or killed. Ends with the test.
+
+use super::{TempDb, command};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    address: String,
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Daemon {
+    /// Returns once it listens.
+    pub fn start(source: &TempDb, url: &str, more: &[&str]) -> Daemon {
+        let log = source.path.with_extension(format!("log{}", count()));
+        let errors = File::create(&log).expect("a log can be made");
+        let source = source.path.display().to_string();
+        let state = format!("state.dir={source}.state");
+        let args = [
+            &[
+                "run",
+                "--source",
+                &source,
+                "--target",
+                url,
+                "--set",
+                "http.listen=127.0.0.1:0",
+                "--set",
+                &state,
+            ],
+            more,
+        ]
+        .concat();
+        let child = command(&args).stdout(Stdio::null()).stderr(errors).spawn();
+        let mut daemon =
+            Daemon { child: child.expect("the program can be started"), log, address: String::new() };
+        daemon.address = daemon.wait_for(|daemon| {
+            let text = daemon.log();
+            let address = text.split("address=").nth(1)?;
+            Some(address.split_whitespace().next()?.to_owned())
+        });
+        daemon
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
+    }
+
+    pub fn status(&self) -> Option<Value> {
+        serde_json::from_str(&self.get("/v1/status")?.1).ok()
+    }
+
+    /// Waits until the status is as wanted, and gives it.
+    #[track_caller]
+    pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(|daemon| daemon.status().filter(|status| wanted(status)))
+    }
+
+    /// Waits until every change that the source has now is applied, and the target stands at a state of it.
+    #[track_caller]
+    pub fn drained(&mut self, source: &TempDb) -> Value {
+        let newest: i64 = rusqlite::Connection::open(&source.path)
+            .and_then(|db| db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0)))
+            .expect("capture is armed");
+        self.until(|status| {
+            status["run"]["state"] == "running"
+                && status["phase"] == "dual-write"
+                && status["target"]["position"]["seq"].as_i64() >= Some(newest)
+        })
+    }
+
+    /// Waits until it has halted, and gives the code.
+    #[track_caller]
+    pub fn halted(&mut self) -> String {
+        let status = self.until(|status| status["run"]["state"] == "halted");
+        status["run"]["reason"]["code"].as_str().expect("a halt has a code").to_owned()
+    }
+
+    #[track_caller]
+    fn wait_for<T>(&mut self, ready: impl Fn(&Daemon) -> Option<T>) -> T {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(found) = ready(self) {
+                return found;
+            }
+            if let Ok(Some(ended)) = self.child.try_wait() {
+                panic!("the daemon ended: {ended}\n{}", self.log());
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("waited in vain: {:?}\n{}", self.status(), self.log());
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
+    /// Its exit code, however it ends.
+    pub fn exit(mut self) -> Option<i32> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(ended) = self.child.try_wait().expect("it is our child") {
+                return ended.code();
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("it does not end\n{}", self.log());
+    }
+
+    /// Asks it to stop; gives its exit code and how long that took.
+    pub fn stop(self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        self.signal("-TERM");
+        (self.exit(), began.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn count() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
