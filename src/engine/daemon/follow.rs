@@ -74,7 +74,7 @@ async fn open<'a>(
 ) -> Result<Life<'a>, Fault> {
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let source = SqliteSource::new(file.clone(), request.limit);
+    let source = SqliteSource::new(file.clone(), request.limit).hardened();
     let routed = routes(request, store, migration.id).await?;
     let tables = numbered_as_recorded(&routed, &store.captured(migration.id).await?);
     let (captures, _) = captures(&source.introspect().await?, &tables);
