@@ -5,7 +5,7 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit it tidy lint fmt doc deny fuzz
+.PHONY: help prepare bench demo test unit sim it tidy lint fmt doc deny fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,11 +16,14 @@ prepare: ## find PostgreSQL's server programs and a C compiler, or install them
 demo: prepare ## move a sample database into a private PostgreSQL, and show the proof
 	$(CARGO) run --locked -- demo
 
-test: prepare ## every test: unit, against real databases, and the house rules
+test: prepare ## every test: unit, simulated, against real databases, and the house rules
 	$(CARGO) test --locked
 
 unit: ## the tests that need no database
 	$(CARGO) test --locked --lib --bins
+
+sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=3000; LITEFERRY_SEED=n repeats one)
+	LITEFERRY_SEEDS=$(or $(SEEDS),3000) $(CARGO) test --locked --test sim -- --nocapture
 
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it

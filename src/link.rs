@@ -93,8 +93,9 @@ pub trait Source: Send + Sync {
     fn spans(&self, route: &Arc<Route>, want: usize)
     -> impl Future<Output = Result<Vec<Span>, Fault>> + Send;
 
-    /// Reads a range from where it stands to its end, chunk by chunk, each chunk in its own short read transaction. Ends early, without
-    /// a fault, when the receiver is gone.
+    /// Reads a range from where it stands to its end, chunk by chunk, each chunk in its own short read transaction. Where changes
+    /// are followed afterwards, a chunk is given out once it would survive a power cut. Ends early, without a fault, when the receiver is
+    /// gone.
     fn scan(
         &self,
         range: Range,

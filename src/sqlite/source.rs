@@ -4,6 +4,7 @@
 //! call ends and none outlives the source.
 
 use super::connect::SqliteFile;
+use super::harden::Hardener;
 use super::scan::{ChunkLimit, Turns, next_chunk};
 use super::{digest, survey};
 use crate::diff::RowDigest;
@@ -24,11 +25,20 @@ pub struct SqliteSource {
     file: Arc<SqliteFile>,
     idle: Arc<Mutex<Vec<Connection>>>,
     limit: ChunkLimit,
+    hardener: Option<Arc<Hardener>>,
 }
 
 impl SqliteSource {
     pub fn new(file: SqliteFile, limit: ChunkLimit) -> SqliteSource {
-        SqliteSource { file: Arc::new(file), idle: Arc::new(Mutex::new(Vec::new())), limit }
+        SqliteSource { file: Arc::new(file), idle: Arc::new(Mutex::new(Vec::new())), limit, hardener: None }
+    }
+
+    /// Scans then give out only chunks that would survive a power cut: what is followed afterwards never names a row that the source
+    /// forgot, so the target would keep it for good.
+    #[must_use]
+    pub fn hardened(self) -> SqliteSource {
+        let hardener = Some(Arc::new(Hardener::new(self.file.path())));
+        SqliteSource { hardener, ..self }
     }
 
     pub fn file(&self) -> &SqliteFile {
@@ -124,11 +134,14 @@ impl Source for SqliteSource {
     }
 
     async fn scan(&self, range: Range, chunks: mpsc::Sender<Chunk>) -> Result<(), Fault> {
-        let limit = self.limit;
+        let (limit, hardener) = (self.limit, self.hardener.clone());
         self.read(move |db| {
             let mut after = range.after;
             loop {
                 let chunk = next_chunk(db, &range.route, (range.span, &after), limit)?;
+                if let Some(hardener) = &hardener {
+                    hardener.harden()?;
+                }
                 let ends = chunk.ends_range;
                 after.clone_from(&chunk.last_key);
                 if chunks.blocking_send(chunk).is_err() || ends {
@@ -173,5 +186,64 @@ impl Comparable for SqliteSource {
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
         let (route, digests, read_time) = (Arc::clone(route), digests.to_vec(), self.limit.read_time);
         self.read(move |db| digest::tuples(db, &route, (span, &digests), read_time)).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::canon::{Codec, Form, Zone};
+    use crate::model::name::PgName;
+    use crate::model::schema::Affinity;
+    use crate::model::types::Type;
+    use crate::plan::route::{ColumnRoute, Identity};
+    use std::time::Duration;
+
+    fn range() -> Range {
+        let id = ColumnRoute {
+            source: Some("id".into()),
+            affinity: Affinity::Integer,
+            target: "id".into(),
+            type_oid: 20,
+            type_sql: "bigint".into(),
+            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+            not_null: true,
+        };
+        let route = Route {
+            source: "t".into(),
+            target: PgName::new("public", "t"),
+            columns: vec![id],
+            scan: ScanOrder::Rowid { name: "rowid".into(), column: Some(0) },
+            identity: Identity::Columns(vec![0]),
+        };
+        Range { id: 1, route: Arc::new(route), span: Span::default(), after: Vec::new() }
+    }
+
+    /// How the scan ended, and the rows it gave out.
+    async fn scan(source: SqliteSource) -> (Option<&'static str>, usize) {
+        let (sender, mut chunks) = mpsc::channel(8);
+        let ended = source.scan(range(), sender).await;
+        let mut rows = 0;
+        while let Some(chunk) = chunks.recv().await {
+            rows += chunk.rows();
+        }
+        (ended.err().map(|fault| fault.code), rows)
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_a_power_cut_could_undo_is_not_given_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("create table t (id integer primary key); insert into t values (1)")
+            .unwrap();
+        // Nothing for SQLite to find, and nothing that could be synced.
+        std::os::unix::fs::symlink("a.db-wal", directory.path().join("a.db-wal")).unwrap();
+        let limit = ChunkLimit { bytes: 1 << 20, read_time: Duration::from_secs(1) };
+        let file = SqliteFile::examine(&path, Duration::from_secs(1)).unwrap();
+        assert_eq!(scan(SqliteSource::new(file.clone(), limit)).await, (None, 1));
+        assert_eq!(scan(SqliteSource::new(file, limit).hardened()).await, (Some("source_disk"), 0));
     }
 }

@@ -93,7 +93,7 @@ async fn open<'a>(
 ) -> Result<Life<'a>, Fault> {
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let source = SqliteSource::new(file.clone(), request.limit);
+    let source = SqliteSource::new(file.clone(), request.limit).hardened();
     let mut tables = followed(request, store, migration.id).await?;
     if recorded.phase == Phase::Setup {
         let (captures, _) = captures(&source.introspect().await?, &tables);

@@ -1,0 +1,226 @@
+//! The target in memory: what is committed, and transactions whose end nobody knows yet. A commit that was sent may land until
+//! somebody needs what it holds locked; only then is it decided.
+
+use crate::bug::Bug;
+use crate::dice::Dice;
+use crate::oracle::Oracle;
+use crate::rows::{Image, TABLES};
+use crate::work::{Refusal, Work};
+use liteferry::link::Span;
+use liteferry::model::cell::CellBuf;
+use liteferry::model::history::Position;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A range as the target records it.
+#[derive(Clone, Debug)]
+pub struct RangeState {
+    pub table: usize,
+    pub span: Span,
+    pub after: Vec<CellBuf>,
+    pub done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Backfill,
+    Following,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// The index is built later.
+    Unchecked,
+    Enforced,
+}
+
+/// What the last batch promised: whether the rows are those of one state of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    Parts,
+    Snapshot,
+}
+
+/// Everything that is committed.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub image: Image,
+    pub ranges: Vec<RangeState>,
+    pub position: Position,
+    pub owner: u64,
+    pub stage: Stage,
+    pub unique: Unique,
+    pub shows: Shows,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    Position,
+    Range(usize),
+}
+
+struct Transaction {
+    lock: Lock,
+    work: Work,
+    sent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Landed,
+    Lost,
+}
+
+pub struct TargetSide {
+    now: Arc<Committed>,
+    /// States that a standby may still be in, oldest first.
+    past: VecDeque<Arc<Committed>>,
+    transactions: BTreeMap<u64, Transaction>,
+    ended: BTreeMap<u64, End>,
+    next: u64,
+    /// Which server the sessions were opened on.
+    pub server: u64,
+}
+
+/// A lock is held by a session that has not sent its commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Held;
+
+/// A standby lags at most so many commits.
+pub const STANDBY_LAG_MAX: usize = 4;
+const IDS_PER_SPAN: i64 = 7;
+
+impl TargetSide {
+    pub fn new(position: Position, spans: usize) -> TargetSide {
+        let ranges = (0..TABLES).flat_map(|table| ranges_of(table, spans)).collect();
+        let now = Committed {
+            image: Image::default(),
+            ranges,
+            position,
+            owner: 0,
+            stage: Stage::Backfill,
+            unique: Unique::Unchecked,
+            shows: Shows::Parts,
+        };
+        TargetSide {
+            now: Arc::new(now),
+            past: VecDeque::new(),
+            transactions: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            next: 0,
+            server: 0,
+        }
+    }
+
+    pub fn now(&self) -> &Committed {
+        &self.now
+    }
+
+    /// A statement that commits by itself.
+    pub fn update(&mut self, change: impl FnOnce(&mut Committed)) {
+        let mut next = Committed::clone(&self.now);
+        change(&mut next);
+        self.advance(next);
+    }
+
+    fn advance(&mut self, next: Committed) {
+        self.past.push_back(std::mem::replace(&mut self.now, Arc::new(next)));
+        if self.past.len() > STANDBY_LAG_MAX {
+            self.past.pop_front();
+        }
+    }
+
+    /// Waits for whoever has sent a commit and holds the lock: it is decided now what became of it.
+    pub fn wait_for(
+        &mut self,
+        lock: Lock,
+        (dice, bug): (&mut Dice, Option<Bug>),
+        oracle: &mut Oracle,
+    ) -> Result<(), Held> {
+        let holder = self.transactions.iter().find(|(_, held)| held.lock == lock);
+        let Some((id, holder)) = holder.map(|(id, held)| (*id, held)) else { return Ok(()) };
+        if !holder.sent {
+            return Err(Held);
+        }
+        oracle.saw("a commit in doubt that others waited for");
+        let end = if dice.chance(50) { End::Landed } else { End::Lost };
+        self.end(id, end, bug, oracle);
+        Ok(())
+    }
+
+    /// Begins a transaction that does this work, if it can be done here and now.
+    pub fn begin(&mut self, lock: Lock, work: Work, bug: Option<Bug>) -> Result<u64, Refusal> {
+        work.perform(&self.now, bug)?;
+        self.next += 1;
+        self.transactions.insert(self.next, Transaction { lock, work, sent: false });
+        Ok(self.next)
+    }
+
+    /// Tells whether the transaction was still there.
+    pub fn send(&mut self, id: u64) -> bool {
+        let Some(transaction) = self.transactions.get_mut(&id) else { return false };
+        transaction.sent = true;
+        true
+    }
+
+    /// How a transaction ended, if it has.
+    pub fn ended(&self, id: u64) -> Option<End> {
+        self.ended.get(&id).copied()
+    }
+
+    pub fn end(&mut self, id: u64, end: End, bug: Option<Bug>, oracle: &mut Oracle) {
+        let Some(transaction) = self.transactions.remove(&id) else { return };
+        let done = match end {
+            End::Landed => transaction.work.perform(&self.now, bug).ok(),
+            End::Lost => None,
+        };
+        // Under a lock that holds, what could be begun can be ended.
+        let end = if done.is_some() { End::Landed } else { End::Lost };
+        self.ended.insert(id, end);
+        if let Some(next) = done {
+            let before = Arc::clone(&self.now);
+            self.advance(next);
+            oracle.landed(&transaction.work, &before, &self.now);
+        }
+    }
+
+    /// The session went away: what it has not sent is rolled back.
+    pub fn abandon(&mut self, id: u64) {
+        if self.transactions.get(&id).is_some_and(|transaction| !transaction.sent) {
+            self.transactions.remove(&id);
+        }
+    }
+
+    /// Commits in doubt, to be decided by chance.
+    pub fn in_doubt(&self) -> Vec<u64> {
+        self.transactions.iter().filter(|(_, held)| held.sent).map(|(id, _)| *id).collect()
+    }
+
+    /// No standby lags behind.
+    pub fn sync_standby(&mut self) {
+        self.past.clear();
+    }
+
+    /// A standby takes over, with what it has. Tells whether commits are lost.
+    pub fn fail_over(&mut self, dice: &mut Dice) -> bool {
+        self.server += 1;
+        for (id, _) in std::mem::take(&mut self.transactions) {
+            self.ended.insert(id, End::Lost);
+        }
+        let lost = dice.index(self.past.len() + 1);
+        for _ in 0..lost {
+            self.now = self.past.pop_back().expect("no more are lost than there were");
+        }
+        self.past.clear();
+        lost > 0
+    }
+}
+
+fn ranges_of(table: usize, spans: usize) -> impl Iterator<Item = RangeState> {
+    (0..spans).map(move |place| {
+        let cut = |place: usize| i64::try_from(place).expect("few spans") * IDS_PER_SPAN;
+        let from = (place > 0).then(|| cut(place) + 1);
+        let to = (place + 1 < spans).then(|| cut(place + 1));
+        RangeState { table, span: Span { from, to }, after: Vec::new(), done: false }
+    })
+}
