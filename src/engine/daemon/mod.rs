@@ -19,7 +19,7 @@ use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
 use super::status::{Board, Lag, Reason, Run};
 use crate::journal::store::Store;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
@@ -92,9 +92,10 @@ pub async fn run(
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
     let mut backoff = Backoff::new();
+    let mut owned = None;
     loop {
         let attempted = tokio::select! {
-            attempted = attempt(job, voice, &mut orders, stopping.clone()) => attempted,
+            attempted = attempt(job, voice, &mut orders, stopping.clone(), &mut owned) => attempted,
             () = overdue(stopping.clone()) => Ok(Ended::Stopped),
         };
         let fault = match attempted {
@@ -137,10 +138,16 @@ async fn attempt(
     voice: &Voice,
     orders: &mut mpsc::Receiver<Order>,
     stopping: Stopping,
+    owned: &mut Option<Owned>,
 ) -> Result<Ended, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
-    let _claim = claim(&request.address, &request.schema).await?;
+    let _claim = match claim(&request.address, &request.schema).await {
+        Err(fault) if fault.code == "another_owner" => {
+            return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
+        }
+        claimed => claimed?,
+    };
     voice.board.update(Instant::now(), |status| status.target.up = true);
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
@@ -150,8 +157,27 @@ async fn attempt(
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
+    *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
     follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
     Ok(Ended::Stopped)
+}
+
+/// The word that an earlier attempt of this daemon left in the migration.
+struct Owned {
+    migration: i64,
+    owner: String,
+}
+
+/// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
+/// our word no other daemon has it, and leaving would leave nobody to follow.
+async fn claimed_by_whom(store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
+    let Some(Owned { migration, owner }) = owned else { return fault };
+    match store.is_owned(*migration, owner).await {
+        Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
+            .with_remedy("the server still keeps sessions of ours that were cut off; it ends them by itself"),
+        Ok(false) => fault,
+        Err(unread) => unread,
+    }
 }
 
 /// Work that does not end by itself soon after the stop was asked for is dropped: its transactions roll back.
