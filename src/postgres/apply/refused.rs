@@ -2,30 +2,30 @@
 
 use super::pipeline::What;
 use super::sql::Stage;
-use super::staged::{Gathered, RELEASE, ROLL_BACK, SAVEPOINT};
+use super::staged::{Gathered, RELEASE, ROLL_BACK, SAVEPOINT, copy};
 use super::writer::Writer;
 use crate::model::cell::{Cell, CellBuf, Class};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
-use crate::postgres::copy::{copy_in, copy_one_out};
-use crate::postgres::fault;
+use crate::postgres::copy::copy_one_out;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, Refused};
+use crate::postgres::patience::answered;
 use std::collections::BTreeMap;
+use tokio_postgres::types::ToSql;
 
 /// Gives the numbers of rows inserted and refused. The stage is gone afterwards.
 pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u64, u64), Fault> {
     let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
     let (session, stage) = (&writer.session, writer.table(route).stage());
-    let failed = |error| fault::of(error, &doing);
     writer.run(&stage.index_rows(), &doing).await?;
-    let numbers = session.query_one(&stage.numbers(), &[]).await.map_err(failed)?;
+    let numbers = writer.answer(&doing, session.query_one(&stage.numbers(), &[])).await?;
     let number = |index| usize::try_from(numbers.get::<_, i64>(index)).expect("rows are counted from one");
     let mut halves = Halves::of(number(0)..number(1));
     let (mut inserted, mut refused) = (0, 0);
     while let Some(rows) = halves.next() {
         writer.run(SAVEPOINT, &doing).await?;
-        match session.execute(&stage.insert_some(&rows), &[]).await.map_err(failed) {
+        match writer.answer(&doing, session.execute(&stage.insert_some(&rows), &[])).await {
             Ok(some) => {
                 writer.run(RELEASE, &doing).await?;
                 inserted += some;
@@ -49,7 +49,9 @@ async fn hold(writer: &Writer, gathered: &Gathered, row: usize) -> Result<(), Fa
     let doing = What::WriteEntry.doing();
     let (route, migration) = (&gathered.route, writer.ownership.migration);
     let stage = writer.table(route).stage();
-    let tuple = copy_one_out(&writer.session, &stage.copy_row_out(row), &doing).await?;
+    let sql = stage.copy_row_out(row);
+    let read = copy_one_out(&writer.session, &sql, &doing);
+    let tuple = answered(writer.patience, &doing, read).await?;
     let name = match staged_name(writer, stage, gathered.named.then_some(row)).await? {
         Some(name) => name,
         None => ledger::name_of(route, &tuple)?,
@@ -57,26 +59,23 @@ async fn hold(writer: &Writer, gathered: &Gathered, row: usize) -> Result<(), Fa
     let misfits = misfits_of(writer, route, &name).await?;
     let refused = Refused { tuple: &tuple, misfits, name };
     let entries = ledger::refused_entries(migration, route, &refused)?;
-    copy_in(&writer.session, ledger::COPY, &entries.arena, &doing).await?;
+    copy(writer, ledger::COPY, &entries.arena, &doing).await?;
     Ok(())
 }
 
 /// The name of a row whose canonical key does not tell it.
 async fn staged_name(writer: &Writer, stage: Stage<'_>, row: Option<usize>) -> Result<Option<String>, Fault> {
     let Some(row) = row else { return Ok(None) };
-    let found = writer.session.query_opt(&stage.name_of_row(row), &[]).await;
-    let found = found.map_err(|error| fault::of(error, "read the name of a refused row"))?;
+    let doing = "read the name of a refused row";
+    let found = writer.answer(doing, writer.session.query_opt(&stage.name_of_row(row), &[])).await?;
     Ok(found.map(|found| found.get(0)))
 }
 
 /// The cells that the ledger has of a row already.
 async fn misfits_of(writer: &Writer, route: &Route, name: &str) -> Result<BTreeMap<usize, CellBuf>, Fault> {
     let doing = "read a refused row's ledger entries";
-    let found = writer
-        .session
-        .query(ledger::OF_ROW, &[&writer.ownership.migration, &route.source, &name])
-        .await
-        .map_err(|error| fault::of(error, doing))?;
+    let of_row: [&(dyn ToSql + Sync); 3] = [&writer.ownership.migration, &route.source, &name];
+    let found = writer.answer(doing, writer.session.query(ledger::OF_ROW, &of_row)).await?;
     let entry = |row: &tokio_postgres::Row| {
         let (column, class, raw): (&str, &str, &[u8]) = (row.get(0), row.get(1), row.get(2));
         let column = route.columns.iter().position(|known| known.target == column)?;
