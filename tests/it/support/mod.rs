@@ -2,6 +2,7 @@
 //! corpus. It asserts nothing about liteferry itself.
 
 mod cluster;
+mod guard;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
