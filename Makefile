@@ -5,7 +5,7 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit sim it tidy lint fmt doc deny fuzz
+.PHONY: help prepare bench demo test unit sim it crash tidy lint fmt doc deny fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=30
 
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
+
+crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=70, LITEFERRY_SEED=n)
+	ROUNDS=$(or $(ROUNDS),70) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
 
 tidy: ## the house rules: layers, sizes, headers, names, papers in step
 	$(CARGO) test --locked --test tidy

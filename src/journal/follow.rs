@@ -126,6 +126,16 @@ impl Store {
             .map_err(|error| of_control(error, "take the migration over"))
     }
 
+    pub async fn is_owned(&self, migration: i64, owner: &str) -> Result<bool, Fault> {
+        sqlx::query("select 1 from liteferry.follow where migration_id = $1 and owner = $2")
+            .bind(migration)
+            .bind(owner)
+            .fetch_optional(&self.pool)
+            .await
+            .map(|row| row.is_some())
+            .map_err(|error| of_control(error, "read whose the migration is"))
+    }
+
     /// Capture is armed: from this position on nothing is missed.
     pub async fn armed(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record that capture is armed";

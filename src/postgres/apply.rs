@@ -14,6 +14,7 @@ mod writer;
 pub use writer::Ownership;
 
 use super::fault;
+use super::patience::{self, ANSWER_MISSING, answered};
 use super::target::PgTarget;
 use crate::link::{Applied, Applier, Extent, Portion};
 use crate::model::fault::{Fault, FaultClass};
@@ -22,8 +23,7 @@ use futures_util::future::{join, ready};
 use pipeline::POSITION_MOVED;
 use staged::{Staging, part_refused};
 use std::future::Future;
-use std::time::Duration;
-use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
 use writer::{Step, Writer};
 
 pub struct PgApplier {
@@ -45,9 +45,6 @@ enum Work {
     Staged(Box<Staging>),
 }
 
-/// A server may wait for its standby for ever.
-const COMMIT_WAIT_MAX: Duration = Duration::from_secs(90);
-
 const POSITION: &str =
     "select owner, epoch, seq, nonce from liteferry.follow where migration_id = $1 for update";
 
@@ -59,8 +56,15 @@ impl PgApplier {
     /// The session at hand, or another where it has ended.
     async fn take_writer(&mut self) -> Result<Writer, Fault> {
         match self.writer.take().filter(|writer| !writer.session.is_closed()) {
-            Some(writer) => Ok(writer),
-            None => Writer::new(self.target.writing_session().await?, self.ownership.clone()).await,
+            Some(mut writer) => {
+                writer.patience = patience::SMALL;
+                Ok(writer)
+            }
+            None => {
+                let made =
+                    async { Writer::new(self.target.writing_session().await?, self.ownership.clone()).await };
+                answered(patience::SMALL, "open a session that writes batches", made).await
+            }
         }
     }
 
@@ -77,7 +81,12 @@ impl PgApplier {
             staging.put(&portion).await?;
             return self.commit_staged(step, staging, extent, durable).await;
         }
-        let (written, hardened) = join(small::write(&mut writer, &step, &portion), durable).await;
+        let writing = small::write(&mut writer, &step, &portion);
+        let writing = answered(patience::for_bytes(small::BYTES_MAX), "write a batch", writing);
+        let (written, hardened) = join(writing, durable).await;
+        if written.as_ref().is_err_and(|fault| fault.code == ANSWER_MISSING) {
+            return written;
+        }
         let refusal = match written {
             Err(fault) if fault.class == FaultClass::Data => fault,
             written => return self.end(writer, written.and_then(|applied| hardened.map(|()| applied))).await,
@@ -123,7 +132,12 @@ impl PgApplier {
     async fn end(&mut self, writer: Writer, outcome: Result<Applied, Fault>) -> Result<Applied, Fault> {
         match outcome {
             Ok(applied) => {
-                commit(&writer).await?;
+                let doing = "commit a batch";
+                let committing = async {
+                    let committed = writer.session.batch_execute("commit").await;
+                    committed.map_err(|error| fault::of_commit(error, doing))
+                };
+                answered(patience::SMALL, doing, committing).await?;
                 self.writer = Some(writer);
                 Ok(applied)
             }
@@ -156,8 +170,8 @@ impl Applier for PgApplier {
         let writer = self.take_writer().await?;
         // A commit in doubt still holds the row; a plain look would show what was before it.
         writer.run("begin; set local lock_timeout = '5s'", doing).await?;
-        let found = writer.session.query_opt(POSITION, &[&self.ownership.migration]).await;
-        let found = found.map_err(|error| fault::of(error, doing))?;
+        let migration = [&self.ownership.migration as &(dyn ToSql + Sync)];
+        let found = writer.answer(doing, writer.session.query_opt(POSITION, &migration)).await?;
         roll_back(&writer).await?;
         self.writer = Some(writer);
         let Some(row) = found else {
@@ -208,16 +222,6 @@ impl Applier for PgApplier {
             Work::Kept(portion) => self.commit_small(step, portion, extent, durable).await,
             Work::Staged(staging) => self.commit_staged(step, *staging, extent, durable).await,
         }
-    }
-}
-
-async fn commit(writer: &Writer) -> Result<(), Fault> {
-    let doing = "commit a batch";
-    match timeout(COMMIT_WAIT_MAX, writer.session.batch_execute("commit")).await {
-        Ok(answer) => answer.map_err(|error| fault::of_commit(error, doing)),
-        Err(late) => Err(Fault::new(FaultClass::Unknown, "commit_unknown", doing)
-            .with_remedy("The commit is not answered, perhaps because a standby is waited for; what was committed is read on a new connection.")
-            .with_source(late)),
     }
 }
 

@@ -29,6 +29,8 @@ const POOL_CONNECTIONS_MAX: u32 = 3;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// While sent bytes are not acknowledged there are no keepalives, and the kernel would try for a quarter of an hour.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// One connection, set up. Dropping it ends it at once; `close` ends it in good order.
 #[derive(Debug)]
@@ -184,6 +186,7 @@ fn data_options(target: &Target, host: &Host, address: Option<IpAddr>) -> Result
         .keepalives_idle(KEEPALIVE_IDLE)
         .keepalives_interval(KEEPALIVE_INTERVAL)
         .keepalives_retries(KEEPALIVE_RETRIES)
+        .tcp_user_timeout(UNACKNOWLEDGED_MAX)
         .ssl_mode(match target.tls_for(host) {
             TlsMode::Disable => SslMode::Disable,
             TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,

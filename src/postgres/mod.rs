@@ -23,6 +23,7 @@ mod copy;
 mod digest;
 mod halves;
 mod ledger;
+mod patience;
 mod refused;
 mod resolve;
 mod sqlstate;

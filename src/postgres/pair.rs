@@ -3,6 +3,7 @@
 use super::connect::Session;
 use super::digest;
 use super::fault;
+use super::patience::{self, answered};
 use super::refused::refused;
 use super::target::PgTarget;
 use crate::diff::RowDigest;
@@ -23,6 +24,12 @@ pub struct PairedTarget {
 impl PairedTarget {
     /// Opens the snapshot, and makes sure that it stands where the source's half does.
     pub async fn open(target: &PgTarget, migration: i64, at: Position) -> Result<PairedTarget, Fault> {
+        // The following waits for it.
+        answered(patience::SMALL, "open a snapshot of the target", PairedTarget::begin(target, migration, at))
+            .await
+    }
+
+    async fn begin(target: &PgTarget, migration: i64, at: Position) -> Result<PairedTarget, Fault> {
         let doing = "open a snapshot of the target";
         let session = target.session().await?;
         session

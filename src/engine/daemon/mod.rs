@@ -20,7 +20,7 @@ use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
 use super::status::{Board, Lag, Reason, Run};
 use crate::journal::store::Store;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
@@ -102,10 +102,11 @@ pub async fn run(
     mut orders: mpsc::Receiver<Order>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let (mut backoff, mut start) = (Backoff::new(), job.start);
+    let (mut backoff, mut start, mut owned) = (Backoff::new(), job.start, None);
     loop {
+        let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
-            attempted = attempt(job, voice, (&mut start, &mut orders), stopping.clone()) => attempted,
+            attempted = attempt(job, voice, begin, &mut orders, stopping.clone()) => attempted,
             () = overdue(stopping.clone()) => Ok(Ended::Stopped),
         };
         let fault = match attempted {
@@ -146,12 +147,18 @@ pub async fn run(
 async fn attempt(
     job: &Job,
     voice: &Voice,
-    (start, orders): (&mut Start, &mut mpsc::Receiver<Order>),
+    (start, owned): (&mut Start, &mut Option<Owned>),
+    orders: &mut mpsc::Receiver<Order>,
     stopping: Stopping,
 ) -> Result<Ended, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
-    let _claim = claim(&request.address, &request.schema).await?;
+    let _claim = match claim(&request.address, &request.schema).await {
+        Err(fault) if fault.code == "another_owner" => {
+            return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
+        }
+        claimed => claimed?,
+    };
     voice.board.update(Instant::now(), |status| status.target.up = true);
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
@@ -161,12 +168,31 @@ async fn attempt(
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
+    *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
     if *start == Start::Resync {
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
     follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
     Ok(Ended::Stopped)
+}
+
+/// The word that an earlier attempt of this daemon left in the migration.
+struct Owned {
+    migration: i64,
+    owner: String,
+}
+
+/// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
+/// our word no other daemon has it, and leaving would leave nobody to follow.
+async fn claimed_by_whom(store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
+    let Some(Owned { migration, owner }) = owned else { return fault };
+    match store.is_owned(*migration, owner).await {
+        Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
+            .with_remedy("the server still keeps sessions of ours that were cut off; it ends them by itself"),
+        Ok(false) => fault,
+        Err(unread) => unread,
+    }
 }
 
 /// Work that does not end by itself soon after the stop was asked for is dropped: its transactions roll back.

@@ -11,7 +11,7 @@ use tokio_postgres::Statement;
 
 /// Beyond either bound, changes are staged.
 const KEYS_MAX: usize = 1024;
-const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 1 << 20;
 
 /// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach.
 const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '60s'; \

@@ -12,10 +12,10 @@ use crate::model::chunk::Chunk;
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
-use crate::postgres::fault;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, RefusedRow};
 use crate::postgres::load::{reason_of, rows_swallowed, tell_refusal};
+use crate::postgres::patience::{self, answered};
 use std::sync::Arc;
 
 /// A batch under way: a transaction and what it has gathered. Should it fail, the session goes with it, because its temporary
@@ -26,6 +26,8 @@ pub struct Staging {
     held: u64,
     /// Rows that not even the stage would have.
     refused: u64,
+    /// What the statements that write it all work on.
+    bytes: usize,
 }
 
 /// What has been staged of one table.
@@ -44,11 +46,13 @@ const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_t
 impl Staging {
     pub async fn begin(writer: Writer) -> Result<Staging, Fault> {
         writer.run(BEGIN, &What::Begin.doing()).await?;
-        Ok(Staging { writer, tables: Vec::new(), held: 0, refused: 0 })
+        Ok(Staging { writer, tables: Vec::new(), held: 0, refused: 0, bytes: 0 })
     }
 
     pub async fn put(&mut self, portion: &[Changed]) -> Result<(), Fault> {
         for changed in portion {
+            self.bytes += changed.keys.arena.len() + changed.rows.bytes();
+            self.writer.patience = patience::for_bytes(self.bytes);
             self.put_table(changed).await?;
         }
         Ok(())
@@ -59,7 +63,7 @@ impl Staging {
         let index = self.gathered(route).await?;
         let writer = &self.writer;
         let stage = writer.table(route).stage();
-        let keys = copy_in(&writer.session, &stage.copy_keys(), &changed.keys.arena, &doing).await?;
+        let keys = copy(writer, &stage.copy_keys(), &changed.keys.arena, &doing).await?;
         let refused = stage_rows(writer, stage, &changed.rows, &doing).await?;
         let entries = ledger::entries(writer.ownership.migration, route, &changed.rows, &refused)?;
         self.write_ledger(changed, &entries).await?;
@@ -94,10 +98,10 @@ impl Staging {
     async fn write_ledger(&mut self, changed: &Changed, entries: &ledger::Entries) -> Result<(), Fault> {
         let doing = What::WriteEntry.doing();
         if self.writer.table(&changed.route).ledger {
-            forget_entries(&self.writer, changed).await.map_err(|error| fault::of(error, &doing))?;
+            self.writer.answer(&doing, forget_entries(&self.writer, changed)).await?;
         }
         if !entries.ends.is_empty() {
-            copy_in(&self.writer.session, ledger::COPY, &entries.arena, &doing).await?;
+            copy(&self.writer, ledger::COPY, &entries.arena, &doing).await?;
             self.writer.table_mut(&changed.route).ledger = true;
         }
         Ok(())
@@ -105,8 +109,8 @@ impl Staging {
 
     /// Writes all that has gathered, and the position. All deletes come before all inserts.
     pub async fn write(&mut self, step: &Step, extent: Extent) -> Result<Applied, Fault> {
-        let moved = self.writer.advance(step).await;
-        What::Advance.check(moved.map_err(|error| fault::of(error, What::Advance.doing()))?)?;
+        let moved = self.writer.answer(&What::Advance.doing(), self.writer.advance(step)).await?;
+        What::Advance.check(moved)?;
         if self.refused > 0 && extent == Extent::Part {
             return Err(part_refused("stage changed rows"));
         }
@@ -133,11 +137,11 @@ impl Staging {
             return Ok(());
         }
         let doing = format!("sort out changes of table {}", gathered.route.target);
-        let (session, stage) = (&self.writer.session, self.writer.table(&gathered.route).stage());
-        let failed = |error| fault::of(error, &doing);
-        let keys = session.query_one(&stage.count_keys(), &[]).await.map_err(failed)?;
+        let (writer, stage) = (&self.writer, self.writer.table(&gathered.route).stage());
+        let keys = writer.answer(&doing, writer.session.query_one(&stage.count_keys(), &[])).await?;
         gathered.keys = u64::try_from(keys.get::<_, i64>(0)).expect("a count is not negative");
-        gathered.rows -= session.execute(&stage.drop_repeated_rows(), &[]).await.map_err(failed)?;
+        gathered.rows -=
+            writer.answer(&doing, writer.session.execute(&stage.drop_repeated_rows(), &[])).await?;
         Ok(())
     }
 
@@ -150,8 +154,7 @@ impl Staging {
         let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
         let (writer, stage) = (&self.writer, self.writer.table(route).stage());
         writer.run(SAVEPOINT, &doing).await?;
-        let inserted = writer.session.execute(&stage.insert_all(), &[]).await;
-        match inserted.map_err(|error| fault::of(error, &doing)) {
+        match writer.answer(&doing, writer.session.execute(&stage.insert_all(), &[])).await {
             Ok(inserted) if inserted == gathered.rows => {
                 writer.run(RELEASE, &doing).await?;
                 Ok(0)
@@ -199,7 +202,7 @@ async fn stage_rows(
     while let Some(some) = halves.next() {
         writer.run(SAVEPOINT, doing).await?;
         let tuples = &rows.arena[rows.span(some.clone())];
-        match copy_in(&writer.session, &stage.copy_rows(), tuples, doing).await {
+        match copy(writer, &stage.copy_rows(), tuples, doing).await {
             Ok(_) => writer.run(RELEASE, doing).await?,
             Err(fault) if fault.class == FaultClass::Data => {
                 writer.run(ROLL_BACK, doing).await?;
@@ -214,4 +217,8 @@ async fn stage_rows(
         }
     }
     Ok(refused)
+}
+
+pub async fn copy(writer: &Writer, sql: &str, tuples: &[u8], doing: &str) -> Result<u64, Fault> {
+    answered(writer.patience, doing, copy_in(&writer.session, sql, tuples, doing)).await
 }

@@ -7,9 +7,13 @@ use crate::plan::route::Route;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::postgres::ledger;
+use crate::postgres::patience::{self, answered};
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
 
 /// The migration that is written to, and the word that its row must bear for us to write.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Writer {
     /// By the table's name in the source.
     tables: HashMap<String, Table>,
     stages: u32,
+    /// How long one statement of the batch at hand may go without an answer.
+    pub patience: Duration,
 }
 
 /// What the session knows of a table.
@@ -74,11 +80,22 @@ impl Writer {
         let delete_entries = prepare(ledger::DELETE).await?;
         let insert_entry = prepare(ledger::INSERT).await?;
         let tables = HashMap::new();
-        Ok(Writer { session, ownership, delete_entries, insert_entry, advance, tables, stages: 0 })
+        let patience = patience::SMALL;
+        Ok(Writer { session, ownership, delete_entries, insert_entry, advance, tables, stages: 0, patience })
+    }
+
+    /// The answer to a statement, which is not waited for without an end.
+    pub async fn answer<T>(
+        &self,
+        doing: &str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        let answer = async { answer.await.map_err(|error| fault::of(error, doing)) };
+        answered(self.patience, doing, answer).await
     }
 
     pub async fn run(&self, sql: &str, doing: &str) -> Result<(), Fault> {
-        self.session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+        self.answer(doing, self.session.batch_execute(sql)).await
     }
 
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
@@ -102,15 +119,10 @@ impl Writer {
         if let Some(known) = known.filter(|known| known.staged) {
             self.run(&known.stage().unmake(), &doing).await?;
         }
-        let failed = |error| fault::of(error, &doing);
-        let delete = self.session.prepare(&sql::delete(route)).await.map_err(failed)?;
-        let insert = self.session.prepare(&sql::insert(route)).await.map_err(failed)?;
-        let ledger = self
-            .session
-            .query_one(ledger::HOLDS, &[&self.ownership.migration, &route.source])
-            .await
-            .map_err(failed)?
-            .get(0);
+        let delete = self.answer(&doing, self.session.prepare(&sql::delete(route))).await?;
+        let insert = self.answer(&doing, self.session.prepare(&sql::insert(route))).await?;
+        let of_table: [&(dyn ToSql + Sync); 2] = [&self.ownership.migration, &route.source];
+        let ledger = self.answer(&doing, self.session.query_one(ledger::HOLDS, &of_table)).await?.get(0);
         self.stages += 1;
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();

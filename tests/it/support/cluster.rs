@@ -1,10 +1,10 @@
 //! One private PostgreSQL for the whole test process: started by the first test that needs it, stopped when the process is gone,
 //! however it went.
 
+use super::guard::guard;
 use liteferry::postgres::embedded::Cluster;
 use liteferry::postgres::url::{Place, Target};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::OnceLock;
 
 struct Server {
@@ -16,17 +16,6 @@ struct Server {
 /// Durability is of no use to a database that lives for one test.
 const SETTINGS: [(&str, &str); 3] =
     [("fsync", "off"), ("full_page_writes", "off"), ("max_connections", "200")];
-
-/// A static is never dropped, so a child stops the server: it waits for the end of its input, which comes even when this process
-/// is killed, and takes the server's number from the server's own note. Ctrl-C reaches it too and must not end it early.
-const GUARD: &str = r#"
-trap '' INT TERM HUP
-cat >/dev/null
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -INT "$pid" 2>/dev/null
-tries=0
-while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-rm -rf "$1"
-"#;
 
 /// Connects to `database` as the superuser.
 pub fn url(database: &str) -> String {
@@ -50,11 +39,4 @@ fn server() -> &'static Server {
         let cluster = runtime.expect("a runtime can be made").block_on(starting);
         Server { cluster: cluster.expect("PostgreSQL is installed and starts"), _guard: guard }
     })
-}
-
-fn guard(dir: &Path) -> Child {
-    let mut command = Command::new("sh");
-    command.args(["-c", GUARD, "guard"]).arg(dir).stdin(Stdio::piped());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("a shell can be started")
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 pub mod daemon;
+mod guard;
 mod own;
 
 pub use own::OwnServer;

@@ -1,0 +1,71 @@
+//! Real processes under fire: the built daemon, a PostgreSQL of its own and an application that writes, while all of it is killed,
+//! stopped, cut off and doubled. Afterwards both sides must be equal and every position passed exactly once.
+//!
+//! One seed tells the whole schedule (`LITEFERRY_SEED`); the moments are the machine's own.
+
+mod audit;
+mod campaign;
+mod daemon;
+mod fault;
+mod figures;
+#[path = "../it/support/guard.rs"]
+mod guard;
+mod oracle;
+mod proxy;
+#[path = "../it/generate/random.rs"]
+mod random;
+mod schema;
+mod server;
+mod statements;
+mod writer;
+
+use campaign::Campaign;
+use figures::Figures;
+use random::Random;
+use server::Server;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What `make test` takes the time for; `make crash` asks for more.
+const ROUNDS: usize = 14;
+const ROUNDS_PER_CAMPAIGN: usize = 14;
+
+#[test]
+fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twice() {
+    let (seed, rounds) = (number("LITEFERRY_SEED").unwrap_or_else(by_the_clock), number("ROUNDS"));
+    let rounds = rounds.map_or(ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
+    let began = Instant::now();
+    println!("LITEFERRY_SEED={seed} ROUNDS={rounds}");
+    // Left where it is when the test fails: the source and what every daemon said.
+    let folder = tempfile::Builder::new().prefix("liteferry-crash-").disable_cleanup(true).tempdir();
+    let mut folder = folder.expect("a temporary directory can be made");
+    let mut server = Server::start();
+    let mut figures = Figures::default();
+    let mut random = Random::new(seed);
+    let (mut left, mut campaign) = (rounds, 0);
+    while left > 0 {
+        let now = left.min(ROUNDS_PER_CAMPAIGN);
+        campaign += 1;
+        let place = folder.path().join(format!("campaign-{campaign}"));
+        println!("{}, {now} rounds", place.display());
+        Campaign::begin(&mut server, &place, &mut random).run(now, &mut random, &mut figures);
+        left -= now;
+    }
+    println!("{figures}\nLITEFERRY_SEED={seed} ROUNDS={rounds}: {} s", began.elapsed().as_secs());
+    folder.disable_cleanup(false);
+    assert!(figures.hits() * 2 > rounds, "too few faults took effect: the test shows nothing");
+}
+
+#[test]
+fn an_application_writes_where_one_is_asked_for() {
+    writer::be_one();
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn by_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    since.as_secs()
+}
