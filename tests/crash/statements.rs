@@ -65,16 +65,9 @@ fn statement(random: &mut Random) -> String {
 }
 
 fn conflict(random: &mut Random) -> &'static str {
-    random.pick(&[
-        "",
-        "",
-        " or replace",
-        " or replace",
-        " or ignore",
-        " or abort",
-        " or fail",
-        " or rollback",
-    ])
+    const FORMS: [&str; 8] =
+        ["", "", " or replace", " or replace", " or ignore", " or abort", " or fail", " or rollback"];
+    random.pick(&FORMS)
 }
 
 fn insert(random: &mut Random, table: &Table) -> String {
