@@ -23,8 +23,25 @@ pub struct Campaign<'s> {
     database: String,
     source: PathBuf,
     writers: Vec<Writer>,
+    batches: Batches,
     daemons: u64,
     seed: u64,
+}
+
+/// Whether a backlog is applied in one transaction, after each of which the target is at a state of the source, or in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batches {
+    Whole,
+    Parts,
+}
+
+impl Batches {
+    fn max(self) -> u64 {
+        match self {
+            Batches::Whole => 10_000_000,
+            Batches::Parts => 300,
+        }
+    }
 }
 
 /// Sessions of the daemon.
@@ -47,7 +64,11 @@ const PIDS: &str =
     "select pid from pg_stat_activity where application_name = 'liteferry' and datname = current_database()";
 
 impl<'s> Campaign<'s> {
-    pub fn begin(server: &'s mut Server, folder: &Path, random: &mut Random) -> Campaign<'s> {
+    pub fn begin(
+        server: &'s mut Server,
+        (folder, batches): (&Path, Batches),
+        random: &mut Random,
+    ) -> Campaign<'s> {
         let name = folder.file_name().expect("a campaign has a folder").to_string_lossy();
         let database = name.replace('-', "_");
         server
@@ -68,13 +89,14 @@ impl<'s> Campaign<'s> {
                 .map(str::to_owned)
                 .into();
         sets.push(format!("backfill.workers={}", 1 + random.below(3)));
+        sets.push(format!("follow.max_batch={}", batches.max()));
         let url = format!("postgres://postgres@127.0.0.1:{}/{database}", proxy.port);
         let recipe = Recipe { source: source.clone(), url, logs: folder.to_owned(), sets };
         let seed = random.next();
         let writers =
             (0..WRITERS).map(|number| Writer::start(&source, seed ^ number as u64, number)).collect();
         let daemon = recipe.start(0);
-        Campaign { server, proxy, daemon, recipe, database, source, writers, daemons: 1, seed }
+        Campaign { server, proxy, daemon, recipe, database, source, writers, batches, daemons: 1, seed }
     }
 
     /// So many faults, some of them while the backfill runs.
@@ -89,7 +111,10 @@ impl<'s> Campaign<'s> {
             }
         }
         let mut deck = Vec::new();
-        let witness = Witness::watch(self.server.url(&self.database));
+        let witness = match self.batches {
+            Batches::Whole => Some(Witness::watch(self.server.url(&self.database))),
+            Batches::Parts => None,
+        };
         while round < rounds {
             sleep(Duration::from_millis(u64::try_from(50 + random.below(900)).expect("short")));
             if deck.is_empty() {
@@ -102,7 +127,8 @@ impl<'s> Campaign<'s> {
             }
         }
         self.check(figures);
-        figures.looks += witness.testify().unwrap_or_else(|complaint| self.fail(&complaint));
+        let testified = witness.map_or(Ok(0), Witness::testify);
+        figures.looks += testified.unwrap_or_else(|complaint| self.fail(&complaint));
     }
 
     fn round(&mut self, fault: Fault, random: &mut Random, figures: &mut Figures) {

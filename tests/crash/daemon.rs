@@ -39,8 +39,7 @@ impl Recipe {
 
 impl Daemon {
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {}", self.child.id())]).status();
-        assert!(sent.expect("a shell can be started").success(), "kill -s {name}");
+        send_signal(self.child.id(), name);
     }
 
     pub fn pid(&self) -> u32 {
@@ -79,6 +78,12 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// To a child of ours that has not been waited for.
+pub fn send_signal(pid: u32, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).status();
+    assert!(sent.expect("a shell can be started").success(), "kill -s {name}");
 }
 
 fn complaint(log: &Path) -> Option<String> {

@@ -11,6 +11,7 @@ mod figures;
 #[path = "../it/support/guard.rs"]
 mod guard;
 mod oracle;
+mod powercut;
 mod proxy;
 #[path = "../it/generate/random.rs"]
 mod random;
@@ -19,11 +20,12 @@ mod server;
 mod statements;
 mod writer;
 
-use campaign::Campaign;
+use campaign::{Batches, Campaign};
 use figures::Figures;
 use random::Random;
 use server::Server;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 
 /// What `make test` takes the time for; `make crash` asks for more.
 const ROUNDS: usize = 14;
@@ -35,9 +37,7 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
     let rounds = rounds.map_or(ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
     let began = Instant::now();
     println!("LITEFERRY_SEED={seed} ROUNDS={rounds}");
-    // Left where it is when the test fails: the source and what every daemon said.
-    let folder = tempfile::Builder::new().prefix("liteferry-crash-").disable_cleanup(true).tempdir();
-    let mut folder = folder.expect("a temporary directory can be made");
+    let mut folder = kept_folder();
     let mut server = Server::start();
     let mut figures = Figures::default();
     let mut random = Random::new(seed);
@@ -46,8 +46,9 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
         let now = left.min(ROUNDS_PER_CAMPAIGN);
         campaign += 1;
         let place = folder.path().join(format!("campaign-{campaign}"));
-        println!("{}, {now} rounds", place.display());
-        Campaign::begin(&mut server, &place, &mut random).run(now, &mut random, &mut figures);
+        let batches = if campaign % 2 == 1 { Batches::Whole } else { Batches::Parts };
+        println!("{}, {now} rounds, batches {batches:?}", place.display());
+        Campaign::begin(&mut server, (&place, batches), &mut random).run(now, &mut random, &mut figures);
         left -= now;
     }
     println!("{figures}\nLITEFERRY_SEED={seed} ROUNDS={rounds}: {} s", began.elapsed().as_secs());
@@ -55,9 +56,33 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
     assert!(figures.hits() * 2 > rounds, "too few faults took effect: the test shows nothing");
 }
 
+/// It mounts images, which only root may, and only where it is asked for: `make powercut`.
+#[test]
+fn what_a_power_cut_takes_from_sqlite_postgres_never_had() {
+    let Some(cuts) = number("POWER_CUTS") else {
+        println!("skipped: `make powercut` asks for it");
+        return;
+    };
+    let seed = number("LITEFERRY_SEED").unwrap_or_else(by_the_clock);
+    let mut folder = kept_folder();
+    let cuts = usize::try_from(cuts).expect("cuts can be counted");
+    let losses = powercut::cut_the_power(folder.path(), cuts, &mut Random::new(seed));
+    match losses {
+        Some(losses) => println!("{losses}\nLITEFERRY_SEED={seed} POWER_CUTS={cuts}"),
+        None => println!("skipped: no image can be mounted here"),
+    }
+    folder.disable_cleanup(false);
+}
+
 #[test]
 fn an_application_writes_where_one_is_asked_for() {
     writer::be_one();
+}
+
+/// Left where it is when the test fails: the source and what every daemon said.
+fn kept_folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("liteferry-crash-").disable_cleanup(true).tempdir();
+    folder.expect("a temporary directory can be made")
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -67,7 +67,7 @@ fn statement(random: &mut Random) -> String {
 fn conflict(random: &mut Random) -> &'static str {
     const FORMS: [&str; 8] =
         ["", "", " or replace", " or replace", " or ignore", " or abort", " or fail", " or rollback"];
-    random.pick(&FORMS)
+    FORMS[random.below(FORMS.len())]
 }
 
 fn insert(random: &mut Random, table: &Table) -> String {

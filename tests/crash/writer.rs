@@ -67,6 +67,10 @@ impl Writer {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// In the middle of whatever it does.
     pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed");
