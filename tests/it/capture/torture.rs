@@ -242,7 +242,7 @@ fn row(random: &mut Random) -> String {
 }
 
 fn value(random: &mut Random) -> &'static str {
-    random.pick(&VALUES)
+    random.pick::<&str>(&VALUES)
 }
 
 const VALUES: [&str; 17] = [
