@@ -3,7 +3,7 @@
 //! REPLACE deletes every row that the new one collides with, and fires no DELETE trigger for it. So before each INSERT and UPDATE the
 //! rows are looked up that hold the new row's place in a unique index, each by a search in that index.
 
-use super::value;
+use super::value::{self, Reading};
 use super::{CaptureKey, rowid_name};
 use crate::model::finding::Finding;
 use crate::model::name::{folded, ident};
@@ -14,7 +14,10 @@ pub(super) fn of_table(table: &SqliteTable, key: &CaptureKey) -> Vec<Probe> {
     let mut probes: Vec<Probe> = by_rowid(table, key).into_iter().collect();
     for index in table.indexes.iter().filter(|index| index.unique) {
         if !holds_rowid(table, index) && !tells_key(table, key, index) {
-            probes.push(by_index(table, index));
+            probes.push(by_index(table, index, Reading::Bare));
+            if index.parts.iter().any(|part| compares(table, part)) {
+                probes.push(by_index(table, index, Reading::Cast));
+            }
         }
     }
     probes
@@ -91,7 +94,7 @@ fn by_rowid(table: &SqliteTable, key: &CaptureKey) -> Option<Probe> {
     })
 }
 
-fn by_index(table: &SqliteTable, index: &SqliteIndex) -> Probe {
+fn by_index(table: &SqliteTable, index: &SqliteIndex, reading: Reading) -> Probe {
     let name = ident(&table.name);
     // A table called `new` or `old` would be taken for the row of the trigger.
     let shadows = ["new", "old"].contains(&folded(&table.name).as_str());
@@ -103,13 +106,13 @@ fn by_index(table: &SqliteTable, index: &SqliteIndex) -> Probe {
         Some(predicate) if predicate.contains('.') => (name.clone(), name, Some(predicate)),
         predicate => ("x".to_owned(), format!("{name} as x"), predicate.as_ref()),
     };
-    let mut terms: Vec<String> = index.parts.iter().map(|part| term(table, part, &alias)).collect();
+    let mut terms: Vec<String> = index.parts.iter().map(|part| term(table, part, &alias, reading)).collect();
     // Word for word, or the planner would not see that the index holds the row, and read the whole table.
     terms.extend(predicate.map(|predicate| format!("({predicate})")));
     Probe { alias, from, condition: terms.join(" and ") }
 }
 
-fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
+fn term(table: &SqliteTable, part: &IndexPart, alias: &str, reading: Reading) -> String {
     let collation = ident(&part.collation);
     match &part.term {
         IndexTerm::Column(column) => {
@@ -118,11 +121,11 @@ fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
                 true => String::new(),
                 false => format!(" collate {collation}"),
             };
-            format!("{alias}.{}={}{collate}", ident(name), value::of_column(table, *column))
+            format!("{alias}.{}={}{collate}", ident(name), value::of_column(table, *column, reading))
         }
         IndexTerm::Rowid => unreachable!("an index that holds the rowid is not probed"),
         IndexTerm::Expression(expression) => {
-            let value = value::of_expression(table, expression);
+            let value = value::of_expression(table, expression, reading);
             // A COLLATE inside the expression would else decide; the index is found behind one on the right only by newer libraries.
             if folded(expression).contains("collate") {
                 format!("({expression}) collate {collation}={value}")
@@ -130,6 +133,18 @@ fn term(table: &SqliteTable, part: &IndexPart, alias: &str) -> String {
                 format!("({expression})={value} collate {collation}")
             }
         }
+    }
+}
+
+/// Whether the part's value is computed here from an expression whose outcome an affinity may change.
+fn compares(table: &SqliteTable, part: &IndexPart) -> bool {
+    match &part.term {
+        IndexTerm::Column(column) => {
+            value::is_replaced(table, *column)
+                && generated(table, *column).is_some_and(|expression| value::compares(table, expression))
+        }
+        IndexTerm::Expression(expression) => value::compares(table, expression),
+        IndexTerm::Rowid => false,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::names::{CHANGE, trigger_name};
 use super::probe::{self, Probe};
-use super::value;
+use super::value::{self, Reading};
 use super::{CaptureKey, Trigger, log_key_columns, rowid_name};
 use crate::model::name::ident;
 use crate::model::schema::{Affinity, SqliteTable};
@@ -151,7 +151,7 @@ impl Bodies<'_> {
 
     fn value(&self, name: &str, told: Told) -> String {
         match (self.table.column(name), told) {
-            (Some(column), Told::Expected) => value::of_column(self.table, column),
+            (Some(column), Told::Expected) => value::of_column(self.table, column, Reading::Bare),
             (Some(_), Told::Stored) | (None, _) => format!("new.{}", ident(name)),
         }
     }

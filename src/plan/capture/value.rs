@@ -1,29 +1,39 @@
 //! What a column of the new row will hold, told before the row is written.
 //!
 //! A BEFORE trigger sees NULL where REPLACE is about to put a default in its place, and generated columns computed from that NULL. So
-//! such values are spelled out here; all others are `new.c`.
+//! such values are spelled out here; all others are `new.c`. That has no affinity, which matters where an expression compares: then a
+//! second reading gives each column's affinity back.
 
 use crate::model::cell::CellBuf;
 use crate::model::name::{ident, literal};
-use crate::model::schema::SqliteTable;
+use crate::model::schema::{Affinity, SqliteColumn, SqliteTable};
 use crate::plan::default::stored_constant;
 use crate::plan::parse::unquoted;
 use sqlite3_parser::lexer::Scanner;
 use sqlite3_parser::lexer::sql::{TokenType, Tokenizer};
 
+/// How an expression sees the columns of the new row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The values as they are, without affinity.
+    Bare,
+    /// With the affinity of their columns; a value that its column could not convert is changed by this.
+    Cast,
+}
+
 /// SQL for the value that the column will have.
-pub(super) fn of_column(table: &SqliteTable, column: usize) -> String {
+pub(super) fn of_column(table: &SqliteTable, column: usize, reading: Reading) -> String {
     match &table.columns[column].generated {
         // The sign takes the affinity off, so that the compared column's own is applied, as when the value is stored.
         Some(generated) if is_recomputed(table, column) => {
-            format!("+{}", of_expression(table, &generated.expression))
+            format!("+{}", of_expression(table, &generated.expression, reading))
         }
         Some(_) | None => of_base_column(table, column),
     }
 }
 
 /// SQL for the value of an expression over the new row.
-pub(super) fn of_expression(table: &SqliteTable, expression: &str) -> String {
+pub(super) fn of_expression(table: &SqliteTable, expression: &str, reading: Reading) -> String {
     let (mut row, mut layers) = (Vec::new(), Vec::new());
     let mut open = mentioned(table, expression);
     while let Some(column) = open.pop() {
@@ -38,19 +48,26 @@ pub(super) fn of_expression(table: &SqliteTable, expression: &str) -> String {
             Some(_) | None => row.push(column),
         }
     }
-    let cells: Vec<String> = row
-        .iter()
-        .map(|column| {
-            format!("{} as {}", of_base_column(table, *column), ident(&table.columns[*column].name))
-        })
-        .collect();
+    let name = |column: usize| ident(&table.columns[column].name);
+    let value = |column: usize| cast(table, column, of_base_column(table, column), reading);
+    let cells: Vec<String> =
+        row.into_iter().map(|column| format!("{} as {}", value(column), name(column))).collect();
     let mut from = format!("select {}", if cells.is_empty() { "0".to_owned() } else { cells.join(",") });
     for column in ordered(table, layers) {
-        let column = &table.columns[column];
-        let expression = column.generated.as_ref().map_or("null", |generated| generated.expression.as_str());
-        from = format!("select *,({expression}) as {} from ({from})", ident(&column.name));
+        let generated = table.columns[column].generated.as_ref();
+        let expression = generated.map_or("null", |generated| generated.expression.as_str());
+        let value = cast(table, column, format!("({expression})"), reading);
+        from = format!("select *,{value} as {} from ({from})", name(column));
     }
     format!("(select {expression} from ({from}))")
+}
+
+/// Whether the expression, or one of a generated column in it, compares: only then an affinity can make a difference.
+pub(super) fn compares(table: &SqliteTable, expression: &str) -> bool {
+    let generated =
+        reached(table, expression).into_iter().filter_map(|column| table.columns[column].generated.as_ref());
+    let mut texts = generated.map(|generated| generated.expression.as_str()).chain([expression]);
+    texts.any(|text| tokens(text).iter().any(|(kind, _)| COMPARISONS.contains(kind)))
 }
 
 /// Whether a BEFORE trigger may see another value in the column than is stored.
@@ -79,6 +96,11 @@ pub(super) fn mentioned(table: &SqliteTable, expression: &str) -> Vec<usize> {
 
 /// Whether the value of the expression depends on the column, through generated columns too.
 pub(super) fn depends_on(table: &SqliteTable, expression: &str, column: usize) -> bool {
+    reached(table, expression).contains(&column)
+}
+
+/// Columns that the expression is made of, those behind generated ones included.
+fn reached(table: &SqliteTable, expression: &str) -> Vec<usize> {
     let mut reached = mentioned(table, expression);
     let mut at = 0;
     while let Some(&next) = reached.get(at) {
@@ -91,7 +113,23 @@ pub(super) fn depends_on(table: &SqliteTable, expression: &str, column: usize) -
         }
         at += 1;
     }
-    reached.contains(&column)
+    reached
+}
+
+/// What is computed here instead of `new.c` would else lose the column's collation too.
+fn cast(table: &SqliteTable, column: usize, value: String, reading: Reading) -> String {
+    let SqliteColumn { affinity, collation, .. } = &table.columns[column];
+    let cast = match (reading, affinity) {
+        (Reading::Bare, _) | (Reading::Cast, Affinity::Blob) => value,
+        (Reading::Cast, Affinity::Text) => format!("cast({value} as text)"),
+        (Reading::Cast, Affinity::Integer | Affinity::Numeric) => format!("cast({value} as numeric)"),
+        (Reading::Cast, Affinity::Real) => format!("cast({value} as real)"),
+    };
+    if is_replaced(table, column) && !collation.eq_ignore_ascii_case("binary") {
+        format!("{cast} collate {}", ident(collation))
+    } else {
+        cast
+    }
 }
 
 fn of_base_column(table: &SqliteTable, column: usize) -> String {
@@ -139,14 +177,31 @@ fn ordered(table: &SqliteTable, mut columns: Vec<usize>) -> Vec<usize> {
     done
 }
 
-/// Every word of the text that may be a name. After what cannot be read there is none.
+/// Every word of the text that may be a name.
 fn words(text: &str) -> Vec<String> {
-    let mut scanner = Scanner::new(Tokenizer::new());
-    let mut words = Vec::new();
-    while let Ok((start, Some((_, kind)), end)) = scanner.scan(text.as_bytes()) {
-        if !matches!(kind, TokenType::TK_STRING | TokenType::TK_BLOB) {
-            words.extend(text.get(start..end).map(unquoted));
-        }
-    }
-    words
+    let is_name = |kind: &TokenType| !matches!(kind, TokenType::TK_STRING | TokenType::TK_BLOB);
+    tokens(text).into_iter().filter(|(kind, _)| is_name(kind)).map(|(_, word)| unquoted(word)).collect()
 }
+
+/// After what cannot be read there is none.
+fn tokens(text: &str) -> Vec<(TokenType, &str)> {
+    let mut scanner = Scanner::new(Tokenizer::new());
+    let mut tokens = Vec::new();
+    while let Ok((start, Some((_, kind)), end)) = scanner.scan(text.as_bytes()) {
+        tokens.extend(text.get(start..end).map(|word| (kind, word)));
+    }
+    tokens
+}
+
+const COMPARISONS: [TokenType; 10] = [
+    TokenType::TK_EQ,
+    TokenType::TK_NE,
+    TokenType::TK_LT,
+    TokenType::TK_LE,
+    TokenType::TK_GT,
+    TokenType::TK_GE,
+    TokenType::TK_IS,
+    TokenType::TK_IN,
+    TokenType::TK_BETWEEN,
+    TokenType::TK_CASE,
+];
