@@ -109,6 +109,45 @@ fn an_expression_of_any_binding_power_is_probed_whole() {
 }
 
 #[test]
+fn an_expression_that_compares_sees_the_affinity_of_its_columns() {
+    for expression in [
+        "a is b",
+        "case when n = '0' then a end",
+        "case a when 1 then b end",
+        "a in (1, 2)",
+        "n between '0' and b",
+    ] {
+        follows(
+            &format!(
+                "create table t(id integer primary key, a text, b numeric, n int); create unique index i on t({expression});
+                 insert or ignore into t(a, b, n) values ('1', 1, 0), ('2', 3, 1)"
+            ),
+            &[
+                "replace into t(a, b, n) values ('2', 2, 0)",
+                "replace into t(a, b, n) values ('1', 5, 0)",
+                "update or replace t set n = 0",
+                "replace into t(a, b, n) values (x'31', 'x', '')",
+                "replace into t(a, b, n) values (x'31', 'x', 'y')",
+            ],
+        );
+    }
+    follows(
+        "create table t(id integer primary key, a text collate nocase not null default 'D', b); create unique index i on t(a = 'd', b);
+         insert into t(a, b) values ('D', 1), ('x', 1)",
+        &["replace into t(a, b) values (null, 1)", "update or replace t set a = null"],
+    );
+    follows(
+        "create table t(id integer primary key, a text not null default 1, b int, g as (a = b) unique);
+         insert or ignore into t(a, b) values ('1', 1), ('2', 3)",
+        &[
+            "replace into t(a, b) values (null, 1)",
+            "replace into t(a, b) values (null, 2)",
+            "replace into t(a, b) values ('7', 7)",
+        ],
+    );
+}
+
+#[test]
 fn a_default_that_replaces_null_is_seen() {
     follows(
         "create table t(id integer primary key, c text not null default 'dd' unique); insert into t values (1, 'dd'), (2, 'x')",
@@ -136,6 +175,11 @@ fn a_default_that_replaces_null_is_seen() {
             "insert into t(k) values ('b')",
             "update or replace t set k = null where k = 'a'",
         ],
+    );
+    // What a default that is computed becomes in its column is seen afterwards only.
+    follows(
+        "create table t(k text primary key not null default (abs(-7)), v); insert into t values ('a', 1), ('7', 2)",
+        &["update or replace t set k = null where k = 'a'", "replace into t values (null, 3)"],
     );
     follows(
         "create table t(a not null default 5 primary key, b as (a + 1) unique) without rowid; insert into t values (1), (5)",

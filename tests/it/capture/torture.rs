@@ -157,6 +157,8 @@ fn index(at: usize, number: usize, columns: &str, random: &mut Random) -> String
         "abs(a)",
         "a is b",
         "b or c",
+        "case when b = '1' then a end",
+        "a in (b, c)",
         "f, b",
         "a, c desc",
     ];
