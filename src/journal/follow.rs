@@ -175,17 +175,23 @@ impl Store {
         tx.commit().await.map_err(failed)
     }
 
-    pub async fn enter(&self, (migration, owner): (i64, &str), phase: Phase) -> Result<(), Fault> {
-        let doing = "record the phase";
-        let sql = "update liteferry.follow set phase = $3 where migration_id = $1 and owner = $2";
+    /// The backfill is complete, if the target still holds all of it; tells whether it does. One that fell back to an earlier state would
+    /// otherwise never be given what it lost.
+    pub async fn backfilled(&self, (migration, owner): (i64, &str), at: Position) -> Result<bool, Fault> {
+        let sql = "update liteferry.follow set phase = $6
+                   where migration_id = $1 and owner = $2 and epoch = $3 and seq = $4 and nonce = $5
+                   and not exists (select from liteferry.range where migration_id = $1 and not done)";
         let done = sqlx::query(sql)
             .bind(migration)
             .bind(owner)
-            .bind(phase.word())
+            .bind(at.epoch)
+            .bind(at.seq)
+            .bind(at.nonce)
+            .bind(Phase::DualWrite.word())
             .execute(&self.pool)
             .await
-            .map_err(|error| of_control(error, doing))?;
-        still_ours(done.rows_affected(), doing)
+            .map_err(|error| of_control(error, "record that the backfill is complete"))?;
+        Ok(done.rows_affected() == 1)
     }
 
     pub async fn captured(&self, migration: i64) -> Result<BTreeMap<i64, String>, Fault> {

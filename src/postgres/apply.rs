@@ -11,6 +11,7 @@ mod sql;
 mod staged;
 mod writer;
 
+pub use pipeline::POSITION_MOVED;
 pub use writer::Ownership;
 
 use super::fault;
@@ -20,7 +21,6 @@ use crate::link::{Applied, Applier, Extent, Portion};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use futures_util::future::{join, ready};
-use pipeline::POSITION_MOVED;
 use staged::{Staging, part_refused};
 use std::future::Future;
 use tokio_postgres::types::ToSql;

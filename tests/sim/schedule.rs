@@ -25,6 +25,8 @@ pub struct Simulation {
     /// Daemons that were thought dead, each with what it knew.
     zombies: Vec<Daemon>,
     owners: u64,
+    /// Lives that a fault ended although nothing was in their way.
+    stumbles: u64,
     halted: bool,
 }
 
@@ -35,6 +37,8 @@ const TURNS: u64 = 700;
 const ZOMBIES_MAX: usize = 2;
 /// Turns of a daemon without faults within which everything is applied.
 const DRAIN_TURNS_MAX: u64 = 20_000;
+/// What went wrong before may still end a life or two.
+const STUMBLES_MAX: u64 = 2;
 /// A target that holds everything is left alone for so many turns more, in which nothing may change.
 const IDLE_TURNS: u64 = 30;
 
@@ -47,7 +51,7 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Outcome {
     // Another chance than that of the sides, for the same seed.
     let dice = Dice::new(!seed);
     let mut simulation =
-        Simulation { world, dice, daemon: None, zombies: Vec::new(), owners: 0, halted: false };
+        Simulation { world, dice, daemon: None, zombies: Vec::new(), owners: 0, stumbles: 0, halted: false };
     simulation.run();
     let state = simulation.world.look();
     match state.oracle.violation() {
@@ -204,6 +208,11 @@ impl Simulation {
     /// A daemon that halts must have a reason; any other begins its next life where the target stands.
     fn ended(&mut self, owner: u64, fault: &Fault) {
         let state = &mut *self.world.look();
+        self.stumbles += u64::from(state.calm);
+        let stumbles = self.stumbles;
+        state
+            .oracle
+            .require(stumbles <= STUMBLES_MAX, || format!("I9: ended again and again by nothing: {fault}"));
         match (fault.class, fault.code) {
             (FaultClass::Transient | FaultClass::Unknown, _) => {}
             (_, "another_owner") => {

@@ -20,7 +20,7 @@ use crate::model::history::Position;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::route::Route;
-use crate::postgres::apply::{Ownership, PgApplier};
+use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
@@ -33,7 +33,7 @@ use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// What one attempt works with.
@@ -57,6 +57,9 @@ pub(super) struct Life<'a> {
 
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
+
+/// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
+const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
 
 pub(super) async fn follow(
     job: &Job,
@@ -177,7 +180,10 @@ impl Life<'_> {
         let ranges = self.store.ranges(self.migration, &routes).await?;
         let watch = BackfillWatch::begin(self.voice, &ranges, &self.link.source).await?;
         let open = ranges.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
-        backfill(&self.link, open, (request.workers, request.on_misfit), &watch).await?;
+        let loaded = backfill(&self.link, open, (request.workers, request.on_misfit), &watch).await;
+        if let Err(fault) = loaded {
+            return Err(self.explain(fault).await);
+        }
         self.link.source.release();
         watch.end();
         self.take_steps(Stage::Key, &watch).await?;
@@ -189,6 +195,9 @@ impl Life<'_> {
                 break;
             }
         }
+        if self.applier.position().await? != at {
+            return Err(moved("catch up with the source"));
+        }
         self.take_steps(Stage::Index, &watch).await?;
         self.take_steps(Stage::Last, &watch).await?;
         let session = self.link.target.session().await?;
@@ -197,12 +206,26 @@ impl Life<'_> {
             self.voice.board.tick(Instant::now());
         }
         self.link.target.give_back(session);
-        self.store.enter((self.migration, &self.owner), Phase::DualWrite).await?;
+        if !self.store.backfilled((self.migration, &self.owner), at).await? {
+            return Err(self.explain(moved("record that the backfill is complete")).await);
+        }
         self.store
             .note("followed", "the backfill is complete; every change is followed from here on")
             .await?;
         self.voice.enter(Phase::DualWrite);
         Ok(())
+    }
+
+    /// What stands elsewhere than it was left may have been moved by another owner, by a commit of ours whose answer was lost, or by a
+    /// target that fell back to an earlier state.
+    async fn explain(&mut self, fault: Fault) -> Fault {
+        if !matches!(fault.code, "another_owner" | POSITION_MOVED) {
+            return fault;
+        }
+        match self.applier.position().await {
+            Ok(_) => moved(&fault.doing),
+            Err(found) => found,
+        }
     }
 
     async fn take_steps(&self, stage: Stage, watch: &dyn Watch) -> Result<(), Fault> {
@@ -243,6 +266,7 @@ impl Life<'_> {
         let mut pruning = Pruning::new(self.job.retention);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
+        let mut looked = Instant::now();
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
                 verifying.obey(&order);
@@ -255,6 +279,7 @@ impl Life<'_> {
             let idle = step.is_none();
             if let Some(step) = step {
                 at = step.to;
+                looked = Instant::now();
                 quiet.broken();
                 pruning.note(at);
             }
@@ -277,6 +302,13 @@ impl Life<'_> {
                     () = verifying.due() => break,
                     Some(order) = orders.recv() => {
                         verifying.obey(&order);
+                        break;
+                    }
+                }
+                if looked.elapsed() >= LOOK_AT_TARGET {
+                    looked = Instant::now();
+                    let left = std::mem::replace(&mut at, self.applier.position().await?);
+                    if left != at {
                         break;
                     }
                 }
@@ -312,4 +344,9 @@ impl Life<'_> {
             described: self.job.request.address.describe(),
         }
     }
+}
+
+fn moved(doing: &str) -> Fault {
+    Fault::new(FaultClass::Unknown, POSITION_MOVED, doing)
+        .with_remedy("The target does not stand where it was left; where it stands is read again.")
 }
