@@ -61,8 +61,12 @@ struct Shared {
     expected: Expected,
     hardener: Hardener,
     portion_bytes: usize,
+    watch: Box<Watch>,
     state: Mutex<State>,
 }
+
+/// Told of every look at the source, from any thread.
+pub type Watch = dyn Fn(Known) + Send + Sync;
 
 #[derive(Default)]
 struct State {
@@ -70,6 +74,7 @@ struct State {
     hold: bool,
     held: Option<Held>,
     known: Option<Known>,
+    looked: Option<Instant>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -84,6 +89,10 @@ struct Reader {
 pub struct Known {
     pub newest: Position,
     pub log_rows: i64,
+    /// How many changes lie beyond the position that was asked about, and since when at the latest: what the look before this one did
+    /// not see is younger than that look.
+    pub waiting: i64,
+    pub since: Instant,
 }
 
 /// What a snapshot holds of the change table beyond a position.
@@ -101,11 +110,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const STATEMENTS_MAX: usize = 512;
 
 impl SqliteChanges {
-    pub fn new(file: SqliteFile, expected: Expected, portion_bytes: usize) -> Result<SqliteChanges, Fault> {
+    pub fn new(
+        file: SqliteFile,
+        expected: Expected,
+        portion_bytes: usize,
+        watch: Box<Watch>,
+    ) -> Result<SqliteChanges, Fault> {
         let identity = FileIdentity::of(file.path())?;
         let hardener = Hardener::new(file.path());
         let state = Mutex::default();
-        let shared = Shared { file, identity, expected, hardener, portion_bytes, state };
+        let shared = Shared { file, identity, expected, hardener, portion_bytes, watch, state };
         Ok(SqliteChanges { shared: Arc::new(shared) })
     }
 
@@ -251,7 +265,12 @@ impl Shared {
             .prepare_cached("select min(seq) from main._liteferry_change")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(failed)?;
-        self.state().known = Some(Known { newest, log_rows: newest.seq - oldest + 1 });
+        let now = Instant::now();
+        let since = self.state().looked.replace(now).unwrap_or(now);
+        let (log_rows, waiting) = (newest.seq - oldest + 1, newest.seq - from.seq);
+        let known = Known { newest, log_rows, waiting, since };
+        self.state().known = Some(known);
+        (self.watch)(known);
         let extent = if to == newest { Extent::Whole } else { Extent::Part };
         Ok((to.seq > from.seq).then_some(Head { from, to, extent }))
     }

@@ -1,7 +1,7 @@
 //! The daemon on a live database: every change arrives, whatever the application does to its rows, its schema and its file.
 
 use crate::support::daemon::Daemon;
-use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use crate::support::{OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
 use rusqlite::Connection;
 use std::time::Duration;
 
@@ -243,5 +243,26 @@ fn a_value_that_comes_later_and_does_not_fit_goes_to_the_ledger_until_it_is_mend
     case.app("update t set n = 7 where id = 1");
     daemon.drained(&case.source);
     assert!(case.rows("select 1 from liteferry.ledger").is_empty());
+    case.is_equal();
+}
+
+#[test]
+fn the_lag_grows_while_the_target_is_away_and_is_gone_once_it_is_back() {
+    let mut server = OwnServer::new();
+    let target = TestDatabase { url: server.url("postgres"), name: "postgres".into() };
+    let case = Case { source: sqlite(SHOP), target };
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("update customer set name = 'x'");
+    daemon.drained(&case.source);
+    server.stop_immediately();
+    case.app("update customer set name = 'while it was away'");
+    let lagging = daemon.until(|status| status["lag"]["seconds"].as_f64() > Some(1.5));
+    assert_eq!(lagging["run"]["state"], "degraded", "{lagging:#}");
+    assert!(lagging["lag"]["changes"].as_i64() >= Some(3), "{lagging:#}");
+    assert_eq!(daemon.get("/readyz").expect("it listens").0, 503);
+    server.start();
+    let drained = daemon.drained(&case.source);
+    assert_eq!(drained["lag"]["changes"], 0, "{drained:#}");
     case.is_equal();
 }

@@ -126,7 +126,7 @@ async fn open<'a>(
         captures,
         tables: tables.clone(),
     };
-    let changes = SqliteChanges::new(file, expected, request.limit.bytes)?;
+    let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch())?;
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };

@@ -18,7 +18,7 @@ mod watch;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
-use super::status::{Board, Lag, Reason, Run};
+use super::status::{Board, Reason, Run};
 use crate::journal::store::Store;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
@@ -248,14 +248,11 @@ impl Voice {
     async fn look_at_source(&self) {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some((changes, at)) = last else { return };
-        match changes.waiting(at).await {
-            Ok(waiting) => self.board.update(Instant::now(), |status| {
-                let oldest = status.lag.oldest.or(Some(Instant::now())).filter(|_| waiting > 0);
-                status.lag = Lag { changes: waiting, oldest };
-                status.source.wal_bytes = changes.wal_bytes();
-            }),
-            Err(fault) => tracing::debug!(code = fault.code, "the lag is not known"),
+        // The look itself tells the lag.
+        if let Err(fault) = changes.waiting(at).await {
+            tracing::debug!(code = fault.code, "the lag is not known");
         }
+        self.board.update(Instant::now(), |status| status.source.wal_bytes = changes.wal_bytes());
         changes.rest();
     }
 }

@@ -9,7 +9,7 @@ use crate::link::Extent;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::{Phase, RunState};
-use crate::sqlite::changes::SqliteChanges;
+use crate::sqlite::changes::{self, SqliteChanges};
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
 use crate::telemetry::labels::{Direction, Operation};
@@ -93,6 +93,18 @@ impl Voice {
         self.board.update(Instant::now(), |status| status.phase = phase);
     }
 
+    /// Tells the lag as soon as changes are seen; they wait until they are applied.
+    pub(super) fn watch(&self) -> Box<changes::Watch> {
+        let board = self.board.clone();
+        Box::new(move |known| {
+            board.update(Instant::now(), |status| {
+                status.source.seq = Some(known.newest.seq);
+                let oldest = status.lag.oldest.or(Some(known.since)).filter(|_| known.waiting > 0);
+                status.lag = Lag { changes: known.waiting.unsigned_abs(), oldest };
+            });
+        })
+    }
+
     /// What a look at the source found, and what became of it.
     pub(super) fn stepped(
         &self,
@@ -124,9 +136,8 @@ impl Voice {
             status.source.log_rows = known.map_or(0, |known| known.log_rows.unsigned_abs());
             status.target.position = Some(at);
             status.run = Run::plain(if behind { RunState::CatchingUp } else { RunState::Running });
-            // What is not applied yet has waited at least since the batch before it began.
-            let oldest = status.lag.oldest.or(Some(began)).filter(|_| waiting > 0);
-            status.lag = Lag { changes: waiting, oldest };
+            // What is left of a backlog has waited at least as long as what was applied of it.
+            status.lag = Lag { changes: waiting, oldest: status.lag.oldest.filter(|_| waiting > 0) };
         });
     }
 
