@@ -1,5 +1,6 @@
 //! `demo`: everything that exists so far, with nothing prepared. `--rehearse` runs unattended and checks itself.
 
+use super::live::{self, Audience};
 use super::output::say;
 use super::progress::Progress;
 use super::{Ending, Failure, Shared, print};
@@ -101,10 +102,14 @@ async fn show(request: &Request, args: &DemoArgs, cluster: &Cluster) -> Result<E
     let first = report(copy_once(request).await?)?;
     say(&format!("{}{}", print::report(&first), print::findings(&first.findings)))?;
     if !args.rehearse {
-        say("\nThe databases are there until you press Enter or Ctrl-C. Look at them:\n")?;
+        say(
+            "\nThe databases are there until you press Enter (the live part follows) or Ctrl-C. Look at them:\n",
+        )?;
         say(&format!("  psql '{}'\n", cluster.target().describe()))?;
         say(&format!("  sqlite3 {}\n", request.source.display()))?;
         wait_for_enter().await;
+        say("\n4. liteferry run: the shop goes on writing, and every change follows\n")?;
+        live::show(request, Audience::Person).await?;
         return Ok(if first.success() { Ending::Well } else { Ending::Badly });
     }
     rehearse(request, &first).await
@@ -138,6 +143,8 @@ async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> 
     say(&print::report(&second))?;
     expect("the second copy finds the first complete", earlier == Some(State::Complete))?;
     expect("the mended target is equal again", second.verdict() == Verdict::EqualWithLedger)?;
+    say("\n6. liteferry run: the shop goes on writing, and every change follows\n")?;
+    live::show(request, Audience::Nobody).await?;
     say("\nthe rehearsal went well\n")?;
     Ok(Ending::Well)
 }
@@ -159,11 +166,11 @@ fn report(copied: Copied) -> Result<Report, Failure> {
     }
 }
 
-fn expect(what: &str, truth: bool) -> Result<(), Fault> {
+pub(super) fn expect(what: &str, truth: bool) -> Result<(), Fault> {
     if truth { Ok(()) } else { Err(rehearsal_failed(what)) }
 }
 
-fn rehearsal_failed(what: &str) -> Fault {
+pub(super) fn rehearsal_failed(what: &str) -> Fault {
     Fault::fatal("rehearsal_failed", format!("see that {what}"))
 }
 

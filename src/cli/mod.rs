@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod copy;
 mod demo;
+mod live;
 mod output;
 mod print;
 mod progress;
