@@ -5,10 +5,10 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit sim it crash tidy lint fmt doc deny fuzz powercut
+.PHONY: help prepare bench demo test unit sim it crash powercut tidy deploy-check lint fmt doc deny fuzz
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 prepare: ## find PostgreSQL's server programs and a C compiler, or install them
 	@$(PREPARE)
@@ -36,6 +36,9 @@ powercut: prepare ## cut the power under SQLite; PostgreSQL must have nothing th
 
 tidy: ## the house rules: layers, sizes, headers, names, papers in step
 	$(CARGO) test --locked --test tidy
+
+deploy-check: ## what is installed against the program; with promtool and systemd-analyze where they are installed
+	$(CARGO) test --locked --test deploy -- --nocapture
 
 lint: ## formatting and clippy
 	$(CARGO) fmt --check
