@@ -64,17 +64,10 @@ fn statement(random: &mut Random) -> String {
     }
 }
 
+/// Nothing and REPLACE are what applications say most.
 fn conflict(random: &mut Random) -> &'static str {
-    *random.pick(&[
-        "",
-        "",
-        " or replace",
-        " or replace",
-        " or ignore",
-        " or abort",
-        " or fail",
-        " or rollback",
-    ])
+    let words = ["", "", " or replace", " or replace", " or ignore", " or abort", " or fail", " or rollback"];
+    words[random.below(words.len())]
 }
 
 fn insert(random: &mut Random, table: &Table) -> String {
