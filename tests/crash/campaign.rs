@@ -281,11 +281,13 @@ impl<'s> Campaign<'s> {
     }
 }
 
-/// Every fault comes once before any comes again.
+/// Every fault comes once before any comes again. The one that alone shows whether a daemon is fenced off comes first, however few
+/// rounds there are.
 fn shuffled(faults: &[Fault], random: &mut Random) -> Vec<Fault> {
     let mut deck = faults.to_vec();
     for at in (1..deck.len()).rev() {
         deck.swap(at, random.below(at + 1));
     }
+    deck.sort_by_key(|fault| *fault == Fault::Usurp);
     deck
 }
