@@ -102,15 +102,7 @@ impl Fault {
             Fault::Stop => stop(campaign, random),
             Fault::Crash => crash(campaign, random, Duration::ZERO),
             Fault::Away => crash(campaign, random, Duration::from_millis(1_000 + bytes / 12)),
-            Fault::KillBackend => {
-                let effect = catch(campaign, random);
-                let pids = campaign.pids();
-                if !pids.is_empty() {
-                    campaign.server.kill_backend(&pids[random.below(pids.len())]);
-                }
-                campaign.proxy.rule(Rule::Pass);
-                if pids.is_empty() { Effect::Missed } else { effect }
-            }
+            Fault::KillBackend => kill_backend(campaign, random),
             Fault::EndSessions => {
                 let effect = catch(campaign, random);
                 let ended = campaign.end_sessions(Sessions::All);
@@ -184,6 +176,16 @@ fn hold(campaign: &mut Campaign<'_>, rule: Rule) -> Effect {
         Rule::HoldAfterCommit => Effect::CommitInDoubt,
         _ => campaign.open_writes(),
     }
+}
+
+fn kill_backend(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
+    let effect = catch(campaign, random);
+    let pids = campaign.pids();
+    if !pids.is_empty() {
+        campaign.server.kill_backend(&pids[random.below(pids.len())]);
+    }
+    campaign.proxy.rule(Rule::Pass);
+    if pids.is_empty() { Effect::Missed } else { effect }
 }
 
 fn stop(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
