@@ -28,8 +28,8 @@ sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=30
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
 
-crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=70, LITEFERRY_SEED=n)
-	ROUNDS=$(or $(ROUNDS),70) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
+crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
+	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
 
 powercut: prepare ## cut the power under SQLite; PostgreSQL must have nothing that the disk has not (root; POWER_CUTS=100)
 	POWER_CUTS=$(or $(POWER_CUTS),100) $(CARGO) test --locked --test crash -- --nocapture power_cut

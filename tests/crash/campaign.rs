@@ -2,7 +2,7 @@
 
 use crate::audit::{self, Witness};
 use crate::daemon::{Daemon, Recipe};
-use crate::fault::{ANY, EARLY, Effect, Fault};
+use crate::fault::{EARLY, Effect, Fault};
 use crate::figures::Figures;
 use crate::oracle;
 use crate::proxy::{Proxy, Rule};
@@ -100,7 +100,7 @@ impl<'s> Campaign<'s> {
     }
 
     /// So many faults, some of them while the backfill runs.
-    pub fn run(&mut self, rounds: usize, random: &mut Random, figures: &mut Figures) {
+    pub fn run(&mut self, (rounds, faults): (usize, &[Fault]), random: &mut Random, figures: &mut Figures) {
         self.write();
         let mut round = 0;
         while round < rounds && !self.is_followed(figures) {
@@ -118,7 +118,7 @@ impl<'s> Campaign<'s> {
         while round < rounds {
             sleep(Duration::from_millis(u64::try_from(50 + random.below(900)).expect("short")));
             if deck.is_empty() {
-                deck = shuffled(random);
+                deck = shuffled(faults, random);
             }
             self.round(deck.pop().expect("it was filled"), random, figures);
             round += 1;
@@ -281,11 +281,13 @@ impl<'s> Campaign<'s> {
     }
 }
 
-/// Every fault comes once before any comes again.
-fn shuffled(random: &mut Random) -> Vec<Fault> {
-    let mut deck = ANY.to_vec();
+/// Every fault comes once before any comes again. The one that alone shows whether a daemon is fenced off comes first, however few
+/// rounds there are.
+fn shuffled(faults: &[Fault], random: &mut Random) -> Vec<Fault> {
+    let mut deck = faults.to_vec();
     for at in (1..deck.len()).rev() {
         deck.swap(at, random.below(at + 1));
     }
+    deck.sort_by_key(|fault| *fault == Fault::Usurp);
     deck
 }

@@ -26,6 +26,9 @@ pub enum Fault {
     Freeze,
     /// The same, and the sessions of the first are ended: the second may have the migration.
     TakeOver,
+    /// The same to a daemon whose commit has just been taken and not answered, and nothing but its claim is ended: it holds no lock, and
+    /// wakes up to a session that works.
+    Usurp,
     /// All links stand still for a moment.
     Stall,
     /// Links of now never carry a byte again, and nobody is told.
@@ -35,7 +38,8 @@ pub enum Fault {
     KillWriter,
 }
 
-pub const ANY: [Fault; 15] = [
+/// The last one takes half a minute: a short run goes without.
+pub const ANY: [Fault; 16] = [
     Fault::Kill,
     Fault::Stop,
     Fault::Crash,
@@ -47,11 +51,16 @@ pub const ANY: [Fault; 15] = [
     Fault::CutAfterCommit,
     Fault::Freeze,
     Fault::TakeOver,
+    Fault::Usurp,
     Fault::Stall,
-    Fault::HalfOpen,
     Fault::Orphan,
     Fault::KillWriter,
+    Fault::HalfOpen,
 ];
+
+pub fn quick() -> &'static [Fault] {
+    &ANY[..ANY.len() - 1]
+}
 
 /// What a backfill is hit by.
 pub const EARLY: [Fault; 6] =
@@ -93,15 +102,7 @@ impl Fault {
             Fault::Stop => stop(campaign, random),
             Fault::Crash => crash(campaign, random, Duration::ZERO),
             Fault::Away => crash(campaign, random, Duration::from_millis(1_000 + bytes / 12)),
-            Fault::KillBackend => {
-                let effect = catch(campaign, random);
-                let pids = campaign.pids();
-                if !pids.is_empty() {
-                    campaign.server.kill_backend(&pids[random.below(pids.len())]);
-                }
-                campaign.proxy.rule(Rule::Pass);
-                if pids.is_empty() { Effect::Missed } else { effect }
-            }
+            Fault::KillBackend => kill_backend(campaign, random),
             Fault::EndSessions => {
                 let effect = catch(campaign, random);
                 let ended = campaign.end_sessions(Sessions::All);
@@ -111,10 +112,17 @@ impl Fault {
             Fault::CutAtByte => spring(campaign, Rule::CutAfter { bytes }),
             Fault::CutBeforeCommit => spring(campaign, Rule::CutBeforeCommit),
             Fault::CutAfterCommit => spring(campaign, Rule::CutAfterCommit),
-            Fault::Freeze => second(campaign, random, None),
+            Fault::Freeze => {
+                let effect = catch(campaign, random);
+                second(campaign, effect, None)
+            }
             Fault::TakeOver => {
-                let whose = if random.in_hundred(60) { Sessions::Claim } else { Sessions::All };
-                second(campaign, random, Some(whose))
+                let effect = catch(campaign, random);
+                second(campaign, effect, Some(Sessions::All))
+            }
+            Fault::Usurp => {
+                let effect = hold(campaign, Rule::HoldAfterCommit);
+                second(campaign, effect, Some(Sessions::Claim))
             }
             Fault::Stall => {
                 let effect = catch(campaign, random);
@@ -154,6 +162,10 @@ fn catch(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
         3 => Rule::HoldAfter { bytes },
         _ => return campaign.open_writes(),
     };
+    hold(campaign, rule)
+}
+
+fn hold(campaign: &mut Campaign<'_>, rule: Rule) -> Effect {
     let since = campaign.proxy.sprung();
     campaign.proxy.rule(rule);
     if !campaign.proxy.springs_within(since, SPRING_MAX) {
@@ -164,6 +176,16 @@ fn catch(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
         Rule::HoldAfterCommit => Effect::CommitInDoubt,
         _ => campaign.open_writes(),
     }
+}
+
+fn kill_backend(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
+    let effect = catch(campaign, random);
+    let pids = campaign.pids();
+    if !pids.is_empty() {
+        campaign.server.kill_backend(&pids[random.below(pids.len())]);
+    }
+    campaign.proxy.rule(Rule::Pass);
+    if pids.is_empty() { Effect::Missed } else { effect }
 }
 
 fn stop(campaign: &mut Campaign<'_>, random: &mut Random) -> Effect {
@@ -199,8 +221,7 @@ fn spring(campaign: &mut Campaign<'_>, rule: Rule) -> Effect {
 }
 
 /// The first sleeps meanwhile, and wakes up believing that all is as it was. Where its sessions live on, the position alone tells it.
-fn second(campaign: &mut Campaign<'_>, random: &mut Random, ended: Option<Sessions>) -> Effect {
-    let effect = catch(campaign, random);
+fn second(campaign: &mut Campaign<'_>, effect: Effect, ended: Option<Sessions>) -> Effect {
     campaign.daemon.signal("STOP");
     campaign.proxy.rule(Rule::Pass);
     if let Some(sessions) = ended {

@@ -34,6 +34,7 @@ const ROUNDS_PER_CAMPAIGN: usize = 14;
 #[test]
 fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twice() {
     let (seed, rounds) = (number("LITEFERRY_SEED").unwrap_or_else(by_the_clock), number("ROUNDS"));
+    let faults = if rounds.is_some() { &fault::ANY } else { fault::quick() };
     let rounds = rounds.map_or(ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
     let began = Instant::now();
     println!("LITEFERRY_SEED={seed} ROUNDS={rounds}");
@@ -48,7 +49,11 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
         let place = folder.path().join(format!("campaign-{campaign}"));
         let batches = if campaign % 2 == 1 { Batches::Whole } else { Batches::Parts };
         println!("{}, {now} rounds, batches {batches:?}", place.display());
-        Campaign::begin(&mut server, (&place, batches), &mut random).run(now, &mut random, &mut figures);
+        Campaign::begin(&mut server, (&place, batches), &mut random).run(
+            (now, faults),
+            &mut random,
+            &mut figures,
+        );
         left -= now;
     }
     println!("{figures}\nLITEFERRY_SEED={seed} ROUNDS={rounds}: {} s", began.elapsed().as_secs());

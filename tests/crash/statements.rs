@@ -64,10 +64,10 @@ fn statement(random: &mut Random) -> String {
     }
 }
 
+/// Nothing and REPLACE are what applications say most.
 fn conflict(random: &mut Random) -> &'static str {
-    const FORMS: [&str; 8] =
-        ["", "", " or replace", " or replace", " or ignore", " or abort", " or fail", " or rollback"];
-    FORMS[random.below(FORMS.len())]
+    let words = ["", "", " or replace", " or replace", " or ignore", " or abort", " or fail", " or rollback"];
+    words[random.below(words.len())]
 }
 
 fn insert(random: &mut Random, table: &Table) -> String {
