@@ -202,7 +202,7 @@ pub trait Captured: Send + Sync {
     /// Returns once everything read so far would survive a power cut.
     fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Lets go of changes up to and with `seq`, the newest of all apart, in short turns.
+    /// Lets go of some of the changes up to and with `seq`, oldest first, the newest of all apart, in a few short turns.
     fn forget(&self, seq: i64) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 

@@ -22,7 +22,7 @@ use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
 use crate::postgres::catalog::catalog;
-use crate::postgres::claim::claim;
+use crate::postgres::claim::{KILLED, claim};
 use crate::postgres::connect::{connect, pool};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::connect::SqliteFile;
@@ -71,7 +71,7 @@ pub async fn copy(
     let (started, mut stopwatch) = (SystemTime::now(), Stopwatch::start());
     let witness = WriteWitness::open(request)?;
     let store = Store::new(pool(&request.address).await?);
-    let _claim = claim(&request.address, &request.schema).await?;
+    let _claim = claim(&request.address, &request.schema, KILLED).await?;
     let known = known_migration(&store, request, earlier).await?;
     let prepared = prepare(request, watch).await?;
     stopwatch.lap("plan");

@@ -221,14 +221,17 @@ impl Store {
         Ok(rows.iter().map(statement).collect())
     }
 
-    /// Cells in the ledger, all tables together.
-    pub async fn ledger_rows(&self, migration: i64) -> Result<i64, Fault> {
-        sqlx::query("select count(*) from liteferry.ledger where migration_id = $1")
+    /// Entries in the ledger by table and reason.
+    pub async fn ledger_rows(&self, migration: i64) -> Result<Vec<(String, String, u64)>, Fault> {
+        let sql = "select source_table, split_part(reason, ':', 1), count(*) from liteferry.ledger
+                   where migration_id = $1 group by 1, 2 order by 1, 2";
+        let rows = sqlx::query(sql)
             .bind(migration)
-            .fetch_one(&self.pool)
+            .fetch_all(&self.pool)
             .await
-            .map(|row| row.get(0))
-            .map_err(|error| of_control(error, "count the ledger"))
+            .map_err(|error| of_control(error, "count the ledger"))?;
+        let count = |row: &PgRow| (row.get(0), row.get(1), row.get::<i64, _>(2).unsigned_abs());
+        Ok(rows.iter().map(count).collect())
     }
 }
 

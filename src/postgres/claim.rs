@@ -13,28 +13,38 @@ use tokio::time::sleep;
 /// Held until dropped, and given up with the process however that ends.
 #[derive(Debug)]
 pub struct Claim {
-    _session: Session,
+    session: Session,
 }
 
-/// The session of a copy that was killed a moment ago is not gone in the same moment.
-const WAIT_MAX: Duration = Duration::from_secs(3);
+impl Claim {
+    /// As people write it: 15.8.
+    pub fn server_version(&self) -> String {
+        let number = self.session.version_num();
+        format!("{}.{}", number / 10_000, number % 10_000)
+    }
+}
+
+/// The session of a process that was killed a moment ago is not gone in the same moment.
+pub const KILLED: Duration = Duration::from_secs(3);
+/// One whose machine is gone is given up by the server after its keepalives.
+pub const VANISHED: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The server notices within half a minute when the machine of the one who holds the claim is gone.
+/// The server notices within some seconds when the machine of the one who holds the claim is gone.
 const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = 0;
-    set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+    set local tcp_keepalives_idle = 5; set local tcp_keepalives_interval = 3; set local tcp_keepalives_count = 2";
 
 /// Claims a schema of the target for one copy.
-pub async fn claim(target: &Target, schema: &str) -> Result<Claim, Fault> {
+pub async fn claim(target: &Target, schema: &str, wait_max: Duration) -> Result<Claim, Fault> {
     let doing = || format!("claim schema {schema} of the target");
     let session = connect(target).await?;
     session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing()))?;
     let sql = "select pg_try_advisory_xact_lock(hashtextextended('liteferry ' || $1::text, 0))";
-    let deadline = Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + wait_max;
     loop {
         let row = session.query_one(sql, &[&schema]).await.map_err(|error| fault::of(error, doing()))?;
         if row.get(0) {
-            return Ok(Claim { _session: session });
+            return Ok(Claim { session });
         }
         if Instant::now() > deadline {
             return Err(Fault::fatal("another_owner", doing()).with_remedy(

@@ -12,6 +12,7 @@ use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
+use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
@@ -19,6 +20,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
+use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
@@ -31,6 +33,7 @@ use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
+use crate::telemetry::metrics::LedgerRows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +63,8 @@ const FIRST_EPOCH: i64 = 1;
 
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
+/// The ledger is counted whole.
+const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
 
 pub(super) async fn follow(
     job: &Job,
@@ -126,7 +131,7 @@ async fn open<'a>(
         captures,
         tables: tables.clone(),
     };
-    let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch())?;
+    let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch(job.log_rows_warn))?;
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
@@ -266,7 +271,8 @@ impl Life<'_> {
         let mut pruning = Pruning::new(self.job.retention);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        let mut looked = Instant::now();
+        let (mut looked, mut ledger_looked) = (Instant::now(), Instant::now());
+        self.look_at_ledger().await?;
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
                 verifying.obey(&order);
@@ -289,9 +295,13 @@ impl Life<'_> {
             if let Some(held) = self.changes.take_held() {
                 verifying.pair(held, at).await?;
             }
+            pruning.prune(&self.changes).await?;
+            if ledger_looked.elapsed() >= LOOK_AT_LEDGER {
+                ledger_looked = Instant::now();
+                self.look_at_ledger().await?;
+            }
             let mut long = None;
             if idle && quiet.lasts() {
-                pruning.prune(&self.changes).await?;
                 long = self.retire(&wake, at).await?;
             }
             while idle && !self.stopping.is_asked() {
@@ -322,6 +332,16 @@ impl Life<'_> {
         Ok(())
     }
 
+    /// Counts what the ledger holds, for those who watch.
+    async fn look_at_ledger(&self) -> Result<(), Fault> {
+        let held = self.store.ledger_rows(self.migration).await?;
+        let rows = held.iter().map(|(table, reason, rows)| LedgerRows { table, reason, rows: *rows });
+        self.voice.metrics.ledger(&rows.collect::<Vec<_>>());
+        let total = held.iter().map(|(_, _, rows)| rows).sum();
+        self.voice.board.update(Instant::now(), |status| status.ledger_rows = total);
+        Ok(())
+    }
+
     /// Closes the connection. What was written while it closed is looked for once more, after which the files stay as they look until
     /// somebody else touches them. Nothing where there is work to do.
     async fn retire(&mut self, wake: &Wake, at: Position) -> Result<Option<Look>, Fault> {
@@ -342,6 +362,11 @@ impl Life<'_> {
             target: self.link.target.clone(),
             migration: self.migration,
             described: self.job.request.address.describe(),
+            extra: match self.job.request.overrides.existing_rows {
+                ExistingRows::Merge => Extra::Allowed,
+                ExistingRows::Refuse | ExistingRows::Replace => Extra::Counts,
+            },
+            metrics: Arc::clone(&self.voice.metrics),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
-use crate::postgres::claim::claim;
+use crate::postgres::claim::{VANISHED, claim};
 use crate::postgres::connect::pool;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
@@ -153,13 +153,16 @@ async fn attempt(
 ) -> Result<Ended, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
-    let _claim = match claim(&request.address, &request.schema).await {
+    let claim = match claim(&request.address, &request.schema, VANISHED).await {
         Err(fault) if fault.code == "another_owner" => {
             return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
         }
         claimed => claimed?,
     };
-    voice.board.update(Instant::now(), |status| status.target.up = true);
+    voice.board.update(Instant::now(), |status| {
+        status.target.up = true;
+        status.target.version = Some(claim.server_version());
+    });
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
         None => match setup::begin(job, &store, voice).await? {

@@ -37,15 +37,20 @@ pub struct Pruning {
     retention: Duration,
     /// Positions with the time they were applied by, oldest first.
     marks: VecDeque<(Instant, Position)>,
+    /// What is old enough to go, up to here.
+    goal: Option<i64>,
+    last: Instant,
 }
 
 /// So many marks make the retention exact to a part of itself.
 const MARKS_MAX: u32 = 1_000;
 const MARK_EVERY_MIN: Duration = Duration::from_secs(1);
+/// Between two bites: the following waits while one is taken.
+const BITE_EVERY: Duration = Duration::from_millis(200);
 
 impl Pruning {
     pub fn new(retention: Duration) -> Pruning {
-        Pruning { retention, marks: VecDeque::new() }
+        Pruning { retention, marks: VecDeque::new(), goal: None, last: Instant::now() }
     }
 
     pub fn note(&mut self, at: Position) {
@@ -55,17 +60,20 @@ impl Pruning {
         }
     }
 
-    /// Forgets what is old enough, the last applied change apart. The application's writers come first.
+    /// Forgets a little of what is old enough, the last applied change apart. The application's writers come first.
     pub async fn prune(&mut self, changes: &SqliteChanges) -> Result<(), Fault> {
-        let mut reached = None;
         while self.marks.front().is_some_and(|(marked, _)| marked.elapsed() >= self.retention) {
-            reached = self.marks.pop_front();
+            self.goal = self.marks.pop_front().map(|(_, at)| at.seq - 1);
         }
-        let Some((_, at)) = reached else { return Ok(()) };
-        match changes.forget(at.seq - 1).await {
+        let Some(goal) = self.goal.filter(|_| self.last.elapsed() >= BITE_EVERY) else { return Ok(()) };
+        self.last = Instant::now();
+        if changes.known().is_some_and(|known| known.newest.seq - known.log_rows >= goal) {
+            self.goal = None;
+            return Ok(());
+        }
+        match changes.forget(goal).await {
             Err(fault) if fault.class == FaultClass::Transient => {
                 tracing::debug!(code = fault.code, "pruning waits for a quieter moment");
-                self.marks.push_front((Instant::now(), at));
                 Ok(())
             }
             pruned => pruned,

@@ -9,7 +9,7 @@
 //! A row that differs is mended by naming its key in the change table, so that the following reads it again like any changed row;
 //! a mended table is unverified until it has been read equal again.
 
-use crate::flow::validate::{Comparison, Extra, Mender, Scope, TableVerdict};
+use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
 use crate::link::{Link, Span};
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
@@ -18,6 +18,7 @@ use crate::postgres::pair::PairedTarget;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::pair::PairedSource;
+use crate::telemetry::metrics::Metrics;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,10 +34,11 @@ pub enum Repair {
 pub struct Validation {
     pub started: SystemTime,
     pub repair: Repair,
+    metrics: Arc<Metrics>,
     tables: VecDeque<(i64, Arc<Route>)>,
     now: Option<Now>,
     verdicts: Vec<TableVerdict>,
-    listed_max: usize,
+    scope: Scope,
 }
 
 /// The table that is being compared.
@@ -58,14 +60,19 @@ pub enum Progress {
 const ROWS_PER_STRETCH: u64 = 200_000;
 
 impl Validation {
-    pub fn of(tables: &BTreeMap<i64, Arc<Route>>, listed_max: usize, repair: Repair) -> Validation {
+    pub fn of(
+        tables: &BTreeMap<i64, Arc<Route>>,
+        (scope, repair): (Scope, Repair),
+        metrics: &Arc<Metrics>,
+    ) -> Validation {
         Validation {
             started: SystemTime::now(),
             repair,
+            metrics: Arc::clone(metrics),
             tables: tables.iter().map(|(id, route)| (*id, Arc::clone(route))).collect(),
             now: None,
             verdicts: Vec::new(),
-            listed_max,
+            scope,
         }
     }
 
@@ -77,7 +84,7 @@ impl Validation {
         age_max: Duration,
     ) -> Result<Progress, Fault> {
         let began = Instant::now();
-        let scope = Scope { workers: 1, listed_max: self.listed_max, extra: Extra::Counts };
+        let scope = self.scope;
         loop {
             let mut now = match self.now.take() {
                 Some(now) => now,
@@ -96,7 +103,8 @@ impl Validation {
                 Some(spans) => spans,
                 None => stretches(&pair.source, now.comparison.route()).await?,
             };
-            let mut mender = Toucher { file: &file, id: now.id, repair: self.repair };
+            let mut mender =
+                Toucher { file: &file, id: now.id, repair: self.repair, metrics: Arc::clone(&self.metrics) };
             while let Some(span) = spans.pop_front() {
                 now.comparison.compare(&pair, span, scope, &mut mender).await?;
                 if began.elapsed() >= age_max && !spans.is_empty() {
@@ -124,6 +132,7 @@ struct Toucher<'a> {
     file: &'a SqliteFile,
     id: i64,
     repair: Repair,
+    metrics: Arc<Metrics>,
 }
 
 impl Mender for Toucher<'_> {
@@ -134,7 +143,11 @@ impl Mender for Toucher<'_> {
         }
         let keys: Vec<Vec<CellBuf>> =
             keys.iter().map(|key| cells_of(route, key)).collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
         tracing::warn!(table = route.source, rows = keys.len(), "rows that differ are read again");
+        self.metrics.repaired(&route.source, u64::try_from(keys.len()).expect("a count fits"));
         let (file, id) = (self.file.clone(), self.id);
         let touched =
             tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));

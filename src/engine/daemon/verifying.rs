@@ -4,7 +4,7 @@ use super::verify::{Progress, Repair, Validation};
 use super::{Order, Voice};
 use crate::engine::report::{Report, Verdict};
 use crate::engine::status::{Validated, ValidationState};
-use crate::flow::validate::TableVerdict;
+use crate::flow::validate::{Extra, Scope, TableVerdict};
 use crate::journal::store::Store;
 use crate::link::Link;
 use crate::model::fault::{Fault, FaultClass};
@@ -16,6 +16,7 @@ use crate::sqlite::changes::Held;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::pair::PairedSource;
 use crate::telemetry::labels::RowVerdict;
+use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -39,6 +40,9 @@ pub struct Subject {
     pub migration: i64,
     /// Without a password.
     pub described: String,
+    /// Rows that only the target has.
+    pub extra: Extra,
+    pub metrics: Arc<Metrics>,
 }
 
 pub struct Verifying {
@@ -102,13 +106,13 @@ impl Verifying {
     }
 
     fn begin(&mut self, repair: Repair) {
-        let listed_max = self.timetable.listed_max;
-        let tables = if self.is_reconciling() { &self.suspects } else { &self.subject.tables };
-        let validation = Validation::of(
-            tables,
-            listed_max,
-            if self.is_reconciling() { Repair::ReadAgain } else { repair },
-        );
+        let (tables, repair) = if self.is_reconciling() {
+            (&self.suspects, Repair::ReadAgain)
+        } else {
+            (&self.subject.tables, repair)
+        };
+        let scope = Scope { workers: 1, listed_max: self.timetable.listed_max, extra: self.subject.extra };
+        let validation = Validation::of(tables, (scope, repair), &self.subject.metrics);
         self.state = State::Waiting(Box::new(validation));
     }
 

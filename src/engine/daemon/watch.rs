@@ -12,9 +12,10 @@ use crate::phase::{Phase, RunState};
 use crate::sqlite::changes::{self, SqliteChanges};
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
-use crate::telemetry::labels::{Direction, Operation};
+use crate::telemetry::labels::{Direction, Operation, Throttle};
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shows a backfill on the board.
@@ -94,11 +95,24 @@ impl Voice {
     }
 
     /// Tells the lag as soon as changes are seen; they wait until they are applied.
-    pub(super) fn watch(&self) -> Box<changes::Watch> {
-        let board = self.board.clone();
+    pub(super) fn watch(&self, log_rows_warn: u64) -> Box<changes::Watch> {
+        let (board, metrics, warned) =
+            (self.board.clone(), Arc::clone(&self.metrics), AtomicBool::new(false));
         Box::new(move |known| {
+            let log_rows = known.log_rows.unsigned_abs();
+            if log_rows < log_rows_warn {
+                warned.store(false, Ordering::Relaxed);
+                metrics.unthrottled(Throttle::ChangeLog);
+            } else if !warned.swap(true, Ordering::Relaxed) {
+                metrics.throttled(Throttle::ChangeLog);
+                tracing::warn!(
+                    log_rows,
+                    "the change table is past source.log_limit: changes wait for postgres, or stay for source.log_retention"
+                );
+            }
             board.update(Instant::now(), |status| {
                 status.source.seq = Some(known.newest.seq);
+                status.source.log_rows = log_rows;
                 let oldest = status.lag.oldest.or(Some(known.since)).filter(|_| known.waiting > 0);
                 status.lag = Lag { changes: known.waiting.unsigned_abs(), oldest };
             });
