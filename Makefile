@@ -5,7 +5,7 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit sim it crash powercut tidy deploy-check lint fmt doc deny fuzz
+.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ it: prepare ## the tests against a private PostgreSQL
 
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
 	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
+
+mutants: prepare ## plant one bug at a time and see that a test catches it: make mutants ONLY=word
+	@ONLY="$(ONLY)" python3 tests/mutants/mutants.py
 
 powercut: prepare ## cut the power under SQLite; PostgreSQL must have nothing that the disk has not (root; POWER_CUTS=100)
 	POWER_CUTS=$(or $(POWER_CUTS),100) $(CARGO) test --locked --test crash -- --nocapture power_cut

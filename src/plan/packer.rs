@@ -165,7 +165,7 @@ mod tests {
     use crate::model::types::Type;
     use crate::plan::route::{ColumnRoute, ScanOrder};
 
-    fn packed(identity: Identity, row: [Cell<'static>; 2]) -> Chunk {
+    fn route(identity: Identity) -> Route {
         let column = |name: &str| ColumnRoute {
             source: Some(name.into()),
             affinity: Affinity::Blob,
@@ -175,14 +175,17 @@ mod tests {
             codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
             not_null: false,
         };
-        let route = Route {
+        Route {
             source: "t".into(),
             target: PgName::new("public", "t"),
             columns: vec![column("k"), column("v")],
             scan: ScanOrder::Whole,
             identity,
-        };
-        let mut chunk = Chunk::default();
+        }
+    }
+
+    fn packed(identity: Identity, row: [Cell<'static>; 2]) -> Chunk {
+        let (route, mut chunk) = (route(identity), Chunk::default());
         Packer::new(&route).pack(|column| row[column], Vec::new, &mut chunk);
         chunk
     }
@@ -199,5 +202,21 @@ mod tests {
             chunk.misfits.iter().all(|misfit| misfit.key == "[1.0]" && misfit.standing == Standing::RowHeld)
         );
         assert_eq!(packed(Identity::WholeRow, [Cell::Real(1.0), Cell::Integer(1)]).rows(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_only_like_another_names_no_row_of_the_target() {
+        let (route, mut keys) = (route(Identity::Columns(vec![0])), Keys::default());
+        for (key, known) in [
+            (CellBuf::Integer(1), 1),
+            (CellBuf::Real(1.0), 1),
+            (CellBuf::Text(b"1".to_vec()), 1),
+            (CellBuf::Null, 1),
+            (CellBuf::Integer(2), 2),
+        ] {
+            put_key(&route, &[0], &[key], &mut keys);
+            assert_eq!(keys.ends.len(), known);
+            assert_eq!(keys.ends.last(), Some(&keys.arena.len()));
+        }
     }
 }

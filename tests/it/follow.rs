@@ -10,6 +10,8 @@ const SHOP: &str = "pragma journal_mode = wal;
     create table item (code text not null primary key, price real, stock int) without rowid;
     create table loose (a, b);
     create table line (order_id int not null, item text not null, n int, primary key (order_id, item));
+    create table tag (name text not null primary key collate nocase, n int);
+    insert into tag values ('abc', 1), ('def', 2);
     insert into customer values (1, 'ann@x', 'Ann'), (2, 'bob@x', 'Bob'), (3, 'cid@x', null);
     insert into item values ('a', 1.5, 3), ('b', -0.0, null);
     insert into loose values (1, x'00ff'), ('1', 1e300), (null, null);
@@ -60,7 +62,8 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
          update customer set id = 30 where id = 3; update customer set email = 'tmp' where id = 1;
          update customer set email = 'ann@x' where id = 9; update customer set email = 'BOB@x' where id = 1;
          delete from loose where a = 1; insert into loose values (2, 'two'); update item set stock = 4;
-         replace into line values (1, 'a', 7); delete from line where item = 'b';",
+         replace into line values (1, 'a', 7); delete from line where item = 'b';
+         update tag set name = 'ABC' where n = 1; update tag set name = 'Def' where n = 2; replace into tag values ('dEF', 3);",
     );
     daemon.drained(&case.source);
     case.is_equal();
@@ -111,7 +114,7 @@ fn schema_changes_of_the_application_are_carried_over() {
     let tables = case
         .rows("select table_name from information_schema.tables where table_schema = 'public' order by 1");
     let tables: Vec<&str> = tables.iter().filter_map(|row| row[0].as_deref()).collect();
-    assert_eq!(tables, ["article", "customer", "fresh", "line"]);
+    assert_eq!(tables, ["article", "customer", "fresh", "line", "tag"]);
 }
 
 #[test]

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Plants one bug at a time and sees that a test catches it.
+
+Each mutant is one exact replacement in one file and the test that must then fail. Works in a copy of the tree with a build directory
+of its own, so that nothing here is touched. `make mutants` runs all; `make mutants ONLY=word` those whose name holds the word.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# name, file, what stands there, what stands there instead, the test that must fail
+MUTANTS = [
+    ("commit before the source is durable", "src/postgres/apply.rs",
+     "written.and_then(|applied| hardened.map(|()| applied))", "written.inspect(|_| drop(hardened))",
+     "--test it apply::nothing_is_committed"),
+    ("staged commit before the source is durable", "src/postgres/apply.rs",
+     "                hardened?;\n", "                drop(hardened);\n",
+     "--test it apply::nothing_is_committed"),
+    ("position without its owner", "src/postgres/apply/writer.rs",
+     "and owner = $2 and epoch = $6", "and $2 = $2 and epoch = $6",
+     "--test it apply::a_position_that_is_not_ours"),
+    ("position without its nonce", "src/postgres/apply/writer.rs",
+     "and seq = $7 and nonce = $8", "and seq = $7 and $8 = $8",
+     "--test it apply::a_position_that_is_not_ours"),
+    ("rows not counted", "src/postgres/apply/staged.rs",
+     "Ok(inserted) if inserted == gathered.rows => {", "Ok(_) if gathered.rows > 0 || true => {",
+     "--test it apply::rows_that_a_trigger_swallows"),
+    ("a range begins anew after each chunk", "src/flow/backfill.rs",
+     "        range.after = chunk.last_key;\n", "",
+     "--test sim"),
+    ("no nonce in the history", "src/sqlite/history.rs",
+     "(Some(newest), Some(at)) if at == from => Ok(newest)", "(Some(newest), Some(at)) if at.seq == from.seq => Ok(newest)",
+     "--test it follow::another_history"),
+    ("a replaced file is not noticed", "src/sqlite/changes.rs",
+     "        self.identity.confirm(self.file.path())?;\n", "",
+     "--test it follow::a_file_put_in_the_place"),
+    ("schema changes are not noticed", "src/sqlite/changes.rs",
+     "schema_digest(&reader.db)? != expected.schema || !captured()?", "!captured()?",
+     "--test it follow::schema_changes"),
+    ("lost triggers are not noticed", "src/sqlite/changes.rs",
+     "schema_digest(&reader.db)? != expected.schema || !captured()?", "schema_digest(&reader.db)? != expected.schema",
+     "--test it follow::what_takes_capture_away"),
+    ("a key found by SQLite's own comparison", "src/sqlite/lookup.rs",
+     "all(|(column, wanted)| cell(row, *column) == wanted.as_cell())", "all(|(column, wanted)| cell(row, *column).class() == wanted.as_cell().class())",
+     "--test it follow::every_change"),
+    ("an idle connection stays", "src/engine/daemon/follow.rs",
+     "                long = self.retire(&wake, at).await?;", "                long = Some(wake.look());",
+     "--test it follow::every_change"),
+    ("no claim", "src/postgres/claim.rs",
+     "        if row.get(0) {", "        if row.get(0) || true {",
+     "--test it follow::a_second_daemon"),
+    ("the ledger never forgets", "src/postgres/apply/small.rs",
+     "        pipeline.add(What::ForgetEntries, forget_entries(writer, changed));\n", "        drop(forget_entries(writer, changed));\n",
+     "--test it follow::a_value_that_comes_later"),
+    ("the lag stands still while the target is away", "src/engine/daemon/mod.rs",
+     "        voice.look_at_source().await;\n", "",
+     "--test it follow::the_lag_grows"),
+    ("the newest change is pruned", "src/sqlite/capture/mod.rs",
+     "and seq < (select max(seq) from {CHANGE}) \\", "\\",
+     "--test it capture::"),
+    ("keys that differ in class alone are one", "src/plan/capture/triggers.rs",
+     "                    terms.push(format!(\"typeof({old})<>typeof({new})\"));\n", "",
+     "--test it capture::"),
+    ("a probe without the index's collation", "src/plan/capture/probe.rs",
+     "false => format!(\" collate {collation}\"),", "false => { let _ = &collation; String::new() }",
+     "--test it capture::"),
+    ("a key that does not cross exactly is looked up", "src/plan/packer.rs",
+     "            Fit::Exact => {}\n", "            Fit::Exact | Fit::Kept(_) => {}\n",
+     "--lib plan::packer"),
+    ("chunks before the source has them on disk", "src/sqlite/source.rs",
+     "                    hardener.harden()?;\n", "                    let _ = hardener;\n",
+     "--lib sqlite::source"),
+    ("a part's refused rows go to the ledger", "src/postgres/apply/staged.rs",
+     "                Extent::Part => Err(part_refused(&doing).with_source(fault)),\n                Extent::Whole => {",
+     "                Extent::Part | Extent::Whole => {",
+     "--test it apply::a_refused_row_of_a_part"),
+    ("a changed cell keeps its digest", "src/diff/digest.rs",
+     "                    hasher.update(bytes);\n", "                    hasher.update(&vec![0; bytes.len()]);\n",
+     "--test it proof::"),
+]
+
+
+def main() -> int:
+    only = os.environ.get("ONLY", "")
+    chosen = [mutant for mutant in MUTANTS if only in mutant[0]]
+    survivors = []
+    with tempfile.TemporaryDirectory(prefix="liteferry-mutants-") as scratch:
+        tree = Path(scratch) / "tree"
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+        for name in filter(None, files.decode().split("\0")):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+        environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants"))
+        for name, file, old, new, test in chosen:
+            path = tree / file
+            whole = path.read_text()
+            if whole.count(old) != 1:
+                survivors.append(name)
+                print(f"{name}: stands {whole.count(old)} times in {file}; mend the list", flush=True)
+                continue
+            path.write_text(whole.replace(old, new))
+            began = time.monotonic()
+            command = ["cargo", "test", "--quiet", *test.split()]
+            done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+            path.write_text(whole)
+            built = "test result" in done.stdout
+            caught = built and done.returncode != 0
+            verdict = "caught" if caught else "does not build" if not built else "SURVIVED"
+            print(f"{name}: {verdict} in {time.monotonic() - began:.0f} s ({test})", flush=True)
+            if not built:
+                print(done.stderr[-2000:])
+            if not caught:
+                survivors.append(name)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} planted bugs were caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
