@@ -3,26 +3,36 @@
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
 use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Stopper, Timetable, Voice};
-use crate::engine::prepare::Values;
+use crate::engine::prepare::{Request, Values};
+use crate::engine::records::Records;
 use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
+use crate::model::fault::Fault;
 use crate::settings::{Journal, Settings};
 use crate::telemetry::metrics::Metrics;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
     let opened = open(shared, Values::Surveyed).await?;
     let job = job(&opened.settings, opened.request.clone());
-    let board = Board::new(Status::at_start(&job.request.source), Instant::now());
-    let voice = Voice::new(board, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
-    let state =
-        HttpState { board: voice.board.clone(), metrics: Arc::clone(&voice.metrics), lag_max: READY_LAG_MAX };
+    let voice = Voice::new(board(&job.request), Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
+    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+    let state = HttpState {
+        board: voice.board.clone(),
+        metrics: Arc::clone(&voice.metrics),
+        lag_max: READY_LAG_MAX,
+        records: Arc::new(Records::new(Arc::clone(&job.request.address), job.request.schema.clone())),
+        orders,
+        number: Arc::new(AtomicU64::new(0)),
+    };
+    make_state_dir(&opened.settings.state.dir)?;
     let listener = http::spawn(&opened.settings.http, state)?;
     tracing::info!(address = %listener.at(), "listening");
     let (stopper, stopping) = Stopper::new();
-    let (_orders, waiting) = mpsc::channel(ORDERS_MAX);
     let watched = async {
         stop::asked().await;
         tracing::info!("asked to stop");
@@ -44,10 +54,28 @@ pub async fn run(shared: &Shared) -> Result<Ending, Failure> {
     }
 }
 
+/// Shows what is worked on, so that clients know whether it is theirs.
+fn board(request: &Request) -> Board {
+    let source = request.source.canonicalize().unwrap_or_else(|_| request.source.clone());
+    let mut status = Status::at_start(&source);
+    status.target.address = request.address.describe();
+    status.target.schema = request.schema.clone();
+    Board::new(status, Instant::now())
+}
+
+/// The token is kept there, where no other place is named for it.
+fn make_state_dir(dir: &Path) -> Result<(), Fault> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Fault::fatal("state_dir_unusable", format!("make directory {}", dir.display()))
+            .with_remedy("state.dir names a directory that liteferry's user may make or write to")
+            .with_source(error)
+    })
+}
+
 /// Replication that is further behind than this is not ready.
 const READY_LAG_MAX: Duration = Duration::from_secs(5);
 
-fn job(settings: &Settings, request: crate::engine::prepare::Request) -> Job {
+fn job(settings: &Settings, request: Request) -> Job {
     Job {
         request,
         journal: match settings.source.journal {

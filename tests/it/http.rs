@@ -1,17 +1,24 @@
 //! The daemon's listener over loopback: what it answers, what it refuses, and what clients cannot do to it. Requests are raw bytes,
 //! for a well-behaved client would not send most of them.
 
-use liteferry::engine::status::{Backfill, Board, Lag, Rollback, Run, Source, Status, Target, Validation};
+use liteferry::engine::daemon::{ORDERS_MAX, Order, Ordered, Repair};
+use liteferry::engine::records::Records;
+use liteferry::engine::status::{Board, Run, Status};
 use liteferry::http::{Handle, HttpState, spawn};
 use liteferry::model::fault::Fault;
 use liteferry::phase::{Phase, RunState};
+use liteferry::postgres::url::Target;
 use liteferry::settings::Http;
 use liteferry::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 const STATUS: &str = "GET /v1/status HTTP/1.1\r\n";
 const OWN_HOST: &str = "Host: 127.0.0.1:{port}\r\n";
@@ -19,6 +26,10 @@ const OWN_HOST: &str = "Host: 127.0.0.1:{port}\r\n";
 struct Listening {
     handle: Handle,
     board: Board,
+    /// What the daemon is ordered; nobody takes it.
+    orders: mpsc::Receiver<Ordered>,
+    token: String,
+    _dir: TempDir,
 }
 
 #[derive(Debug)]
@@ -176,9 +187,10 @@ fn what_is_not_there_is_refused_with_a_reason() {
         assert_eq!(answer.problem(404)["code"], "not_found", "{path}");
         assert!(!answer.body.contains("script"), "{}", answer.body);
     }
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token);
     for method in ["TRACE", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "BREW", "get"] {
-        let answer =
-            server.ask(&[&format!("{method} /v1/status HTTP/1.1\r\n"), OWN_HOST, "X-Secret: echo\r\n\r\n"]);
+        let line = format!("{method} /v1/status HTTP/1.1\r\n");
+        let answer = server.ask(&[&line, OWN_HOST, &bearer, "X-Secret: echo\r\n\r\n"]);
         assert_eq!(answer.problem(405)["code"], "method_not_allowed", "{method}");
         assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{method}");
         assert!(!answer.body.contains("echo"), "{}", answer.body);
@@ -200,7 +212,7 @@ fn bodies_and_headers_are_bounded() {
         (post, "Transfer-Encoding: chunked\r\n", 411),
         (STATUS, "Transfer-Encoding: chunked\r\n", 411),
         (STATUS, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 411),
-        (post, "Content-Length: 0\r\n", 405),
+        (post, "Content-Length: 0\r\n", 401),
         (STATUS, &filler(15 * 1024), 200),
         (STATUS, &filler(17 * 1024), 431),
         (&format!("GET /v1/status?{} HTTP/1.1\r\n", "x".repeat(17 * 1024)), "", 431),
@@ -237,6 +249,117 @@ fn bodies_and_headers_are_bounded() {
     let mut stream = server.connect();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn an_order_bears_the_token_is_json_and_holds_nothing_unknown() {
+    let mut server = listening();
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token);
+    let json = "Content-Type: application/json\r\n";
+    let good = [OWN_HOST, &bearer, json].concat();
+    let wrong = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
+    for (headers, body, status, code) in [
+        ([OWN_HOST, json].concat(), "{}", 401, "no_token"),
+        ([OWN_HOST, wrong, json].concat(), "{}", 401, "no_token"),
+        ([OWN_HOST, &bearer, &bearer, json].concat(), "{}", 401, "no_token"),
+        (["Host: evil.example\r\n", &bearer, json].concat(), "{}", 421, "foreign_host"),
+        ([&good, "Origin: http://evil.example\r\n"].concat(), "{}", 403, "foreign_origin"),
+        ([&good, "Sec-Fetch-Site: cross-site\r\n"].concat(), "{}", 403, "foreign_origin"),
+        ([OWN_HOST, &bearer].concat(), "{}", 415, "not_json"),
+        ([OWN_HOST, &bearer, "Content-Type: text/plain\r\n"].concat(), "{}", 415, "not_json"),
+        (good.clone(), "", 400, "no_object"),
+        (good.clone(), "[]", 400, "no_object"),
+        (good.clone(), "{\"repair\": tru", 400, "no_object"),
+        (good.clone(), "{\"repair\": 1}", 422, "bad_field"),
+        (good.clone(), "{\"repair\": true, \"colour\": 1}", 422, "unknown_field"),
+        (good.clone(), "{\"<script>\": 1}", 422, "unknown_field"),
+    ] {
+        let answer = server.post("/v1/validation", &headers, body);
+        assert_eq!(answer.problem(status)["code"], code, "{headers}{body}");
+        assert!(!answer.body.contains("script"), "{}", answer.body);
+    }
+    assert!(server.orders.try_recv().is_err(), "a refused order was handed on");
+    let unknown = server.order("/v1/validation", "", "{\"colour\": 1}").problem(422);
+    assert_eq!(unknown["detail"], "colour is not known here.");
+
+    let accepted = server.order("/v1/validation", "X-Liteferry-Actor: ann\r\n", "{\"repair\": true}");
+    assert_eq!(accepted.status, 202);
+    assert_eq!(accepted.body, r#"{"see":"/v1/validation","order":1}"#);
+    let ordered = server.orders.try_recv().expect("the order was handed on");
+    assert_eq!((ordered.order, ordered.number), (Order::Validate(Repair::ReadAgain), 1));
+    assert!(ordered.actor.to_string().starts_with("ann (http 127.0.0.1:"), "{}", ordered.actor);
+    server.order("/v1/validation", "", "{}");
+    let ordered = server.orders.try_recv().expect("the order was handed on");
+    assert_eq!((ordered.order, ordered.number), (Order::Validate(Repair::LeaveAsIs), 2));
+}
+
+#[test]
+fn orders_that_nobody_would_obey_are_refused() {
+    let mut server = listening();
+    for _ in 0..ORDERS_MAX {
+        assert_eq!(server.order("/v1/validation", "", "{}").status, 202);
+    }
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(503)["code"], "too_many_orders");
+    while server.orders.try_recv().is_ok() {}
+    server.board.update(Instant::now(), |status| status.phase = Phase::Backfill);
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
+    let fault = Fault::fatal("schema_drift", "follow orders").with_remedy("Look at orders.");
+    server.board.update(Instant::now(), |status| {
+        status.phase = Phase::DualWrite;
+        status.run = Run::because(RunState::Halted, &fault);
+    });
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "schema_drift");
+    assert!(server.orders.try_recv().is_err());
+}
+
+#[test]
+fn the_description_holds_every_path_and_nothing_else() {
+    let server = listening();
+    let description = server.get("/openapi.json").json();
+    let paths = description["paths"].as_object().expect("there are paths");
+    let all: Vec<&str> = paths.keys().map(String::as_str).collect();
+    assert_eq!(
+        all,
+        [
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+            "/v1/status",
+            "/v1/tables",
+            "/v1/validation",
+            "/v1/journal",
+            "/v1/ledger"
+        ]
+    );
+    for (path, verbs) in paths {
+        for verb in verbs.as_object().expect("a path has verbs").keys() {
+            let answer = match verb.as_str() {
+                "get" => server.get(path),
+                _ => server.order(path, "", "{}"),
+            };
+            let described = &verbs[verb]["responses"][answer.status.to_string()];
+            assert!(described.is_object(), "{verb} {path} answers {answer:?}");
+        }
+    }
+    assert_eq!(description["paths"]["/v1/validation"]["post"]["security"], json!([{ "token": [] }]));
+}
+
+#[test]
+fn a_target_that_is_away_keeps_no_reader_waiting() {
+    let server = listening();
+    let start = Instant::now();
+    for path in ["/v1/journal", "/v1/ledger?table=a&limit=5"] {
+        assert_eq!(server.get(path).problem(503)["code"], "postgres_unreachable", "{path}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    for (path, code) in [
+        ("/v1/journal?limit=0", "bad_field"),
+        ("/v1/journal?table=a", "unknown_field"),
+        ("/v1/ledger?limit=1001", "bad_field"),
+    ] {
+        assert_eq!(server.get(path).problem(422)["code"], code, "{path}");
+    }
 }
 
 #[test]
@@ -308,43 +431,63 @@ fn a_stopped_listener_is_gone_with_its_connections() {
 #[test]
 fn a_taken_address_is_a_fault() {
     let server = listening();
-    let refused = spawn(&settings(server.handle.at()), state()).unwrap_err();
+    let refused = spawn(&settings(server.handle.at(), server.token_file()), state().0).unwrap_err();
     assert_eq!(refused.code, "listen_refused");
     drop(server);
 }
 
 fn listening() -> Listening {
-    let state = state();
+    let (state, orders) = state();
     let board = state.board.clone();
-    let handle = spawn(&settings((Ipv4Addr::LOCALHOST, 0).into()), state).expect("a free port can be had");
-    Listening { handle, board }
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let token_file = dir.path().join("token");
+    let settings = settings((Ipv4Addr::LOCALHOST, 0).into(), token_file.clone());
+    let handle = spawn(&settings, state).expect("a free port can be had");
+    let token = std::fs::read_to_string(token_file).expect("the token was made").trim().to_owned();
+    Listening { handle, board, orders, token, _dir: dir }
 }
 
-fn settings(listen: SocketAddr) -> Http {
+fn settings(listen: SocketAddr, token_file: PathBuf) -> Http {
     let allowed_hosts = vec!["ops.example".to_owned(), "proxy.example:8443".to_owned()];
-    Http { listen, token_file: None, allowed_hosts }
+    Http { listen, token_file, allowed_hosts }
 }
 
-fn state() -> HttpState {
-    let status = Status {
-        phase: Phase::DualWrite,
-        run: Run::plain(RunState::Running),
-        source: Source { path: "app.db".into(), up: true, seq: Some(41), wal_bytes: 0, log_rows: 1 },
-        target: Target::default(),
-        lag: Lag::default(),
-        backfill: Backfill::default(),
-        validation: Validation::default(),
-        ledger_rows: 0,
-        rollback: Rollback::Possible,
-    };
-    HttpState {
+fn state() -> (HttpState, mpsc::Receiver<Ordered>) {
+    let mut status = Status::at_start(Path::new("app.db"));
+    status.phase = Phase::DualWrite;
+    status.run = Run::plain(RunState::Running);
+    status.source.seq = Some(41);
+    let (orders, taken) = mpsc::channel(ORDERS_MAX);
+    // Nothing listens at the port of the discard protocol.
+    let nowhere = Target::parse("postgres://me@127.0.0.1:9/app", &|_| None).expect("it is a target's URL");
+    let state = HttpState {
         board: Board::new(status, Instant::now()),
         metrics: Arc::new(Metrics::new("1.2.3")),
         lag_max: Duration::from_secs(5),
-    }
+        records: Arc::new(Records::new(Arc::new(nowhere), "public".to_owned())),
+        orders,
+        number: Arc::new(AtomicU64::new(0)),
+    };
+    (state, taken)
 }
 
 impl Listening {
+    fn token_file(&self) -> PathBuf {
+        self._dir.path().join("token")
+    }
+
+    /// An order as a client of ours gives it, with headers beside the usual ones.
+    fn order(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let bearer = format!("Authorization: Bearer {}\r\n", self.token);
+        let kind = "Content-Type: application/json\r\n";
+        self.post(path, &[OWN_HOST, &bearer, kind, headers].concat(), body)
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let length = format!("Content-Length: {}\r\n\r\n", body.len());
+        self.ask(&[&format!("POST {path} HTTP/1.1\r\n"), headers, &length, body])
+    }
+
     fn get(&self, path: &str) -> Answer {
         self.ask(&[&format!("GET {path} HTTP/1.1\r\n"), OWN_HOST, "\r\n"])
     }

@@ -10,6 +10,7 @@ mod generate;
 mod generated;
 mod held;
 mod http;
+mod levers;
 mod merge;
 mod oracle;
 mod proof;

@@ -120,10 +120,10 @@ async fn stretches(source: &PairedSource, route: &Arc<Route>) -> Result<VecDeque
 }
 
 /// Names differing rows in the change table.
-struct Toucher<'a> {
-    file: &'a SqliteFile,
-    id: i64,
-    repair: Repair,
+pub struct Toucher<'a> {
+    pub file: &'a SqliteFile,
+    pub id: i64,
+    pub repair: Repair,
 }
 
 impl Mender for Toucher<'_> {
