@@ -26,6 +26,9 @@ pub struct Client {
     guarded: bool,
 }
 
+/// Faults that say that no daemon listens.
+const NOBODY: [&str; 2] = ["daemon_unreachable", "daemon_unreadable"];
+
 type Broken = Box<dyn Error + Send + Sync>;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -69,10 +72,8 @@ impl Client {
         match client.get("/v1/status").await {
             Ok(status) if status["source"]["path"] == path.as_str() => Ok(Some((client, status))),
             Ok(_) => Ok(None),
-            Err(fault) => {
-                tracing::debug!(code = fault.code, "no daemon of this source listens");
-                Ok(None)
-            }
+            Err(fault) if NOBODY.contains(&fault.code) => Ok(None),
+            Err(fault) => Err(fault.into()),
         }
     }
 

@@ -5,6 +5,7 @@ use super::output::{complain, say};
 use super::session::{load_settings, source, start_logging};
 use super::{Ending, Failure, Shared, print};
 use crate::model::fault::Fault;
+use crate::settings::Settings;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use clap::Args;
@@ -34,12 +35,7 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
     let installed = capture::installed(&file.open_reader()?)?;
     let mut removed = Vec::new();
     if !installed.is_empty() {
-        if Client::of_source(&settings).await?.is_some() {
-            complain(
-                "liteferry: the daemon that follows this database will halt with capture_missing; what is written from then on does not \
-                 reach the target, and to follow again begins anew\n",
-            );
-        }
+        warn(&settings).await;
         if !args.yes {
             confirm(&format!("take {} objects of liteferry out of {path}", installed.len())).await?;
         }
@@ -54,6 +50,21 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
         say(&format!("taken out of {}:\n{names}", print::shown(&path)))?;
     }
     Ok(Ending::Well)
+}
+
+/// Whoever listens or not, what is ours must come out.
+async fn warn(settings: &Settings) {
+    match Client::of_source(settings).await {
+        Ok(None) => {}
+        Ok(Some(_)) => complain(
+            "liteferry: the daemon that follows this database will halt with capture_missing; what is written from then on does not \
+             reach the target, and to follow again begins anew\n",
+        ),
+        Err(_) => complain(
+            "liteferry: a daemon listens, but does not say which database it follows; if it is this one, it will halt with \
+             capture_missing\n",
+        ),
+    }
 }
 
 async fn confirm(what: &str) -> Result<(), Fault> {

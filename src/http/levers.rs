@@ -40,12 +40,9 @@ pub async fn validation(
 fn follows(view: &View) -> Result<(), Reason> {
     let run = &view.status.run;
     if !view.status.phase.replicates() {
-        let phase = view.status.phase.word();
-        return Err(Reason::new(
-            "not_replicating",
-            format!("changes are not followed in the phase {phase}"),
-            "",
-        ));
+        let sentence = format!("changes are not followed in the phase {}", view.status.phase.word());
+        let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
+        return Err(Reason::new("not_replicating", sentence, remedy));
     }
     match run.state {
         RunState::Halted | RunState::Stopping => Err(run.reason.clone().unwrap_or_else(|| {

@@ -58,6 +58,33 @@ fn an_order_wants_the_token_and_stands_in_the_journal() {
 }
 
 #[test]
+fn an_order_outlives_the_loss_of_the_target() {
+    let (source, target) = (sqlite(ROWS), database());
+    let daemon = Daemon::follow(&source, &target);
+    plant(&target);
+    let bearer = daemon.bearer();
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let (status, accepted) = daemon.post("/v1/validation", &headers, "{\"repair\": true}");
+    assert_eq!(status, 202, "{accepted}");
+    daemon.wait("obedience", || !daemon.get("/v1/validation")["ordered"].is_null());
+    psql(
+        &target.url,
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid()",
+    );
+    let metrics = || daemon.text("/metrics");
+    daemon.wait("the fault", || metrics().contains("liteferry_retries_total{code="));
+    let number = accepted["order"].as_u64().expect("an order has a number");
+    daemon.wait("the verdict", || daemon.get("/v1/validation")["answered"].as_u64() >= Some(number));
+    assert_eq!(daemon.get("/v1/validation")["verdict"], "equal + ledger");
+    let journal = daemon.liteferry(&["journal", "--json"]).exits_with(0).json();
+    let notes = journal["entries"].as_array().expect("a list");
+    let orders = notes.iter().filter(|note| note["what"] == "validation").count();
+    assert_eq!(orders, 1, "{journal:#}");
+    daemon.stop();
+}
+
+#[test]
 fn a_planted_difference_is_found_and_mended_beside_a_writer() {
     let (source, target) = (sqlite(ROWS), database());
     let daemon = Daemon::follow(&source, &target);
