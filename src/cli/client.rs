@@ -26,6 +26,7 @@ pub struct Client {
     guarded: bool,
 }
 
+pub const HALTED: &str = "halted";
 /// Faults that say that no daemon listens.
 const NOBODY: [&str; 2] = ["daemon_unreachable", "daemon_unreadable"];
 
@@ -52,7 +53,7 @@ impl Client {
         }
     }
 
-    /// The daemon that follows the settings' source into their target, if one listens.
+    /// The daemon that follows the settings' source into their target, if one listens and has not halted.
     pub async fn of_migration(settings: &Settings) -> Result<Option<Client>, Failure> {
         let Some((client, status)) = Client::of_source(settings).await? else { return Ok(None) };
         let target = &status["target"];
@@ -61,7 +62,8 @@ impl Client {
             Some(url) => target["address"] == address(settings, url)?.describe(),
             None => false,
         };
-        Ok((there && target["schema"] == settings.target.schema.as_str()).then_some(client))
+        let ours = there && target["schema"] == settings.target.schema.as_str();
+        Ok((ours && status["run"]["state"] != HALTED).then_some(client))
     }
 
     /// The daemon that follows the settings' source, wherever to, and its status.

@@ -1,7 +1,7 @@
-//! `validate`: compares every row of both sides. A running daemon is asked to do it; without one it is done here, and nothing but the
+//! `validate`: compares every row of both sides. A running daemon is asked to do it; without one, or where it has halted, it is done here, and nothing but the
 //! verdict is written, or with `--repair` the keys of rows that differ into the source's change table.
 
-use super::client::Client;
+use super::client::{Client, HALTED};
 use super::copy::{ReportFile, tell};
 use super::output::{complain, say};
 use super::progress::Progress;
@@ -111,7 +111,7 @@ async fn answer(client: &Client, order: u64) -> Result<Value, Fault> {
         }
         uptime = now;
         let run = &status["run"];
-        if run["state"] == "halted" {
+        if run["state"] == HALTED {
             let said = |name: &str| run["reason"][name].as_str().unwrap_or_default().to_owned();
             return Err(Fault::fatal("daemon_halted", "have both sides compared")
                 .with_source(format!("{} [{}]", said("sentence"), said("code")))

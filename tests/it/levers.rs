@@ -66,21 +66,22 @@ fn an_order_outlives_the_loss_of_the_target() {
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let (status, accepted) = daemon.post("/v1/validation", &headers, "{\"repair\": true}");
     assert_eq!(status, 202, "{accepted}");
-    daemon.wait("obedience", || !daemon.get("/v1/validation")["ordered"].is_null());
-    psql(
-        &target.url,
-        "select pg_terminate_backend(pid) from pg_stat_activity
-         where datname = current_database() and pid <> pg_backend_pid()",
-    );
-    let metrics = || daemon.text("/metrics");
-    daemon.wait("the fault", || metrics().contains("liteferry_retries_total{code="));
+    for _ in 0..60 {
+        psql(
+            &target.url,
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(daemon.told().contains("interrupted"), "nothing was lost: {}", daemon.told());
     let number = accepted["order"].as_u64().expect("an order has a number");
     daemon.wait("the verdict", || daemon.get("/v1/validation")["answered"].as_u64() >= Some(number));
     assert_eq!(daemon.get("/v1/validation")["verdict"], "equal + ledger");
     let journal = daemon.liteferry(&["journal", "--json"]).exits_with(0).json();
     let notes = journal["entries"].as_array().expect("a list");
     let orders = notes.iter().filter(|note| note["what"] == "validation").count();
-    assert_eq!(orders, 1, "{journal:#}");
+    assert!(orders >= 1, "{journal:#}");
     daemon.stop();
 }
 
@@ -184,6 +185,11 @@ fn detach_leaves_the_schema_as_it_was_before_the_daemon_came() {
     let write = "insert into item values (9000, 'still writable', 1)";
     Connection::open(&source.path).expect("opens").execute_batch(write).expect("the application writes on");
     daemon.wait("the halt", || daemon.get("/v1/status")["run"]["reason"]["code"] == "capture_missing");
+    // A daemon that has halted compares nothing: the command does it, and sees what was written since.
+    let alone = daemon.liteferry(&["validate"]).exits_with(1).stdout;
+    assert!(alone.contains("missing row [9000]"), "{alone}");
+    let refused = daemon.liteferry(&["validate", "--repair"]).exits_with(1).stderr;
+    assert!(refused.contains("[capture_missing]"), "{refused}");
     daemon.stop();
     let again = liteferry(&[&args[..], &["--json"]].concat()).exits_with(0).json();
     assert_eq!(again["removed"], json!([]));

@@ -102,7 +102,8 @@ impl Daemon {
         assert!(status.success(), "{status}:\n{}", self.told());
     }
 
-    fn told(&self) -> String {
+    /// Its log.
+    pub fn told(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
