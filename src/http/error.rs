@@ -24,11 +24,9 @@ pub enum Refusal {
     NotJson,
     /// A body that is no JSON object.
     NoObject,
-    /// A field or parameter that is not known here, or whose value is of the wrong kind.
-    Field {
-        code: &'static str,
-        detail: String,
-    },
+    /// Of a field or a parameter; what is wrong with it.
+    UnknownField(String),
+    BadField(String),
     /// The daemon has more orders to obey than it should have.
     TooManyOrders,
     /// What is asked for cannot be done as things are.
@@ -54,7 +52,7 @@ impl Refusal {
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::NoObject => StatusCode::BAD_REQUEST,
-            Refusal::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::UnknownField(_) | Refusal::BadField(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Conflict(_) => StatusCode::CONFLICT,
             Refusal::TooManyConnections | Refusal::TooManyOrders | Refusal::Unavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -91,7 +89,8 @@ impl Refusal {
             Refusal::TooManyConnections => "too_many_connections",
             Refusal::NotJson => "not_json",
             Refusal::NoObject => "no_object",
-            Refusal::Field { code, .. } => code,
+            Refusal::UnknownField(_) => "unknown_field",
+            Refusal::BadField(_) => "bad_field",
             Refusal::TooManyOrders => "too_many_orders",
             Refusal::Conflict(reason) | Refusal::Unavailable(reason) => reason.code,
         }
@@ -125,7 +124,9 @@ impl Refusal {
             Refusal::NoObject => {
                 ("The body is not a JSON object.", "/openapi.json says what an order holds.")
             }
-            Refusal::Field { detail, .. } => (detail, "/openapi.json says what a request may hold."),
+            Refusal::UnknownField(detail) | Refusal::BadField(detail) => {
+                (detail, "/openapi.json says what a request may hold.")
+            }
             Refusal::TooManyOrders => {
                 ("Orders given before wait to be obeyed.", "Try again in a few seconds.")
             }
@@ -136,12 +137,12 @@ impl Refusal {
 
 impl Refusal {
     pub fn unknown_field(name: &str) -> Refusal {
-        Refusal::Field { code: "unknown_field", detail: format!("{} is not known here.", plain(name)) }
+        Refusal::UnknownField(format!("{} is not known here.", plain(name)))
     }
 
     /// `kind` is what it must be.
     pub fn bad_field(name: &str, kind: &str) -> Refusal {
-        Refusal::Field { code: "bad_field", detail: format!("{} must be {kind}.", plain(name)) }
+        Refusal::BadField(format!("{} must be {kind}.", plain(name)))
     }
 }
 
