@@ -128,8 +128,8 @@ pub struct Validate {
 #[derive(Clone, Debug)]
 pub struct Http {
     pub listen: SocketAddr,
-    /// Always there when `listen` is beyond loopback.
-    pub token_file: Option<PathBuf>,
+    /// Holds the token that orders must bear, and readers too where `listen` is beyond loopback.
+    pub token_file: PathBuf,
     /// Names in lower case, with or without a port.
     pub allowed_hosts: Vec<String>,
 }
@@ -187,7 +187,7 @@ impl Settings {
         let mut problems = Vec::new();
         let merged = layers::merged(file, env, sets, &mut problems);
         let mut from = Reader::new(merged, problems);
-        let settings = Settings {
+        let mut settings = Settings {
             source: Source::read(&mut from),
             target: Target::read(&mut from),
             tables: Tables {
@@ -216,6 +216,9 @@ impl Settings {
         from.refuse_the_rest();
         if !from.problems.is_empty() {
             return Err(from.problems);
+        }
+        if settings.http.token_file.as_os_str().is_empty() {
+            settings.http.token_file = settings.state.dir.join(TOKEN_FILE);
         }
         Ok(Settings { effective: from.used.into_iter().map(without_secret).collect(), ..settings })
     }
@@ -313,7 +316,7 @@ impl Http {
             let text = "must name a file, for http.listen is beyond loopback";
             from.problem("http.token_file", text, &format!("http.listen is {listen}"));
         }
-        Http { listen, token_file, allowed_hosts }
+        Http { listen, token_file: token_file.unwrap_or_default(), allowed_hosts }
     }
 }
 
@@ -349,6 +352,9 @@ impl Follow {
         }
     }
 }
+
+/// In the state's directory, where no other file is named.
+const TOKEN_FILE: &str = "token";
 
 const JOURNALS: [(&str, Journal); 2] = [("require-wal", Journal::RequireWal), ("any", Journal::Any)];
 
@@ -576,6 +582,13 @@ mod tests {
             let both = load("[http]\ntoken_file = 'token'", &[], &[("http.listen", listen)]).unwrap();
             assert_eq!(both.http.listen.to_string(), listen);
         }
+    }
+
+    #[test]
+    fn the_token_is_among_the_state_where_no_file_is_named() {
+        let named = |file: &str| load(file, &[], &[("state.dir", "/var/lib/x")]).unwrap().http.token_file;
+        assert_eq!(named(""), Path::new("/var/lib/x/token"));
+        assert_eq!(named("[http]\ntoken_file = '/run/t'"), Path::new("/run/t"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::journal::store::State;
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub fn tell(shared: &Shared, copied: Copied, file: Option<ReportFile>) -> Result
         Copied::Done { report, earlier } => {
             // The file first: it must not want for a terminal that takes no more.
             if let Some(file) = file {
-                file.write(&report)?;
+                file.write(&report.to_json())?;
             }
             tell_done(shared, &report, earlier)?;
             Ok(if report.success() { Ending::Well } else { Ending::Badly })
@@ -74,7 +74,7 @@ fn tell_done(shared: &Shared, report: &Report, earlier: Option<State>) -> Result
         Some(State::Loading | State::Finishing) => "went on with the earlier copy\n\n",
         None => "",
     };
-    say(&format!("{before}{}{}", print::report(report), print::findings(&report.findings)))
+    say(&format!("{before}{}{}", print::report(&report.to_json()), print::findings(&report.findings)))
 }
 
 /// Where the report goes. Made before the work: a place that takes none is told of at once, and the report of an earlier run cannot pass
@@ -90,8 +90,8 @@ impl ReportFile {
         Ok(ReportFile { path: path.to_owned(), file })
     }
 
-    fn write(mut self, report: &Report) -> Result<(), Fault> {
-        let text = format!("{:#}\n", report.to_json());
+    pub fn write(mut self, report: &Value) -> Result<(), Fault> {
+        let text = format!("{report:#}\n");
         self.file.write_all(text.as_bytes()).map_err(|error| unwritable(&self.path, error))
     }
 }

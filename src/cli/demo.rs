@@ -100,7 +100,7 @@ fn request(source: PathBuf, cluster: &Cluster) -> Request {
 async fn show(request: &Request, args: &DemoArgs, cluster: &Cluster) -> Result<Ending, Failure> {
     say("3. liteferry copy: plan, load, indexes, constraints, proof\n\n")?;
     let first = report(copy_once(request).await?)?;
-    say(&format!("{}{}", print::report(&first), print::findings(&first.findings)))?;
+    say(&format!("{}{}", print::report(&first.to_json()), print::findings(&first.findings)))?;
     if !args.rehearse {
         say(
             "\nThe databases are there until you press Enter (the live part follows) or Ctrl-C. Look at them:\n",
@@ -129,7 +129,7 @@ async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> 
     run("update public.customers set name = name || ' ' where id = 77; delete from public.order_lines where order_id = 5 and position = 1;
          insert into public.notes (id, body) values (99, 'extra')").await?;
     let spoiled = report(validate_alone(request, LISTING, &[], &Progress::new()).await?)?;
-    say(&print::report(&spoiled))?;
+    say(&print::report(&spoiled.to_json()))?;
     let found = |table: &str| spoiled.tables.iter().find(|verdict| verdict.route.source == table);
     expect("the changed cell is found", found("customers").is_some_and(|verdict| verdict.different == 1))?;
     expect("the removed row is found", found("order_lines").is_some_and(|verdict| verdict.missing == 1))?;
@@ -140,7 +140,7 @@ async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> 
     let Copied::Done { report: second, earlier } = copy_once(request).await? else {
         return Err(rehearsal_failed("the second copy is not blocked").into());
     };
-    say(&print::report(&second))?;
+    say(&print::report(&second.to_json()))?;
     expect("the second copy finds the first complete", earlier == Some(State::Complete))?;
     expect("the mended target is equal again", second.verdict() == Verdict::EqualWithLedger)?;
     say("\n6. liteferry run: the shop goes on writing, and every change follows\n")?;

@@ -4,9 +4,11 @@ use super::demo::{expect, rehearsal_failed};
 use super::output::say;
 use super::{Failure, print};
 use crate::engine::daemon::{
-    self, Ended, Job, JournalRule, ORDERS_MAX, Order, Repair, Start, Stopper, Timetable, Voice,
+    self, Actor, Ended, Job, JournalRule, ORDERS_MAX, Order, Ordered, Repair, Start, Stopper, Timetable,
+    Voice,
 };
 use crate::engine::prepare::Request;
+use crate::engine::records::Records;
 use crate::engine::report::Verdict;
 use crate::engine::status::{Board, Status, Validated};
 use crate::http::{self, HttpState};
@@ -16,6 +18,7 @@ use crate::sqlite::sample::Shop;
 use crate::telemetry::metrics::Metrics;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -32,18 +35,21 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
     let voice = Voice::new(board.clone(), Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
     let listen = Http {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        token_file: None,
+        token_file: request.source.with_file_name("token"),
         allowed_hosts: Vec::new(),
     };
+    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
     let state = HttpState {
         board: board.clone(),
         metrics: Arc::clone(&voice.metrics),
         lag_max: Duration::from_secs(5),
+        records: Arc::new(Records::new(Arc::clone(&request.address), request.schema.clone())),
+        orders: orders.clone(),
+        number: Arc::new(AtomicU64::new(0)),
     };
     let listener = http::spawn(&listen, state)?;
     let shop = Shop::open(&request.source);
     let (stopper, stopping) = Stopper::new();
-    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
     let job = job(request);
     let script = async {
         until("the daemon follows the shop", || board.look(Instant::now()).status.phase == Phase::DualWrite)
@@ -105,7 +111,7 @@ async fn watch(board: &Board, shop: &Shop) -> Result<(), Failure> {
 }
 
 /// Waits until all is applied, and has both sides compared.
-async fn prove(board: &Board, orders: &mpsc::Sender<Order>, written: u64) -> Result<(), Failure> {
+async fn prove(board: &Board, orders: &mpsc::Sender<Ordered>, written: u64) -> Result<(), Failure> {
     expect("the shop wrote while it was followed", written > 0)?;
     until("every change is applied", || {
         let status = board.look(Instant::now()).status;
@@ -114,7 +120,7 @@ async fn prove(board: &Board, orders: &mpsc::Sender<Order>, written: u64) -> Res
     })
     .await?;
     orders
-        .try_send(Order::Validate(Repair::LeaveAsIs))
+        .try_send(Ordered::new(Order::Validate(Repair::LeaveAsIs), Actor::new(None, "the demo"), 1))
         .map_err(|_| rehearsal_failed("the daemon takes orders"))?;
     let verdict = || board.look(Instant::now()).status.validation.last;
     until("both sides are compared", || verdict().is_some()).await?;

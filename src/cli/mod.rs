@@ -1,16 +1,22 @@
 //! The command line. Layer 6. One file a command; exit codes as the documentation promises.
 
 mod check;
+mod client;
 mod config;
 mod copy;
 mod demo;
+mod detach;
+mod journal;
+mod ledger;
 mod live;
 mod output;
 mod print;
 mod progress;
 mod run;
 mod session;
+mod status;
 mod stop;
+mod table;
 mod validate;
 
 use crate::model::fault::Fault;
@@ -62,6 +68,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Follow the source: backfill it, then carry every change over; stays until it is asked to stop
     Run(run::RunArgs),
+    /// Ask the running daemon what is so at this moment
+    Status,
+    /// Ask the running daemon what was done to the migration, the newest last
+    Journal(journal::JournalArgs),
+    /// Ask the running daemon which cells the target does not give back as they were
+    Ledger(ledger::LedgerArgs),
+    /// Take liteferry's triggers and tables out of the SQLite database
+    Detach(detach::DetachArgs),
     /// The settings in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -143,6 +157,10 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Validate(args) => validate::validate(&cli.shared, args).await,
         Command::Demo(args) => demo::demo(&cli.shared, args).await,
         Command::Run(args) => run::run(&cli.shared, args).await,
+        Command::Status => status::status(&cli.shared).await,
+        Command::Journal(args) => journal::journal(&cli.shared, args).await,
+        Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,
+        Command::Detach(args) => detach::detach(&cli.shared, args).await,
         Command::Config(command) => config::config(&cli.shared, command),
     }
 }

@@ -1,10 +1,10 @@
 //! What a person reads: findings, plans and reports on standard output; and how a failure is told.
 
-use crate::engine::report::{Report, Verdict};
-use crate::flow::validate::TableVerdict;
+use crate::engine::report::Verdict;
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
 use crate::plan::{Plan, TableRole};
+use serde_json::Value;
 use std::error::Error;
 use std::fmt::Write;
 
@@ -65,10 +65,73 @@ pub fn findings(findings: &[Finding]) -> String {
     out
 }
 
+/// A report as `Report::to_json` writes it, wherever it was made.
+pub fn report(report: &Value) -> String {
+    let mut out = String::new();
+    let tables = list(&report["tables"]);
+    let width = tables.iter().map(|table| shown(text(&table["table"])).chars().count()).max().unwrap_or(0);
+    let width = width.clamp(5, 48);
+    line(
+        &mut out,
+        &format!(
+            "{:width$}  {:>12}  {:>12}  {:>8}  verdict",
+            "table", "source rows", "target rows", "ledger"
+        ),
+    );
+    for table in tables {
+        put_table(&mut out, table, width);
+    }
+    if report["source_changed"] == true {
+        line(
+            &mut out,
+            "\nSomebody wrote to the source meanwhile. Rows written after they were read are not in the target:",
+        );
+        line(&mut out, "stop the application and run the copy again, with --restart if rows differ.");
+    }
+    let parts = report["seconds"].as_object();
+    let seconds: f64 = parts.map_or(0.0, |parts| parts.values().filter_map(Value::as_f64).sum());
+    let verdict = text(&report["verdict"]);
+    let held = if verdict == Verdict::EqualWithLedger.words() {
+        format!(" ({} in liteferry.ledger)", ledger(tables))
+    } else {
+        String::new()
+    };
+    line(&mut out, &format!("\nverdict: {verdict}{held}, {seconds:.1} s"));
+    out
+}
+
+fn put_table(out: &mut String, table: &Value, width: usize) {
+    let count = |name: &str| table[name].as_u64().unwrap_or(0);
+    let ledger = count("ledger") + count("refused");
+    let verdict = match (table["equal"] == true, ledger) {
+        (true, 0) => "equal".to_owned(),
+        (true, _) => "equal + ledger".to_owned(),
+        (false, _) => {
+            let (missing, extra, different) = (count("missing"), count("extra"), count("different"));
+            format!("{missing} missing, {extra} extra, {different} different")
+        }
+    };
+    let (name, source, target) = (shown(text(&table["table"])), count("source_rows"), count("target_rows"));
+    line(out, &format!("{name:width$}  {source:>12}  {target:>12}  {ledger:>8}  {verdict}"));
+    let differences = list(&table["differences"]);
+    for difference in differences.iter().take(SHOWN_DIFFERENCES) {
+        let columns: Vec<&str> = list(&difference["columns"]).iter().map(text).collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(" in {}", columns.join(", ")) };
+        let key: String = shown(text(&difference["key"])).chars().take(SHOWN_KEY_CHARS).collect();
+        line(out, &format!("    {} row {key}{}", text(&difference["kind"]), shown(&columns)));
+    }
+    if differences.len() > SHOWN_DIFFERENCES {
+        line(out, "    … more in the report (--report FILE)");
+    }
+    for error in list(&table["errors"]) {
+        line(out, &format!("    {}", shown(text(error))));
+    }
+}
+
 /// Cells that stand in the ledger by themselves, and rows that stand there whole.
-fn ledger(report: &Report) -> String {
-    let sum = |of: fn(&TableVerdict) -> u64| report.tables.iter().map(of).sum::<u64>();
-    let (cells, rows) = (sum(|table| table.ledger), sum(|table| table.refused));
+fn ledger(tables: &[Value]) -> String {
+    let sum = |of: &str| tables.iter().filter_map(|table| table[of].as_u64()).sum::<u64>();
+    let (cells, rows) = (sum("ledger"), sum("refused"));
     let counted = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     match (cells, rows) {
         (_, 0) => counted(cells, "cell"),
@@ -77,64 +140,12 @@ fn ledger(report: &Report) -> String {
     }
 }
 
-pub fn report(report: &Report) -> String {
-    let mut out = String::new();
-    let width = report
-        .tables
-        .iter()
-        .map(|table| shown(&table.route.source).chars().count())
-        .max()
-        .unwrap_or(0)
-        .clamp(5, 48);
-    line(
-        &mut out,
-        &format!(
-            "{:width$}  {:>12}  {:>12}  {:>8}  verdict",
-            "table", "source rows", "target rows", "ledger"
-        ),
-    );
-    for table in &report.tables {
-        let verdict = if table.equal() {
-            if table.ledger + table.refused > 0 { "equal + ledger".to_owned() } else { "equal".to_owned() }
-        } else {
-            format!("{} missing, {} extra, {} different", table.missing, table.extra, table.different)
-        };
-        let name = shown(&table.route.source);
-        let (rows, ledger) = (table.source_rows, table.ledger + table.refused);
-        line(
-            &mut out,
-            &format!("{name:width$}  {rows:>12}  {:>12}  {ledger:>8}  {verdict}", table.target_rows),
-        );
-        for difference in table.listed.iter().take(SHOWN_DIFFERENCES) {
-            let columns = if difference.columns.is_empty() {
-                String::new()
-            } else {
-                format!(" in {}", difference.columns.join(", "))
-            };
-            let key: String = shown(&difference.key).chars().take(SHOWN_KEY_CHARS).collect();
-            line(&mut out, &format!("    {} row {key}{}", difference.kind.word(), shown(&columns)));
-        }
-        if table.listed.len() > SHOWN_DIFFERENCES {
-            line(&mut out, "    … more in the report (--report FILE)");
-        }
-        if !table.ledger_agrees {
-            line(&mut out, "    the ledger does not hold what the source's cells call for");
-        }
-    }
-    if report.source_changed {
-        line(
-            &mut out,
-            "\nSomebody wrote to the source meanwhile. Rows written after they were read are not in the target:",
-        );
-        line(&mut out, "stop the application and run the copy again, with --restart if rows differ.");
-    }
-    let seconds = report.finished.duration_since(report.started).unwrap_or_default().as_secs_f64();
-    let ledger = match report.verdict() {
-        Verdict::EqualWithLedger => format!(" ({} in liteferry.ledger)", ledger(report)),
-        Verdict::Equal | Verdict::Differs => String::new(),
-    };
-    line(&mut out, &format!("\nverdict: {}{ledger}, {seconds:.1} s", report.verdict().words()));
-    out
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// What, why, and what to do next, in that order.

@@ -4,12 +4,16 @@ use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
 use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, Timetable, Voice};
 use crate::engine::prepare::{Request, Values};
+use crate::engine::records::Records;
 use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
+use crate::model::fault::Fault;
 use crate::settings::{Journal, Settings};
 use crate::telemetry::metrics::Metrics;
 use clap::Args;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -24,14 +28,20 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     let opened = open(shared, Values::Surveyed).await?;
     let start = if args.resync { Start::Resync } else { Start::GoOn };
     let job = job(&opened.settings, opened.request.clone(), start);
-    let board = Board::new(Status::at_start(&job.request.source), Instant::now());
-    let voice = Voice::new(board, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
-    let state =
-        HttpState { board: voice.board.clone(), metrics: Arc::clone(&voice.metrics), lag_max: READY_LAG_MAX };
+    let voice = Voice::new(board(&job.request), Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
+    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+    let state = HttpState {
+        board: voice.board.clone(),
+        metrics: Arc::clone(&voice.metrics),
+        lag_max: READY_LAG_MAX,
+        records: Arc::new(Records::new(Arc::clone(&job.request.address), job.request.schema.clone())),
+        orders,
+        number: Arc::new(AtomicU64::new(0)),
+    };
+    make_state_dir(&opened.settings.state.dir)?;
     let listener = http::spawn(&opened.settings.http, state)?;
     tracing::info!(address = %listener.at(), "listening");
     let (stopper, stopping) = Stopper::new();
-    let (_orders, waiting) = mpsc::channel(ORDERS_MAX);
     let watched = async {
         stop::asked().await;
         tracing::info!("asked to stop");
@@ -51,6 +61,24 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
             Ok(Ending::Badly)
         }
     }
+}
+
+/// Shows what is worked on, so that clients know whether it is theirs.
+fn board(request: &Request) -> Board {
+    let source = request.source.canonicalize().unwrap_or_else(|_| request.source.clone());
+    let mut status = Status::at_start(&source);
+    status.target.address = request.address.describe();
+    status.target.schema = request.schema.clone();
+    Board::new(status, Instant::now())
+}
+
+/// The token is kept there, where no other place is named for it.
+fn make_state_dir(dir: &Path) -> Result<(), Fault> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Fault::fatal("state_dir_unusable", format!("make directory {}", dir.display()))
+            .with_remedy("state.dir names a directory that liteferry's user may make or write to")
+            .with_source(error)
+    })
 }
 
 /// Replication that is further behind than this is not ready.

@@ -9,6 +9,7 @@ use crate::postgres::url::{Target as Address, TlsMode};
 use crate::settings::{LogFormat, LogLevel, MisfitPolicy, Problem, Settings, Tls};
 use crate::sqlite::scan::ChunkLimit;
 use crate::telemetry::logging::{self, Shape};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,13 @@ pub struct Opened {
     cluster: Option<Cluster>,
 }
 
-const EMBEDDED: &str = "embedded";
+pub const EMBEDDED: &str = "embedded";
+
+/// The database that the settings name.
+pub fn source(settings: &Settings) -> Result<PathBuf, Failure> {
+    let missing = || Problem::new("source.path", "names no database: give --source PATH", "not set");
+    settings.source.path.clone().ok_or_else(|| Failure::Settings(vec![missing()]))
+}
 
 pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
     let mut sets = Vec::new();
@@ -48,16 +55,10 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
 pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
     let settings = load_settings(shared)?;
     start_logging(&settings);
-    let missing = |key: &str, text: &str| Failure::Settings(vec![Problem::new(key, text, "not set")]);
-    let source = settings
-        .source
-        .path
-        .clone()
-        .ok_or_else(|| missing("source.path", "names no database: give --source PATH"))?;
-    let url =
-        settings.target.url.clone().ok_or_else(|| {
-            missing("target.url", "names no database: give --target URL or --target embedded")
-        })?;
+    let source = source(&settings)?;
+    let missing =
+        || Problem::new("target.url", "names no database: give --target URL or --target embedded", "not set");
+    let url = settings.target.url.clone().ok_or_else(|| Failure::Settings(vec![missing()]))?;
     let (address, cluster) = if url == EMBEDDED {
         let cluster = Cluster::start(&settings.state.dir).await?;
         (cluster.target(), Some(cluster))
@@ -95,7 +96,7 @@ impl Opened {
     }
 }
 
-fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
+pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let mut address = Address::parse(url, &env).map_err(|error| {
         Failure::Settings(vec![Problem::new("target.url", error.to_string(), "target.url")])
@@ -121,7 +122,7 @@ fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     Ok(address)
 }
 
-fn start_logging(settings: &Settings) {
+pub fn start_logging(settings: &Settings) {
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,

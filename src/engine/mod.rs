@@ -5,6 +5,7 @@ pub mod copy;
 pub mod daemon;
 mod finish;
 pub mod prepare;
+pub mod records;
 mod refused;
 pub mod report;
 mod retry;

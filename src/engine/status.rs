@@ -4,6 +4,7 @@
 //! Ages are kept as instants of the monotonic clock and become seconds when they are read: a lag that nobody updates still grows.
 //! It never holds a cell's value or a password.
 
+use super::daemon::Ordered;
 use super::report::Verdict;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
@@ -26,6 +27,8 @@ pub struct Status {
     pub source: Source,
     pub target: Target,
     pub lag: Lag,
+    /// What is followed, by the numbers that triggers know tables by.
+    pub tables: Vec<Followed>,
     pub backfill: Backfill,
     pub validation: Validation,
     pub ledger_rows: u64,
@@ -61,6 +64,9 @@ pub struct Target {
     pub up: bool,
     pub version: Option<String>,
     pub position: Option<Position>,
+    /// Where it is, without a password.
+    pub address: String,
+    pub schema: String,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +74,15 @@ pub struct Lag {
     pub changes: u64,
     /// When the oldest unapplied change was made, as well as is known.
     pub oldest: Option<Instant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    pub id: i64,
+    pub source: String,
+    pub target: String,
+    /// Something may have changed unseen: it is compared before it counts as followed.
+    pub suspect: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -90,10 +105,18 @@ pub enum TableState {
     Copied,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Validation {
     pub state: ValidationState,
     pub last: Option<Validated>,
+    /// The last verdict with its tables and the differences that are listed.
+    pub report: Option<Arc<Value>>,
+    /// Rows that were read again for it, because they differed.
+    pub read_again: u64,
+    /// What an operator asked for and has no verdict yet.
+    pub ordered: Option<Ordered>,
+    /// The newest order that has its verdict.
+    pub answered: u64,
     /// When both sides were last found equal, whatever was found since.
     pub clean: Option<Instant>,
 }
@@ -230,8 +253,7 @@ impl View {
     }
 
     pub fn readings(&self) -> Readings {
-        let Status { phase, run, source, target, lag, backfill, validation, ledger_rows: _, rollback: _ } =
-            &self.status;
+        let Status { phase, run, source, target, lag, backfill, validation, .. } = &self.status;
         Readings {
             phase: *phase,
             phase_times: self.phase_times.clone(),
@@ -250,8 +272,18 @@ impl View {
     }
 
     pub fn to_json(&self) -> Value {
-        let Status { phase, run, source, target, lag, backfill, validation, ledger_rows, rollback } =
-            &self.status;
+        let Status {
+            phase,
+            run,
+            source,
+            target,
+            lag,
+            backfill,
+            validation,
+            ledger_rows,
+            rollback,
+            tables: _,
+        } = &self.status;
         json!({
             "phase": phase.word(),
             "run": { "state": run.state.word(), "reason": run.reason.as_ref().map(Reason::to_json) },
@@ -266,6 +298,8 @@ impl View {
                 "up": target.up,
                 "version": target.version,
                 "position": target.position.map(position_to_json),
+                "address": target.address,
+                "schema": target.schema,
             },
             "lag": { "changes": lag.changes, "seconds": self.lag().as_secs_f64() },
             "backfill": {
@@ -280,6 +314,45 @@ impl View {
             },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.uptime.as_secs(),
+        })
+    }
+
+    /// The last verdict in full. Keys name the rows that differ; no other value is in it.
+    pub fn validation_in_full(&self) -> Value {
+        let validation = &self.status.validation;
+        let mut all = self.validation_to_json(validation);
+        all["ordered"] = json!(validation.ordered.as_ref().map(|ordered| ordered.number));
+        all["answered"] = json!(validation.answered);
+        all["read_again"] = json!(validation.read_again);
+        all["report"] = validation.report.as_deref().cloned().unwrap_or_default();
+        all
+    }
+
+    /// Every followed table, with its rows as they were last counted.
+    pub fn tables_to_json(&self) -> Value {
+        let tables = self.status.tables.iter().map(|table| self.followed_to_json(table));
+        json!({ "tables": tables.collect::<Vec<_>>() })
+    }
+
+    fn followed_to_json(&self, followed: &Followed) -> Value {
+        let loaded = self.status.backfill.tables.get(&followed.source);
+        let state = match loaded.filter(|_| !self.status.phase.replicates()) {
+            Some(progress) => progress.state.word(),
+            None if followed.suspect => "suspect",
+            None => "followed",
+        };
+        let report = self.status.validation.report.as_deref();
+        let verdict = report.and_then(|report| {
+            report["tables"].as_array()?.iter().find(|table| table["table"] == followed.source.as_str())
+        });
+        let rows = verdict.map(|verdict| verdict["target_rows"].clone());
+        json!({
+            "id": followed.id,
+            "source": followed.source,
+            "target": followed.target,
+            "state": state,
+            "rows": rows.or(loaded.map(|progress| json!(progress.rows))),
+            "counted": verdict.map(|_| "validation").or(loaded.map(|_| "backfill")),
         })
     }
 
@@ -308,6 +381,7 @@ impl Status {
             source: Source { path: source.to_owned(), up: false, seq: None, wal_bytes: 0, log_rows: 0 },
             target: Target::default(),
             lag: Lag::default(),
+            tables: Vec::new(),
             backfill: Backfill::default(),
             validation: Validation::default(),
             ledger_rows: 0,
@@ -391,6 +465,7 @@ mod tests {
             source: Source { path: "app.db".into(), up: true, seq: Some(12), wal_bytes: 4096, log_rows: 3 },
             target: Target::default(),
             lag: Lag::default(),
+            tables: Vec::new(),
             backfill: Backfill::default(),
             validation: Validation::default(),
             ledger_rows: 0,
@@ -411,7 +486,7 @@ mod tests {
             "phase": "dual-write",
             "run": { "state": "running", "reason": null },
             "source": { "path": "app.db", "up": true, "seq": 12, "wal_bytes": 4096, "log_rows": 3 },
-            "target": { "up": false, "version": null, "position": null },
+            "target": { "up": false, "version": null, "position": null, "address": "", "schema": "" },
             "lag": { "changes": 0, "seconds": 0.0 },
             "backfill": { "tables": {}, "eta_seconds": null },
             "validation": { "state": "idle", "verdict": null, "position": null, "age_seconds": null, "differences": null },
@@ -430,13 +505,23 @@ mod tests {
         let position = Position { epoch: 1, seq: 10, nonce: i64::MIN };
         board.update(now, |status| {
             status.run = Run::because(RunState::Degraded, &fault());
-            status.target = Target { up: true, version: Some("15.8".into()), position: Some(position) };
+            status.target = Target {
+                up: true,
+                version: Some("15.8".into()),
+                position: Some(position),
+                address: "postgres://me@host/app".into(),
+                schema: "public".into(),
+            };
             status.lag = Lag { changes: 2, oldest: Some(now) };
             let orders = TableProgress { rows: 5, total: 10, state: TableState::Copying };
             status.backfill = Backfill { tables: [("orders".into(), orders)].into(), eta: Some(SECOND) };
             let last = Validated { verdict: Verdict::Differs, position, at: now, differences: 4 };
-            status.validation =
-                Validation { state: ValidationState::Running, last: Some(last), clean: Some(now) };
+            status.validation = Validation {
+                state: ValidationState::Running,
+                last: Some(last),
+                clean: Some(now),
+                ..Validation::default()
+            };
             status.ledger_rows = 9;
             status.rollback = Rollback::Impossible("no canary has come round".into());
         });
@@ -447,7 +532,11 @@ mod tests {
             "remedy": "Look at orders." });
         for (pointer, expected) in [
             ("/run", json!({ "state": "degraded", "reason": reason })),
-            ("/target", json!({ "up": true, "version": "15.8", "position": position })),
+            (
+                "/target",
+                json!({ "up": true, "version": "15.8", "position": position,
+                    "address": "postgres://me@host/app", "schema": "public" }),
+            ),
             ("/lag", json!({ "changes": 2, "seconds": 2.0 })),
             ("/backfill/tables/orders", json!({ "rows": 5, "total": 10, "state": "copying" })),
             ("/backfill/eta_seconds", json!(1.0)),
@@ -537,5 +626,36 @@ mod tests {
         board.update(now + 3 * SECOND, |status| status.phase = Phase::DualWrite);
         let times = board.look(now + 7 * SECOND).readings().phase_times;
         assert_eq!(times, BTreeMap::from([(Phase::DualWrite, 5 * SECOND), (Phase::Validate, 2 * SECOND)]));
+    }
+
+    #[test]
+    fn tables_show_the_newest_count_that_there_is() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        let table = |id, source: &str, suspect| Followed {
+            id,
+            source: source.to_owned(),
+            target: format!("public.{source}"),
+            suspect,
+        };
+        let loaded = TableProgress { rows: 5, total: 9, state: TableState::Copying };
+        board.update(now, |status| {
+            status.phase = Phase::Backfill;
+            status.tables = vec![table(1, "orders", false), table(2, "notes", true)];
+            status.backfill = Backfill { tables: [("orders".into(), loaded)].into(), eta: None };
+        });
+        let shown = |board: &Board| board.look(now).tables_to_json()["tables"].clone();
+        let orders = |state: &str, rows: u64, counted: &str| json!({ "id": 1, "source": "orders", "target": "public.orders", "state": state, "rows": rows, "counted": counted });
+        assert_eq!(shown(&board)[0], orders("copying", 5, "backfill"));
+        board.update(now, |status| {
+            status.phase = Phase::DualWrite;
+            let report = json!({ "tables": [{ "table": "orders", "target_rows": 11 }] });
+            status.validation.report = Some(Arc::new(report));
+        });
+        assert_eq!(shown(&board)[0], orders("followed", 11, "validation"));
+        assert_eq!(
+            shown(&board)[1],
+            json!({ "id": 2, "source": "notes", "target": "public.notes", "state": "suspect", "rows": null, "counted": null })
+        );
     }
 }

@@ -21,6 +21,16 @@ pub enum Refusal {
     MethodNotAllowed,
     TooSlow,
     TooManyConnections,
+    NotJson,
+    /// A body that is no JSON object.
+    NoObject,
+    /// Of a field or a parameter; what is wrong with it.
+    UnknownField(String),
+    BadField(String),
+    /// The daemon has more orders to obey than it should have.
+    TooManyOrders,
+    /// What is asked for cannot be done as things are.
+    Conflict(Reason),
     /// What the request asks for is not so at present.
     Unavailable(Reason),
 }
@@ -40,7 +50,13 @@ impl Refusal {
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::TooManyConnections | Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::NoObject => StatusCode::BAD_REQUEST,
+            Refusal::UnknownField(_) | Refusal::BadField(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Conflict(_) => StatusCode::CONFLICT,
+            Refusal::TooManyConnections | Refusal::TooManyOrders | Refusal::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -71,11 +87,17 @@ impl Refusal {
             Refusal::MethodNotAllowed => "method_not_allowed",
             Refusal::TooSlow => "too_slow",
             Refusal::TooManyConnections => "too_many_connections",
-            Refusal::Unavailable(reason) => reason.code,
+            Refusal::NotJson => "not_json",
+            Refusal::NoObject => "no_object",
+            Refusal::UnknownField(_) => "unknown_field",
+            Refusal::BadField(_) => "bad_field",
+            Refusal::TooManyOrders => "too_many_orders",
+            Refusal::Conflict(reason) | Refusal::Unavailable(reason) => reason.code,
         }
     }
 
-    /// What is wrong, and what to do. Nothing of the request is repeated: an answer must not become somebody's page.
+    /// What is wrong, and what to do. Nothing of the request is repeated but a field's name in plain letters: an answer must not
+    /// become somebody's page.
     fn words(&self) -> (&str, &str) {
         match self {
             Refusal::NoHost => ("The request must name one host.", ""),
@@ -98,10 +120,42 @@ impl Refusal {
             Refusal::MethodNotAllowed => ("The method is not for this path.", ""),
             Refusal::TooSlow => ("The request took too long.", ""),
             Refusal::TooManyConnections => ("All connections are taken.", "Try again in a few seconds."),
-            Refusal::Unavailable(reason) => (&reason.sentence, &reason.remedy),
+            Refusal::NotJson => ("An order is JSON.", "Send `Content-Type: application/json`."),
+            Refusal::NoObject => {
+                ("The body is not a JSON object.", "/openapi.json says what an order holds.")
+            }
+            Refusal::UnknownField(detail) | Refusal::BadField(detail) => {
+                (detail, "/openapi.json says what a request may hold.")
+            }
+            Refusal::TooManyOrders => {
+                ("Orders given before wait to be obeyed.", "Try again in a few seconds.")
+            }
+            Refusal::Conflict(reason) | Refusal::Unavailable(reason) => (&reason.sentence, &reason.remedy),
         }
     }
 }
+
+impl Refusal {
+    pub fn unknown_field(name: &str) -> Refusal {
+        Refusal::UnknownField(format!("{} is not known here.", plain(name)))
+    }
+
+    /// `kind` is what it must be.
+    pub fn bad_field(name: &str, kind: &str) -> Refusal {
+        Refusal::BadField(format!("{} must be {kind}.", plain(name)))
+    }
+}
+
+fn plain(name: &str) -> &str {
+    let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_' || letter == b'-';
+    if !name.is_empty() && name.len() <= FIELD_LETTERS_MAX && name.bytes().all(is_plain) {
+        name
+    } else {
+        "A field"
+    }
+}
+
+const FIELD_LETTERS_MAX: usize = 64;
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

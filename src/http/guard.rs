@@ -26,13 +26,14 @@ pub struct Guard {
     /// What may follow the scheme in `Origin`, in lower case.
     origins: Vec<String>,
     readers: Readers,
+    token: Token,
     request_time_max: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readers {
     Anyone,
-    Bearers(Token),
+    Bearers,
 }
 
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -49,14 +50,8 @@ const HTTP_PORT: u16 = 80;
 impl Guard {
     /// `at` is the address that is listened at.
     pub fn new(settings: &settings::Http, at: SocketAddr) -> Result<Guard, Fault> {
-        let readers = match &settings.token_file {
-            Some(file) if !at.ip().is_loopback() => Readers::Bearers(Token::open(file)?),
-            Some(_) | None => Readers::Anyone,
-        };
-        assert!(
-            at.ip().is_loopback() || matches!(readers, Readers::Bearers(_)),
-            "settings without a token are refused for a listener beyond loopback"
-        );
+        let token = Token::open(&settings.token_file)?;
+        let readers = if at.ip().is_loopback() { Readers::Anyone } else { Readers::Bearers };
         let (mut hosts, mut origins) = (Vec::new(), Vec::new());
         let own = (!at.ip().is_unspecified()).then(|| bracketed(at));
         for name in LOOPBACK_NAMES.into_iter().map(str::to_owned).chain(own) {
@@ -68,7 +63,7 @@ impl Guard {
             hosts.extend([name.clone(), format!("{name}:{}", at.port())]);
             origins.extend([name.clone(), format!("{name}:{}", at.port())]);
         }
-        Ok(Guard { hosts, origins, readers, request_time_max: REQUEST_TIME_MAX })
+        Ok(Guard { hosts, origins, readers, token, request_time_max: REQUEST_TIME_MAX })
     }
 
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
@@ -83,16 +78,23 @@ impl Guard {
             Some(_) => return Err(Refusal::BodyTooLarge),
             None => return Err(Refusal::NoLength),
         }
-        match &self.readers {
-            Readers::Bearers(token) if request.uri().path() != OPEN_TO_ALL => {
-                let mut given = headers.get_all(AUTHORIZATION).iter();
-                match (given.next(), given.next()) {
-                    (Some(given), None) if token.is_borne_by(given.as_bytes()) => Ok(()),
-                    _ => Err(Refusal::NoToken),
-                }
-            }
-            Readers::Bearers(_) | Readers::Anyone => Ok(()),
+        if self.is_open_to_all(request) {
+            return Ok(());
         }
+        let mut given = headers.get_all(AUTHORIZATION).iter();
+        match (given.next(), given.next()) {
+            (Some(given), None) if self.token.is_borne_by(given.as_bytes()) => Ok(()),
+            _ => Err(Refusal::NoToken),
+        }
+    }
+
+    /// Only a method that changes nothing may do without the token.
+    fn is_open_to_all(&self, request: &Request) -> bool {
+        let open = match self.readers {
+            Readers::Anyone => true,
+            Readers::Bearers => request.uri().path() == OPEN_TO_ALL,
+        };
+        open && request.method().is_safe()
     }
 
     /// A request line may name a host too, and then it is that one which counts for others on the way: both must be ours.
@@ -165,7 +167,7 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use std::path::PathBuf;
 
-    fn guard(at: &str, token_file: Option<PathBuf>) -> Guard {
+    fn guard(at: &str, token_file: PathBuf) -> Guard {
         let at: SocketAddr = at.parse().unwrap();
         Guard::new(&settings::Http { listen: at, token_file, allowed_hosts: Vec::new() }, at).unwrap()
     }
@@ -182,7 +184,7 @@ mod tests {
     fn beyond_loopback_all_but_the_probe_wants_the_token() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        let guard = guard("10.1.2.3:8475", Some(file.clone()));
+        let guard = guard("10.1.2.3:8475", file.clone());
         let bearer = format!("Bearer {}", std::fs::read_to_string(file).unwrap().trim());
         let (host, good, bad) =
             (("host", "10.1.2.3:8475"), ("authorization", &*bearer), ("authorization", "Bearer x"));
@@ -198,6 +200,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_reading_wants_the_token_on_loopback_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let guard = guard("127.0.0.1:8475", file.clone());
+        let bearer = format!("Bearer {}", std::fs::read_to_string(file).unwrap().trim());
+        for (method, wants) in [
+            ("GET", false),
+            ("HEAD", false),
+            ("OPTIONS", false),
+            ("TRACE", false),
+            ("POST", true),
+            ("PUT", true),
+            ("DELETE", true),
+            ("BREW", true),
+            ("get", true),
+        ] {
+            let ask = |bearer: &str| {
+                let request = Request::builder().method(method).uri("/healthz").header("host", "localhost");
+                guard.admit(&request.header("authorization", bearer).body(Body::empty()).unwrap())
+            };
+            assert_eq!(ask("Bearer x"), if wants { Err(Refusal::NoToken) } else { Ok(()) }, "{method}");
+            assert_eq!(ask(&bearer), Ok(()), "{method}");
+        }
+    }
+
+    #[test]
     fn the_address_listened_at_is_a_name_of_ours() {
         let dir = tempfile::tempdir().unwrap();
         for (at, host, expected) in [
@@ -208,10 +236,10 @@ mod tests {
             ("0.0.0.0:8475", "localhost:8475", Ok(())),
             ("127.0.0.1:80", "localhost", Ok(())),
         ] {
-            let guard = guard(at, Some(dir.path().join("token")));
+            let guard = guard(at, dir.path().join("token"));
             assert_eq!(asked(&guard, "/healthz", &[("host", host)]), expected, "{at} {host}");
         }
-        let port_80 = guard("127.0.0.1:80", None);
+        let port_80 = guard("127.0.0.1:80", dir.path().join("token"));
         let page = |origin| asked(&port_80, "/healthz", &[("host", "localhost"), ("origin", origin)]);
         assert_eq!(page("http://localhost"), Ok(()));
         assert_eq!(page("http://localhost:8080"), Err(Refusal::ForeignOrigin));
@@ -219,7 +247,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_takes_too_long_is_answered_all_the_same() {
-        let short = Guard { request_time_max: Duration::from_millis(20), ..guard("127.0.0.1:1", None) };
+        let dir = tempfile::tempdir().unwrap();
+        let guard = guard("127.0.0.1:1", dir.path().join("token"));
+        let short = Guard { request_time_max: Duration::from_millis(20), ..guard };
         let router = Router::new()
             .route("/healthz", get(std::future::pending::<()>))
             .layer(from_fn_with_state(Arc::new(short), admitted));

@@ -4,10 +4,10 @@
 
 use super::error::{PROBLEM, Refusal};
 use super::guard::{Guard, HEADER_BYTES_MAX};
-use super::routes::{HttpState, router};
+use super::routes::{HttpState, Peer, router};
 use crate::model::fault::Fault;
 use crate::settings;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -88,8 +88,9 @@ pub async fn serve(listener: TcpListener, state: HttpState, guard: Guard, stop: 
             _ = &mut stop => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => {
-                    connections.spawn(attend(stream, router.clone(), closing.clone()));
+                Ok((stream, from)) if connections.len() < CONNECTIONS_MAX => {
+                    let router = router.clone().layer(Extension(Peer(from)));
+                    connections.spawn(attend(stream, router, closing.clone()));
                 }
                 Ok((stream, _)) => turn_away(&stream),
                 Err(error) => {

@@ -3,6 +3,7 @@
 //! The only memory of progress; the process' own directory holds nothing that matters.
 
 pub mod follow;
+pub mod look;
 pub mod record;
 pub mod reshape;
 pub mod store;

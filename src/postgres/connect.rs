@@ -56,12 +56,21 @@ pub async fn connect(target: &Target) -> Result<Session, Fault> {
 
 /// A pool for journal, migrations and small queries, on the host that `connect` would choose now. After a failover make another.
 pub async fn pool(target: &Target) -> Result<PgPool, Fault> {
+    pool_of(target, POOL_CONNECTIONS_MAX).await
+}
+
+/// A pool of one connection, for who may wait for the other's turn.
+pub async fn pool_of_one(target: &Target) -> Result<PgPool, Fault> {
+    pool_of(target, 1).await
+}
+
+async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault> {
     let session = connect(target).await?;
     let host = session.host.clone();
     session.close().await;
     let doing = || format!("open a pool on {host}");
     PgPoolOptions::new()
-        .max_connections(POOL_CONNECTIONS_MAX)
+        .max_connections(connections_max)
         .acquire_timeout(target.connect_timeout * 2)
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION_SQL).execute(connection).await.map(drop) })

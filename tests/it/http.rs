@@ -1,17 +1,26 @@
 //! The daemon's listener over loopback: what it answers, what it refuses, and what clients cannot do to it. Requests are raw bytes,
 //! for a well-behaved client would not send most of them.
 
-use liteferry::engine::status::{Backfill, Board, Lag, Rollback, Run, Source, Status, Target, Validation};
+mod orders;
+
+use liteferry::engine::daemon::{ORDERS_MAX, Ordered};
+use liteferry::engine::records::Records;
+use liteferry::engine::status::{Board, Run, Status};
 use liteferry::http::{Handle, HttpState, spawn};
 use liteferry::model::fault::Fault;
 use liteferry::phase::{Phase, RunState};
+use liteferry::postgres::url::Target;
 use liteferry::settings::Http;
 use liteferry::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 const STATUS: &str = "GET /v1/status HTTP/1.1\r\n";
 const OWN_HOST: &str = "Host: 127.0.0.1:{port}\r\n";
@@ -19,6 +28,10 @@ const OWN_HOST: &str = "Host: 127.0.0.1:{port}\r\n";
 struct Listening {
     handle: Handle,
     board: Board,
+    /// What the daemon is ordered; nobody takes it.
+    orders: mpsc::Receiver<Ordered>,
+    token: String,
+    dir: TempDir,
 }
 
 #[derive(Debug)]
@@ -176,9 +189,10 @@ fn what_is_not_there_is_refused_with_a_reason() {
         assert_eq!(answer.problem(404)["code"], "not_found", "{path}");
         assert!(!answer.body.contains("script"), "{}", answer.body);
     }
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token);
     for method in ["TRACE", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "BREW", "get"] {
-        let answer =
-            server.ask(&[&format!("{method} /v1/status HTTP/1.1\r\n"), OWN_HOST, "X-Secret: echo\r\n\r\n"]);
+        let line = format!("{method} /v1/status HTTP/1.1\r\n");
+        let answer = server.ask(&[&line, OWN_HOST, &bearer, "X-Secret: echo\r\n\r\n"]);
         assert_eq!(answer.problem(405)["code"], "method_not_allowed", "{method}");
         assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{method}");
         assert!(!answer.body.contains("echo"), "{}", answer.body);
@@ -200,7 +214,7 @@ fn bodies_and_headers_are_bounded() {
         (post, "Transfer-Encoding: chunked\r\n", 411),
         (STATUS, "Transfer-Encoding: chunked\r\n", 411),
         (STATUS, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 411),
-        (post, "Content-Length: 0\r\n", 405),
+        (post, "Content-Length: 0\r\n", 401),
         (STATUS, &filler(15 * 1024), 200),
         (STATUS, &filler(17 * 1024), 431),
         (&format!("GET /v1/status?{} HTTP/1.1\r\n", "x".repeat(17 * 1024)), "", 431),
@@ -308,43 +322,63 @@ fn a_stopped_listener_is_gone_with_its_connections() {
 #[test]
 fn a_taken_address_is_a_fault() {
     let server = listening();
-    let refused = spawn(&settings(server.handle.at()), state()).unwrap_err();
+    let refused = spawn(&settings(server.handle.at(), server.token_file()), state().0).unwrap_err();
     assert_eq!(refused.code, "listen_refused");
     drop(server);
 }
 
 fn listening() -> Listening {
-    let state = state();
+    let (state, orders) = state();
     let board = state.board.clone();
-    let handle = spawn(&settings((Ipv4Addr::LOCALHOST, 0).into()), state).expect("a free port can be had");
-    Listening { handle, board }
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let token_file = dir.path().join("token");
+    let settings = settings((Ipv4Addr::LOCALHOST, 0).into(), token_file.clone());
+    let handle = spawn(&settings, state).expect("a free port can be had");
+    let token = std::fs::read_to_string(token_file).expect("the token was made").trim().to_owned();
+    Listening { handle, board, orders, token, dir }
 }
 
-fn settings(listen: SocketAddr) -> Http {
+fn settings(listen: SocketAddr, token_file: PathBuf) -> Http {
     let allowed_hosts = vec!["ops.example".to_owned(), "proxy.example:8443".to_owned()];
-    Http { listen, token_file: None, allowed_hosts }
+    Http { listen, token_file, allowed_hosts }
 }
 
-fn state() -> HttpState {
-    let status = Status {
-        phase: Phase::DualWrite,
-        run: Run::plain(RunState::Running),
-        source: Source { path: "app.db".into(), up: true, seq: Some(41), wal_bytes: 0, log_rows: 1 },
-        target: Target::default(),
-        lag: Lag::default(),
-        backfill: Backfill::default(),
-        validation: Validation::default(),
-        ledger_rows: 0,
-        rollback: Rollback::Possible,
-    };
-    HttpState {
+fn state() -> (HttpState, mpsc::Receiver<Ordered>) {
+    let mut status = Status::at_start(Path::new("app.db"));
+    status.phase = Phase::DualWrite;
+    status.run = Run::plain(RunState::Running);
+    status.source.seq = Some(41);
+    let (orders, taken) = mpsc::channel(ORDERS_MAX);
+    // Nothing listens at the port of the discard protocol.
+    let nowhere = Target::parse("postgres://me@127.0.0.1:9/app", &|_| None).expect("it is a target's URL");
+    let state = HttpState {
         board: Board::new(status, Instant::now()),
         metrics: Arc::new(Metrics::new("1.2.3")),
         lag_max: Duration::from_secs(5),
-    }
+        records: Arc::new(Records::new(Arc::new(nowhere), "public".to_owned())),
+        orders,
+        number: Arc::new(AtomicU64::new(0)),
+    };
+    (state, taken)
 }
 
 impl Listening {
+    fn token_file(&self) -> PathBuf {
+        self.dir.path().join("token")
+    }
+
+    /// An order as a client of ours gives it, with headers beside the usual ones.
+    fn order(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let bearer = format!("Authorization: Bearer {}\r\n", self.token);
+        let kind = "Content-Type: application/json\r\n";
+        self.post(path, &[OWN_HOST, &bearer, kind, headers].concat(), body)
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let length = format!("Content-Length: {}\r\n\r\n", body.len());
+        self.ask(&[&format!("POST {path} HTTP/1.1\r\n"), headers, &length, body])
+    }
+
     fn get(&self, path: &str) -> Answer {
         self.ask(&[&format!("GET {path} HTTP/1.1\r\n"), OWN_HOST, "\r\n"])
     }

@@ -11,6 +11,7 @@ mod generate;
 mod generated;
 mod held;
 mod http;
+mod levers;
 mod merge;
 mod oracle;
 mod proof;

@@ -5,7 +5,7 @@ use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Order, Stopping, Voice};
+use super::{Job, Ordered, Stopping, Voice};
 use crate::engine::copy::routes;
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
@@ -71,7 +71,7 @@ pub(super) async fn follow(
     store: &Store,
     (migration, owner): (Migration, String),
     voice: &Voice,
-    (orders, stopping): (&mut mpsc::Receiver<Order>, Stopping),
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
 ) -> Result<(), Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
@@ -119,6 +119,7 @@ async fn open<'a>(
     tables = followed(request, store, migration.id).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let suspects = suspects(&tables, &store.suspects(migration.id).await?);
+    voice.follow_tables(&tables, &suspects);
     let target = PgTarget::new(
         Arc::clone(&request.address),
         Some(migration.id),
@@ -264,18 +265,18 @@ impl Life<'_> {
         Ok(step)
     }
 
-    async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Order>) -> Result<(), Fault> {
+    async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<(), Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let mut quiet = Quiet::new();
         let mut pruning = Pruning::new(self.job.retention);
-        let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects);
+        let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let (mut looked, mut ledger_looked) = (Instant::now(), Instant::now());
         self.look_at_ledger().await?;
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
-                verifying.obey(&order);
+                verifying.obey(order, (self.store, self.voice)).await?;
             }
             verifying.settle(self.store, self.voice).await?;
             if verifying.wants_a_pair(self.voice) {
@@ -311,7 +312,7 @@ impl Life<'_> {
                     () = self.stopping.asked() => {}
                     () = verifying.due() => break,
                     Some(order) = orders.recv() => {
-                        verifying.obey(&order);
+                        verifying.obey(order, (self.store, self.voice)).await?;
                         break;
                     }
                 }
@@ -366,7 +367,6 @@ impl Life<'_> {
                 ExistingRows::Merge => Extra::Allowed,
                 ExistingRows::Refuse | ExistingRows::Replace => Extra::Counts,
             },
-            metrics: Arc::clone(&self.voice.metrics),
         }
     }
 }

@@ -8,7 +8,9 @@
 //! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
 
 mod follow;
+mod order;
 mod pace;
+mod repair;
 mod reshape;
 mod setup;
 mod stop;
@@ -32,6 +34,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+pub use order::{Actor, Ordered};
+pub use repair::repair;
 pub use stop::{Stopper, Stopping};
 pub use verify::Repair;
 pub use verifying::Timetable;
@@ -99,7 +103,7 @@ pub struct Voice {
 pub async fn run(
     job: &Job,
     voice: &Voice,
-    mut orders: mpsc::Receiver<Order>,
+    mut orders: mpsc::Receiver<Ordered>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
     let (mut backoff, mut start, mut owned) = (Backoff::new(), job.start, None);
@@ -148,7 +152,7 @@ async fn attempt(
     job: &Job,
     voice: &Voice,
     (start, owned): (&mut Start, &mut Option<Owned>),
-    orders: &mut mpsc::Receiver<Order>,
+    orders: &mut mpsc::Receiver<Ordered>,
     stopping: Stopping,
 ) -> Result<Ended, Fault> {
     let request = &job.request;

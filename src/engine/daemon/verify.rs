@@ -18,7 +18,6 @@ use crate::postgres::pair::PairedTarget;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::pair::PairedSource;
-use crate::telemetry::metrics::Metrics;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -34,7 +33,6 @@ pub enum Repair {
 pub struct Validation {
     pub started: SystemTime,
     pub repair: Repair,
-    metrics: Arc<Metrics>,
     tables: VecDeque<(i64, Arc<Route>)>,
     now: Option<Now>,
     verdicts: Vec<TableVerdict>,
@@ -60,15 +58,10 @@ pub enum Progress {
 const ROWS_PER_STRETCH: u64 = 200_000;
 
 impl Validation {
-    pub fn of(
-        tables: &BTreeMap<i64, Arc<Route>>,
-        (scope, repair): (Scope, Repair),
-        metrics: &Arc<Metrics>,
-    ) -> Validation {
+    pub fn of(tables: &BTreeMap<i64, Arc<Route>>, (scope, repair): (Scope, Repair)) -> Validation {
         Validation {
             started: SystemTime::now(),
             repair,
-            metrics: Arc::clone(metrics),
             tables: tables.iter().map(|(id, route)| (*id, Arc::clone(route))).collect(),
             now: None,
             verdicts: Vec::new(),
@@ -103,8 +96,7 @@ impl Validation {
                 Some(spans) => spans,
                 None => stretches(&pair.source, now.comparison.route()).await?,
             };
-            let mut mender =
-                Toucher { file: &file, id: now.id, repair: self.repair, metrics: Arc::clone(&self.metrics) };
+            let mut mender = Toucher { file: &file, id: now.id, repair: self.repair };
             while let Some(span) = spans.pop_front() {
                 now.comparison.compare(&pair, span, scope, &mut mender).await?;
                 if began.elapsed() >= age_max && !spans.is_empty() {
@@ -128,11 +120,10 @@ async fn stretches(source: &PairedSource, route: &Arc<Route>) -> Result<VecDeque
 }
 
 /// Names differing rows in the change table.
-struct Toucher<'a> {
-    file: &'a SqliteFile,
-    id: i64,
-    repair: Repair,
-    metrics: Arc<Metrics>,
+pub struct Toucher<'a> {
+    pub file: &'a SqliteFile,
+    pub id: i64,
+    pub repair: Repair,
 }
 
 impl Mender for Toucher<'_> {
@@ -147,7 +138,6 @@ impl Mender for Toucher<'_> {
             return Ok(());
         }
         tracing::warn!(table = route.source, rows = keys.len(), "rows that differ are read again");
-        self.metrics.repaired(&route.source, u64::try_from(keys.len()).expect("a count fits"));
         let (file, id) = (self.file.clone(), self.id);
         let touched =
             tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));

@@ -1,7 +1,7 @@
 //! When a validation runs, and what becomes of its verdict.
 
 use super::verify::{Progress, Repair, Validation};
-use super::{Order, Voice};
+use super::{Order, Ordered, Voice};
 use crate::engine::report::{Report, Verdict};
 use crate::engine::status::{Validated, ValidationState};
 use crate::flow::validate::{Extra, Scope, TableVerdict};
@@ -16,7 +16,6 @@ use crate::sqlite::changes::Held;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::pair::PairedSource;
 use crate::telemetry::labels::RowVerdict;
-use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,7 +41,6 @@ pub struct Subject {
     pub described: String,
     /// Rows that only the target has.
     pub extra: Extra,
-    pub metrics: Arc<Metrics>,
 }
 
 pub struct Verifying {
@@ -51,6 +49,10 @@ pub struct Verifying {
     state: State,
     /// Rounds of reading again and comparing again that are left.
     rounds: u32,
+    /// What an operator asked for and has no verdict yet. It survives the faults in between.
+    wanted: Option<Ordered>,
+    /// Rows that were read again for the validation that goes on.
+    read_again: u64,
     /// Tables that must be read equal before the target counts as a copy of the source.
     suspects: BTreeMap<i64, Arc<Route>>,
 }
@@ -82,10 +84,17 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(10);
 
 impl Verifying {
     /// The first validation is due at once, after the suspects.
-    pub fn new(timetable: Timetable, subject: Subject, suspects: &BTreeMap<i64, Arc<Route>>) -> Verifying {
-        let next = timetable.every.map(|_| Instant::now());
+    pub fn new(
+        timetable: Timetable,
+        subject: Subject,
+        suspects: &BTreeMap<i64, Arc<Route>>,
+        voice: &Voice,
+    ) -> Verifying {
+        let wanted = voice.board.look(Instant::now()).status.validation.ordered;
+        let next = timetable.every.map(|_| Instant::now()).or(wanted.as_ref().map(|_| Instant::now()));
         let (state, suspects) = (State::Idle { next }, suspects.clone());
-        let mut verifying = Verifying { timetable, subject, state, rounds: ROUNDS_MAX, suspects };
+        let mut verifying =
+            Verifying { timetable, subject, state, rounds: ROUNDS_MAX, wanted, read_again: 0, suspects };
         if verifying.is_reconciling() {
             verifying.begin(Repair::ReadAgain);
         }
@@ -96,12 +105,38 @@ impl Verifying {
         !self.suspects.is_empty()
     }
 
-    pub fn obey(&mut self, order: &Order) {
-        match order {
+    /// Takes an order. Whatever happens from here on, it is carried out and stands in the journal.
+    pub async fn obey(&mut self, ordered: Ordered, (store, voice): (&Store, &Voice)) -> Result<(), Fault> {
+        match ordered.order {
             Order::Validate(repair) => {
+                voice.board.update(Instant::now(), |status| {
+                    status.validation.ordered = Some(ordered.clone());
+                });
+                self.wanted = Some(ordered);
+                self.record_order(store, voice).await?;
                 self.rounds = ROUNDS_MAX;
-                self.begin(*repair);
+                if !self.is_reconciling() {
+                    self.begin(repair);
+                }
+                Ok(())
             }
+        }
+    }
+
+    async fn record_order(&mut self, store: &Store, voice: &Voice) -> Result<(), Fault> {
+        let Some(ordered) = self.wanted.as_mut().filter(|ordered| !ordered.recorded) else { return Ok(()) };
+        let (what, detail) = ordered.words();
+        store.note(what, &detail).await?;
+        ordered.recorded = true;
+        voice.board.update(Instant::now(), |status| status.validation.ordered = Some(ordered.clone()));
+        Ok(())
+    }
+
+    /// What is to be done about differences, where nobody asks for anything else.
+    fn wanted_repair(&self) -> Repair {
+        match self.wanted.as_ref().map(|ordered| ordered.order) {
+            Some(Order::Validate(repair)) => repair,
+            None => Repair::LeaveAsIs,
         }
     }
 
@@ -112,7 +147,7 @@ impl Verifying {
             (&self.subject.tables, repair)
         };
         let scope = Scope { workers: 1, listed_max: self.timetable.listed_max, extra: self.subject.extra };
-        let validation = Validation::of(tables, (scope, repair), &self.subject.metrics);
+        let validation = Validation::of(tables, (scope, repair));
         self.state = State::Waiting(Box::new(validation));
     }
 
@@ -121,7 +156,7 @@ impl Verifying {
         if let State::Idle { next: Some(next) } = self.state
             && next <= Instant::now()
         {
-            self.begin(Repair::LeaveAsIs);
+            self.begin(self.wanted_repair());
         }
         let running = !matches!(self.state, State::Idle { .. });
         voice.board.update(Instant::now(), |status| {
@@ -163,6 +198,7 @@ impl Verifying {
 
     /// Sees to a comparison that has ended.
     pub async fn settle(&mut self, store: &Store, voice: &Voice) -> Result<(), Fault> {
+        self.record_order(store, voice).await?;
         let State::Comparing { at, work } = &mut self.state else { return Ok(()) };
         if !work.0.is_finished() {
             return Ok(());
@@ -186,14 +222,20 @@ impl Verifying {
     }
 
     /// Suspects are compared until they are read equal; only then does a validation of everything mean something.
-    async fn reconciled(&mut self, verdicts: &[TableVerdict], store: &Store) -> Result<(), Fault> {
+    async fn reconciled(
+        &mut self,
+        verdicts: &[TableVerdict],
+        (store, voice): (&Store, &Voice),
+    ) -> Result<(), Fault> {
         let differing =
             verdicts.iter().filter(|table| table.missing + table.extra + table.different > 0).count();
         if differing == 0 {
             let ids: Vec<i64> = std::mem::take(&mut self.suspects).into_keys().collect();
             store.clear_suspects(self.subject.migration, &ids).await?;
             tracing::info!(tables = ids.len(), "tables that had changed unseen are equal again");
-            self.state = State::Idle { next: self.timetable.every.map(|_| Instant::now()) };
+            voice.follow_tables(&self.subject.tables, &self.suspects);
+            let wanted = self.timetable.every.is_some() || self.wanted.is_some();
+            self.state = State::Idle { next: wanted.then(Instant::now) };
             return Ok(());
         }
         tracing::info!(differing, "tables that had changed unseen are being read again");
@@ -209,21 +251,9 @@ impl Verifying {
         voice: &Voice,
     ) -> Result<(), Fault> {
         if self.is_reconciling() {
-            return self.reconciled(&verdicts, store).await;
+            return self.reconciled(&verdicts, (store, voice)).await;
         }
-        for verdict in &verdicts {
-            let table = &verdict.route.source;
-            voice.metrics.validated(table, RowVerdict::Missing, verdict.missing);
-            voice.metrics.validated(table, RowVerdict::Extra, verdict.extra);
-            voice.metrics.validated(table, RowVerdict::Different, verdict.different);
-            let equal =
-                verdict.source_rows.saturating_sub(verdict.missing + verdict.different + verdict.refused);
-            voice.metrics.validated(table, RowVerdict::Equal, equal);
-            if !verdict.equal() {
-                let (missing, extra, different) = (verdict.missing, verdict.extra, verdict.different);
-                tracing::error!(table, missing, extra, different, "validation found differences");
-            }
-        }
+        self.count(&verdicts, validation.repair, voice);
         let differences = verdicts.iter().map(|table| table.missing + table.extra + table.different).sum();
         let report = Report {
             source: self.subject.file.path().display().to_string(),
@@ -232,25 +262,59 @@ impl Verifying {
             finished: SystemTime::now(),
             tables: verdicts,
             findings: Vec::new(),
-            phases: Vec::new(),
+            phases: vec![("validate", validation.started.elapsed().unwrap_or_default())],
             source_changed: false,
         };
-        store.record_verdict(self.subject.migration, &report.to_json().to_string()).await?;
+        let json = report.to_json();
+        store.record_verdict(self.subject.migration, &json.to_string()).await?;
         let (verdict, now) = (report.verdict(), Instant::now());
         tracing::info!(verdict = verdict.words(), differences, seq = at.seq, "validation ended");
+        let again = validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0;
+        let answered = if again { None } else { self.wanted.take() };
+        let read_again = self.read_again;
         voice.board.update(now, |status| {
-            status.validation.last = Some(Validated { verdict, position: at, at: now, differences });
+            let shown = &mut status.validation;
+            shown.last = Some(Validated { verdict, position: at, at: now, differences });
+            shown.report = Some(Arc::new(json));
+            shown.read_again = read_again;
             if verdict != Verdict::Differs {
-                status.validation.clean = Some(now);
+                shown.clean = Some(now);
+            }
+            if let Some(answered) = answered {
+                shown.answered = answered.number;
+                shown.ordered = None;
             }
         });
-        if validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0 {
+        if again {
             self.rounds -= 1;
             self.begin(Repair::ReadAgain);
         } else {
+            self.read_again = 0;
             self.state = State::Idle { next: self.timetable.every.map(|every| now + every) };
         }
         Ok(())
+    }
+
+    fn count(&mut self, verdicts: &[TableVerdict], repair: Repair, voice: &Voice) {
+        for verdict in verdicts {
+            let table = &verdict.route.source;
+            let (missing, extra, different) = (verdict.missing, verdict.extra, verdict.different);
+            voice.metrics.validated(table, RowVerdict::Missing, missing);
+            voice.metrics.validated(table, RowVerdict::Extra, extra);
+            voice.metrics.validated(table, RowVerdict::Different, different);
+            let equal = verdict.source_rows.saturating_sub(missing + different + verdict.refused);
+            voice.metrics.validated(table, RowVerdict::Equal, equal);
+            if !verdict.equal() {
+                tracing::error!(table, missing, extra, different, "validation found differences");
+            }
+            match repair {
+                Repair::LeaveAsIs => {}
+                Repair::ReadAgain => {
+                    voice.metrics.repaired(table, missing + extra + different);
+                    self.read_again += missing + extra + different;
+                }
+            }
+        }
     }
 }
 

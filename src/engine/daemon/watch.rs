@@ -1,7 +1,7 @@
 //! What the daemon tells its board and its metrics while it works.
 
 use super::Voice;
-use crate::engine::status::{Backfill, Lag, Run, TableProgress, TableState};
+use crate::engine::status::{Backfill, Followed, Lag, Run, TableProgress, TableState};
 use crate::flow::follow::Step;
 use crate::flow::progress::{Event, Watch};
 use crate::journal::store::RangeState;
@@ -9,6 +9,7 @@ use crate::link::Extent;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::{Phase, RunState};
+use crate::plan::route::Route;
 use crate::sqlite::changes::{self, SqliteChanges};
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
@@ -117,6 +118,21 @@ impl Voice {
                 status.lag = Lag { changes: known.waiting.unsigned_abs(), oldest };
             });
         })
+    }
+
+    pub(super) fn follow_tables(
+        &self,
+        tables: &BTreeMap<i64, Arc<Route>>,
+        suspects: &BTreeMap<i64, Arc<Route>>,
+    ) {
+        let followed = tables.iter().map(|(id, route)| Followed {
+            id: *id,
+            source: route.source.clone(),
+            target: route.target.to_string(),
+            suspect: suspects.contains_key(id),
+        });
+        let followed = followed.collect();
+        self.board.update(Instant::now(), |status| status.tables = followed);
     }
 
     /// What a look at the source found, and what became of it.

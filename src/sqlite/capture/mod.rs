@@ -118,15 +118,22 @@ pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<()
     Ok(())
 }
 
-/// Takes out everything that is ours, and nothing else. Triggers go first: without the log every write would fail.
-pub fn detach(db: &Connection) -> Result<(), Fault> {
+/// What of ours is in the database, by name.
+pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
+    Ok(Objects::read(db)?.ours())
+}
+
+/// Takes out everything that is ours, and nothing else, and gives the names. Triggers go first: without the log every write would
+/// fail.
+pub fn detach(db: &Connection) -> Result<Vec<String>, Fault> {
     let tx = begin(db, "detach")?;
     let objects = Objects::read(&tx)?;
     objects.drop_triggers(&tx)?;
     objects.drop_pins(&tx)?;
     drop_table(&tx, objects.log.as_deref(), CHANGE)?;
     drop_table(&tx, objects.control.as_deref(), CONTROL)?;
-    commit(tx, "detach")
+    commit(tx, "detach")?;
+    Ok(objects.ours())
 }
 
 /// Takes the write lock first, so that nothing read here can be stale.

@@ -150,6 +150,16 @@ impl Objects {
         Ok(())
     }
 
+    /// By name, as they stand in the schema.
+    pub fn ours(&self) -> Vec<String> {
+        let is_ours = |object: &&Object| match folded(&object.name).as_str() {
+            CHANGE => self.log.is_some(),
+            CONTROL => self.control.is_some(),
+            _ => object.is_ours(),
+        };
+        self.all.iter().filter(is_ours).map(|object| object.name.clone()).collect()
+    }
+
     pub fn drop_triggers(&self, db: &Connection) -> Result<(), Fault> {
         self.drop_where(db, |object| object.kind == "trigger" && object.is_ours())
     }

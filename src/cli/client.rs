@@ -1,0 +1,164 @@
+//! A client of the running daemon, through the listener that `http.listen` names. Every wait is bounded, and the token goes only where
+//! it is asked for.
+
+use super::Failure;
+use super::session::{EMBEDDED, address, source};
+use crate::model::fault::Fault;
+use crate::settings::Settings;
+use axum::body::{Body, to_bytes};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
+use axum::http::{Method, Request, StatusCode};
+use futures_util::future::join;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub struct Client {
+    at: SocketAddr,
+    token_file: PathBuf,
+    /// Whether the listener wants the token of readers too.
+    guarded: bool,
+}
+
+pub const HALTED: &str = "halted";
+/// Faults that say that no daemon listens.
+const NOBODY: [&str; 2] = ["daemon_unreachable", "daemon_unreadable"];
+
+type Broken = Box<dyn Error + Send + Sync>;
+
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Longer than the daemon lets any request take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(35);
+/// A verdict lists differences by the thousand.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+impl Client {
+    pub fn new(settings: &Settings) -> Client {
+        let listen = settings.http.listen;
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            named => named,
+        };
+        Client {
+            at: SocketAddr::new(ip, listen.port()),
+            token_file: settings.http.token_file.clone(),
+            guarded: !listen.ip().is_loopback(),
+        }
+    }
+
+    /// The daemon that follows the settings' source into their target, if one listens and has not halted.
+    pub async fn of_migration(settings: &Settings) -> Result<Option<Client>, Failure> {
+        let Some((client, status)) = Client::of_source(settings).await? else { return Ok(None) };
+        let target = &status["target"];
+        let there = match &settings.target.url {
+            Some(url) if url == EMBEDDED => true,
+            Some(url) => target["address"] == address(settings, url)?.describe(),
+            None => false,
+        };
+        let ours = there && target["schema"] == settings.target.schema.as_str();
+        Ok((ours && status["run"]["state"] != HALTED).then_some(client))
+    }
+
+    /// The daemon that follows the settings' source, wherever to, and its status.
+    pub async fn of_source(settings: &Settings) -> Result<Option<(Client, Value)>, Failure> {
+        let client = Client::new(settings);
+        let path = source(settings)?;
+        let path = path.canonicalize().unwrap_or(path).display().to_string();
+        match client.get("/v1/status").await {
+            Ok(status) if status["source"]["path"] == path.as_str() => Ok(Some((client, status))),
+            Ok(_) => Ok(None),
+            Err(fault) if NOBODY.contains(&fault.code) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, Fault> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, order: &Value) -> Result<Value, Fault> {
+        self.ask(Method::POST, path, Some(order)).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Value, Fault> {
+        let request = self.request(method, path, order)?;
+        let (status, body) = timeout(ANSWER_TIME_MAX, self.exchange(request))
+            .await
+            .unwrap_or_else(|late| Err(late.into()))
+            .map_err(|error| {
+                Fault::fatal("daemon_unreachable", format!("ask the daemon at {}", self.at))
+                    .with_remedy("start it with `liteferry run`; http.listen says where it is asked")
+                    .with_source(error)
+            })?;
+        let unreadable = || {
+            Fault::fatal("daemon_unreadable", format!("read what {} answers", self.at))
+                .with_remedy("something else than liteferry listens there: see http.listen")
+        };
+        let answer: Value = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(unreadable);
+        Err(Fault::fatal("daemon_refused", format!("have {path} of the daemon"))
+            .with_source(format!("{} [{}]", said("detail")?, said("code")?))
+            .with_remedy(said("remedy")?))
+    }
+
+    fn request(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Request<Body>, Fault> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.at.to_string());
+        request = request.header(CONNECTION, "close");
+        if self.guarded || order.is_some() {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token()?));
+        }
+        let body = match order {
+            None => Body::empty(),
+            Some(order) => {
+                request = request.header(CONTENT_TYPE, "application/json").header(ACTOR, actor());
+                Body::from(order.to_string())
+            }
+        };
+        request.body(body).map_err(|error| {
+            Fault::fatal("token_file_unusable", format!("bear the token of {}", self.token_file.display()))
+                .with_remedy("the token must be letters on one line; remove the file, and one is made")
+                .with_source(error)
+        })
+    }
+
+    /// Made by the daemon, never by its clients.
+    fn token(&self) -> Result<String, Fault> {
+        let read = std::fs::read_to_string(&self.token_file);
+        read.map(|token| token.trim().to_owned()).map_err(|error| {
+            Fault::fatal("token_file_unusable", format!("read the token file {}", self.token_file.display()))
+                .with_remedy("run as the daemon's user, with the same state.dir and http.token_file")
+                .with_source(error)
+        })
+    }
+
+    async fn exchange(&self, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Broken> {
+        let stream = timeout(CONNECT_TIME_MAX, TcpStream::connect(self.at)).await??;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let asked = async move {
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
+            Ok((head.status, body.to_vec()))
+        };
+        // How the connection ends tells nothing that the answer does not.
+        let (answer, _) = join(asked, connection).await;
+        answer
+    }
+}
+
+const ACTOR: &str = "x-liteferry-actor";
+
+fn actor() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
+    let plain: String = user.chars().filter(char::is_ascii_graphic).collect();
+    format!("liteferry {plain}").trim().to_owned()
+}

@@ -1,0 +1,85 @@
+//! `detach`: takes what is ours out of the SQLite database, whether daemon and PostgreSQL run or not.
+
+use super::client::Client;
+use super::output::{complain, say};
+use super::session::{load_settings, source, start_logging};
+use super::{Ending, Failure, Shared, print};
+use crate::model::fault::Fault;
+use crate::settings::Settings;
+use crate::sqlite::capture;
+use crate::sqlite::connect::SqliteFile;
+use clap::Args;
+use serde_json::json;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// How long the application may take to end its transaction.
+const WRITER_WAIT: Duration = Duration::from_secs(30);
+
+pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failure> {
+    let settings = load_settings(shared)?;
+    start_logging(&settings);
+    let file = SqliteFile::examine(
+        &source(&settings)?,
+        Duration::from_millis(settings.source.busy_timeout_ms.into()),
+    )?;
+    let path = file.path().display().to_string();
+    // Closed before the question: a connection must not stay in the application's way while a person thinks.
+    let installed = capture::installed(&file.open_reader()?)?;
+    let mut removed = Vec::new();
+    if !installed.is_empty() {
+        warn(&settings).await;
+        if !args.yes {
+            confirm(&format!("take {} objects of liteferry out of {path}", installed.len())).await?;
+        }
+        removed = capture::detach(&file.open_writer(WRITER_WAIT)?)?;
+    }
+    if shared.json {
+        say(&format!("{:#}\n", json!({ "source": path, "removed": removed })))?;
+    } else if removed.is_empty() {
+        say(&format!("nothing of liteferry is in {}\n", print::shown(&path)))?;
+    } else {
+        let names: String = removed.iter().map(|name| format!("  {}\n", print::shown(name))).collect();
+        say(&format!("taken out of {}:\n{names}", print::shown(&path)))?;
+    }
+    Ok(Ending::Well)
+}
+
+/// Whoever listens or not, what is ours must come out.
+async fn warn(settings: &Settings) {
+    match Client::of_source(settings).await {
+        Ok(None) => {}
+        Ok(Some(_)) => complain(
+            "liteferry: the daemon that follows this database will halt with capture_missing; what is written from then on does not \
+             reach the target, and to follow again begins anew\n",
+        ),
+        Err(_) => complain(
+            "liteferry: a daemon listens, but does not say which database it follows; if it is this one, it will halt with \
+             capture_missing\n",
+        ),
+    }
+}
+
+async fn confirm(what: &str) -> Result<(), Fault> {
+    let refused =
+        || Fault::fatal("not_confirmed", what).with_remedy("give --yes where nobody is to be asked");
+    if !std::io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    complain(&format!("{}? [y/N] ", print::shown(what)));
+    let read = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    match read.await {
+        Ok(Ok(answer)) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
+        Ok(Ok(_) | Err(_)) | Err(_) => Err(refused()),
+    }
+}

@@ -1,0 +1,37 @@
+//! `ledger`: which cells the target does not give back as they were, as the running daemon reads it. Never their values.
+
+use super::client::Client;
+use super::output::say;
+use super::session::load_settings;
+use super::table::{cells, table};
+use super::{Ending, Failure, Shared};
+use crate::engine::records::ENTRIES_MAX;
+use clap::Args;
+use url::form_urlencoded::Serializer;
+
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    /// How many entries, the newest
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(ENTRIES_MAX)))]
+    limit: u32,
+    /// Only of this table
+    #[arg(long, value_name = "T")]
+    table: Option<String>,
+}
+
+pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failure> {
+    let client = Client::new(&load_settings(shared)?);
+    let mut query = Serializer::new(String::new());
+    query.append_pair("limit", &args.limit.to_string());
+    if let Some(table) = &args.table {
+        query.append_pair("table", table);
+    }
+    let found = client.get(&format!("/v1/ledger?{}", query.finish())).await?;
+    if shared.json {
+        say(&format!("{found:#}\n"))?;
+        return Ok(Ending::Well);
+    }
+    let fields = ["table", "key", "column", "class", "standing", "recorded", "reason"];
+    say(&table(&fields, &cells(&found["entries"], &fields)))?;
+    Ok(Ending::Well)
+}

@@ -1,0 +1,81 @@
+//! An order on its way to the daemon: what is asked, and who asks. It holds no token and nothing else of the request.
+
+use super::{Order, Repair};
+use std::fmt;
+
+#[derive(Clone, Debug)]
+pub struct Ordered {
+    pub order: Order,
+    pub actor: Actor,
+    /// Counted by whoever takes orders, so that a verdict can be told to answer this one.
+    pub number: u64,
+    /// Whether it stands in the journal.
+    pub recorded: bool,
+}
+
+/// Who asks, fit for a line of the journal. What a client calls itself is not proven: where it asks from stands beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(String);
+
+/// Letters kept of a name that a client gives itself.
+const CLAIMED_MAX: usize = 64;
+
+impl Actor {
+    /// `way` is how the order came, as we saw it ourselves.
+    pub fn new(claimed: Option<&str>, way: &str) -> Actor {
+        let claimed = claimed.map(str::trim).filter(|claimed| !claimed.is_empty());
+        let Some(claimed) = claimed else { return Actor(way.to_owned()) };
+        let name: String = claimed.chars().take(CLAIMED_MAX).flat_map(char::escape_debug).collect();
+        Actor(format!("{name} ({way})"))
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Ordered {
+    pub fn new(order: Order, actor: Actor, number: u64) -> Ordered {
+        Ordered { order, actor, number, recorded: false }
+    }
+
+    /// What the journal says of it.
+    pub fn words(&self) -> (&'static str, String) {
+        let actor = &self.actor;
+        match self.order {
+            Order::Validate(Repair::LeaveAsIs) => ("validation", format!("ordered by {actor}")),
+            Order::Validate(Repair::ReadAgain) => {
+                ("validation", format!("ordered by {actor}, with rows that differ to be read again"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_one_short_line() {
+        let long = "x".repeat(500);
+        for (claimed, expected) in [
+            (None, "http 127.0.0.1:9".to_owned()),
+            (Some(" "), "http 127.0.0.1:9".to_owned()),
+            (Some("ann"), "ann (http 127.0.0.1:9)".to_owned()),
+            (Some("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J (http 127.0.0.1:9)".to_owned()),
+            (Some(&long), format!("{} (http 127.0.0.1:9)", &long[..CLAIMED_MAX])),
+        ] {
+            assert_eq!(Actor::new(claimed, "http 127.0.0.1:9").to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_journal_tells_who_and_what() {
+        let actor = Actor::new(Some("ann"), "http 127.0.0.1:9");
+        let (what, detail) = Ordered::new(Order::Validate(Repair::ReadAgain), actor, 1).words();
+        assert_eq!(what, "validation");
+        assert_eq!(detail, "ordered by ann (http 127.0.0.1:9), with rows that differ to be read again");
+    }
+}

@@ -1,0 +1,96 @@
+//! What an operator may order: each order is looked at, counted, and handed to the daemon, which writes it into the journal as it
+//! obeys. Nothing here acts by itself or waits for what comes of it. That the token was borne is seen to by the guard.
+
+use super::error::Refusal;
+use super::routes::{HttpState, Peer, as_json};
+use crate::engine::daemon::{Actor, Order, Ordered, Repair};
+use crate::engine::status::{Reason, View};
+use crate::phase::RunState;
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use std::sync::atomic::Ordering;
+
+/// By which a client says who is at it.
+const ACTOR: &str = "x-liteferry-actor";
+
+pub async fn validation(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let mut fields = Fields::read(&headers, &body)?;
+    let repair = match fields.flag("repair")? {
+        Some(true) => Repair::ReadAgain,
+        Some(false) | None => Repair::LeaveAsIs,
+    };
+    fields.end()?;
+    follows(&state.view()).map_err(Refusal::Conflict)?;
+    let number = order(&state, Order::Validate(repair), actor(peer, &headers))?;
+    let accepted = json!({ "see": "/v1/validation", "order": number });
+    Ok((StatusCode::ACCEPTED, as_json(&accepted)).into_response())
+}
+
+/// An order that nobody would obey is not taken.
+fn follows(view: &View) -> Result<(), Reason> {
+    let run = &view.status.run;
+    if !view.status.phase.replicates() {
+        let sentence = format!("changes are not followed in the phase {}", view.status.phase.word());
+        let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
+        return Err(Reason::new("not_replicating", sentence, remedy));
+    }
+    match run.state {
+        RunState::Halted | RunState::Stopping => Err(run.reason.clone().unwrap_or_else(|| {
+            Reason::new("not_running", format!("replication is {}", run.state.word()), "")
+        })),
+        RunState::Running | RunState::Degraded | RunState::CatchingUp | RunState::Paused => Ok(()),
+    }
+}
+
+/// Gives the order's number.
+fn order(state: &HttpState, order: Order, actor: Actor) -> Result<u64, Refusal> {
+    let place = state.orders.try_reserve().map_err(|_| Refusal::TooManyOrders)?;
+    let number = state.number.fetch_add(1, Ordering::Relaxed) + 1;
+    place.send(Ordered::new(order, actor, number));
+    Ok(number)
+}
+
+fn actor(Peer(from): Peer, headers: &HeaderMap) -> Actor {
+    let claimed = headers.get(ACTOR).map(|claimed| String::from_utf8_lossy(claimed.as_bytes()));
+    Actor::new(claimed.as_deref(), &format!("http {from}"))
+}
+
+/// What an order holds, field by field.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Refusal> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::NotJson);
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => Ok(Fields(fields)),
+            Ok(_) | Err(_) => Err(Refusal::NoObject),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(truth)),
+            Some(_) => Err(Refusal::bad_field(name, "true or false")),
+        }
+    }
+
+    /// What nobody has asked for is a misunderstanding, and an order must have none.
+    fn end(self) -> Result<(), Refusal> {
+        self.0.keys().next().map_or(Ok(()), |name| Err(Refusal::unknown_field(name)))
+    }
+}

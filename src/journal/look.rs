@@ -1,0 +1,77 @@
+//! Looks into journal and ledger for whoever asks. It reads only, and of a cell in the ledger never the value.
+
+use super::store::Store;
+use crate::model::fault::Fault;
+use crate::postgres::fault::of_control;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+#[derive(Clone, Debug)]
+pub struct Note {
+    pub id: i64,
+    pub at: String,
+    pub what: String,
+    pub detail: String,
+}
+
+/// One cell that the target does not give back as it was.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: i64,
+    pub table: String,
+    /// Cut where it is long.
+    pub key: String,
+    pub column: String,
+    pub class: String,
+    pub reason: String,
+    pub standing: String,
+    pub recorded: String,
+}
+
+impl Store {
+    /// Newest first.
+    pub async fn notes(&self, limit: u32) -> Result<Vec<Note>, Fault> {
+        let sql = r#"select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), what, left(detail, 4000)
+                     from liteferry.journal order by id desc limit $1"#;
+        let rows = sqlx::query(sql)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read the journal"))?;
+        let note =
+            |row: &PgRow| Note { id: row.get(0), at: row.get(1), what: row.get(2), detail: row.get(3) };
+        Ok(rows.iter().map(note).collect())
+    }
+
+    /// Newest first; of one table, where one is named.
+    pub async fn entries(
+        &self,
+        migration: i64,
+        table: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Fault> {
+        let sql = r#"select id, source_table, left(key, 1000), column_name, class, reason, standing,
+                            to_char(recorded at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                     from liteferry.ledger
+                     where migration_id = $1 and ($2::text is null or lower(source_table) = lower($2))
+                     order by id desc limit $3"#;
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(table)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read the ledger"))?;
+        let entry = |row: &PgRow| Entry {
+            id: row.get(0),
+            table: row.get(1),
+            key: row.get(2),
+            column: row.get(3),
+            class: row.get(4),
+            reason: row.get(5),
+            standing: row.get(6),
+            recorded: row.get(7),
+        };
+        Ok(rows.iter().map(entry).collect())
+    }
+}
