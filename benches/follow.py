@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 import urllib.request
 
 import bench
@@ -128,11 +129,20 @@ class Daemon:
         self.process.wait(timeout=60)
 
 
+class Ground(typing.NamedTuple):
+    """What every measurement stands on."""
+
+    binary: pathlib.Path
+    publisher: bench.Cluster
+    target: bench.Cluster
+    folder: pathlib.Path
+    port: int
+
+
 @contextlib.contextmanager
-def following(bench_of, source, database, folder, fresh=True):
-    binary, _, target, port = bench_of
-    url = target.fresh(database) if fresh else f"postgres:///{database}?host={target.folder}&user=bench"
-    daemon = Daemon(binary, source, url, folder, port)
+def following(ground, source, database, fresh=True):
+    url = ground.target.fresh(database) if fresh else f"postgres:///{database}?host={ground.target.folder}&user=bench"
+    daemon = Daemon(ground.binary, source, url, ground.folder, ground.port)
     try:
         yield daemon
     finally:
@@ -228,14 +238,14 @@ def replicate(publisher, subscriber):
         time.sleep(0.05)
 
 
-def lags(bench_of, folder, arguments):
+def lags(ground, arguments):
     """Rounds of (ours, theirs)."""
-    _, publisher, subscriber, _ = bench_of
-    source = folder / "event.db"
+    publisher, subscriber = ground.publisher, ground.target
+    source = ground.folder / "event.db"
     sqlite(source, EVENT + SEED_EVENT).close()
     replicate(publisher, subscriber)
     rounds, first = [], SEED + 1
-    with following(bench_of, source, "lag", folder) as daemon:
+    with following(ground, source, "lag") as daemon:
         daemon.follows()
         for _ in range(arguments.rounds):
             pair = [lag(lambda: in_sqlite(source), (subscriber, "lag"), first, arguments)]
@@ -264,6 +274,10 @@ def seconds_of(path, synchronous, statement, parameters):
 def slowdown(plain, armed, synchronous, word, arguments, settle):
     """Medians of the plain write in microseconds and of the rounds' ratios. Which file is first alternates."""
     times, count = [], arguments.writes if synchronous == "normal" else arguments.writes // 4
+    # A connection of the application's that stays: without one each round would end with the removal of the -wal, unless the daemon has it open.
+    others = [sqlite(path) for path in (plain, armed)]
+    for one in others:
+        one.execute("select count(*) from wide").fetchall()
     for turn in range(arguments.turns):
         if word == "insert":
             statement, parameters = INSERT_WIDE, [(one / 7, one % 1000) for one in range(count)]
@@ -274,20 +288,22 @@ def slowdown(plain, armed, synchronous, word, arguments, settle):
             took[path] = seconds_of(path, synchronous, statement, parameters)
             settle()
         times.append((took[plain] * 1e6, took[armed] / took[plain]))
+    for one in others:
+        one.close()
     return statistics.median(one[0] for one in times), statistics.median(one[1] for one in times)
 
 
-def slowdowns(bench_of, folder, arguments):
-    plain, armed = folder / "plain.db", folder / "armed.db"
+def slowdowns(ground, arguments):
+    plain, armed = ground.folder / "plain.db", ground.folder / "armed.db"
     for path in (plain, armed):
         db = sqlite(path, WIDE)
         db.execute(FILL_WIDE, (10_000,))
         db.close()
-    with following(bench_of, armed, "slow", folder) as daemon:
+    with following(ground, armed, "slow") as daemon:
         daemon.follows()
     kinds = [(word, synchronous) for synchronous in ("normal", "full") for word in ("insert", "update")]
     found = {(kind, False): slowdown(plain, armed, kind[1], kind[0], arguments, lambda: None) for kind in kinds}
-    with following(bench_of, armed, "slow", folder, fresh=False) as daemon:
+    with following(ground, armed, "slow", fresh=False) as daemon:
 
         def settle():
             db = sqlite(armed)
@@ -311,11 +327,11 @@ def write_freely(path, seconds, answers):
     answers.put((number, time.monotonic()))
 
 
-def sustained(bench_of, folder, arguments):
+def sustained(ground, arguments):
     """Rows written, the lag in milliseconds at each third, and the seconds from the last commit until all is visible."""
-    source, target, answers = folder / "freely.db", bench_of[2], multiprocessing.Queue()
+    source, target, answers = ground.folder / "freely.db", ground.target, multiprocessing.Queue()
     sqlite(source, EVENT).close()
-    with following(bench_of, source, "freely", folder) as daemon:
+    with following(ground, source, "freely") as daemon:
         daemon.follows()
         newest, made = newest_row(target, "freely"), Postgres(target, "freely")
         writer = multiprocessing.Process(target=write_freely, args=(source, arguments.sustained, answers), daemon=True)
@@ -340,24 +356,24 @@ def sustained(bench_of, folder, arguments):
 # A backlog.
 
 
-def catch_up(bench_of, folder, arguments):
+def catch_up(ground, arguments):
     """Seconds of the backfill, of catching up with the same rows, and of that until the first look at the source; both peaks in MiB."""
-    source = folder / "backlog.db"
+    source = ground.folder / "backlog.db"
     db = sqlite(source, WIDE)
     db.execute(FILL_WIDE, (arguments.keys,))
-    with following(bench_of, source, "backlog", folder) as daemon:
+    with following(ground, source, "backlog") as daemon:
         daemon.follows()
         backfill, first_peak = daemon.backfilled(), daemon.peak()
     for start in range(0, arguments.keys, 50_000):
         db.execute("update wide set amount = amount + 1, changed = changed + 1 where id > ? and id <= ?", (start, start + 50_000))
     seq = newest_seq(db)
     started = time.monotonic()
-    with following(bench_of, source, "backlog", folder, fresh=False) as daemon:
+    with following(ground, source, "backlog", fresh=False) as daemon:
         daemon.until(lambda found: found["source"]["seq"] is not None, 0.002)
         looked = time.monotonic()
         daemon.reaches(seq)
         took, peak = time.monotonic() - started, daemon.peak()
-    rows = int(bench_of[2].sql("select count(*) from wide where changed = 1", "backlog"))
+    rows = int(ground.target.sql("select count(*) from wide where changed = 1", "backlog"))
     if rows != arguments.keys:
         sys.exit(f"{rows} rows of {arguments.keys} have arrived")
     return backfill, took, looked - started, first_peak, peak
@@ -422,11 +438,11 @@ def measure(folder, arguments):
         for name in ("publisher", "target"):
             (folder / name).mkdir()
             clusters.append(bench.Cluster(folder / name, ["wal_level=logical"]))
-        bench_of = (arguments.binary, *clusters, arguments.port)
+        ground = Ground(arguments.binary, *clusters, folder, arguments.port)
         parts = {
-            "lag": lambda: lag_lines(*lags(bench_of, folder, arguments), arguments),
-            "cost": lambda: cost_lines(slowdowns(bench_of, folder, arguments), arguments),
-            "backlog": lambda: backlog_lines(sustained(bench_of, folder, arguments), catch_up(bench_of, folder, arguments), arguments),
+            "lag": lambda: lag_lines(*lags(ground, arguments), arguments),
+            "cost": lambda: cost_lines(slowdowns(ground, arguments), arguments),
+            "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments), arguments),
         }
         paragraphs = []
         for name in arguments.only or parts:
