@@ -27,6 +27,7 @@ import time
 import typing
 import urllib.request
 
+sys.dont_write_bytecode = True
 import bench
 
 HERE = bench.HERE
