@@ -5,7 +5,7 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz
+.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ fmt: ## format the code
 bench: prepare ## measure copy and validate beside psql, pgloader and ADBC; keeps docs/BENCHMARKS.md (ROUNDS=3 ROWS=2000000)
 	$(CARGO) build --locked --release
 	python3 benches/bench.py --write --rounds $(or $(ROUNDS),3) --rows $(or $(ROWS),2000000)
+
+bench-follow: prepare ## measure `run`: its lag beside logical replication, what capture costs, the backlog; keeps docs/BENCHMARKS.md
+	$(CARGO) build --locked --release
+	python3 benches/follow.py --write
 
 doc: ## the API's documentation, in target/doc
 	$(CARGO) doc --locked --no-deps --document-private-items

@@ -50,14 +50,14 @@ def server_programs():
 class Cluster:
     """A private server, on a socket of its own, run by an unprivileged user."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings=()):
         self.folder, self.programs = folder, server_programs()
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:
             shutil.chown(folder, self.user)
         os.chmod(folder, 0o755)
         self.run("initdb", "-D", folder / "data", "-A", "trust", "-U", "bench", "-E", "UTF8", "--locale=C.UTF-8")
-        settings = ["listen_addresses=", f"unix_socket_directories={folder}", "shared_buffers=512MB", "max_wal_size=8GB"]
+        settings = ["listen_addresses=", f"unix_socket_directories={folder}", "shared_buffers=512MB", "max_wal_size=8GB", *settings]
         command = [self.programs / "postgres", "-D", folder / "data"] + [part for one in settings for part in ("-c", one)]
         self.process = subprocess.Popen(self.as_user(command), stdout=open(folder / "log", "w"), stderr=subprocess.STDOUT)
         for _ in range(200):

@@ -5,7 +5,7 @@
 
 use super::fault::from_sqlite;
 use super::scan::{Bound, Reading, cell, select};
-use crate::model::cell::{Cell, CellBuf};
+use crate::model::cell::CellBuf;
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::name::ident;
@@ -19,6 +19,8 @@ pub struct Lookup<'r> {
     packer: Packer<'r>,
     reading: Reading,
     columns: &'r [usize],
+    /// For keys without a NULL, which nearly all are.
+    by_whole_key: String,
 }
 
 impl<'r> Lookup<'r> {
@@ -27,14 +29,21 @@ impl<'r> Lookup<'r> {
         let Identity::Columns(columns) = &route.identity else {
             unreachable!("a table without a key is refused before it is captured")
         };
-        Lookup { route, packer: Packer::new(route), reading: Reading::of_route(route), columns }
+        let reading = Reading::of_route(route);
+        let by_whole_key = select(&reading, &condition(route, columns, |_| Sign::Equal));
+        Lookup { route, packer: Packer::new(route), reading, columns, by_whole_key }
     }
 
     /// Packs the rows that have exactly this key: none, one, or several where the key is NULL.
     pub fn pack(&self, db: &Connection, key: &[CellBuf], chunk: &mut Chunk) -> Result<(), Fault> {
         let failed = |error| from_sqlite(format!("read table {} by key", self.route.source), error);
-        let sql = select(&self.reading, &self.condition(key));
-        let mut statement = db.prepare_cached(&sql).map_err(failed)?;
+        let is_null = |at: usize| key[at].as_cell().is_null();
+        let sign = |at| if is_null(at) { Sign::Is } else { Sign::Equal };
+        let with_nulls = (0..key.len())
+            .any(is_null)
+            .then(|| select(&self.reading, &condition(self.route, self.columns, sign)));
+        let sql = with_nulls.as_ref().unwrap_or(&self.by_whole_key);
+        let mut statement = db.prepare_cached(sql).map_err(failed)?;
         let binds = key.iter().map(|cell| Bound(cell.as_cell()));
         let mut rows = statement.query(rusqlite::params_from_iter(binds)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -48,25 +57,30 @@ impl<'r> Lookup<'r> {
     fn has_key(&self, row: &Row<'_>, key: &[CellBuf]) -> bool {
         self.columns.iter().zip(key).all(|(column, wanted)| cell(row, *column) == wanted.as_cell())
     }
+}
 
-    fn condition(&self, key: &[CellBuf]) -> String {
-        let terms: Vec<String> = self
-            .columns
-            .iter()
-            .zip(key)
-            .enumerate()
-            .map(|(at, (column, wanted))| {
-                let name = match (&self.route.columns[*column].source, &self.route.scan) {
-                    (Some(name), _) => ident(name),
-                    (None, ScanOrder::Rowid { name, .. }) => name.clone(),
-                    (None, ScanOrder::Key { .. } | ScanOrder::Whole) => {
-                        unreachable!("only a table read by rowid keeps it in a column of its own")
-                    }
-                };
-                let sign = if matches!(wanted.as_cell(), Cell::Null) { "is" } else { "=" };
-                format!("x.{name} {sign} ?{}", at + 1)
-            })
-            .collect();
-        format!(" where {}", terms.join(" and "))
-    }
+/// How a part of a key is asked for: NULL equals nothing.
+#[derive(Clone, Copy)]
+enum Sign {
+    Equal,
+    Is,
+}
+
+fn condition(route: &Route, columns: &[usize], sign: impl Fn(usize) -> Sign) -> String {
+    let term = |(at, column): (usize, &usize)| {
+        let name = match (&route.columns[*column].source, &route.scan) {
+            (Some(name), _) => ident(name),
+            (None, ScanOrder::Rowid { name, .. }) => name.clone(),
+            (None, ScanOrder::Key { .. } | ScanOrder::Whole) => {
+                unreachable!("only a table read by rowid keeps it in a column of its own")
+            }
+        };
+        let sign = match sign(at) {
+            Sign::Equal => "=",
+            Sign::Is => "is",
+        };
+        format!("x.{name} {sign} ?{}", at + 1)
+    };
+    let terms: Vec<String> = columns.iter().enumerate().map(term).collect();
+    format!(" where {}", terms.join(" and "))
 }

@@ -269,3 +269,34 @@ fn the_lag_grows_while_the_target_is_away_and_is_gone_once_it_is_back() {
     assert_eq!(drained["lag"]["changes"], 0, "{drained:#}");
     case.is_equal();
 }
+
+#[test]
+fn a_table_that_was_empty_at_first_is_found_by_its_key_once_it_has_grown() {
+    let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key, v int)");
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for id in 0..60 {
+        case.app(&format!("insert into t values ({id}, 0)"));
+        daemon.drained(&case.source);
+    }
+    case.app("with recursive n (i) as (select 100 union all select i + 1 from n where i < 20000) insert into t select i, i from n");
+    daemon.drained(&case.source);
+    let scans = |kind: &str| -> i64 {
+        let sql = format!("select {kind} from pg_stat_user_tables where relname = 't'");
+        case.rows(&sql)[0][0].as_deref().and_then(|count| count.parse().ok()).unwrap_or(0)
+    };
+    let before = scans("seq_scan");
+    for id in 0..60 {
+        case.app(&format!("update t set v = 1 where id = {id}"));
+        daemon.drained(&case.source);
+    }
+    // What a session did is counted once it has been idle for a moment.
+    daemon.stop();
+    let began = std::time::Instant::now();
+    while scans("n_tup_del") < 60 && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let read = scans("seq_scan") - before;
+    assert!(read <= 2, "the table was read through {read} times");
+    case.is_equal();
+}

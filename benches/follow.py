@@ -1,0 +1,487 @@
+#!/usr/bin/env python3
+"""Measures `liteferry run`: its lag beside PostgreSQL's own logical replication, what capture costs the application, and the backlog.
+
+Prints a table with ratios and, with --write, keeps it in docs/BENCHMARKS.md. It starts two private PostgreSQL servers and every daemon
+itself, and stops them by their own process ids. Nothing here is asserted: a figure is a figure.
+
+Lag is taken the same way on both sides, by one clock: a writer notes when each commit returned to it, and a reader that asks the target
+for its newest row again and again notes when that row was first to be seen. The reader's pace is the finest that can be told apart.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import ctypes.util
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+import urllib.request
+
+sys.dont_write_bytecode = True
+import bench
+
+HERE = bench.HERE
+EVENT = "create table event (id integer primary key, made integer not null, kind integer not null, name text not null);"
+# Rows that are there before the lag is taken: a table in use is not empty.
+SEED = 100_000
+SEED_EVENT = f"with recursive n (i) as (select 1 union all select i + 1 from n where i < {SEED}) insert into event select i, 0, i % 1000, 'name of an event' from n;"
+WIDE = """
+create table wide (
+    id integer primary key, name text not null, amount real, active integer not null, placed text not null, note text, kind integer not null,
+    changed integer not null);
+create index wide_kind on wide (kind);
+"""
+FILL_WIDE = """
+insert into wide with recursive n (i) as (select 1 union all select i + 1 from n where i < ?)
+select i, printf('name %08x', i * 2654435761 % 4294967296), i / 7.0, i % 2, datetime(1600000000 + i, 'unixepoch'),
+       substr('lorem ipsum dolor sit amet consectetur adipiscing', 1 + i % 20), i % 1000, 0
+from n;
+"""
+INSERT_WIDE = "insert into wide (name, amount, active, placed, note, kind, changed) values ('name of a row', ?, 1, '2020-09-13 12:26:40', 'lorem ipsum dolor', ?, 0)"
+UPDATE_WIDE = "update wide set amount = amount + ?, changed = changed + 1 where id = ?"
+PACE_OF_READER = 0.0002
+READER_GIVES_UP = 120
+
+
+class Postgres:
+    """A session, through the library that psql itself brings along."""
+
+    def __init__(self, cluster, database):
+        self.library = ctypes.CDLL(ctypes.util.find_library("pq") or sys.exit("libpq is not here: run deploy/prepare.sh"))
+        for name in ("PQconnectdb", "PQexec"):
+            getattr(self.library, name).restype = ctypes.c_void_p
+        for name in ("PQgetvalue", "PQerrorMessage"):
+            getattr(self.library, name).restype = ctypes.c_char_p
+        self.session = ctypes.c_void_p(self.library.PQconnectdb(f"host={cluster.folder} user=bench dbname={database}".encode()))
+
+    def ask(self, text):
+        """The first column of the first row, or nothing."""
+        result = ctypes.c_void_p(self.library.PQexec(self.session, text.encode()))
+        try:
+            if self.library.PQresultStatus(result) not in (1, 2):
+                sys.exit(f"failed: {text}: {self.library.PQerrorMessage(self.session).decode()}")
+            return self.library.PQgetvalue(result, 0, 0) if self.library.PQntuples(result) else None
+        finally:
+            self.library.PQclear(result)
+
+
+class Daemon:
+    """`liteferry run`, asked by its own listener how far it is."""
+
+    def __init__(self, binary, source, url, folder, port):
+        self.base = f"http://127.0.0.1:{port}"
+        settings = [f"http.listen=127.0.0.1:{port}", f"http.token_file={folder}/token", "validate.on=false", "backfill.workers=2"]
+        command = [binary, "run", "--source", source, "--target", url] + [part for one in settings for part in ("--set", one)]
+        self.log = folder / "daemon.log"
+        self.process = subprocess.Popen([str(part) for part in command], stdout=open(self.log, "a"), stderr=subprocess.STDOUT)
+
+    def get(self, path):
+        with urllib.request.urlopen(self.base + path, timeout=10) as answer:
+            return answer.read().decode()
+
+    def status(self):
+        """Nothing while it does not answer yet."""
+        if self.process.poll() is not None:
+            sys.exit(f"the daemon has ended:\n{self.log.read_text()[-2000:]}")
+        try:
+            found = json.loads(self.get("/v1/status"))
+        except OSError:
+            return None
+        if found["run"]["state"] == "halted":
+            sys.exit(f"the daemon has halted: {found['run']['reason']}")
+        return found
+
+    def until(self, holds, pause=0.01):
+        while True:
+            found = self.status()
+            if found and holds(found):
+                return found
+            time.sleep(pause)
+
+    def follows(self):
+        return self.until(lambda found: found["phase"] == "dual-write" and found["lag"]["changes"] == 0 and found["target"]["position"])
+
+    def reaches(self, seq):
+        return self.until(lambda found: (found["target"]["position"] or {}).get("seq") == seq)
+
+    def backfilled(self):
+        """Seconds that the backfill took, indexes included."""
+        name = 'liteferry_phase_seconds_total{phase="backfill"} '
+        return float(next(line for line in self.get("/metrics").splitlines() if line.startswith(name))[len(name):])
+
+    def peak(self):
+        """MiB, of this process since it began."""
+        line = next(line for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+
+
+class Ground(typing.NamedTuple):
+    """What every measurement stands on."""
+
+    binary: pathlib.Path
+    publisher: bench.Cluster
+    target: bench.Cluster
+    folder: pathlib.Path
+    port: int
+
+
+@contextlib.contextmanager
+def following(ground, source, database, fresh=True):
+    url = ground.target.fresh(database) if fresh else f"postgres:///{database}?host={ground.target.folder}&user=bench"
+    daemon = Daemon(ground.binary, source, url, ground.folder, ground.port)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def sqlite(path, schema=None, synchronous="normal"):
+    db = sqlite3.connect(path, isolation_level=None, timeout=30)
+    if schema:
+        db.executescript("pragma journal_mode = wal;" + schema)
+    db.execute(f"pragma synchronous = {synchronous}")
+    return db
+
+
+def newest_seq(db):
+    return db.execute("select max(seq) from _liteferry_change").fetchone()[0]
+
+
+# Lag.
+
+
+def write_paced(commit, first, seconds, rate):
+    """One row a transaction; when each was made and when its commit returned, in nanoseconds. Behind its time it does not sleep."""
+    times, start = [], time.monotonic()
+    for number in range(int(seconds * rate)):
+        ahead = start + number / rate - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+        made = time.time_ns()
+        commit(first + number, made)
+        times.append((made, time.time_ns()))
+    return times
+
+
+def in_sqlite(path):
+    db = sqlite(path)
+    return lambda row, made: db.execute("insert into event values (?, ?, ?, 'name of an event')", (row, made, row % 1000))
+
+
+def in_postgres(cluster, database):
+    session = Postgres(cluster, database)
+    session.ask("prepare one as insert into event values ($1, $2, $3, 'name of an event')")
+    return lambda row, made: session.ask(f"execute one({row}, {made}, {row % 1000})")
+
+
+def newest_row(cluster, database):
+    session = Postgres(cluster, database)
+    session.ask("prepare newest as select id from event order by id desc limit 1")
+    return lambda: int(session.ask("execute newest") or 0)
+
+
+def read_along(cluster, database, last, answers):
+    """When which row was first seen, until the last one is."""
+    newest, seen, known = newest_row(cluster, database), [], 0
+    answers.put("reading")
+    given_up = time.monotonic() + READER_GIVES_UP
+    while known < last and time.monotonic() < given_up:
+        found, at = newest(), time.time_ns()
+        if found > known:
+            known = found
+            seen.append((found, at))
+        time.sleep(PACE_OF_READER)
+    answers.put(seen)
+
+
+def lag(open_writer, target, first, arguments):
+    """Milliseconds to the first look that shows a row, from its commit's return and from its making: p50, p99, p50, p99; and the rate."""
+    count = int(arguments.seconds * arguments.rate)
+    answers = multiprocessing.Queue()
+    reader = multiprocessing.Process(target=read_along, args=(*target, first + count - 1, answers), daemon=True)
+    reader.start()
+    answers.get()
+    times = write_paced(open_writer(), first, arguments.seconds, arguments.rate)
+    seen = answers.get()
+    reader.join()
+    if not seen or seen[-1][0] < first + count - 1:
+        sys.exit(f"the last row was not seen within {READER_GIVES_UP} s")
+    known = [at for (newest, at), before in zip(seen, [first - 1, *(newest for newest, _ in seen)]) for _ in range(newest - before)]
+    from_return, from_making = ([(at - one[stamp]) / 1e6 for at, one in zip(known, times)] for stamp in (1, 0))
+    p99 = lambda lags: statistics.quantiles(lags, n=100)[98]
+    took = (times[-1][1] - times[0][0]) / 1e9
+    return statistics.median(from_return), p99(from_return), statistics.median(from_making), p99(from_making), count / took
+
+
+def replicate(publisher, subscriber):
+    for cluster, name in ((publisher, "published"), (subscriber, "subscribed")):
+        cluster.fresh(name)
+        cluster.sql("create table event (id bigint primary key, made bigint not null, kind bigint not null, name text not null)", name)
+    publisher.sql(SEED_EVENT, "published")
+    publisher.sql("create publication events for table event", "published")
+    subscriber.sql(f"create subscription events connection 'host={publisher.folder} user=bench dbname=published' publication events", "subscribed")
+    while subscriber.sql("select count(*) from pg_subscription_rel where srsubstate = 'r'", "subscribed").strip() != "1":
+        time.sleep(0.05)
+
+
+def lags(ground, arguments):
+    """Rounds of (ours, theirs)."""
+    publisher, subscriber = ground.publisher, ground.target
+    source = ground.folder / "event.db"
+    sqlite(source, EVENT + SEED_EVENT).close()
+    replicate(publisher, subscriber)
+    rounds, first = [], SEED + 1
+    with following(ground, source, "lag") as daemon:
+        daemon.follows()
+        for _ in range(arguments.rounds):
+            pair = [lag(lambda: in_sqlite(source), (subscriber, "lag"), first, arguments)]
+            pair.append(lag(lambda: in_postgres(publisher, "published"), (subscriber, "subscribed"), first, arguments))
+            rounds.append(pair)
+            first += int(arguments.seconds * arguments.rate)
+        memory = daemon.peak()
+    subscriber.sql("drop subscription events", "subscribed")
+    return rounds, memory
+
+
+# What capture costs the application.
+
+
+def seconds_of(path, synchronous, statement, parameters):
+    db = sqlite(path, synchronous=synchronous)
+    db.execute("select count(*) from wide where id < 100").fetchall()
+    started = time.perf_counter()
+    for one in parameters:
+        db.execute(statement, one)
+    took = time.perf_counter() - started
+    db.close()
+    return took / len(parameters)
+
+
+def slowdown(plain, armed, synchronous, word, arguments, settle):
+    """Medians of the plain write in microseconds and of the rounds' ratios. Which file is first alternates."""
+    times, count = [], arguments.writes if synchronous == "normal" else arguments.writes // 4
+    # A connection of the application's that stays: without one each round would end with the removal of the -wal, unless the daemon has it open.
+    others = [sqlite(path) for path in (plain, armed)]
+    for one in others:
+        one.execute("select count(*) from wide").fetchall()
+    for turn in range(arguments.turns):
+        if word == "insert":
+            statement, parameters = INSERT_WIDE, [(one / 7, one % 1000) for one in range(count)]
+        else:
+            statement, parameters = UPDATE_WIDE, [(0.5, 1 + (one * 7919 + turn) % 10_000) for one in range(count)]
+        took = {}
+        for path in (plain, armed) if turn % 2 else (armed, plain):
+            took[path] = seconds_of(path, synchronous, statement, parameters)
+            settle()
+        times.append((took[plain] * 1e6, took[armed] / took[plain]))
+    for one in others:
+        one.close()
+    return statistics.median(one[0] for one in times), statistics.median(one[1] for one in times)
+
+
+def slowdowns(ground, arguments):
+    plain, armed = ground.folder / "plain.db", ground.folder / "armed.db"
+    for path in (plain, armed):
+        db = sqlite(path, WIDE)
+        db.execute(FILL_WIDE, (10_000,))
+        db.close()
+    with following(ground, armed, "slow") as daemon:
+        daemon.follows()
+    kinds = [(word, synchronous) for synchronous in ("normal", "full") for word in ("insert", "update")]
+    found = {(kind, False): slowdown(plain, armed, kind[1], kind[0], arguments, lambda: None) for kind in kinds}
+    with following(ground, armed, "slow", fresh=False) as daemon:
+
+        def settle():
+            db = sqlite(armed)
+            daemon.reaches(newest_seq(db))
+            db.close()
+
+        settle()
+        found |= {(kind, True): slowdown(plain, armed, kind[1], kind[0], arguments, settle) for kind in kinds}
+    return found
+
+
+# A writer at full speed.
+
+
+def write_freely(path, seconds, answers):
+    commit, number, until = in_sqlite(path), 0, time.monotonic() + seconds
+    answers.put("writing")
+    while time.monotonic() < until:
+        number += 1
+        commit(number, time.time_ns())
+    answers.put((number, time.monotonic()))
+
+
+def sustained(ground, arguments):
+    """Rows written, the lag in milliseconds at each third, and the seconds from the last commit until all is visible."""
+    source, target, answers = ground.folder / "freely.db", ground.target, multiprocessing.Queue()
+    sqlite(source, EVENT).close()
+    with following(ground, source, "freely") as daemon:
+        daemon.follows()
+        newest, made = newest_row(target, "freely"), Postgres(target, "freely")
+        writer = multiprocessing.Process(target=write_freely, args=(source, arguments.sustained, answers), daemon=True)
+        writer.start()
+        answers.get()
+        started, thirds = time.monotonic(), []
+        for third in (1, 2, 3):
+            # Over a second, as single looks may fall right behind a batch or right before one.
+            until, looks = started + third * arguments.sustained / 3 - 0.1, []
+            time.sleep(max(0, until - 1 - time.monotonic()))
+            while time.monotonic() < until:
+                row = made.ask("select made from event order by id desc limit 1")
+                looks.append((time.time_ns() - int(row)) / 1e6)
+                time.sleep(0.02)
+            thirds.append(statistics.median(looks))
+        count, ended = answers.get()
+        while newest() < count:
+            time.sleep(0.001)
+        return count, thirds, time.monotonic() - ended, daemon.peak()
+
+
+# A backlog.
+
+
+def catch_up(ground, arguments):
+    """Seconds of the backfill, of catching up with the same rows, and of that until the first look at the source; both peaks in MiB."""
+    source = ground.folder / "backlog.db"
+    db = sqlite(source, WIDE)
+    db.execute(FILL_WIDE, (arguments.keys,))
+    with following(ground, source, "backlog") as daemon:
+        daemon.follows()
+        backfill, first_peak = daemon.backfilled(), daemon.peak()
+    for start in range(0, arguments.keys, 50_000):
+        db.execute("update wide set amount = amount + 1, changed = changed + 1 where id > ? and id <= ?", (start, start + 50_000))
+    seq = newest_seq(db)
+    started = time.monotonic()
+    with following(ground, source, "backlog", fresh=False) as daemon:
+        daemon.until(lambda found: found["source"]["seq"] is not None, 0.002)
+        looked = time.monotonic()
+        daemon.reaches(seq)
+        took, peak = time.monotonic() - started, daemon.peak()
+    rows = int(ground.target.sql("select count(*) from wide where changed = 1", "backlog"))
+    if rows != arguments.keys:
+        sys.exit(f"{rows} rows of {arguments.keys} have arrived")
+    return backfill, took, looked - started, first_peak, peak
+
+
+# The page.
+
+
+def verdict(figure, goal):
+    return f"{figure:.2f} | {'≤' if figure <= goal else '**>**'} {goal:g}"
+
+
+def lag_lines(rounds, memory, arguments):
+    ours, theirs = ([one[side] for one in rounds] for side in (0, 1))
+    middle = lambda side, at: statistics.median(one[at] for one in side)
+    ratio = lambda at: statistics.median(one[0][at] / one[1][at] for one in rounds)
+    yield f"Lag at {arguments.rate:,} transactions/s of one row, until the first look at the target that shows the row ({arguments.rounds} rounds of {arguments.seconds} s):"
+    yield ""
+    yield "| lag | logical replication | `liteferry run` | ratio | goal |"
+    yield "| --- | --- | --- | --- | --- |"
+    for at, name in ((0, "p50 from the commit's return"), (1, "p99 from the commit's return")):
+        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {verdict(ratio(at), 2)} |"
+    for at, name in ((2, "p50 from before the commit"), (3, "p99 from before the commit")):
+        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {ratio(at):.2f} | |"
+    yield f"| transactions/s that the writer reached | {middle(theirs, 4):,.0f} | {middle(ours, 4):,.0f} | | |"
+    yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB |"
+
+
+def cost_lines(found, arguments):
+    goals = {("insert", "normal"): 1.35, ("update", "normal"): 1.8, ("insert", "full"): 1.1, ("update", "full"): 1.1}
+    yield f"The application's writes under capture, one row a transaction, WAL (medians of {arguments.turns} rounds' ratios):"
+    yield ""
+    yield "| write | plain | captured, daemon stopped | goal | captured, daemon following |"
+    yield "| --- | --- | --- | --- | --- |"
+    for kind, goal in goals.items():
+        (plain, stopped), (_, followed) = found[kind, False], found[kind, True]
+        yield f"| {kind[0]}, synchronous={kind[1].upper()} | {plain:.0f} µs | {verdict(stopped, goal)} | {followed:.2f} |"
+
+
+def backlog_lines(free, backlog, arguments):
+    (count, thirds, drained, free_peak), (backfill, took, started, first_peak, peak) = free, backlog
+    rate = lambda seconds: f"{arguments.keys / seconds:,.0f} rows/s"
+    yield "| work | figure | goal | peak memory |"
+    yield "| --- | --- | --- | --- |"
+    yield (
+        f"| a Python writer at full speed for {arguments.sustained} s, {count / arguments.sustained:,.0f} transactions/s: lag at each third | "
+        f"{', '.join(f'{one:.1f}' for one in thirds)} ms; {drained * 1000:.0f} ms after the last commit all is there | does not grow | {free_peak:.0f} MiB |"
+    )
+    yield f"| backfill of {arguments.keys:,} rows, with key and index | {backfill:.2f} s, {rate(backfill)} | | {first_peak:.0f} MiB |"
+    caught = took - started
+    share = backfill / caught
+    yield (
+        f"| catching up as many dirty keys, from start to lag 0 less {started:.2f} s until the first look | {caught:.2f} s, {rate(caught)}: {share:.2f} of the backfill's rate | "
+        f"{'≥' if share >= 0.5 else '**<**'} 0.5 | {peak:.0f} MiB |"
+    )
+
+
+def measure(folder, arguments):
+    """The parts that were asked for, as paragraphs."""
+    clusters = []
+    try:
+        for name in ("publisher", "target"):
+            (folder / name).mkdir()
+            clusters.append(bench.Cluster(folder / name, ["wal_level=logical"]))
+        ground = Ground(arguments.binary, *clusters, folder, arguments.port)
+        parts = {
+            "lag": lambda: lag_lines(*lags(ground, arguments), arguments),
+            "cost": lambda: cost_lines(slowdowns(ground, arguments), arguments),
+            "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments), arguments),
+        }
+        paragraphs = []
+        for name in arguments.only or parts:
+            before = os.getloadavg()[0]
+            lines = "\n".join(parts[name]())
+            paragraphs.append(f"{lines}\n\nLoad average before and after: {before:.1f}, {os.getloadavg()[0]:.1f}.")
+            print(paragraphs[-1] + "\n", flush=True)
+        return "\n\n".join(paragraphs)
+    finally:
+        for cluster in clusters:
+            cluster.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=["lag", "cost", "backlog"], help="a part; again for another")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds of the lag")
+    parser.add_argument("--seconds", type=int, default=6, help="of each such round")
+    parser.add_argument("--rate", type=int, default=1_000, help="transactions a second")
+    parser.add_argument("--turns", type=int, default=21, help="pairs of rounds of the application's writes")
+    parser.add_argument("--writes", type=int, default=4_000, help="of each such round; a quarter of it at synchronous=FULL")
+    parser.add_argument("--sustained", type=int, default=15, help="seconds of writing at full speed")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="that the backlog holds")
+    parser.add_argument("--port", type=int, default=18_475, help="of the daemon's listener, on loopback")
+    parser.add_argument("--binary", type=pathlib.Path, default=HERE / "target/release/liteferry")
+    parser.add_argument("--write", action="store_true", help="keep the tables in docs/BENCHMARKS.md")
+    arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("the page is kept whole: --write without --only")
+    with tempfile.TemporaryDirectory(prefix="liteferry-follow-") as folder:
+        os.chmod(folder, 0o755)
+        text = measure(pathlib.Path(folder), arguments)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
+    machine = f"{os.cpu_count()} cores, {memory} GiB, {platform.system()} {platform.machine()}, PostgreSQL {bench.server_programs().parent.name}"
+    print(machine)
+    if arguments.write:
+        bench.keep("followed", f"{machine}; {time.strftime('%Y-%m-%d')}; `make bench-follow`\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
