@@ -236,8 +236,11 @@ fn control_options(target: &Target, host: &Host) -> Result<PgConnectOptions, Fau
             TlsMode::VerifyCa => PgSslMode::VerifyCa,
             TlsMode::VerifyFull => PgSslMode::VerifyFull,
         })
-        .options(target.options.iter().map(|(name, value)| (name, value)))
         .disable_statement_logging();
+    // Even an empty list would be sent, and poolers refuse the parameter.
+    if !target.options.is_empty() {
+        options = options.options(target.options.iter().map(|(name, value)| (name, value)));
+    }
     options = match &host.place {
         Place::Socket(dir) => options.socket(dir),
         Place::Tcp(name) => options.host(name),
