@@ -38,6 +38,14 @@ impl Case {
         db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     }
 
+    /// As a migration that rebuilds every table would.
+    fn drop_triggers(&self) {
+        let db = Connection::open(&self.source.path).expect("the application opens its database");
+        let sql = "select group_concat('drop trigger \"' || name || '\"', ';') from sqlite_master where type = 'trigger'";
+        let drops: String = db.query_row(sql, [], |row| row.get(0)).expect("capture is armed");
+        db.execute_batch(&drops).expect("triggers can be dropped");
+    }
+
     /// Both sides hold the same, by the validator that reads the whole of both.
     #[track_caller]
     fn is_equal(&self) {
@@ -66,6 +74,14 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
          update tag set name = 'ABC' where n = 1; update tag set name = 'Def' where n = 2; replace into tag values ('dEF', 3);",
     );
     daemon.drained(&case.source);
+    let wal = case.source.path.with_extension("db-wal");
+    let began = std::time::Instant::now();
+    while wal.exists() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!wal.exists(), "a daemon with nothing to do lets go of the database");
+    let refused = case.rows("select table_name, key from (select source_table as table_name, key, reason from liteferry.ledger) l where reason like 'refused%'");
+    assert!(refused.is_empty(), "{refused:?}");
     case.is_equal();
     let (code, took) = daemon.stop();
     assert_eq!(code, Some(0));
@@ -157,7 +173,7 @@ fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() 
 #[test]
 fn what_takes_capture_away_is_noticed_while_it_runs() {
     for (what, code) in [
-        ("drop trigger _liteferry_1_ai; drop trigger _liteferry_1_bu; drop trigger _liteferry_1_bd", ""),
+        ("", ""),
         ("delete from _liteferry_change; insert into customer values (50, 'x@y', null)", "seq_regressed"),
     ] {
         let case = Case::new(SHOP);
@@ -167,6 +183,7 @@ fn what_takes_capture_away_is_noticed_while_it_runs() {
         daemon.drained(&case.source);
         case.app(what);
         if code.is_empty() {
+            case.drop_triggers();
             case.app("insert into customer values (60, 'unseen@x', null)");
             let log = |daemon: &Daemon| daemon.log().contains("equal again");
             daemon.until(|_| true);
@@ -174,6 +191,7 @@ fn what_takes_capture_away_is_noticed_while_it_runs() {
             while !log(&daemon) && began.elapsed() < Duration::from_secs(20) {
                 std::thread::sleep(Duration::from_millis(50));
             }
+            assert!(log(&daemon), "{}", daemon.log());
             daemon.drained(&case.source);
             case.is_equal();
         } else {
@@ -262,7 +280,9 @@ fn the_lag_grows_while_the_target_is_away_and_is_gone_once_it_is_back() {
     case.app("update customer set name = 'while it was away'");
     let lagging = daemon.until(|status| status["lag"]["seconds"].as_f64() > Some(1.5));
     assert_eq!(lagging["run"]["state"], "degraded", "{lagging:#}");
-    assert!(lagging["lag"]["changes"].as_i64() >= Some(3), "{lagging:#}");
+    let before = lagging["lag"]["changes"].as_i64().expect("a count");
+    case.app("insert into item values ('more', 1, 1)");
+    daemon.until(|status| status["lag"]["changes"].as_i64() > Some(before));
     assert_eq!(daemon.get("/readyz").expect("it listens").0, 503);
     server.start();
     let drained = daemon.drained(&case.source);
