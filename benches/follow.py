@@ -54,25 +54,25 @@ READER_GIVES_UP = 120
 
 
 class Postgres:
-    """A session, through the library that psql itself brings along."""
+    """A session, through libpq, which psql itself brings along."""
 
     def __init__(self, cluster, database):
-        self.library = ctypes.CDLL(ctypes.util.find_library("pq") or sys.exit("libpq is not here: run deploy/prepare.sh"))
+        self.libpq = ctypes.CDLL(ctypes.util.find_library("pq") or sys.exit("libpq is not here: run deploy/prepare.sh"))
         for name in ("PQconnectdb", "PQexec"):
-            getattr(self.library, name).restype = ctypes.c_void_p
+            getattr(self.libpq, name).restype = ctypes.c_void_p
         for name in ("PQgetvalue", "PQerrorMessage"):
-            getattr(self.library, name).restype = ctypes.c_char_p
-        self.session = ctypes.c_void_p(self.library.PQconnectdb(f"host={cluster.folder} user=bench dbname={database}".encode()))
+            getattr(self.libpq, name).restype = ctypes.c_char_p
+        self.session = ctypes.c_void_p(self.libpq.PQconnectdb(f"host={cluster.folder} user=bench dbname={database}".encode()))
 
     def ask(self, text):
         """The first column of the first row, or nothing."""
-        result = ctypes.c_void_p(self.library.PQexec(self.session, text.encode()))
+        result = ctypes.c_void_p(self.libpq.PQexec(self.session, text.encode()))
         try:
-            if self.library.PQresultStatus(result) not in (1, 2):
-                sys.exit(f"failed: {text}: {self.library.PQerrorMessage(self.session).decode()}")
-            return self.library.PQgetvalue(result, 0, 0) if self.library.PQntuples(result) else None
+            if self.libpq.PQresultStatus(result) not in (1, 2):
+                sys.exit(f"failed: {text}: {self.libpq.PQerrorMessage(self.session).decode()}")
+            return self.libpq.PQgetvalue(result, 0, 0) if self.libpq.PQntuples(result) else None
         finally:
-            self.library.PQclear(result)
+            self.libpq.PQclear(result)
 
 
 class Daemon:
