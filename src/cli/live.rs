@@ -4,8 +4,8 @@ use super::demo::{expect, rehearsal_failed};
 use super::output::say;
 use super::{Failure, print};
 use crate::engine::daemon::{
-    self, Actor, Ended, Job, JournalRule, ORDERS_MAX, Order, Ordered, Repair, Start, Stopper, Timetable,
-    Voice,
+    self, Actor, Ended, Job, JournalRule, ORDERS_MAX, Order, Ordered, Repair, Start, Stopper, SwitchRules,
+    Timetable, Voice,
 };
 use crate::engine::prepare::Request;
 use crate::engine::records::Records;
@@ -52,8 +52,10 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
     let (stopper, stopping) = Stopper::new();
     let job = job(request);
     let script = async {
-        until("the daemon follows the shop", || board.look(Instant::now()).status.phase == Phase::DualWrite)
-            .await?;
+        until("the daemon follows the shop", || {
+            board.look(Instant::now()).status.machine.phase == Phase::DualWrite
+        })
+        .await?;
         say(&format!("   following; status at http://{}/v1/status\n", listener.at()))?;
         match audience {
             Audience::Person => watch(&board, &shop).await?,
@@ -87,6 +89,13 @@ fn job(request: Request) -> Job {
         retention: Duration::from_secs(3_600),
         log_rows_warn: 1_000_000,
         validation: Timetable { every: None, pair_age_max: Duration::from_secs(5), listed_max: 20 },
+        switch: SwitchRules {
+            pause_budget: Duration::from_millis(250),
+            deadline: Duration::from_secs(1),
+            lag_max: Duration::from_secs(1),
+            validation_age_max: Duration::from_secs(24 * 3_600),
+            application_busy_timeout: Duration::from_secs(5),
+        },
         start: Start::GoOn,
     }
 }

@@ -2,7 +2,9 @@
 
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
-use crate::engine::daemon::{self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, Timetable, Voice};
+use crate::engine::daemon::{
+    self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, SwitchRules, Timetable, Voice,
+};
 use crate::engine::prepare::{Request, Values};
 use crate::engine::records::Records;
 use crate::engine::status::{Board, Status};
@@ -94,6 +96,13 @@ fn job(settings: &Settings, request: Request, start: Start) -> Job {
         },
         poll: Duration::from_millis(settings.follow.poll_ms.into()),
         batch_max: settings.follow.max_batch,
+        switch: SwitchRules {
+            pause_budget: Duration::from_millis(250),
+            deadline: Duration::from_secs(1),
+            lag_max: Duration::from_secs(1),
+            validation_age_max: Duration::from_secs(24 * 3_600),
+            application_busy_timeout: Duration::from_secs(5),
+        },
         retention: settings.source.log_retention,
         log_rows_warn: settings.source.log_limit,
         validation: Timetable {

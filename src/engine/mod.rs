@@ -9,5 +9,6 @@ pub mod records;
 mod refused;
 pub mod report;
 mod retry;
+pub mod standing;
 pub mod status;
 mod witness;

@@ -6,8 +6,10 @@
 
 use super::daemon::Ordered;
 use super::report::Verdict;
+use super::standing::Standing;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
 use crate::telemetry::metrics::Readings;
 use serde_json::{Map, Value, json};
@@ -22,7 +24,8 @@ pub const TICK_AGE_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub struct Status {
-    pub phase: Phase,
+    pub machine: State,
+    pub standing: Standing,
     pub run: Run,
     pub source: Source,
     pub target: Target,
@@ -176,9 +179,9 @@ impl Board {
 
     pub fn update(&self, now: Instant, change: impl FnOnce(&mut Status)) {
         let mut panel = self.panel();
-        let before = panel.status.phase;
+        let before = panel.status.machine.phase;
         change(&mut panel.status);
-        if panel.status.phase != before {
+        if panel.status.machine.phase != before {
             let spent = now.saturating_duration_since(panel.entered);
             *panel.phase_times.entry(before).or_default() += spent;
             panel.entered = now;
@@ -193,7 +196,8 @@ impl Board {
     pub fn look(&self, now: Instant) -> View {
         let panel = self.panel();
         let mut phase_times = panel.phase_times.clone();
-        *phase_times.entry(panel.status.phase).or_default() += now.saturating_duration_since(panel.entered);
+        *phase_times.entry(panel.status.machine.phase).or_default() +=
+            now.saturating_duration_since(panel.entered);
         View {
             status: panel.status.clone(),
             uptime: now.saturating_duration_since(panel.started),
@@ -227,7 +231,7 @@ impl View {
     /// Whether replication is live, and close behind.
     pub fn ready(&self, lag_max: Duration) -> Result<(), Reason> {
         self.healthy()?;
-        let Status { phase, run, .. } = &self.status;
+        let Status { machine: State { phase, .. }, run, .. } = &self.status;
         if !phase.replicates() {
             let sentence = format!("changes are not followed in the phase {}", phase.word());
             return Err(Reason::new("not_replicating", sentence, ""));
@@ -253,7 +257,8 @@ impl View {
     }
 
     pub fn readings(&self) -> Readings {
-        let Status { phase, run, source, target, lag, backfill, validation, .. } = &self.status;
+        let Status { machine: State { phase, .. }, run, source, target, lag, backfill, validation, .. } =
+            &self.status;
         Readings {
             phase: *phase,
             phase_times: self.phase_times.clone(),
@@ -273,7 +278,8 @@ impl View {
 
     pub fn to_json(&self) -> Value {
         let Status {
-            phase,
+            machine: State { phase, .. },
+            standing: _,
             run,
             source,
             target,
@@ -336,7 +342,7 @@ impl View {
 
     fn followed_to_json(&self, followed: &Followed) -> Value {
         let loaded = self.status.backfill.tables.get(&followed.source);
-        let state = match loaded.filter(|_| !self.status.phase.replicates()) {
+        let state = match loaded.filter(|_| !self.status.machine.phase.replicates()) {
             Some(progress) => progress.state.word(),
             None if followed.suspect => "suspect",
             None => "followed",
@@ -376,7 +382,8 @@ impl Status {
     /// Of a daemon that has looked at nothing yet.
     pub fn at_start(source: &Path) -> Status {
         Status {
-            phase: Phase::Setup,
+            machine: State::FIRST,
+            standing: Standing::default(),
             run: Run::plain(RunState::Running),
             source: Source { path: source.to_owned(), up: false, seq: None, wal_bytes: 0, log_rows: 0 },
             target: Target::default(),
@@ -460,7 +467,8 @@ mod tests {
 
     fn status() -> Status {
         Status {
-            phase: Phase::DualWrite,
+            standing: Standing::default(),
+            machine: State { phase: Phase::DualWrite, ..State::FIRST },
             run: Run::plain(RunState::Running),
             source: Source { path: "app.db".into(), up: true, seq: Some(12), wal_bytes: 4096, log_rows: 3 },
             target: Target::default(),
@@ -597,9 +605,9 @@ mod tests {
         type Change = fn(&mut Status);
         let cases: [(Change, Result<(), &str>); 8] = [
             (|_| {}, Ok(())),
-            (|status| status.phase = Phase::Cleanup, Ok(())),
-            (|status| status.phase = Phase::Backfill, Err("not_replicating")),
-            (|status| status.phase = Phase::Done, Err("not_replicating")),
+            (|status| status.machine.phase = Phase::Cleanup, Ok(())),
+            (|status| status.machine.phase = Phase::Backfill, Err("not_replicating")),
+            (|status| status.machine.phase = Phase::Done, Err("not_replicating")),
             (|status| status.run = Run::plain(RunState::CatchingUp), Err("not_running")),
             (|status| status.run = Run::plain(RunState::Paused), Err("not_running")),
             (|status| status.run = Run::because(RunState::Degraded, &fault()), Err("schema_drift")),
@@ -622,8 +630,8 @@ mod tests {
     fn time_is_charged_to_the_phase_it_passed_in() {
         let now = Instant::now();
         let board = Board::new(status(), now);
-        board.update(now + SECOND, |status| status.phase = Phase::Validate);
-        board.update(now + 3 * SECOND, |status| status.phase = Phase::DualWrite);
+        board.update(now + SECOND, |status| status.machine.phase = Phase::Validate);
+        board.update(now + 3 * SECOND, |status| status.machine.phase = Phase::DualWrite);
         let times = board.look(now + 7 * SECOND).readings().phase_times;
         assert_eq!(times, BTreeMap::from([(Phase::DualWrite, 5 * SECOND), (Phase::Validate, 2 * SECOND)]));
     }
@@ -640,7 +648,7 @@ mod tests {
         };
         let loaded = TableProgress { rows: 5, total: 9, state: TableState::Copying };
         board.update(now, |status| {
-            status.phase = Phase::Backfill;
+            status.machine.phase = Phase::Backfill;
             status.tables = vec![table(1, "orders", false), table(2, "notes", true)];
             status.backfill = Backfill { tables: [("orders".into(), loaded)].into(), eta: None };
         });
@@ -648,7 +656,7 @@ mod tests {
         let orders = |state: &str, rows: u64, counted: &str| json!({ "id": 1, "source": "orders", "target": "public.orders", "state": state, "rows": rows, "counted": counted });
         assert_eq!(shown(&board)[0], orders("copying", 5, "backfill"));
         board.update(now, |status| {
-            status.phase = Phase::DualWrite;
+            status.machine.phase = Phase::DualWrite;
             let report = json!({ "tables": [{ "table": "orders", "target_rows": 11 }] });
             status.validation.report = Some(Arc::new(report));
         });

@@ -39,8 +39,8 @@ pub async fn validation(
 /// An order that nobody would obey is not taken.
 fn follows(view: &View) -> Result<(), Reason> {
     let run = &view.status.run;
-    if !view.status.phase.replicates() {
-        let sentence = format!("changes are not followed in the phase {}", view.status.phase.word());
+    if !view.status.machine.phase.replicates() {
+        let sentence = format!("changes are not followed in the phase {}", view.status.machine.phase.word());
         let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
         return Err(Reason::new("not_replicating", sentence, remedy));
     }

@@ -4,6 +4,7 @@
 
 pub mod follow;
 pub mod look;
+pub mod machine;
 pub mod record;
 pub mod reshape;
 pub mod store;

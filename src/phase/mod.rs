@@ -1,5 +1,7 @@
 //! The phases of a migration and their words: the same in the journal, the API, the metrics and the papers. Layer 1. Pure.
 
+pub mod gate;
+pub mod machine;
 mod run;
 
 pub use run::RunState;

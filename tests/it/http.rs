@@ -62,7 +62,7 @@ fn the_paths_answer_what_the_board_shows() {
 #[test]
 fn a_daemon_that_is_unwell_says_why() {
     let server = listening();
-    server.board.update(Instant::now(), |status| status.phase = Phase::Backfill);
+    server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.get("/readyz").problem(503)["code"], "not_replicating");
 
@@ -345,7 +345,7 @@ fn settings(listen: SocketAddr, token_file: PathBuf) -> Http {
 
 fn state() -> (HttpState, mpsc::Receiver<Ordered>) {
     let mut status = Status::at_start(Path::new("app.db"));
-    status.phase = Phase::DualWrite;
+    status.machine.phase = Phase::DualWrite;
     status.run = Run::plain(RunState::Running);
     status.source.seq = Some(41);
     let (orders, taken) = mpsc::channel(ORDERS_MAX);

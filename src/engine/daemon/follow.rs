@@ -75,7 +75,7 @@ pub(super) async fn follow(
 ) -> Result<(), Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
-    voice.board.update(Instant::now(), |status| status.phase = recorded.phase);
+    voice.board.update(Instant::now(), |status| status.machine.phase = recorded.phase);
     let mut life = open(job, store, (&migration, owner, recorded), voice, stopping).await?;
     let followed = async {
         if life.phase <= Phase::Backfill {

@@ -26,6 +26,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
+use crate::phase::machine::Command;
 use crate::postgres::claim::{VANISHED, claim};
 use crate::postgres::connect::pool;
 use crate::sqlite::changes::SqliteChanges;
@@ -54,7 +55,21 @@ pub struct Job {
     /// Lines of the change table from which on a person is warned.
     pub log_rows_warn: u64,
     pub validation: Timetable,
+    pub switch: SwitchRules,
     pub start: Start,
+}
+
+/// What a switch, and the way back, must keep to.
+#[derive(Clone, Debug)]
+pub struct SwitchRules {
+    /// How long the application's writes may be expected to wait.
+    pub pause_budget: Duration,
+    /// After so long an attempt that is not decided is given up. Below the application's busy timeout, so that no statement fails.
+    pub deadline: Duration,
+    pub lag_max: Duration,
+    pub validation_age_max: Duration,
+    /// How long the application's connections wait for a lock, as the operator states it; nobody else can know.
+    pub application_busy_timeout: Duration,
 }
 
 /// How a daemon takes up a migration that is there already.
@@ -70,6 +85,18 @@ pub enum Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     Validate(Repair),
+    Phase(Command),
+    /// An entry of the ledger, by its number.
+    Ledger(i64, Settle),
+}
+
+/// What an operator decides about an entry of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// What stands in the target is right as it is.
+    Accept,
+    /// The row is read again from the source.
+    Retry,
 }
 
 /// Orders that wait for the daemon; more are refused by whoever takes them.

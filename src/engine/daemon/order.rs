@@ -1,6 +1,7 @@
 //! An order on its way to the daemon: what is asked, and who asks. It holds no token and nothing else of the request.
 
-use super::{Order, Repair};
+use super::{Order, Repair, Settle};
+use crate::phase::Phase;
 use std::fmt;
 
 #[derive(Clone, Debug)]
@@ -11,6 +12,10 @@ pub struct Ordered {
     pub number: u64,
     /// Whether it stands in the journal.
     pub recorded: bool,
+    /// The phase that whoever asks believes the migration to be in.
+    pub expect: Option<Phase>,
+    /// In the operator's words.
+    pub reason: Option<String>,
 }
 
 /// Who asks, fit for a line of the journal. What a client calls itself is not proven: where it asks from stands beside it.
@@ -38,7 +43,7 @@ impl fmt::Display for Actor {
 
 impl Ordered {
     pub fn new(order: Order, actor: Actor, number: u64) -> Ordered {
-        Ordered { order, actor, number, recorded: false }
+        Ordered { order, actor, number, recorded: false, expect: None, reason: None }
     }
 
     /// What the journal says of it.
@@ -48,6 +53,11 @@ impl Ordered {
             Order::Validate(Repair::LeaveAsIs) => ("validation", format!("ordered by {actor}")),
             Order::Validate(Repair::ReadAgain) => {
                 ("validation", format!("ordered by {actor}, with rows that differ to be read again"))
+            }
+            Order::Phase(command) => ("command", format!("{} by {actor}", command.word())),
+            Order::Ledger(entry, Settle::Accept) => ("ledger", format!("entry {entry} accepted by {actor}")),
+            Order::Ledger(entry, Settle::Retry) => {
+                ("ledger", format!("entry {entry} tried again by {actor}"))
             }
         }
     }

@@ -108,6 +108,7 @@ impl Verifying {
     /// Takes an order. Whatever happens from here on, it is carried out and stands in the journal.
     pub async fn obey(&mut self, ordered: Ordered, (store, voice): (&Store, &Voice)) -> Result<(), Fault> {
         match ordered.order {
+            Order::Phase(_) | Order::Ledger(..) => Ok(()),
             Order::Validate(repair) => {
                 voice.board.update(Instant::now(), |status| {
                     status.validation.ordered = Some(ordered.clone());
@@ -136,7 +137,7 @@ impl Verifying {
     fn wanted_repair(&self) -> Repair {
         match self.wanted.as_ref().map(|ordered| ordered.order) {
             Some(Order::Validate(repair)) => repair,
-            None => Repair::LeaveAsIs,
+            Some(Order::Phase(_) | Order::Ledger(..)) | None => Repair::LeaveAsIs,
         }
     }
 

@@ -92,7 +92,7 @@ impl Watch for BackfillWatch<'_> {
 impl Voice {
     pub(super) fn enter(&self, phase: Phase) {
         tracing::info!(phase = phase.word(), "phase entered");
-        self.board.update(Instant::now(), |status| status.phase = phase);
+        self.board.update(Instant::now(), |status| status.machine.phase = phase);
     }
 
     /// Tells the lag as soon as changes are seen; they wait until they are applied.

@@ -59,11 +59,11 @@ fn orders_that_nobody_would_obey_are_refused() {
     }
     assert_eq!(server.order("/v1/validation", "", "{}").problem(503)["code"], "too_many_orders");
     while server.orders.try_recv().is_ok() {}
-    server.board.update(Instant::now(), |status| status.phase = Phase::Backfill);
+    server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
     let fault = Fault::fatal("schema_drift", "follow orders").with_remedy("Look at orders.");
     server.board.update(Instant::now(), |status| {
-        status.phase = Phase::DualWrite;
+        status.machine.phase = Phase::DualWrite;
         status.run = Run::because(RunState::Halted, &fault);
     });
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "schema_drift");

@@ -1,0 +1,70 @@
+//! What the board shows of the way from one side to the other: who takes the application's writes, which gates are open, how the
+//! changes flow back, what became of the last command.
+
+use super::status::Reason;
+use crate::phase::gate::Gate;
+use crate::phase::machine::Command;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub routing: Routing,
+    /// To the switch, to the way back and to the cleanup, as they were last read; each list is empty where the command is not possible.
+    pub gates: Vec<(Command, Vec<Gate>)>,
+    /// While changes flow from PostgreSQL to SQLite.
+    pub reverse: Option<Reverse>,
+    /// The pause that a switch is expected to cause, and that the last one did.
+    pub pause_expected: Option<Duration>,
+    pub pause_measured: Option<Duration>,
+    pub answer: Option<Answer>,
+}
+
+/// What the application is told: where it writes. The epoch moves whenever that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routing {
+    pub epoch: i64,
+    pub writes: Writes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    Sqlite,
+    /// They go over at this moment: whoever writes waits.
+    Paused,
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reverse {
+    /// Changed keys that wait to be written back.
+    pub changes: u64,
+    /// When the oldest of them was changed.
+    pub oldest: Option<Instant>,
+    /// Whether the canary has made its way round.
+    pub canary: bool,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The order's number.
+    pub number: u64,
+    /// Done, or refused and why.
+    pub refused: Option<Reason>,
+}
+
+impl Default for Routing {
+    fn default() -> Routing {
+        Routing { epoch: 1, writes: Writes::Sqlite }
+    }
+}
+
+impl Writes {
+    pub fn word(self) -> &'static str {
+        match self {
+            Writes::Sqlite => "sqlite",
+            Writes::Paused => "paused",
+            Writes::Postgres => "postgres",
+        }
+    }
+}

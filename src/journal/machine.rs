@@ -1,0 +1,92 @@
+//! The machine's state, as it is recorded: moved by compare-and-set, in one transaction with the line of the journal that tells who
+//! moved it and why.
+
+use super::follow::still_ours;
+use super::store::{Store, unreadable};
+use crate::model::fault::Fault;
+use crate::phase::Phase;
+use crate::phase::machine::{Crossing, Percent, State};
+use crate::postgres::fault::of_control;
+use sqlx::Row;
+
+/// A move of the machine, as the journal tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    pub what: &'a str,
+    pub detail: &'a str,
+    pub actor: &'a str,
+    pub reason: &'a str,
+}
+
+/// What is recorded of the way: the machine's state, and the epoch of the routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub state: State,
+    pub routing_epoch: i64,
+}
+
+impl Store {
+    pub async fn machine(&self, migration: i64) -> Result<Recorded, Fault> {
+        let sql = "select phase, crossing, paused, reads_percent, routing_epoch from liteferry.follow where migration_id = $1";
+        let row = sqlx::query(sql)
+            .bind(migration)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read the phase"))?;
+        let (phase, crossing): (String, Option<String>) = (row.get(0), row.get(1));
+        let reads = u8::try_from(row.get::<i16, _>(3)).ok().and_then(Percent::new);
+        let crossing = crossing.map(|word| Crossing::from_word(&word).ok_or(word)).transpose();
+        let (Some(phase), Ok(crossing), Some(reads)) = (Phase::from_word(&phase), crossing, reads) else {
+            return Err(unreadable("phase"));
+        };
+        Ok(Recorded {
+            state: State { phase, crossing, paused: row.get(2), reads },
+            routing_epoch: row.get(4),
+        })
+    }
+
+    /// Moves the machine from `before` to `after`, if it is still ours and still there.
+    pub async fn enter(
+        &self,
+        (migration, owner): (i64, &str),
+        (before, after): (State, State),
+        entry: Entry<'_>,
+    ) -> Result<(), Fault> {
+        let doing = "record the phase";
+        let failed = |error| of_control(error, doing);
+        let mut tx = self.pool.begin().await.map_err(failed)?;
+        let done = sqlx::query(ENTER)
+            .bind(migration)
+            .bind(owner)
+            .bind(before.phase.word())
+            .bind(before.crossing.map(Crossing::word))
+            .bind(after.phase.word())
+            .bind(after.crossing.map(Crossing::word))
+            .bind(after.paused)
+            .bind(i16::from(after.reads.get()))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        still_ours(done.rows_affected(), doing)?;
+        sqlx::query(JOURNAL)
+            .bind(migration)
+            .bind(entry.what)
+            .bind(entry.detail)
+            .bind(entry.actor)
+            .bind(entry.reason)
+            .bind(before.words())
+            .bind(after.words())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        tx.commit().await.map_err(failed)
+    }
+}
+
+/// Parameters: migration, owner, phase and crossing before, phase, crossing, pause and reads after.
+pub const ENTER: &str = "update liteferry.follow set phase = $5, crossing = $6, paused = $7, reads_percent = $8 \
+     where migration_id = $1 and owner = $2 and phase = $3 and crossing is not distinct from $4";
+
+/// Parameters: migration, what, detail, actor, reason, before, after.
+pub const JOURNAL: &str = "insert into liteferry.journal (migration_id, what, detail, actor, reason, before, after) \
+     values ($1, $2, $3, $4, $5, $6, $7)";
