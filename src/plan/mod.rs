@@ -12,6 +12,7 @@ mod naming;
 pub mod overrides;
 pub mod packer;
 mod parse;
+pub mod reverse;
 pub mod route;
 #[cfg(test)]
 mod samples;

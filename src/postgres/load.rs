@@ -153,7 +153,7 @@ impl Loader for PgLoader {
 }
 
 /// A unique constraint that is checked only at the commit would refuse the whole chunk there, and not say which row.
-const BEGIN: &str = "begin; set constraints all immediate";
+const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set constraints all immediate";
 
 fn copy_sql(route: &Route) -> String {
     let columns = ident_list(route.columns.iter().map(|column| column.target.as_str()));

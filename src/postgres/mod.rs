@@ -3,6 +3,7 @@
 //! It never knows SQLite. Every connection is opened in `connect`, every error of a driver is told apart in `fault`.
 
 pub mod apply;
+pub mod capture;
 pub mod catalog;
 pub mod claim;
 pub mod connect;

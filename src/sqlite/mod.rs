@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod changes;
 pub mod connect;
+pub mod control;
 mod ddl;
 mod digest;
 pub mod fault;

@@ -46,7 +46,12 @@ pub fn is_our_table<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) 
                 && !keys.is_empty()
                 && keys.iter().enumerate().all(|(at, name)| *name == format!("k{at}"))
         }
-        CONTROL => columns == CONTROL_COLUMNS,
+        CONTROL => {
+            let later = columns.get(CONTROL_COLUMNS.len()..).unwrap_or_default();
+            columns.starts_with(&CONTROL_COLUMNS)
+                && later.len() <= CONTROL_LATER.len()
+                && later.iter().zip(CONTROL_LATER).all(|(name, (ours, _))| *name == ours)
+        }
         _ => false,
     }
 }
@@ -76,6 +81,20 @@ pub(super) fn taken(schema: &SqliteSchema) -> Vec<String> {
 pub(super) const PIN_TAIL: &str = " where 0";
 pub(super) const LOG_COLUMNS: [&str; 3] = ["seq", "tbl", "nonce"];
 pub(super) const CONTROL_COLUMNS: [&str; 3] = ["one", "migration", "epoch"];
+/// With their declarations, as they are added one by one to a table that an older version made.
+pub(super) const CONTROL_LATER: [(&str, &str); 7] = [
+    // Which side takes the application's writes: sqlite or postgres.
+    ("writes", "text not null default 'sqlite'"),
+    // The last change that SQLite took before its writes were closed.
+    ("closed", "integer"),
+    // Where SQLite stands in the history of PostgreSQL's changes, and what was drawn for the batch before.
+    ("reverse_epoch", "integer"),
+    ("reverse_mark", "integer"),
+    ("reverse_nonce", "integer"),
+    ("reverse_before", "integer"),
+    // A word of PostgreSQL's that came the whole way.
+    ("canary", "text"),
+];
 const TRIGGERS: [&str; 5] = ["bi", "ai", "bu", "au", "bd"];
 
 fn is_ours(table: &SqliteTable) -> bool {

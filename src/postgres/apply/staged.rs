@@ -40,7 +40,7 @@ pub struct Gathered {
 }
 
 /// Between portions the source is read, and the last statements work on all that has gathered.
-const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '15min'; \
+const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local lock_timeout = '5s'; set local statement_timeout = '15min'; \
     set local idle_in_transaction_session_timeout = '60s'; set constraints all immediate";
 
 impl Staging {

@@ -15,7 +15,7 @@ use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::model::name::ident;
 use crate::plan::capture::{
-    CHANGE, CONTROL, CaptureTable, control_table_sql, log_key_columns, log_table_sql,
+    CHANGE, CONTROL, CaptureTable, control_columns_sql, control_table_sql, log_key_columns, log_table_sql,
 };
 use objects::Objects;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -56,12 +56,8 @@ pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<
         None => origin.epoch,
     };
     make_tables(&tx, if alive { objects.log.as_deref() } else { None }, tables)?;
-    if objects.control.is_none() {
-        run(&tx, "make the control table", &control_table_sql())?;
-    }
-    let control = format!("insert or replace into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)");
-    tx.execute(&control, (&origin.migration, epoch))
-        .map_err(|error| from_sqlite("write whose capture it is", error))?;
+    make_control(&tx, objects.control.as_deref())?;
+    write_origin(&tx, &origin.migration, epoch)?;
     Objects::read(&tx)?.install(&tx, tables)?;
     let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
     let position = tx
@@ -84,6 +80,7 @@ pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
         ));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
+    make_control(&tx, objects.control.as_deref())?;
     objects.install(&tx, tables)?;
     commit(tx, "arm capture again")
 }
@@ -158,6 +155,23 @@ fn make_tables(db: &Connection, columns: Option<&[String]>, tables: &[CaptureTab
     };
     for at in objects::key_columns(columns)..width {
         run(db, "widen the change table", &format!("alter table {CHANGE} add column k{at}"))?;
+    }
+    Ok(())
+}
+
+/// `columns` of the control table that is there already, if one is.
+fn make_control(db: &Connection, columns: Option<&[String]>) -> Result<(), Fault> {
+    let Some(columns) = columns else { return run(db, "make the control table", &control_table_sql()) };
+    control_columns_sql(columns).iter().try_for_each(|sql| run(db, "widen the control table", sql))
+}
+
+/// What else stands in the control row stays: it says which side takes the writes.
+fn write_origin(db: &Connection, migration: &str, epoch: i64) -> Result<(), Fault> {
+    let write = |sql: &str| {
+        db.execute(sql, (migration, epoch)).map_err(|error| from_sqlite("write whose capture it is", error))
+    };
+    if write(&format!("update {CONTROL} set migration = ?1, epoch = ?2"))? == 0 {
+        write(&format!("insert into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)"))?;
     }
     Ok(())
 }
