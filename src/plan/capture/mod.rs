@@ -4,12 +4,14 @@
 //! is in doubt, it logs. Trigger texts stay short, because every connection of the application parses them, and hold nothing that
 //! SQLite 3.7.17 could not parse but the application's own expressions, because one word it cannot read would lock its library out.
 
+mod guard;
 mod names;
 mod preflight;
 mod probe;
 mod triggers;
 mod value;
 
+pub use guard::{REFUSAL, guards, is_our_guard};
 pub use names::{CHANGE, CONTROL, has_our_prefix, is_our_pin, is_our_table, is_our_trigger, remove_ours};
 pub use preflight::preflight;
 

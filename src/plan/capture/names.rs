@@ -2,6 +2,7 @@
 //!
 //! A name alone proves nothing: what bears one of ours is ours only if it also looks as we make it.
 
+use super::guard::is_our_guard;
 use crate::model::name::folded;
 use crate::model::schema::{IndexOrigin, SqliteIndex, SqliteSchema, SqliteTable, SqliteTrigger};
 
@@ -62,7 +63,9 @@ pub fn remove_ours(schema: &mut SqliteSchema) {
     for table in &mut schema.tables {
         table.indexes.retain(|index| !is_pin(index));
     }
-    schema.triggers.retain(|trigger| !is_our_trigger(&trigger.name, &trigger.sql));
+    let is_ours =
+        |trigger: &SqliteTrigger| is_our_trigger(&trigger.name, &trigger.sql) || is_our_guard(&trigger.name, &trigger.sql);
+    schema.triggers.retain(|trigger| !is_ours(trigger));
 }
 
 /// Names of ours that something else bears.
@@ -70,7 +73,9 @@ pub(super) fn taken(schema: &SqliteSchema) -> Vec<String> {
     let tables = schema.tables.iter().filter(|table| !is_ours(table)).map(|table| &table.name);
     let indexes = schema.tables.iter().flat_map(|table| &table.indexes);
     let indexes = indexes.filter(|index| !is_pin(index)).map(|index| &index.name);
-    let stranger = |trigger: &&SqliteTrigger| !is_our_trigger(&trigger.name, &trigger.sql);
+    let stranger = |trigger: &&SqliteTrigger| {
+        !is_our_trigger(&trigger.name, &trigger.sql) && !is_our_guard(&trigger.name, &trigger.sql)
+    };
     let triggers = schema.triggers.iter().filter(stranger).map(|trigger| &trigger.name);
     let views = schema.views.iter().map(|view| &view.name);
     let left_out = schema.left_out.iter().map(|table| &table.name);
@@ -114,11 +119,12 @@ fn is_reserved(name: &str) -> bool {
         rest == "change"
             || rest == "control"
             || rest.strip_prefix("pin_").is_some_and(is_number)
+            || rest.starts_with("guard_")
             || rest.split_once('_').is_some_and(|(id, when)| is_number(id) && TRIGGERS.contains(&when))
     };
     name.strip_prefix(PREFIX).is_some_and(ours)
 }
 
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

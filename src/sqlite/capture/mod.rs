@@ -4,6 +4,7 @@
 //! holds the write lock while it waits for anything, and never touches a row or an object that is not ours.
 
 mod compile;
+pub mod fence;
 mod objects;
 
 pub use objects::{Census, Standing, census};
@@ -125,6 +126,7 @@ pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
 pub fn detach(db: &Connection) -> Result<Vec<String>, Fault> {
     let tx = begin(db, "detach")?;
     let objects = Objects::read(&tx)?;
+    objects.drop_guards(&tx)?;
     objects.drop_triggers(&tx)?;
     objects.drop_pins(&tx)?;
     drop_table(&tx, objects.log.as_deref(), CHANGE)?;
