@@ -416,7 +416,7 @@ async fn record_renamed(
 }
 
 /// Takes a constraint away and remembers how to give it back, in the same transaction.
-async fn suspend(
+pub(super) async fn suspend(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
     ordinal: usize,

@@ -107,8 +107,10 @@ impl Sequence {
             let of_table = counters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
             of_table.map(|(_, value)| *value).max()
         });
-        let mut values =
-            vec![format!("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)", literal(&self.name.sql()))];
+        let mut values = vec![format!(
+            "pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)",
+            literal(&self.name.sql())
+        )];
         if let Some((table, column)) = &self.numbers {
             values.push(format!("(select max({})::bigint from {})", ident(column), table.sql()));
         }
@@ -136,8 +138,11 @@ pub fn orphans_sql(statement: &str, limit: u32) -> Option<String> {
         return None;
     }
     let filled: Vec<String> = columns.iter().map(|column| format!("child.{column} is not null")).collect();
-    let same: Vec<String> =
-        columns.iter().zip(&parents).map(|(column, parent)| format!("parent.{parent} = child.{column}")).collect();
+    let same: Vec<String> = columns
+        .iter()
+        .zip(&parents)
+        .map(|(column, parent)| format!("parent.{parent} = child.{column}"))
+        .collect();
     Some(format!(
         "select count(*) from (select 1 from {table} as child where {} and not exists (select from {parent} as parent where {}) \
          limit {limit}) as orphan",

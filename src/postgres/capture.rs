@@ -87,12 +87,11 @@ pub async fn install(
 
 /// Lets one part of it fire, or rest, on every table that has it.
 pub async fn set_part(client: &Client, migration: i64, (part, firing): (Part, Firing)) -> Result<(), Fault> {
-    for one in found(client, migration).await?.iter().filter(|one| part.holds(&one.trigger)) {
-        if one.enabled != enabled_word(firing) {
-            set(client, one, firing).await?;
-        }
-    }
-    Ok(())
+    let found = found(client, migration).await?;
+    let others = found.iter().filter(|one| part.holds(&one.trigger) && one.enabled != enabled_word(firing));
+    // One round trip, however many tables: the application's writers may be waiting.
+    let all: Vec<String> = others.map(|one| reverse::fire(&one.table, &one.trigger, firing)).collect();
+    run(client, &all.join("; "), "set the triggers of the way back").await
 }
 
 /// Takes out everything of the migration, and forgets what was noted. It is no fault if nothing is there.

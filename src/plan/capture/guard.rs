@@ -27,7 +27,8 @@ pub fn guards(id: i64, table: &str) -> Vec<Trigger> {
 pub fn is_our_guard(name: &str, sql: &str) -> bool {
     let name = folded(name);
     let parts = name.strip_prefix(GUARD_PREFIX).and_then(|rest| rest.split_once('_'));
-    let ours = parts.is_some_and(|(id, letter)| is_number(id) && EVENTS.iter().any(|(known, _)| *known == letter));
+    let ours =
+        parts.is_some_and(|(id, letter)| is_number(id) && EVENTS.iter().any(|(known, _)| *known == letter));
     ours && sql.contains(REFUSAL)
 }
 
@@ -48,7 +49,10 @@ mod tests {
         for (name, sql) in [
             ("_liteferry_guard_x_i", made[0].sql.as_str()),
             ("_liteferry_guard_7_x", made[0].sql.as_str()),
-            ("_liteferry_guard_7_i", "create trigger _liteferry_guard_7_i before insert on t begin select 1; end"),
+            (
+                "_liteferry_guard_7_i",
+                "create trigger _liteferry_guard_7_i before insert on t begin select 1; end",
+            ),
             ("guard_7_i", made[0].sql.as_str()),
         ] {
             assert!(!is_our_guard(name, sql), "{name}: {sql}");
@@ -75,6 +79,9 @@ mod tests {
             assert!(refused.contains(REFUSAL), "{sql}: {refused}");
         }
         assert!(!db.is_autocommit());
-        assert_eq!(db.query_row("select group_concat(id || v) from t", [], |row| row.get::<_, String>(0)).unwrap(), "11");
+        assert_eq!(
+            db.query_row("select group_concat(id || v) from t", [], |row| row.get::<_, String>(0)).unwrap(),
+            "11"
+        );
     }
 }

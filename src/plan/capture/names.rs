@@ -63,8 +63,9 @@ pub fn remove_ours(schema: &mut SqliteSchema) {
     for table in &mut schema.tables {
         table.indexes.retain(|index| !is_pin(index));
     }
-    let is_ours =
-        |trigger: &SqliteTrigger| is_our_trigger(&trigger.name, &trigger.sql) || is_our_guard(&trigger.name, &trigger.sql);
+    let is_ours = |trigger: &SqliteTrigger| {
+        is_our_trigger(&trigger.name, &trigger.sql) || is_our_guard(&trigger.name, &trigger.sql)
+    };
     schema.triggers.retain(|trigger| !is_ours(trigger));
 }
 

@@ -9,7 +9,7 @@ use crate::model::catalog::{Catalog, ConstraintKind, PgConstraint, PgTable, PgTr
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident, literal};
 use crate::plan::overrides::ExistingRows;
-use crate::plan::{Plan, Statement, Suspended, TableRole};
+use crate::plan::{Plan, Statement, Suspended, TableRole, reverse};
 use std::collections::BTreeSet;
 
 /// Since this version a foreign key of a partitioned table may be NOT VALID.
@@ -61,6 +61,15 @@ pub fn needs_replica_sessions(plan: &Plan, catalog: &Catalog) -> bool {
     })
 }
 
+/// What disturbs the apply on these tables as they stand now, and is ours to take away. What is liteferry's own stays.
+pub fn suspended_now(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
+    let mut out = Suspension::default();
+    for table in tables.iter().filter(|table| is_disturbing(table) && is_alterable(table, catalog)) {
+        suspend_table(table, catalog, &mut out);
+    }
+    out.suspended
+}
+
 fn is_alterable(table: &PgTable, catalog: &Catalog) -> bool {
     table.owned || catalog.superuser
 }
@@ -78,7 +87,10 @@ fn disturbing_constraints(table: &PgTable) -> impl Iterator<Item = &PgConstraint
 }
 
 fn disturbing_triggers(table: &PgTable) -> impl Iterator<Item = &PgTrigger> {
-    table.triggers.iter().filter(|trigger| trigger.enabled != 'D')
+    table
+        .triggers
+        .iter()
+        .filter(|trigger| trigger.enabled != 'D' && !reverse::TRIGGERS.contains(&trigger.name.as_str()))
 }
 
 fn means(table: &PgTable, copied: &[&PgTable], catalog: &Catalog) -> Means {

@@ -41,7 +41,8 @@ impl Fence {
     /// The newest change: none comes after it while the fence stands.
     pub fn head(&self) -> Result<Position, Fault> {
         let doing = "read the last change before the switch";
-        let head = position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| from_sqlite(doing, error))?;
+        let head =
+            position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| from_sqlite(doing, error))?;
         head.ok_or_else(|| Fault::fatal("capture_missing", doing).with_remedy("run it with --resync"))
     }
 

@@ -7,7 +7,8 @@ use super::run;
 use crate::model::fault::Fault;
 use crate::model::name::{folded, ident};
 use crate::plan::capture::{
-    CHANGE, CONTROL, CaptureTable, Trigger, has_our_prefix, is_our_guard, is_our_pin, is_our_table, is_our_trigger,
+    CHANGE, CONTROL, CaptureTable, Trigger, has_our_prefix, is_our_guard, is_our_pin, is_our_table,
+    is_our_trigger,
 };
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::Connection;
