@@ -4,6 +4,7 @@
 
 mod layers;
 mod read;
+mod switch;
 
 use crate::canon::form::Unit;
 use crate::canon::{Form, Zone};
@@ -18,6 +19,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use switch::{Cleanup, Hook, Hooks, Switch};
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub source: Source,
@@ -28,6 +31,9 @@ pub struct Settings {
     pub backfill: Backfill,
     pub follow: Follow,
     pub validate: Validate,
+    pub switch: Switch,
+    pub hooks: Hooks,
+    pub cleanup: Cleanup,
     /// By sequence name: the value it must not fall below.
     pub sequences: BTreeMap<String, i64>,
     pub http: Http,
@@ -204,6 +210,9 @@ impl Settings {
                 every: from.take("validate.every", duration),
                 pair_max_ms: from.take("validate.pair_max_ms", number(100..=60_000)),
             },
+            switch: Switch::read(&mut from),
+            hooks: Hooks::read(&mut from),
+            cleanup: Cleanup::read(&mut from),
             sequences: sequences(&mut from),
             http: Http::read(&mut from),
             log: Log {
@@ -438,7 +447,9 @@ fn sequences(from: &mut Reader) -> BTreeMap<String, i64> {
 }
 
 fn without_secret(entry: Effective) -> Effective {
-    let value = if entry.key == "target.url" { without_password(&entry.value) } else { entry.value };
+    let callback = entry.key.starts_with("hooks.") && entry.value.starts_with("http");
+    let value =
+        if entry.key == "target.url" || callback { without_password(&entry.value) } else { entry.value };
     Effective { value, ..entry }
 }
 
@@ -525,6 +536,17 @@ mod tests {
             ("validate.on", "'often'"),
             ("validate.every", "'0h'"),
             ("validate.pair_max_ms", "1"),
+            ("switch.pause_budget_ms", "0"),
+            ("switch.deadline_ms", "49"),
+            ("switch.max_lag_ms", "60001"),
+            ("switch.validation_max_age", "'soon'"),
+            ("switch.busy_timeout_ms", "-1"),
+            ("hooks.before_switch", "'ftp://host'"),
+            ("hooks.after_switch", "1"),
+            ("hooks.before_rollback", "['a']"),
+            ("hooks.after_rollback", "'http://'"),
+            ("hooks.timeout_ms", "99"),
+            ("cleanup.archive", "5"),
             ("http.listen", "'8475'"),
             ("http.token_file", "7"),
             ("http.allowed_hosts", "['http://ops.example']"),
@@ -582,6 +604,16 @@ mod tests {
             let both = load("[http]\ntoken_file = 'token'", &[], &[("http.listen", listen)]).unwrap();
             assert_eq!(both.http.listen.to_string(), listen);
         }
+    }
+
+    #[test]
+    fn a_pause_is_never_allowed_to_outlast_the_deadline() {
+        let budget = |budget: &str, deadline: &str| {
+            load("", &[], &[("switch.pause_budget_ms", budget), ("switch.deadline_ms", deadline)])
+        };
+        assert_eq!(budget("1000", "1000").unwrap().switch.pause_budget_ms, 1000);
+        assert_eq!(problem_keys(budget("1001", "1000")), ["switch.pause_budget_ms"]);
+        assert_eq!(problem_keys(budget("1001", "30001")), ["switch.deadline_ms"]);
     }
 
     #[test]
@@ -692,6 +724,9 @@ mod tests {
             assert_eq!(settings.target.url.as_deref(), Some(url));
             assert!(!all.contains("s3c"), "{all}");
         }
+        let hook =
+            load("", &[], &[("hooks.after_switch", "https://me:s3cret@host/x?password=s3cret")]).unwrap();
+        assert!(!format!("{hook:?} {:?}", hook.effective()).contains("s3cret"));
         let broken = load("[target]\nurl = \"postgres://me:s3cret@host", &[], &[]).unwrap_err();
         assert!(!format!("{broken:?}").contains("s3cret"), "{broken:?}");
     }

@@ -54,7 +54,9 @@ fn the_repository_speaks_of_the_project_alone() {
 
 #[test]
 fn every_setting_is_documented_and_read() {
-    report(papers::settings(&read("config/default.toml"), &read("src/settings.rs")));
+    let reads =
+        ["src/settings.rs", "src/settings/switch.rs"].map(|path| lex::production(&read(path)).to_owned());
+    report(papers::settings(&read("config/default.toml"), &reads.concat()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::engine::report::Verdict;
 use crate::engine::status::{Board, Status, Validated};
 use crate::http::{self, HttpState};
 use crate::phase::{Phase, RunState};
-use crate::settings::Http;
+use crate::settings::{Hooks, Http};
 use crate::sqlite::sample::Shop;
 use crate::telemetry::metrics::Metrics;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -95,6 +95,8 @@ fn job(request: Request) -> Job {
             lag_max: Duration::from_secs(1),
             validation_age_max: Duration::from_secs(24 * 3_600),
             application_busy_timeout: Duration::from_secs(5),
+            hooks: Hooks::none(),
+            archive: None,
         },
         start: Start::GoOn,
     }

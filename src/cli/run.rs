@@ -96,13 +96,7 @@ fn job(settings: &Settings, request: Request, start: Start) -> Job {
         },
         poll: Duration::from_millis(settings.follow.poll_ms.into()),
         batch_max: settings.follow.max_batch,
-        switch: SwitchRules {
-            pause_budget: Duration::from_millis(250),
-            deadline: Duration::from_secs(1),
-            lag_max: Duration::from_secs(1),
-            validation_age_max: Duration::from_secs(24 * 3_600),
-            application_busy_timeout: Duration::from_secs(5),
-        },
+        switch: switch_rules(settings),
         retention: settings.source.log_retention,
         log_rows_warn: settings.source.log_limit,
         validation: Timetable {
@@ -110,5 +104,19 @@ fn job(settings: &Settings, request: Request, start: Start) -> Job {
             pair_age_max: Duration::from_millis(settings.validate.pair_max_ms.into()),
             listed_max: usize::try_from(settings.validate.rows_listed_max).expect("32 bits fit"),
         },
+    }
+}
+
+fn switch_rules(settings: &Settings) -> SwitchRules {
+    let switch = &settings.switch;
+    let millis = |count: u32| Duration::from_millis(count.into());
+    SwitchRules {
+        pause_budget: millis(switch.pause_budget_ms),
+        deadline: millis(switch.deadline_ms),
+        lag_max: millis(switch.max_lag_ms),
+        validation_age_max: switch.validation_max_age,
+        application_busy_timeout: millis(switch.busy_timeout_ms),
+        hooks: settings.hooks.clone(),
+        archive: settings.cleanup.archive.clone(),
     }
 }

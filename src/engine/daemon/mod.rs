@@ -29,8 +29,10 @@ use crate::phase::RunState;
 use crate::phase::machine::Command;
 use crate::postgres::claim::{VANISHED, claim};
 use crate::postgres::connect::pool;
+use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -70,6 +72,9 @@ pub struct SwitchRules {
     pub validation_age_max: Duration,
     /// How long the application's connections wait for a lock, as the operator states it; nobody else can know.
     pub application_busy_timeout: Duration,
+    pub hooks: Hooks,
+    /// The directory that the source's archive is written to at the end. `None`: beside the source.
+    pub archive: Option<PathBuf>,
 }
 
 /// How a daemon takes up a migration that is there already.
