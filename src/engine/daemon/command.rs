@@ -1,0 +1,148 @@
+//! What becomes of an operator's commands while SQLite is the side that is written.
+//!
+//! A command is judged against the machine and the gates as they are when its turn comes, whatever they were when it was given; it is
+//! recorded before it is obeyed, and answered when it is done or refused.
+
+use super::crossing::switch::{Forward, Preparations};
+use super::desk::{Told, unmet};
+use super::follow::Life;
+use super::gates::Look;
+use super::hooks::{self, Moment};
+use super::verify::Repair;
+use super::verifying::Verifying;
+use super::{Next, Order, Ordered, Settle};
+use crate::engine::standing::Writes;
+use crate::engine::status::Reason;
+use crate::flow::cross::{Crossed, Failed, cross};
+use crate::model::fault::Fault;
+use crate::phase::gate::to_switch;
+use crate::phase::machine::{Command, Crossing, Event, State};
+use crate::postgres::capture::{Part, set_part};
+use crate::plan::reverse::Firing;
+use std::time::Instant;
+
+impl Life<'_> {
+    /// Obeys an order. Where what is to be done next is no longer what this life is for, it says so.
+    pub(super) async fn obey(
+        &mut self,
+        ordered: Ordered,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        match ordered.order {
+            Order::Validate(_) => {
+                verifying.obey(ordered, (self.store, self.voice)).await?;
+                Ok(None)
+            }
+            Order::Ledger(entry, settle) => self.settle_entry(&ordered, entry, settle).await.map(|()| None),
+            Order::Phase(command) => match self.desk.judge(&ordered, command) {
+                Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
+                // What is so already needs neither gates nor a line in the journal.
+                Ok(after) if after == self.desk.state => self.desk.answer(&ordered, None).await.map(|()| None),
+                Ok(after) => self.command(ordered, (command, after), verifying).await,
+            },
+        }
+    }
+
+    async fn command(
+        &mut self,
+        ordered: Ordered,
+        (command, after): (Command, State),
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        match command {
+            Command::Switch => return self.switch(&ordered, after).await,
+            Command::Validate => {
+                self.open_way_back().await?;
+                self.enter(&ordered, after).await?;
+                if self.voice.board.look(Instant::now()).status.validation.clean.is_none() {
+                    verifying.wish(Repair::LeaveAsIs);
+                }
+            }
+            Command::Rollback | Command::Cleanup | Command::Pause | Command::Resume | Command::Reads(_) => {
+                self.enter(&ordered, after).await?;
+            }
+        }
+        self.desk.answer(&ordered, None).await?;
+        Ok(None)
+    }
+
+    async fn enter(&mut self, ordered: &Ordered, after: State) -> Result<(), Fault> {
+        let (what, detail) = ordered.words();
+        self.desk.enter(after, Told::of(ordered, what).entry(&detail)).await
+    }
+
+    /// Moves the writes to PostgreSQL, or tells why not.
+    async fn switch(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
+        self.open_way_back().await?;
+        self.send_canary().await?;
+        let preparations = Preparations::make(self).await?;
+        let readings = self.readings(Look::Everything(&preparations)).await?;
+        if let Some(reason) = unmet(&to_switch(&readings)) {
+            self.voice.attempted("refused");
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::BeforeSwitch).await {
+            self.voice.attempted("vetoed");
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        let told = Told::of(ordered, "switch");
+        self.desk.enter(begun, told.entry("begun")).await?;
+        let session = self.link.target.session().await?;
+        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
+        self.link.target.give_back(session);
+        self.catch_up().await?;
+        self.desk.route(Writes::Paused);
+        let deadline = self.job.switch.deadline;
+        let mut sides = Forward::new(self, &preparations, (&told, deadline));
+        match cross(&mut sides, deadline).await {
+            Ok(crossed) => {
+                self.voice.crossed(&crossed);
+                self.after_switch(ordered, &crossed).await?;
+                Ok(Some(Next::Again))
+            }
+            Err(Failed::Before(fault)) => {
+                self.voice.attempted("abandoned");
+                self.desk.route(Writes::Sqlite);
+                let entry = format!("nothing happened: {fault}");
+                self.desk.happened(Event::Abandoned(Crossing::Switch), told.entry(&entry)).await?;
+                self.desk.answer(ordered, Some(Reason::of(&fault))).await?;
+                // A session that was left in the middle of a statement is not used again.
+                Ok(Some(Next::Again))
+            }
+            Err(Failed::InDoubt(fault)) => {
+                self.voice.attempted("in-doubt");
+                Err(fault)
+            }
+        }
+    }
+
+    async fn after_switch(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
+        tracing::info!(
+            pause_ms = super::millis(crossed.pause),
+            last = crossed.last.seq,
+            rows_compared = crossed.rows_compared,
+            "the application's writes go to postgres"
+        );
+        if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::AfterSwitch).await {
+            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
+            self.store.note("hook", &reason.sentence).await?;
+        }
+        self.desk.answer(ordered, None).await
+    }
+
+    async fn settle_entry(&mut self, ordered: &Ordered, entry: i64, settle: Settle) -> Result<(), Fault> {
+        let refused = match settle {
+            Settle::Accept => self.store.accept_entry(self.migration, entry).await?,
+            Settle::Retry => self.read_entry_again(entry).await?,
+        };
+        let refused = (!refused).then(|| {
+            Reason::new("no_such_entry", format!("the ledger has no entry {entry}"), "`liteferry ledger` lists them.")
+        });
+        if refused.is_none() {
+            let (what, detail) = ordered.words();
+            self.store.note(what, &detail).await?;
+        }
+        self.look_at_ledger().await?;
+        self.desk.answer(ordered, refused).await
+    }
+}
