@@ -7,7 +7,14 @@
 //!
 //! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
 
+mod back;
+mod clean;
+mod command;
+mod crossing;
+mod desk;
 mod follow;
+mod gates;
+mod hooks;
 mod order;
 mod pace;
 mod repair;
@@ -36,6 +43,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+
+use crossing::Work;
+use desk::Desk;
 
 pub use order::{Actor, Ordered};
 pub use repair::repair;
@@ -143,10 +153,12 @@ pub async fn run(
         let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
             attempted = attempt(job, voice, begin, &mut orders, stopping.clone()) => attempted,
-            () = overdue(stopping.clone()) => Ok(Ended::Stopped),
+            () = overdue(stopping.clone()) => Ok(Attempted::Next(Next::Stopped)),
         };
         let fault = match attempted {
-            Ok(ended) => return Ok(ended),
+            Ok(Attempted::Ended(ended)) => return Ok(ended),
+            Ok(Attempted::Next(Next::Stopped)) => return Ok(Ended::Stopped),
+            Ok(Attempted::Next(Next::Again)) => continue,
             Err(fault) => fault,
         };
         voice.metrics.failed(&fault);
@@ -186,7 +198,7 @@ async fn attempt(
     (start, owned): (&mut Start, &mut Option<Owned>),
     orders: &mut mpsc::Receiver<Ordered>,
     stopping: Stopping,
-) -> Result<Ended, Fault> {
+) -> Result<Attempted, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
     let claim = match claim(&request.address, &request.schema, VANISHED).await {
@@ -202,7 +214,7 @@ async fn attempt(
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
         None => match setup::begin(job, &store, voice).await? {
-            setup::Begun::Blocked(findings) => return Ok(Ended::Blocked(findings)),
+            setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
             setup::Begun::Migration(migration) => migration,
         },
     };
@@ -212,8 +224,61 @@ async fn attempt(
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
-    follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
-    Ok(Ended::Stopped)
+    let mut desk = Desk::open(job, &store, voice, (migration.id, ours)).await?;
+    let work = crossing::settle(&mut desk).await?;
+    let state = desk.state;
+    desk.arrived(state);
+    let next = match work {
+        Work::Forward | Work::FinishSwitch => {
+            follow::follow(desk, (migration, work), (orders, stopping)).await?
+        }
+        Work::Backward => back::follow_back(desk, (orders, stopping)).await?,
+        Work::CleanUp => clean::clean_up(&mut desk).await?,
+        Work::Rest => rest(&desk, orders, stopping).await?,
+    };
+    Ok(Attempted::Next(next))
+}
+
+/// How an attempt ended, other than by a fault.
+enum Attempted {
+    Ended(Ended),
+    Next(Next),
+}
+
+/// What comes after an attempt that did what it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Stopped,
+    /// The migration stands elsewhere now: look again.
+    Again,
+}
+
+/// The migration is over; whoever asks is told so.
+async fn rest(
+    desk: &Desk<'_>,
+    orders: &mut mpsc::Receiver<Ordered>,
+    mut stopping: Stopping,
+) -> Result<Next, Fault> {
+    desk.voice.say(RunState::Running, None);
+    while !stopping.is_asked() {
+        desk.voice.board.tick(Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = stopping.asked() => {}
+            Some(ordered) = orders.recv() => {
+                let refused = match ordered.order {
+                    Order::Phase(command) => desk.judge(&ordered, command).err(),
+                    Order::Validate(_) | Order::Ledger(..) => Some(Reason::new(
+                        "not_possible",
+                        "the migration has ended",
+                        "There is nothing left to compare: SQLite is archived.",
+                    )),
+                };
+                desk.answer(&ordered, refused).await?;
+            }
+        }
+    }
+    Ok(Next::Stopped)
 }
 
 /// The word that an earlier attempt of this daemon left in the migration.
