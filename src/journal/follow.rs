@@ -139,7 +139,7 @@ impl Store {
     /// Capture is armed: from this position on nothing is missed.
     pub async fn armed(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record that capture is armed";
-        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, phase = $6
+        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5, phase = $6
                    where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql)
             .bind(migration)
@@ -159,7 +159,9 @@ impl Store {
         let doing = "record a new history";
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5 where migration_id = $1 and owner = $2";
+        let sql =
+            "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
+                   where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql)
             .bind(migration)
             .bind(owner)
@@ -170,9 +172,29 @@ impl Store {
             .await
             .map_err(failed)?;
         still_ours(done.rows_affected(), doing)?;
-        let sql = "update liteferry.captured set suspect = true where migration_id = $1";
-        sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+        for sql in [
+            "update liteferry.captured set suspect = true where migration_id = $1",
+            "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1",
+        ] {
+            sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+        }
         tx.commit().await.map_err(failed)
+    }
+
+    /// The newest changes that rows of the target may be of: of its last batch, and of each range while their chunks are not yet
+    /// joined to one state. The source must know them all.
+    pub async fn seen(&self, migration: i64) -> Result<Vec<Position>, Fault> {
+        let sql = "select epoch, seen_seq, seen_nonce from liteferry.follow where migration_id = $1
+                   union
+                   select f.epoch, r.seen_seq, r.seen_nonce from liteferry.range as r join liteferry.follow as f using (migration_id)
+                   where migration_id = $1 and f.phase = $2";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(Phase::Backfill.word())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read what the target has seen of the source"))?;
+        Ok(rows.iter().filter_map(|row| seen_of(row, 0)).collect())
     }
 
     /// The backfill is complete, if the target still holds all of it; tells whether it does. One that fell back to an earlier state would
@@ -244,6 +266,13 @@ fn follow_of(row: &PgRow) -> Option<Follow> {
         source_schema: row.get(5),
         role: if row.get(6) { LoadRole::Replica } else { LoadRole::Origin },
     })
+}
+
+/// A position in three columns from `first` on, where it is known.
+pub(super) fn seen_of(row: &PgRow, first: usize) -> Option<Position> {
+    let (epoch, seq, nonce): (Option<i64>, Option<i64>, Option<i64>) =
+        (row.get(first), row.get(first + 1), row.get(first + 2));
+    Some(Position { epoch: epoch?, seq: seq?, nonce: nonce? })
 }
 
 /// A constraint that came with a schema change.

@@ -195,8 +195,9 @@ impl Store {
     /// lost and which the server is still at: a plain read would see the state before it.
     pub async fn ranges(&self, migration: i64, routes: &[Arc<Route>]) -> Result<Vec<RangeState>, Fault> {
         let rows = sqlx::query(
-            "select id, source_table, from_rowid, to_rowid, position, rows, held, done
-             from liteferry.range where migration_id = $1 order by id for update",
+            "select id, source_table, from_rowid, to_rowid, position, rows, held, done,
+                    (select epoch from liteferry.follow as f where f.migration_id = r.migration_id), seen_seq, seen_nonce
+             from liteferry.range as r where migration_id = $1 order by id for update",
         )
         .bind(migration)
         .fetch_all(&self.pool)
@@ -213,6 +214,7 @@ impl Store {
                     route: Arc::clone(route),
                     span: Span { from: row.get(2), to: row.get(3) },
                     after,
+                    seen: follow::seen_of(row, 8),
                 },
                 rows: u64::try_from(rows).ok()?,
                 held: u64::try_from(held).ok()?,

@@ -186,10 +186,10 @@ impl Applier for PgApplier {
         Ok(Position { epoch: row.get(1), seq: row.get(2), nonce: row.get(3) })
     }
 
-    async fn open(&mut self, from: Position, to: Position) -> Result<(), Fault> {
+    async fn open(&mut self, from: Position, to: Position, newest: Position) -> Result<(), Fault> {
         self.batch = None;
         self.writer = Some(self.take_writer().await?);
-        self.batch = Some(Batch { step: Step { from, to }, work: Work::Kept(Portion::new()) });
+        self.batch = Some(Batch { step: Step { from, to, newest }, work: Work::Kept(Portion::new()) });
         Ok(())
     }
 

@@ -110,7 +110,8 @@ impl PgLoader {
         let moved = self
             .session
             .execute(
-                "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6
+                "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6,
+                        seen_seq = $7, seen_nonce = $8
                  where id = $1 and position = $2 and not done",
                 &[
                     &range.id,
@@ -119,6 +120,8 @@ impl PgLoader {
                     &count(loaded.rows),
                     &count(loaded.held),
                     &chunk.ends_range,
+                    &chunk.newest.map(|newest| newest.seq),
+                    &chunk.newest.map(|newest| newest.nonce),
                 ],
             )
             .await

@@ -15,7 +15,7 @@ use super::harden::Hardener;
 use super::history::{self, FileIdentity, schema_digest};
 use super::lookup::Lookup;
 use super::scan::cell;
-use crate::link::{Batch, Captured, Changed, Extent, Portion, Take};
+use crate::link::{Batch, Captured, Changed, Extent, Piece, Pieces, Portion, Portions, Take};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// What the source must still be for its changes to mean what they say.
 #[derive(Clone, Debug)]
@@ -75,6 +75,8 @@ struct State {
     held: Option<Held>,
     known: Option<Known>,
     looked: Option<Instant>,
+    /// Changes that rows of the target may be of, which every snapshot has to show.
+    seen: Vec<Position>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -99,6 +101,7 @@ pub struct Known {
 struct Head {
     from: Position,
     to: Position,
+    newest: Position,
     extent: Extent,
 }
 
@@ -138,6 +141,11 @@ impl SqliteChanges {
         self.shared.state().held.take()
     }
 
+    /// Refuses, from here on, every snapshot that does not know these changes: rows of the target may be of them.
+    pub fn must_show(&self, seen: Vec<Position>) {
+        self.shared.state().seen = seen;
+    }
+
     /// How many changes the source has beyond a position.
     pub async fn waiting(&self, at: Position) -> Result<u64, Fault> {
         let shared = Arc::clone(&self.shared);
@@ -162,16 +170,17 @@ impl SqliteChanges {
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let (opened, head) = oneshot::channel();
-        let (sender, portions) = mpsc::channel(1);
+        let (pieces, portions) = Portions::channel();
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &sender)));
+        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &pieces)));
         let ended = || Fault::fatal("stopped", "read the source's changes");
         let head = head.await.map_err(|_| ended())??;
-        Ok(head.map(|Head { from, to, extent }| Batch {
+        Ok(head.map(|Head { from, to, newest, extent }| Batch {
             from,
             to,
             extent,
             changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
+            newest,
             portions,
         }))
     }
@@ -189,8 +198,14 @@ impl Captured for SqliteChanges {
     }
 }
 
+/// How the reading of a batch ended.
+enum Reading {
+    AtItsEnd,
+    /// Nobody wants the rest.
+    GivenUp,
+}
+
 type Opened = oneshot::Sender<Result<Option<Head>, Fault>>;
-type Portions = mpsc::Sender<Result<Portion, Fault>>;
 
 impl Shared {
     /// A thread that panicked while it held the state left it whole.
@@ -198,7 +213,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_batch(&self, from: Position, take: Take, (opened, portions): (Opened, &Portions)) {
+    fn read_batch(&self, from: Position, take: Take, (opened, pieces): (Opened, &Pieces)) {
         let mut reader = match self.reader() {
             Ok(reader) => reader,
             Err(fault) => return drop(opened.send(Err(fault))),
@@ -218,15 +233,18 @@ impl Shared {
             }
             return drop(opened.send(Ok(None)));
         }
+        // From here on the target may come to hold these rows, whatever becomes of its answers.
+        self.state().seen = head.iter().map(|head| head.newest).collect();
         if opened.send(Ok(head)).is_err() {
             return;
         }
         // A receiver that is gone has given the batch up; so has this thread.
-        let read = self.read_portions(&reader.db, (from.seq, until.seq), portions);
-        let ended = read.and_then(|given_up| if given_up { Ok(()) } else { self.end(reader, until, extent) });
-        if let Err(fault) = ended {
-            let _given_up = portions.blocking_send(Err(fault));
-        }
+        let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
+            Ok(Reading::GivenUp) => return,
+            Ok(Reading::AtItsEnd) => self.end(reader, until, extent),
+            Err(fault) => Err(fault),
+        };
+        let _given_up = pieces.blocking_send(ended.map(|()| Piece::End));
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -252,6 +270,10 @@ impl Shared {
         let failed = |error| from_sqlite("begin a snapshot of the source", error);
         reader.db.execute_batch("begin").map_err(failed)?;
         let newest = history::confirm(&reader.db, &self.expected.token, from)?;
+        let seen = self.state().seen.clone();
+        for seen in seen.into_iter().filter(|seen| *seen != from) {
+            history::confirm(&reader.db, &self.expected.token, seen)?;
+        }
         self.confirm_schema(reader)?;
         let to = match take {
             Take::All => newest,
@@ -272,7 +294,7 @@ impl Shared {
         self.state().known = Some(known);
         (self.watch)(known);
         let extent = if to == newest { Extent::Whole } else { Extent::Part };
-        Ok((to.seq > from.seq).then_some(Head { from, to, extent }))
+        Ok((to.seq > from.seq).then_some(Head { from, to, newest, extent }))
     }
 
     fn confirm_schema(&self, reader: &mut Reader) -> Result<(), Fault> {
@@ -292,13 +314,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads the log piece by piece; true if nobody wants the rest.
+    /// Reads the log piece by piece.
     fn read_portions(
         &self,
         db: &Connection,
         (from, to): (i64, i64),
-        portions: &Portions,
-    ) -> Result<bool, Fault> {
+        pieces: &Pieces,
+    ) -> Result<Reading, Fault> {
         let mut reached = from;
         while reached < to {
             let until = to.min(reached + LOG_ROWS_PER_PORTION);
@@ -309,18 +331,18 @@ impl Shared {
                 let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
                 table.add(db, key)?;
                 if table.rows.bytes() >= self.portion_bytes
-                    && portions.blocking_send(Ok(gathered(&mut tables))).is_err()
+                    && pieces.blocking_send(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
                 {
-                    return Ok(true);
+                    return Ok(Reading::GivenUp);
                 }
             }
             let portion = gathered(&mut tables);
-            if !portion.is_empty() && portions.blocking_send(Ok(portion)).is_err() {
-                return Ok(true);
+            if !portion.is_empty() && pieces.blocking_send(Ok(Piece::Portion(portion))).is_err() {
+                return Ok(Reading::GivenUp);
             }
             reached = until;
         }
-        Ok(false)
+        Ok(Reading::AtItsEnd)
     }
 
     /// Ends the snapshot, unless somebody wants it held.

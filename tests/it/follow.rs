@@ -17,29 +17,29 @@ const SHOP: &str = "pragma journal_mode = wal;
     insert into loose values (1, x'00ff'), ('1', 1e300), (null, null);
     insert into line values (1, 'a', 2), (1, 'b', 1);";
 
-struct Case {
-    source: TempDb,
-    target: TestDatabase,
+pub struct Case {
+    pub source: TempDb,
+    pub target: TestDatabase,
 }
 
 impl Case {
-    fn new(sql: &str) -> Case {
+    pub fn new(sql: &str) -> Case {
         Case { source: sqlite(sql), target: database() }
     }
 
-    fn daemon(&self, more: &[&str]) -> Daemon {
+    pub fn daemon(&self, more: &[&str]) -> Daemon {
         Daemon::start(&self.source, &self.target.url, more)
     }
 
     /// What the application does.
-    fn app(&self, sql: &str) {
+    pub fn app(&self, sql: &str) {
         let db = Connection::open(&self.source.path).expect("the application opens its database");
         db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
         db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     }
 
     /// As a migration that rebuilds every table would.
-    fn drop_triggers(&self) {
+    pub fn drop_triggers(&self) {
         let db = Connection::open(&self.source.path).expect("the application opens its database");
         let sql = "select group_concat('drop trigger \"' || name || '\"', ';') from sqlite_master where type = 'trigger'";
         let drops: String = db.query_row(sql, [], |row| row.get(0)).expect("capture is armed");
@@ -48,14 +48,14 @@ impl Case {
 
     /// Both sides hold the same, by the validator that reads the whole of both.
     #[track_caller]
-    fn is_equal(&self) {
+    pub fn is_equal(&self) {
         let source = self.source.path.display().to_string();
         let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.target.url]);
         let report = report.exits_with(0).json();
         assert_eq!(report["success"], true, "{report:#}");
     }
 
-    fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+    pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         psql(&self.target.url, sql)
     }
 }

@@ -101,7 +101,7 @@ async fn open<'a>(
 ) -> Result<Life<'a>, Fault> {
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let source = SqliteSource::new(file.clone(), request.limit).hardened();
+    let source = SqliteSource::new(file.clone(), request.limit);
     let mut tables = followed(request, store, migration.id).await?;
     if recorded.phase == Phase::Setup {
         let (captures, _) = captures(&source.introspect().await?, &tables);
@@ -133,6 +133,8 @@ async fn open<'a>(
         tables: tables.clone(),
     };
     let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch(job.log_rows_warn))?;
+    changes.must_show(store.seen(migration.id).await?);
+    let source = source.followed(&recorded.token, recorded.at);
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
@@ -192,6 +194,8 @@ impl Life<'_> {
         }
         self.link.source.release();
         watch.end();
+        // Every chunk is of a state of its own.
+        self.changes.must_show(self.store.seen(self.migration).await?);
         self.take_steps(Stage::Key, &watch).await?;
         let mut at = self.applier.position().await?;
         self.voice.say(RunState::CatchingUp, None);

@@ -27,6 +27,8 @@ pub struct Ownership {
 pub struct Step {
     pub from: Position,
     pub to: Position,
+    /// The newest change that its rows may be of.
+    pub newest: Position,
 }
 
 pub struct Writer {
@@ -68,7 +70,7 @@ const INDEXED: &str = "select exists (
     join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
     where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
 
-const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now()
+const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
 
 impl Writer {
@@ -100,11 +102,22 @@ impl Writer {
 
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
     pub async fn advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
-        let (Ownership { migration, owner }, Step { from, to }) = (&self.ownership, step);
+        let (Ownership { migration, owner }, Step { from, to, newest }) = (&self.ownership, step);
         self.session
             .execute(
                 &self.advance,
-                &[migration, owner, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce],
+                &[
+                    migration,
+                    owner,
+                    &to.epoch,
+                    &to.seq,
+                    &to.nonce,
+                    &from.epoch,
+                    &from.seq,
+                    &from.nonce,
+                    &newest.seq,
+                    &newest.nonce,
+                ],
             )
             .await
     }

@@ -233,7 +233,7 @@ impl Applying {
     ) -> Result<Applied, Fault> {
         let applier = &mut self.applier;
         self.runtime.block_on(async {
-            applier.open(at(from), at(to)).await?;
+            applier.open(at(from), at(to), at(to)).await?;
             for portion in portions {
                 applier.put(portion).await?;
             }
