@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    pub routing: Routing,
+    /// `None` until the records have been read: a process that has just been started must not say what was so once.
+    pub routing: Option<Routing>,
     /// To the switch, to the way back and to the cleanup, as they were last read; each list is empty where the command is not possible.
     pub gates: Vec<(Command, Vec<Gate>)>,
     /// While changes flow from PostgreSQL to SQLite.
@@ -53,10 +54,9 @@ pub struct Answer {
     pub refused: Option<Reason>,
 }
 
-impl Default for Routing {
-    fn default() -> Routing {
-        Routing { epoch: 1, writes: Writes::Sqlite }
-    }
+impl Routing {
+    /// Of a migration whose writes were never moved.
+    pub const FIRST: Routing = Routing { epoch: 1, writes: Writes::Sqlite };
 }
 
 impl Writes {

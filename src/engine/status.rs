@@ -18,6 +18,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// A daemon that has not ticked for so long is stuck.
 pub const TICK_AGE_MAX: Duration = Duration::from_secs(30);
@@ -150,7 +151,14 @@ pub enum Rollback {
 
 /// One for the process: the driver keeps it up to date, everybody else looks at it.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<Mutex<Panel>>);
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    panel: Mutex<Panel>,
+    /// Moves when something happens that somebody waits to see.
+    moved: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Panel {
@@ -176,18 +184,29 @@ pub struct View {
 impl Board {
     pub fn new(status: Status, now: Instant) -> Board {
         let phase_times = BTreeMap::new();
-        Board(Arc::new(Mutex::new(Panel { status, started: now, ticked: now, entered: now, phase_times })))
+        let panel = Panel { status, started: now, ticked: now, entered: now, phase_times };
+        Board(Arc::new(Shared { panel: Mutex::new(panel), moved: watch::Sender::new(()) }))
     }
 
     pub fn update(&self, now: Instant, change: impl FnOnce(&mut Status)) {
         let mut panel = self.panel();
-        let before = panel.status.machine.phase;
+        let (before, event) = (panel.status.machine.phase, panel.status.event());
         change(&mut panel.status);
         if panel.status.machine.phase != before {
             let spent = now.saturating_duration_since(panel.entered);
             *panel.phase_times.entry(before).or_default() += spent;
             panel.entered = now;
         }
+        let has_moved = panel.status.event() != event;
+        drop(panel);
+        if has_moved {
+            self.0.moved.send_replace(());
+        }
+    }
+
+    /// Hears of what happens; of what only grows or ages it does not.
+    pub fn moved(&self) -> watch::Receiver<()> {
+        self.0.moved.subscribe()
     }
 
     /// Says that the work itself goes on. Never called by a timer that would go on ticking beside stuck work.
@@ -211,7 +230,7 @@ impl Board {
 
     /// A panic while the lock is held ends the process, or a test.
     fn panel(&self) -> MutexGuard<'_, Panel> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.panel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -296,7 +315,7 @@ impl View {
             rollback,
             tables: _,
         } = &self.status;
-        json!({
+        let mut all = json!({
             "phase": phase.word(),
             "run": { "state": run.state.word(), "reason": run.reason.as_ref().map(Reason::to_json) },
             "source": {
@@ -326,7 +345,11 @@ impl View {
             },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.uptime.as_secs(),
-        })
+        });
+        for (name, value) in self.standing_to_json() {
+            all[name] = value;
+        }
+        all
     }
 
     /// The last verdict in full. Keys name the rows that differ; no other value is in it.
@@ -379,12 +402,19 @@ impl View {
         })
     }
 
-    fn since(&self, instant: Instant) -> Duration {
+    pub(super) fn since(&self, instant: Instant) -> Duration {
         self.at.saturating_duration_since(instant)
     }
 }
 
 impl Status {
+    /// Whatever somebody may wait for.
+    fn event(&self) -> impl PartialEq + use<> {
+        let answer = self.standing.answer.as_ref().map(|answer| answer.number);
+        let validation = (self.validation.state, self.validation.answered);
+        (self.machine, self.run.state, self.standing.routing, answer, validation)
+    }
+
     /// Of a daemon that has looked at nothing yet.
     pub fn at_start(source: &Path) -> Status {
         Status {
@@ -430,7 +460,7 @@ impl Reason {
         Reason::new(fault.code, sentence, &fault.remedy)
     }
 
-    fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({ "code": self.code, "sentence": self.sentence, "remedy": self.remedy })
     }
 }
@@ -468,6 +498,7 @@ fn table_to_json((name, table): (&String, &TableProgress)) -> (String, Value) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::engine::standing::{Answer, Reverse, Routing, Writes};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -496,6 +527,11 @@ mod tests {
     #[test]
     fn an_empty_status_says_null_and_never_leaves_a_key_out() {
         let now = Instant::now();
+        let impossible = |command: &str, remedy: &str| {
+            let sentence = format!("`{command}` is not possible in the phase dual-write");
+            let because = json!({ "code": "not_in_this_phase", "sentence": sentence, "remedy": remedy });
+            json!({ "open": false, "because": because, "closed": [], "of": 0 })
+        };
         let expected = json!({
             "phase": "dual-write",
             "run": { "state": "running", "reason": null },
@@ -508,6 +544,17 @@ mod tests {
             "rollback": { "possible": true, "reason": null },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": 7,
+            "machine": { "crossing": null, "paused": false, "reads": 0 },
+            "routing": null,
+            "reverse": null,
+            "gates": {
+                "validate": { "open": true, "because": null, "closed": [], "of": 0 },
+                "switch": impossible("switch", "The way leads over `liteferry phase validate`."),
+                "rollback": { "open": true, "because": null, "closed": [], "of": 0 },
+                "cleanup": impossible("cleanup", "The way leads over `liteferry phase validate`."),
+            },
+            "pause": { "expected_seconds": null, "measured_seconds": null },
+            "answer": null,
         });
         assert_eq!(Board::new(status(), now).look(now + 7 * SECOND).to_json(), expected);
     }
@@ -567,6 +614,36 @@ mod tests {
         let readings = view.readings();
         assert_eq!((readings.source_seq, readings.applied_seq), (Some(12), Some(10)));
         assert_eq!((readings.lag, readings.validate_clean_age), (2 * SECOND, Some(2 * SECOND)));
+    }
+
+    #[test]
+    fn the_way_is_told_with_its_last_answer() {
+        let now = Instant::now();
+        let board = Board::new(status(), now);
+        let mut moved = board.moved();
+        board.update(now, |status| status.source.log_rows += 1);
+        assert!(!moved.has_changed().unwrap(), "what only grows is no event");
+        let refused = Some(Reason::new("gates_closed", "a gate is closed: lag", "Wait."));
+        board.update(now, |status| {
+            let standing = &mut status.standing;
+            standing.routing = Some(Routing { epoch: 4, writes: Writes::Postgres });
+            standing.reverse = Some(Reverse { changes: 2, oldest: Some(now), canary: true });
+            (standing.pause_expected, standing.pause_measured) = (Some(SECOND), Some(2 * SECOND));
+            standing.answer = Some(Answer { number: 7, refused });
+        });
+        assert!(moved.has_changed().unwrap());
+        moved.mark_unchanged();
+        let json = board.look(now + SECOND).to_json();
+        let refused =
+            json!({ "code": "gates_closed", "sentence": "a gate is closed: lag", "remedy": "Wait." });
+        for (name, expected) in [
+            ("routing", json!({ "epoch": 4, "writes": "postgres" })),
+            ("reverse", json!({ "changes": 2, "lag_seconds": 1.0, "canary": true })),
+            ("pause", json!({ "expected_seconds": 1.0, "measured_seconds": 2.0 })),
+            ("answer", json!({ "order": 7, "refused": refused })),
+        ] {
+            assert_eq!(json[name], expected);
+        }
     }
 
     #[test]

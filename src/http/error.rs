@@ -1,5 +1,6 @@
 //! Why a request is refused, and the answer that says so (RFC 9457): the one place that decides a status.
 
+use crate::engine::outlook::{Outlook, gate_to_json};
 use crate::engine::status::Reason;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -29,8 +30,14 @@ pub enum Refusal {
     BadField(String),
     /// The daemon has more orders to obey than it should have.
     TooManyOrders,
+    /// More would listen to events than can be served.
+    TooManyListeners,
     /// What is asked for cannot be done as things are.
     Conflict(Reason),
+    /// The same of a command: with the phase, and every closed gate.
+    Closed(Box<Outlook>),
+    /// An order that cannot be undone does not name this file.
+    NotConfirmed(String),
     /// What the request asks for is not so at present.
     Unavailable(Reason),
 }
@@ -52,88 +59,95 @@ impl Refusal {
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::NoObject => StatusCode::BAD_REQUEST,
-            Refusal::UnknownField(_) | Refusal::BadField(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::Conflict(_) => StatusCode::CONFLICT,
-            Refusal::TooManyConnections | Refusal::TooManyOrders | Refusal::Unavailable(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Refusal::UnknownField(_) | Refusal::BadField(_) | Refusal::NotConfirmed(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
             }
+            Refusal::Conflict(_) | Refusal::Closed(_) => StatusCode::CONFLICT,
+            Refusal::TooManyConnections
+            | Refusal::TooManyOrders
+            | Refusal::TooManyListeners
+            | Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     pub fn body(&self) -> Value {
         let status = self.status();
-        let (detail, remedy) = self.words();
-        json!({
+        let (code, detail, remedy) = self.words();
+        let mut body = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
-            "code": self.code(),
+            "code": code,
             "detail": detail,
             "remedy": remedy,
-        })
-    }
-
-    /// Stable, for programs.
-    fn code(&self) -> &'static str {
-        match self {
-            Refusal::NoHost => "no_host",
-            Refusal::ForeignHost => "foreign_host",
-            Refusal::ForeignOrigin => "foreign_origin",
-            Refusal::HeadersTooLarge => "headers_too_large",
-            Refusal::NoLength => "no_length",
-            Refusal::BodyTooLarge => "body_too_large",
-            Refusal::NoToken => "no_token",
-            Refusal::NotFound => "not_found",
-            Refusal::MethodNotAllowed => "method_not_allowed",
-            Refusal::TooSlow => "too_slow",
-            Refusal::TooManyConnections => "too_many_connections",
-            Refusal::NotJson => "not_json",
-            Refusal::NoObject => "no_object",
-            Refusal::UnknownField(_) => "unknown_field",
-            Refusal::BadField(_) => "bad_field",
-            Refusal::TooManyOrders => "too_many_orders",
-            Refusal::Conflict(reason) | Refusal::Unavailable(reason) => reason.code,
+        });
+        if let Refusal::Closed(outlook) = self {
+            body["phase"] = json!(outlook.from.phase.word());
+            body["gates"] = outlook.closed().map(gate_to_json).collect();
         }
+        body
     }
 
-    /// What is wrong, and what to do. Nothing of the request is repeated but a field's name in plain letters: an answer must not
-    /// become somebody's page.
-    fn words(&self) -> (&str, &str) {
+    /// A code for programs, what is wrong, and what to do. Nothing of the request is repeated but a field's name in plain letters: an
+    /// answer must not become somebody's page.
+    fn words(&self) -> (&'static str, String, String) {
+        let told = |code, detail: &str, remedy: &str| (code, detail.to_owned(), remedy.to_owned());
+        let reason = |reason: &Reason| (reason.code, reason.sentence.clone(), reason.remedy.clone());
         match self {
-            Refusal::NoHost => ("The request must name one host.", ""),
-            Refusal::ForeignHost => (
+            Refusal::NoHost => told("no_host", "The request must name one host.", ""),
+            Refusal::ForeignHost => told(
+                "foreign_host",
                 "The request is for another host.",
                 "Ask by 127.0.0.1, or add the name to http.allowed_hosts.",
             ),
-            Refusal::ForeignOrigin => (
+            Refusal::ForeignOrigin => told(
+                "foreign_origin",
                 "The request comes from another site's page.",
                 "Add its host to http.allowed_hosts to allow it.",
             ),
-            Refusal::HeadersTooLarge => ("The request's headers are longer than 16 kB.", ""),
-            Refusal::NoLength => ("The request has a body of unknown length.", "Send Content-Length."),
-            Refusal::BodyTooLarge => ("The request's body is longer than 64 kB.", ""),
-            Refusal::NoToken => (
+            Refusal::HeadersTooLarge => {
+                told("headers_too_large", "The request's headers are longer than 16 kB.", "")
+            }
+            Refusal::NoLength => {
+                told("no_length", "The request has a body of unknown length.", "Send Content-Length.")
+            }
+            Refusal::BodyTooLarge => told("body_too_large", "The request's body is longer than 64 kB.", ""),
+            Refusal::NoToken => told(
+                "no_token",
                 "The request does not bear the token.",
                 "Send `Authorization: Bearer` with what http.token_file holds.",
             ),
-            Refusal::NotFound => ("There is nothing here.", ""),
-            Refusal::MethodNotAllowed => ("The method is not for this path.", ""),
-            Refusal::TooSlow => ("The request took too long.", ""),
-            Refusal::TooManyConnections => ("All connections are taken.", "Try again in a few seconds."),
-            Refusal::NotJson => ("An order is JSON.", "Send `Content-Type: application/json`."),
+            Refusal::NotFound => told("not_found", "There is nothing here.", ""),
+            Refusal::MethodNotAllowed => told("method_not_allowed", "The method is not for this path.", ""),
+            Refusal::TooSlow => told("too_slow", "The request took too long.", ""),
+            Refusal::TooManyConnections => told("too_many_connections", "All connections are taken.", AGAIN),
+            Refusal::NotJson => {
+                told("not_json", "An order is JSON.", "Send `Content-Type: application/json`.")
+            }
             Refusal::NoObject => {
-                ("The body is not a JSON object.", "/openapi.json says what an order holds.")
+                told("no_object", "The body is not a JSON object.", "/openapi.json says what an order holds.")
             }
-            Refusal::UnknownField(detail) | Refusal::BadField(detail) => {
-                (detail, "/openapi.json says what a request may hold.")
-            }
+            Refusal::UnknownField(detail) => told("unknown_field", detail, FIELDS),
+            Refusal::BadField(detail) => told("bad_field", detail, FIELDS),
             Refusal::TooManyOrders => {
-                ("Orders given before wait to be obeyed.", "Try again in a few seconds.")
+                told("too_many_orders", "Orders given before wait to be obeyed.", AGAIN)
             }
-            Refusal::Conflict(reason) | Refusal::Unavailable(reason) => (&reason.sentence, &reason.remedy),
+            Refusal::TooManyListeners => {
+                told("too_many_listeners", "All places for listeners are taken.", "Ask /v1/status instead.")
+            }
+            Refusal::Conflict(why) | Refusal::Unavailable(why) => reason(why),
+            Refusal::Closed(outlook) => reason(&outlook.because().expect("what is open is not refused")),
+            Refusal::NotConfirmed(name) => (
+                "not_confirmed",
+                format!("confirm must be the name of the source's file: {name}"),
+                "There is no way back from this order; look at its dry run first.".to_owned(),
+            ),
         }
     }
 }
+
+const AGAIN: &str = "Try again in a few seconds.";
+const FIELDS: &str = "/openapi.json says what a request may hold.";
 
 impl Refusal {
     pub fn unknown_field(name: &str) -> Refusal {

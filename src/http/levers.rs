@@ -3,12 +3,13 @@
 
 use super::error::Refusal;
 use super::routes::{HttpState, Peer, as_json};
-use crate::engine::daemon::{Actor, Order, Ordered, Repair};
+use crate::engine::daemon::{Actor, Order, Ordered, Repair, Settle};
 use crate::engine::status::{Reason, View};
 use crate::phase::RunState;
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
@@ -31,9 +32,28 @@ pub async fn validation(
     };
     fields.end()?;
     follows(&state.view()).map_err(Refusal::Conflict)?;
-    let number = order(&state, Order::Validate(repair), actor(peer, &headers))?;
-    let accepted = json!({ "see": "/v1/validation", "order": number });
-    Ok((StatusCode::ACCEPTED, as_json(&accepted)).into_response())
+    let ordered = Ordered::new(Order::Validate(repair), actor(peer, &headers), 0);
+    order(&state, ordered, "/v1/validation")
+}
+
+pub async fn ledger(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    entry: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let entry = entry.ok().and_then(|Path(id)| id.parse().ok()).filter(|id: &i64| *id > 0);
+    let entry = entry.ok_or_else(|| Refusal::bad_field("id", "the number of an entry"))?;
+    let mut fields = Fields::read(&headers, &body)?;
+    let settle = match fields.text("action")?.as_deref() {
+        Some("accept") => Settle::Accept,
+        Some("retry") => Settle::Retry,
+        Some(_) | None => return Err(Refusal::bad_field("action", "retry or accept")),
+    };
+    fields.end()?;
+    follows(&state.view()).map_err(Refusal::Conflict)?;
+    order(&state, Ordered::new(Order::Ledger(entry, settle), actor(peer, &headers), 0), "/v1/status")
 }
 
 /// An order that nobody would obey is not taken.
@@ -52,24 +72,25 @@ fn follows(view: &View) -> Result<(), Reason> {
     }
 }
 
-/// Gives the order's number.
-fn order(state: &HttpState, order: Order, actor: Actor) -> Result<u64, Refusal> {
+/// Hands the order on under a number of its own, and says where to look for what becomes of it.
+pub(super) fn order(state: &HttpState, ordered: Ordered, see: &str) -> Result<Response, Refusal> {
     let place = state.orders.try_reserve().map_err(|_| Refusal::TooManyOrders)?;
     let number = state.number.fetch_add(1, Ordering::Relaxed) + 1;
-    place.send(Ordered::new(order, actor, number));
-    Ok(number)
+    place.send(Ordered { number, ..ordered });
+    let accepted = json!({ "see": see, "order": number });
+    Ok((StatusCode::ACCEPTED, as_json(&accepted)).into_response())
 }
 
-fn actor(Peer(from): Peer, headers: &HeaderMap) -> Actor {
+pub(super) fn actor(Peer(from): Peer, headers: &HeaderMap) -> Actor {
     let claimed = headers.get(ACTOR).map(|claimed| String::from_utf8_lossy(claimed.as_bytes()));
     Actor::new(claimed.as_deref(), &format!("http {from}"))
 }
 
 /// What an order holds, field by field.
-struct Fields(Map<String, Value>);
+pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Refusal> {
+    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Refusal> {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
@@ -81,7 +102,7 @@ impl Fields {
         }
     }
 
-    fn flag(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
         match self.0.remove(name) {
             None => Ok(None),
             Some(Value::Bool(truth)) => Ok(Some(truth)),
@@ -89,8 +110,25 @@ impl Fields {
         }
     }
 
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Refusal::bad_field(name, "text")),
+        }
+    }
+
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, Refusal> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(number) => {
+                number.as_u64().map(Some).ok_or_else(|| Refusal::bad_field(name, "a whole number"))
+            }
+        }
+    }
+
     /// What nobody has asked for is a misunderstanding, and an order must have none.
-    fn end(self) -> Result<(), Refusal> {
+    pub(super) fn end(self) -> Result<(), Refusal> {
         self.0.keys().next().map_or(Ok(()), |name| Err(Refusal::unknown_field(name)))
     }
 }

@@ -9,10 +9,13 @@
 //!                                               Records --one connection of its own--> target
 //! ```
 
+mod commands;
 mod error;
+mod events;
 mod guard;
 mod levers;
 mod openapi;
+mod readings;
 mod routes;
 mod server;
 mod token;

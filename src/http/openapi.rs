@@ -1,8 +1,10 @@
 //! The description of the API in OpenAPI 3.1, made from the table that the router is made from: it can leave nothing out.
 
 use super::error::PROBLEM;
-use super::routes::{Field, FieldKind, Kind, Route, Verb};
+use super::routes::{Field, FieldKind, Kind, Need, Route, Verb};
 use crate::engine::records::ENTRIES_MAX;
+use crate::phase::Phase;
+use crate::phase::machine::Command;
 use serde_json::{Map, Value, json};
 
 pub fn document(routes: &[Route]) -> Value {
@@ -41,17 +43,30 @@ fn operation(route: &Route) -> Value {
             operation["security"] = json!([{}, { "token": [] }]);
         }
         Verb::Post => {
-            operation["parameters"] = json!([{
+            let actor = json!({
                 "name": "X-Liteferry-Actor",
                 "in": "header",
                 "description": "Who is at the client, for the journal.",
                 "schema": { "type": "string" },
-            }]);
+            });
+            operation["parameters"] = named_in_path(route.path).chain([actor]).collect();
             operation["requestBody"] = body(route.fields);
             operation["security"] = json!([{ "token": [] }]);
         }
     }
     operation
+}
+
+/// The entry that an order is about.
+fn named_in_path(path: &str) -> impl Iterator<Item = Value> {
+    let id = json!({
+        "name": "id",
+        "in": "path",
+        "required": true,
+        "description": "The number of the entry.",
+        "schema": { "type": "integer", "minimum": 1 },
+    });
+    path.contains("{id}").then_some(id).into_iter()
 }
 
 fn responses(route: &Route) -> Value {
@@ -73,6 +88,7 @@ fn good(kind: Kind) -> Value {
     match kind {
         Kind::Json => json!({ "application/json": { "schema": { "type": "object" } } }),
         Kind::Metrics => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        Kind::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
     }
 }
 
@@ -91,7 +107,14 @@ fn body(fields: &[Field]) -> Value {
         (field.name.to_owned(), property)
     };
     let properties: Map<String, Value> = fields.iter().map(property).collect();
-    let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let required: Vec<&str> =
+        fields.iter().filter(|field| field.need == Need::Must).map(|field| field.name).collect();
+    let schema = json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
     json!({ "required": true, "content": { "application/json": { "schema": schema } } })
 }
 
@@ -100,7 +123,15 @@ fn schema(kind: FieldKind) -> Value {
         FieldKind::Flag => json!({ "type": "boolean" }),
         FieldKind::Limit => json!({ "type": "integer", "minimum": 1, "maximum": ENTRIES_MAX }),
         FieldKind::Text => json!({ "type": "string" }),
+        FieldKind::Percent => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+        FieldKind::Aim => one_of(Phase::ALL.iter().filter(|phase| Command::to(**phase).is_some())),
+        FieldKind::Phase => one_of(Phase::ALL.iter()),
+        FieldKind::Settle => json!({ "type": "string", "enum": ["retry", "accept"] }),
     }
+}
+
+fn one_of<'a>(phases: impl Iterator<Item = &'a Phase>) -> Value {
+    json!({ "type": "string", "enum": phases.map(|phase| phase.word()).collect::<Vec<_>>() })
 }
 
 fn problem() -> Value {
@@ -115,6 +146,12 @@ fn problem() -> Value {
             "code": { "type": "string", "description": "Stable, for programs." },
             "detail": text,
             "remedy": text,
+            "phase": { "type": "string", "description": "Of a command: the phase that the migration is in." },
+            "gates": {
+                "type": "array",
+                "description": "Of a command: every closed gate.",
+                "items": { "type": "object" },
+            },
         },
     })
 }

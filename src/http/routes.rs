@@ -1,21 +1,19 @@
-//! Which path answers what: one table, from which both the router and its description are made. Handlers look at the state once and
-//! answer; none of them waits for the daemon.
+//! Which path answers what: one table, from which both the router and its description are made. It decides nothing about an answer.
 
 use super::error::Refusal;
+use super::events::{self, Listeners};
 use super::guard::{Guard, admitted};
-use super::{levers, openapi};
+use super::{commands, levers, openapi, readings};
 use crate::engine::daemon::Ordered;
-use crate::engine::records::{ENTRIES_MAX, Records};
-use crate::engine::status::{Board, Reason, View};
-use crate::model::fault::Fault;
+use crate::engine::records::Records;
+use crate::engine::status::{Board, View};
 use crate::telemetry::metrics::Metrics;
-use axum::Router;
-use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use serde_json::{Value, json};
+use axum::{Extension, Router};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -62,12 +60,20 @@ pub enum Verb {
 pub enum Kind {
     Json,
     Metrics,
+    Events,
 }
 
 pub struct Field {
     pub name: &'static str,
     pub kind: FieldKind,
     pub summary: &'static str,
+    pub need: Need,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Must,
+    May,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +81,34 @@ pub enum FieldKind {
     Flag,
     Limit,
     Text,
+    Percent,
+    /// A phase that an order may lead to.
+    Aim,
+    Phase,
+    /// What becomes of an entry of the ledger.
+    Settle,
 }
 
-const LIMIT: Field =
-    Field { name: "limit", kind: FieldKind::Limit, summary: "How many entries, the newest first." };
+const fn may(name: &'static str, kind: FieldKind, summary: &'static str) -> Field {
+    Field { name, kind, summary, need: Need::May }
+}
 
-pub static ROUTES: [Route; 10] = [
+const fn must(name: &'static str, kind: FieldKind, summary: &'static str) -> Field {
+    Field { name, kind, summary, need: Need::Must }
+}
+
+const LIMIT: Field = may("limit", FieldKind::Limit, "How many entries, the newest first.");
+const EXPECT: Field =
+    may("expect", FieldKind::Phase, "Refused where the migration is in another phase than this.");
+const REASON: Field = may("reason", FieldKind::Text, "Why, for the journal; at most 500 letters.");
+
+const TAKEN: (u16, &str) = (202, "It is on its way; where to look, and the number of the order.");
+const MANY: (u16, &str) = (503, "Earlier orders wait to be obeyed.");
+const UNKNOWN: (u16, &str) = (422, "A field is unknown, missing, or not what it must be.");
+const NOT_NOW: (u16, &str) =
+    (409, "It is not possible as things are: the phase, the reason, every closed gate.");
+
+pub static ROUTES: [Route; 18] = [
     Route {
         verb: Verb::Get,
         path: "/healthz",
@@ -88,7 +116,7 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "It does."), (503, "It does not; the reason.")],
         kind: Kind::Json,
-        handler: || get(healthz),
+        handler: || get(readings::healthz),
     },
     Route {
         verb: Verb::Get,
@@ -97,7 +125,7 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "It is."), (503, "It is not; the reason.")],
         kind: Kind::Json,
-        handler: || get(readyz),
+        handler: || get(readings::readyz),
     },
     Route {
         verb: Verb::Get,
@@ -106,7 +134,7 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "The metrics.")],
         kind: Kind::Metrics,
-        handler: || get(metrics),
+        handler: || get(readings::metrics),
     },
     Route {
         verb: Verb::Get,
@@ -124,7 +152,7 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "Phase, lag, positions, validation.")],
         kind: Kind::Json,
-        handler: || get(status),
+        handler: || get(readings::status),
     },
     Route {
         verb: Verb::Get,
@@ -133,7 +161,7 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "The tables, with their rows as they were last counted.")],
         kind: Kind::Json,
-        handler: || get(tables),
+        handler: || get(readings::tables),
     },
     Route {
         verb: Verb::Get,
@@ -142,22 +170,14 @@ pub static ROUTES: [Route; 10] = [
         fields: &[],
         answers: &[(200, "The verdict, and the newest order that it answers.")],
         kind: Kind::Json,
-        handler: || get(validation),
+        handler: || get(readings::validation),
     },
     Route {
         verb: Verb::Post,
         path: "/v1/validation",
         summary: "Compares both sides now.",
-        fields: &[Field {
-            name: "repair",
-            kind: FieldKind::Flag,
-            summary: "Whether rows that differ are read again from the source.",
-        }],
-        answers: &[
-            (202, "It will be done; where to look, and the number of the order."),
-            (409, "Changes are not followed at present; the reason."),
-            (503, "Earlier orders wait to be obeyed."),
-        ],
+        fields: &[may("repair", FieldKind::Flag, "Whether rows that differ are read again from the source.")],
+        answers: &[TAKEN, (409, "Changes are not followed at present; the reason."), UNKNOWN, MANY],
         kind: Kind::Json,
         handler: || post(levers::validation),
     },
@@ -168,19 +188,112 @@ pub static ROUTES: [Route; 10] = [
         fields: &[LIMIT],
         answers: &[(200, "The entries, newest first."), (503, "The target does not answer.")],
         kind: Kind::Json,
-        handler: || get(journal),
+        handler: || get(readings::journal),
     },
     Route {
         verb: Verb::Get,
         path: "/v1/ledger",
         summary: "Cells that the target does not give back as they were; never their values.",
-        fields: &[
-            LIMIT,
-            Field { name: "table", kind: FieldKind::Text, summary: "Only of this table of the source." },
-        ],
+        fields: &[LIMIT, may("table", FieldKind::Text, "Only of this table of the source.")],
         answers: &[(200, "The entries, newest first."), (503, "The target does not answer.")],
         kind: Kind::Json,
-        handler: || get(ledger),
+        handler: || get(readings::ledger),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/ledger/{id}",
+        summary: "Decides about one entry of the ledger.",
+        fields: &[must(
+            "action",
+            FieldKind::Settle,
+            "retry: the row is read again from the source; accept: what the target holds is right.",
+        )],
+        answers: &[TAKEN, (409, "Changes are not followed at present; the reason."), UNKNOWN, MANY],
+        kind: Kind::Json,
+        handler: || post(levers::ledger),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/gates",
+        summary: "What an order to change the phase would meet.",
+        fields: &[may(
+            "to",
+            FieldKind::Aim,
+            "The phase; dual-write is the way back. The next one of the way where it is left out.",
+        )],
+        answers: &[(200, "Every gate with its reading, its limit and what to do."), UNKNOWN],
+        kind: Kind::Json,
+        handler: || get(readings::gates),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/routing",
+        summary: "For the application: where it writes, and which of its reads go to PostgreSQL.",
+        fields: &[may("key", FieldKind::Text, "Whose reads; the answer for one key does not waver.")],
+        answers: &[
+            (200, "Where to write and to read, for as long as `ttl_ms`."),
+            (503, "The records have not been read yet: what was told last still holds."),
+        ],
+        kind: Kind::Json,
+        handler: || get(readings::routing),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/events",
+        summary: "The status as server-sent events: at once, every second, and when something happens.",
+        fields: &[],
+        answers: &[
+            (200, "The events, for a minute at most; then ask again."),
+            (503, "Enough others listen."),
+        ],
+        kind: Kind::Events,
+        handler: || get(events::events),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/phase",
+        summary: "Leads the migration to another phase. From validate or switch to dual-write is the way back.",
+        fields: &[
+            must("to", FieldKind::Aim, "The phase."),
+            may("dry_run", FieldKind::Flag, "Only tells what the order would meet and do."),
+            EXPECT,
+            REASON,
+            may(
+                "confirm",
+                FieldKind::Text,
+                "For cleanup, after which there is no way back: the name of the source's file.",
+            ),
+        ],
+        answers: &[(200, "Of a dry run: the gates, and what would be done."), TAKEN, NOT_NOW, UNKNOWN, MANY],
+        kind: Kind::Json,
+        handler: || post(commands::phase),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/pause",
+        summary: "Stops carrying changes over, until it is resumed.",
+        fields: &[EXPECT, REASON],
+        answers: &[TAKEN, NOT_NOW, UNKNOWN, MANY],
+        kind: Kind::Json,
+        handler: || post(commands::pause),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/resume",
+        summary: "Goes on carrying changes over.",
+        fields: &[EXPECT, REASON],
+        answers: &[TAKEN, NOT_NOW, UNKNOWN, MANY],
+        kind: Kind::Json,
+        handler: || post(commands::resume),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/reads",
+        summary: "Moves reads to PostgreSQL, by percentage.",
+        fields: &[must("percent", FieldKind::Percent, "Of a hundred keys, how many."), EXPECT, REASON],
+        answers: &[TAKEN, NOT_NOW, UNKNOWN, MANY],
+        kind: Kind::Json,
+        handler: || post(commands::reads),
     },
 ];
 
@@ -191,78 +304,8 @@ pub fn router(state: HttpState, guard: Guard) -> Router {
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .with_state(state)
+        .layer(Extension(Listeners::new()))
         .layer(from_fn_with_state(Arc::new(guard), admitted))
-}
-
-async fn healthz(State(state): State<HttpState>) -> Result<Response, Refusal> {
-    state.view().healthy().map_err(Refusal::Unavailable)?;
-    Ok(as_json(&json!({ "healthy": true })))
-}
-
-async fn readyz(State(state): State<HttpState>) -> Result<Response, Refusal> {
-    state.view().ready(state.lag_max).map_err(Refusal::Unavailable)?;
-    Ok(as_json(&json!({ "ready": true })))
-}
-
-async fn metrics(State(state): State<HttpState>) -> Response {
-    let text = state.metrics.render(&state.view().readings());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-}
-
-async fn status(State(state): State<HttpState>) -> Response {
-    as_json(&state.view().to_json())
-}
-
-async fn tables(State(state): State<HttpState>) -> Response {
-    as_json(&state.view().tables_to_json())
-}
-
-async fn validation(State(state): State<HttpState>) -> Response {
-    as_json(&state.view().validation_in_full())
-}
-
-async fn journal(State(state): State<HttpState>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let asked = Asked::read(query.as_deref(), &[LIMIT.name])?;
-    state.records.journal(asked.limit).await.map(|found| as_json(&found)).map_err(|fault| unavailable(&fault))
-}
-
-async fn ledger(State(state): State<HttpState>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let asked = Asked::read(query.as_deref(), &[LIMIT.name, "table"])?;
-    let found = state.records.ledger(asked.limit, asked.table.as_deref()).await;
-    found.map(|found| as_json(&found)).map_err(|fault| unavailable(&fault))
-}
-
-/// The parameters of a reading.
-#[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    limit: u32,
-    table: Option<String>,
-}
-
-const LIMIT_DEFAULT: u32 = 100;
-
-impl Asked {
-    fn read(query: Option<&str>, known: &[&str]) -> Result<Asked, Refusal> {
-        let mut asked = Asked { limit: LIMIT_DEFAULT, table: None };
-        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match name.as_ref() {
-                name if !known.contains(&name) => return Err(Refusal::unknown_field(name)),
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=ENTRIES_MAX).contains(limit));
-                    asked.limit =
-                        limit.ok_or_else(|| Refusal::bad_field("limit", "a number from 1 to 1000"))?;
-                }
-                // PostgreSQL has no text with a NUL in it.
-                _ if value.contains('\0') => return Err(Refusal::bad_field("table", "the name of a table")),
-                _ => asked.table = Some(value.into_owned()),
-            }
-        }
-        Ok(asked)
-    }
-}
-
-fn unavailable(fault: &Fault) -> Refusal {
-    Refusal::Unavailable(Reason::of(fault))
 }
 
 impl HttpState {
@@ -273,33 +316,4 @@ impl HttpState {
 
 pub(super) fn as_json(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_asked_is_known_and_bounded() {
-        let both = ["limit", "table"];
-        let asked = |limit, table: Option<&str>| Ok(Asked { limit, table: table.map(str::to_owned) });
-        let limit = || Err(Refusal::bad_field("limit", "a number from 1 to 1000"));
-        for (query, known, expected) in [
-            (None, &both[..], asked(100, None)),
-            (Some(""), &both, asked(100, None)),
-            (Some("limit=7&table=a%20b"), &both, asked(7, Some("a b"))),
-            (Some("limit=1000"), &both, asked(1000, None)),
-            (Some("limit=0"), &both, limit()),
-            (Some("limit=1001"), &both, limit()),
-            (Some("limit=-1"), &both, limit()),
-            (Some("limit="), &both, limit()),
-            (Some("table=a"), &both[..1], Err(Refusal::unknown_field("table"))),
-            (Some("table=%00"), &both, Err(Refusal::bad_field("table", "the name of a table"))),
-            (Some("colour=red"), &both, Err(Refusal::unknown_field("colour"))),
-            (Some("%3Cscript%3E=1"), &both, Err(Refusal::unknown_field("<script>"))),
-        ] {
-            assert_eq!(Asked::read(query, known), expected, "{query:?}");
-        }
-        assert!(!format!("{:?}", Refusal::unknown_field("<script>")).contains("script"));
-    }
 }

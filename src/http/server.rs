@@ -3,6 +3,7 @@
 //! It has a thread and a runtime of its own, so that whatever clients do, replication keeps its threads.
 
 use super::error::{PROBLEM, Refusal};
+use super::events::Closing;
 use super::guard::{Guard, HEADER_BYTES_MAX};
 use super::routes::{HttpState, Peer, router};
 use crate::model::fault::Fault;
@@ -89,7 +90,10 @@ pub async fn serve(listener: TcpListener, state: HttpState, guard: Guard, stop: 
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) if connections.len() < CONNECTIONS_MAX => {
-                    let router = router.clone().layer(Extension(Peer(from)));
+                    let router = router
+                        .clone()
+                        .layer(Extension(Peer(from)))
+                        .layer(Extension(Closing(closing.clone())));
                     connections.spawn(attend(stream, router, closing.clone()));
                 }
                 Ok((stream, _)) => turn_away(&stream),

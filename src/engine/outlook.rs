@@ -1,0 +1,343 @@
+//! What an order would meet at this moment: whether the machine knows the way, which gates are closed, what would be done; and where the
+//! application is told to go. It changes nothing and promises nothing: the daemon looks again before it acts.
+
+use super::standing::{Answer, Reverse, Routing, Writes};
+use super::status::{Reason, View};
+use crate::phase::gate::Gate;
+use crate::phase::machine::{Command, Event, IllegalEvent, Percent, State, Why, transition};
+use crate::phase::{Phase, RunState};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    pub command: Command,
+    pub from: State,
+    /// Why it would not even be tried, where that is so.
+    pub refused: Option<Reason>,
+    pub gates: Vec<Gate>,
+}
+
+/// What the application is told. It may keep to it for as long as `ttl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub routing: Routing,
+    pub reads: Percent,
+    pub ttl: Duration,
+}
+
+/// Commands that lead to another phase, in the order of the way.
+pub const MOVES: [Command; 4] = [Command::Validate, Command::Switch, Command::Rollback, Command::Cleanup];
+
+const TTL: Duration = Duration::from_secs(1);
+/// Whoever waits for the other side wants to know soon.
+const TTL_CROSSING: Duration = Duration::from_millis(20);
+
+impl View {
+    pub fn outlook(&self, command: Command) -> Outlook {
+        let from = self.status.machine;
+        let known = transition(from, Event::Commanded(command)).map_err(illegal);
+        let refused = known.and_then(|_| self.obeyed(command)).err();
+        let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
+        let gates = self.status.standing.gates.iter().find_map(of).unwrap_or_default();
+        Outlook { command, from, refused, gates }
+    }
+
+    /// The same, for somebody who takes the migration to be in a phase.
+    pub fn outlook_from(&self, command: Command, expect: Option<Phase>) -> Outlook {
+        let outlook = self.outlook(command);
+        let phase = outlook.from.phase;
+        let Some(expect) = expect.filter(|expect| *expect != phase) else { return outlook };
+        let sentence = format!("the migration is in the phase {}, not in {}", phase.word(), expect.word());
+        let remedy = "Look at `liteferry status`, and order again what is still right.";
+        Outlook { refused: Some(Reason::new("phase_moved", sentence, remedy)), ..outlook }
+    }
+
+    /// Whether the daemon would carry the command out soon. One that waited for a fault to pass would surprise everybody.
+    fn obeyed(&self, command: Command) -> Result<(), Reason> {
+        self.healthy()?;
+        let run = &self.status.run;
+        let said = || {
+            run.reason.clone().unwrap_or_else(|| {
+                let sentence = format!("replication is {}", run.state.word());
+                Reason::new("not_running", sentence, "Wait until it is running: `liteferry status` shows it.")
+            })
+        };
+        match (run.state, command) {
+            (RunState::Halted | RunState::Stopping, _) => Err(said()),
+            (
+                RunState::Degraded,
+                Command::Validate | Command::Switch | Command::Rollback | Command::Cleanup,
+            ) => Err(said()),
+            (RunState::Degraded, Command::Pause | Command::Resume | Command::Reads(_))
+            | (RunState::Running | RunState::CatchingUp | RunState::Paused, _) => Ok(()),
+        }
+    }
+
+    /// `None` while the records have not been read. With more lag than `lag_max`, or none that is known, nobody is sent to PostgreSQL to
+    /// read what is the truth in SQLite.
+    pub fn told(&self, lag_max: Duration) -> Option<Told> {
+        let State { phase, crossing, reads, .. } = self.status.machine;
+        let routing = match (self.status.standing.routing, phase) {
+            (Some(routing), _) => routing,
+            // The application's writes have never been anywhere else.
+            (None, Phase::Backfill | Phase::DualWrite | Phase::Validate) => Routing::FIRST,
+            (None, Phase::Setup | Phase::Switch | Phase::Cleanup | Phase::Done) => return None,
+        };
+        let reads = match routing.writes {
+            Writes::Postgres => Percent::ALL,
+            Writes::Sqlite if self.ready(lag_max).is_err() => Percent::NONE,
+            Writes::Sqlite | Writes::Paused => reads,
+        };
+        let crosses = crossing.is_some() || routing.writes == Writes::Paused;
+        Some(Told { routing, reads, ttl: if crosses { TTL_CROSSING } else { TTL } })
+    }
+
+    /// What the status says of the way.
+    pub(super) fn standing_to_json(&self) -> Map<String, Value> {
+        let State { crossing, paused, reads, .. } = self.status.machine;
+        let standing = &self.status.standing;
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        let of_answer = |answer: &Answer| {
+            let refused = answer.refused.as_ref().map(Reason::to_json);
+            json!({ "order": answer.number, "refused": refused })
+        };
+        let summaries = MOVES.into_iter().map(|command| {
+            let outlook = self.outlook(command);
+            (command.word().to_owned(), outlook.summary())
+        });
+        let told = [
+            (
+                "machine",
+                json!({ "crossing": crossing.map(|crossing| crossing.word()), "paused": paused, "reads": reads.get() }),
+            ),
+            (
+                "routing",
+                standing.routing.map_or(
+                    Value::Null,
+                    |routing| json!({ "epoch": routing.epoch, "writes": routing.writes.word() }),
+                ),
+            ),
+            ("reverse", standing.reverse.map_or(Value::Null, |reverse| self.reverse_to_json(reverse))),
+            ("gates", Value::Object(summaries.collect())),
+            (
+                "pause",
+                json!({ "expected_seconds": seconds(standing.pause_expected), "measured_seconds": seconds(standing.pause_measured) }),
+            ),
+            ("answer", standing.answer.as_ref().map_or(Value::Null, of_answer)),
+        ];
+        told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn reverse_to_json(&self, reverse: Reverse) -> Value {
+        let lag = reverse.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest));
+        json!({ "changes": reverse.changes, "lag_seconds": lag.as_secs_f64(), "canary": reverse.canary })
+    }
+}
+
+impl Outlook {
+    pub fn closed(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.iter().filter(|gate| !gate.ok)
+    }
+
+    /// Whether the order would be taken.
+    pub fn is_open(&self) -> bool {
+        self.refused.is_none() && self.closed().next().is_none()
+    }
+
+    /// Why it would not be taken.
+    pub fn because(&self) -> Option<Reason> {
+        self.refused.clone().or_else(|| {
+            let closed: Vec<&Gate> = self.closed().collect();
+            let names: Vec<&str> = closed.iter().map(|gate| gate.name).collect();
+            let first = closed.first()?;
+            let counted = if closed.len() == 1 { "a gate is" } else { "gates are" };
+            let sentence = format!("{counted} closed: {}", names.join(", "));
+            Some(Reason::new("gates_closed", sentence, &first.remedy))
+        })
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({
+            "command": self.command.word(),
+            "phase": self.from.phase.word(),
+            "open": self.is_open(),
+            "because": self.because().as_ref().map(Reason::to_json),
+            "gates": self.gates.iter().map(gate_to_json).collect::<Vec<_>>(),
+            "steps": steps(self.command, self.from.phase),
+        })
+    }
+
+    fn summary(&self) -> Value {
+        let closed: Vec<&str> = self.closed().map(|gate| gate.name).collect();
+        let because = self.because().as_ref().map(Reason::to_json);
+        json!({ "open": self.is_open(), "because": because, "closed": closed, "of": self.gates.len() })
+    }
+}
+
+pub fn gate_to_json(gate: &Gate) -> Value {
+    json!({ "name": gate.name, "ok": gate.ok, "reading": gate.reading, "limit": gate.limit, "remedy": gate.remedy })
+}
+
+fn illegal(event: IllegalEvent) -> Reason {
+    let code = match event.why {
+        Why::Phase => "not_in_this_phase",
+        Why::Crossing => "crossing_under_way",
+        Why::Paused => "replication_paused",
+    };
+    Reason::new(code, event.to_string(), event.remedy())
+}
+
+/// What would be done, in order, for whoever thinks about it.
+fn steps(command: Command, from: Phase) -> &'static [&'static str] {
+    match command {
+        Command::Validate => &[
+            "Everything is followed as before.",
+            "The way back from PostgreSQL to SQLite is laid and tried out; the application notices nothing.",
+            "Reads may be moved to PostgreSQL by percentage from then on.",
+        ],
+        Command::Switch => &[
+            "The hook before_switch is run, if there is one; it may veto.",
+            "SQLite's writers wait, its readers go on. What was written last is carried over and checked.",
+            "Sequences are set, suspended constraints and triggers come back, and the way back is opened.",
+            "One commit decides. Before it everything is as it was, and the deadline sees to that; after it SQLite refuses writes, and PostgreSQL takes them.",
+            "The hook after_switch is run, if there is one. From then on every change of PostgreSQL is carried back to SQLite.",
+        ],
+        Command::Rollback => match from {
+            Phase::Switch => &[
+                "The hook before_rollback is run, if there is one; it may veto.",
+                "PostgreSQL's writers wait. What was written last is carried back to SQLite.",
+                "One commit decides. After it PostgreSQL refuses writes, and SQLite takes them.",
+                "The hook after_rollback is run, if there is one. From then on SQLite is followed as before.",
+            ],
+            Phase::Setup
+            | Phase::Backfill
+            | Phase::DualWrite
+            | Phase::Validate
+            | Phase::Cleanup
+            | Phase::Done => &[
+                "All reads go back to SQLite.",
+                "The phase becomes dual-write. Writes have never left SQLite; everything is followed as before.",
+            ],
+        },
+        Command::Cleanup => &[
+            "SQLite is archived: copied, compressed, and the archive is opened to see that it is whole.",
+            "liteferry's triggers and tables are taken out of both databases.",
+            "There is no way back to SQLite from then on.",
+        ],
+        Command::Pause => &["Nothing is carried over any more; changes wait until replication is resumed."],
+        Command::Resume => &["What has waited is carried over."],
+        Command::Reads(_) => &["The application is told anew which reads to ask of PostgreSQL."],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::status::{Board, Run, Status};
+    use std::path::Path;
+    use std::time::Instant;
+
+    fn status(phase: Phase) -> Status {
+        let mut status = Status::at_start(Path::new("app.db"));
+        status.machine.phase = phase;
+        status.standing.gates = vec![(Command::Switch, vec![gate("lag", true), gate("canary", false)])];
+        status
+    }
+
+    fn gate(name: &'static str, ok: bool) -> Gate {
+        let remedy = if ok { String::new() } else { format!("mend {name}") };
+        Gate { name, ok, reading: "1".into(), limit: "2".into(), remedy }
+    }
+
+    fn view(status: Status) -> View {
+        let now = Instant::now();
+        Board::new(status, now).look(now)
+    }
+
+    #[test]
+    fn an_order_is_refused_for_the_first_reason_that_holds() {
+        type Change = fn(&mut Status);
+        let cases: [(Command, Phase, Change, Option<&str>); 11] = [
+            (Command::Validate, Phase::DualWrite, |_| {}, None),
+            (Command::Validate, Phase::Backfill, |_| {}, Some("not_in_this_phase")),
+            (Command::Switch, Phase::Validate, |_| {}, Some("gates_closed")),
+            (Command::Switch, Phase::DualWrite, |_| {}, Some("not_in_this_phase")),
+            (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), None),
+            (
+                Command::Rollback,
+                Phase::Validate,
+                |status| status.machine.paused = true,
+                Some("replication_paused"),
+            ),
+            (
+                Command::Rollback,
+                Phase::Validate,
+                |status| status.run = Run::plain(RunState::Degraded),
+                Some("not_running"),
+            ),
+            (Command::Pause, Phase::Validate, |status| status.run = Run::plain(RunState::Degraded), None),
+            (
+                Command::Pause,
+                Phase::Validate,
+                |status| status.run = Run::plain(RunState::Halted),
+                Some("halted"),
+            ),
+            (Command::Resume, Phase::Switch, |status| status.machine.paused = true, None),
+            (
+                Command::Cleanup,
+                Phase::Switch,
+                |status| status.machine.crossing = Some(crate::phase::machine::Crossing::Rollback),
+                Some("crossing_under_way"),
+            ),
+        ];
+        for (index, (command, phase, change, expected)) in cases.into_iter().enumerate() {
+            let mut status = status(phase);
+            change(&mut status);
+            let outlook = view(status).outlook(command);
+            assert_eq!(outlook.because().map(|reason| reason.code), expected, "case {index}");
+            assert_eq!(outlook.is_open(), expected.is_none(), "case {index}");
+            assert!(!steps(command, phase).is_empty());
+        }
+        let because = view(status(Phase::Validate)).outlook(Command::Switch).because().unwrap();
+        assert_eq!(
+            (because.sentence.as_str(), because.remedy.as_str()),
+            ("a gate is closed: canary", "mend canary")
+        );
+    }
+
+    #[test]
+    fn whoever_expects_another_phase_is_told_so() {
+        let view = view(status(Phase::DualWrite));
+        assert!(view.outlook_from(Command::Validate, Some(Phase::DualWrite)).is_open());
+        let moved = view.outlook_from(Command::Validate, Some(Phase::Validate)).because().unwrap();
+        assert_eq!(moved.sentence, "the migration is in the phase dual-write, not in validate");
+    }
+
+    #[test]
+    fn nobody_is_sent_where_the_truth_is_not() {
+        let half = Percent::new(50).unwrap();
+        let writes = |writes| Some(Routing { epoch: 3, writes });
+        let running = Run::plain(RunState::Running);
+        let halted = Run::plain(RunState::Halted);
+        for (phase, routing, run, expected) in [
+            (Phase::Setup, None, &running, None),
+            (Phase::Switch, None, &running, None),
+            (Phase::Backfill, None, &running, Some((1, "sqlite", 0))),
+            (Phase::Validate, None, &running, Some((1, "sqlite", 50))),
+            (Phase::Validate, writes(Writes::Sqlite), &running, Some((3, "sqlite", 50))),
+            (Phase::Validate, writes(Writes::Sqlite), &halted, Some((3, "sqlite", 0))),
+            (Phase::Validate, writes(Writes::Paused), &running, Some((3, "paused", 50))),
+            (Phase::Switch, writes(Writes::Postgres), &running, Some((3, "postgres", 100))),
+            (Phase::Switch, writes(Writes::Postgres), &halted, Some((3, "postgres", 100))),
+        ] {
+            let mut status = status(phase);
+            status.machine.reads = half;
+            (status.standing.routing, status.run) = (routing, run.clone());
+            let told = view(status).told(Duration::from_secs(5));
+            let shown = told.map(|told| (told.routing.epoch, told.routing.writes.word(), told.reads.get()));
+            assert_eq!(shown, expected, "{phase:?} {routing:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Orders that move the migration: what the machine and the gates say of them now is said at once, and what they allow is handed to the
+//! daemon, which looks again before it acts. Nothing here acts by itself.
+
+use super::error::Refusal;
+use super::levers::{Fields, actor, order};
+use super::readings::{aim, told};
+use super::routes::{HttpState, Peer, as_json};
+use crate::engine::daemon::{Order, Ordered};
+use crate::engine::status::Status;
+use crate::phase::Phase;
+use crate::phase::machine::{Command, Percent};
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::HeaderMap;
+use axum::response::Response;
+
+/// Letters of a reason.
+const REASON_MAX: usize = 500;
+
+pub async fn phase(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let mut fields = Fields::read(&headers, &body)?;
+    let (to, command) = aim(&fields.text("to")?.unwrap_or_default())?;
+    let dry_run = fields.flag("dry_run")?.unwrap_or_default();
+    let confirm = fields.text("confirm")?;
+    let rest = Rest::read(fields)?;
+    let view = state.view();
+    if dry_run {
+        return Ok(as_json(&told(to, &view.outlook_from(command, rest.expect))));
+    }
+    confirmed(command, confirm.as_deref(), &view.status)?;
+    give(&state, command, rest, (peer, &headers))
+}
+
+pub async fn pause(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let rest = Rest::read(Fields::read(&headers, &body)?)?;
+    give(&state, Command::Pause, rest, (peer, &headers))
+}
+
+pub async fn resume(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let rest = Rest::read(Fields::read(&headers, &body)?)?;
+    give(&state, Command::Resume, rest, (peer, &headers))
+}
+
+pub async fn reads(
+    State(state): State<HttpState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let mut fields = Fields::read(&headers, &body)?;
+    let given = fields.number("percent")?.and_then(|percent| u8::try_from(percent).ok());
+    let percent = given.and_then(Percent::new);
+    let percent = percent.ok_or_else(|| Refusal::bad_field("percent", "a whole number from 0 to 100"))?;
+    let rest = Rest::read(fields)?;
+    give(&state, Command::Reads(percent), rest, (peer, &headers))
+}
+
+/// What every such order may hold.
+struct Rest {
+    expect: Option<Phase>,
+    reason: Option<String>,
+}
+
+impl Rest {
+    /// These are the last fields.
+    fn read(mut fields: Fields) -> Result<Rest, Refusal> {
+        let phase = |word: String| {
+            Phase::from_word(&word).ok_or_else(|| Refusal::bad_field("expect", "the name of a phase"))
+        };
+        let expect = fields.text("expect")?.map(phase).transpose()?;
+        let reason = fields.text("reason")?;
+        if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_MAX || reason.contains('\0'))
+        {
+            return Err(Refusal::bad_field("reason", "text of at most 500 letters"));
+        }
+        fields.end()?;
+        Ok(Rest { expect, reason })
+    }
+}
+
+fn give(
+    state: &HttpState,
+    command: Command,
+    rest: Rest,
+    (peer, headers): (Peer, &HeaderMap),
+) -> Result<Response, Refusal> {
+    let outlook = state.view().outlook_from(command, rest.expect);
+    if !outlook.is_open() {
+        return Err(Refusal::Closed(Box::new(outlook)));
+    }
+    let ordered = Ordered::new(Order::Phase(command), actor(peer, headers), 0);
+    order(state, Ordered { expect: rest.expect, reason: rest.reason, ..ordered }, "/v1/status")
+}
+
+/// What cannot be undone is done only for somebody who names what it is done to.
+fn confirmed(command: Command, confirm: Option<&str>, status: &Status) -> Result<(), Refusal> {
+    match command {
+        Command::Cleanup => {
+            let name = status.source.path.file_name().unwrap_or_default().to_string_lossy();
+            if confirm == Some(&*name) { Ok(()) } else { Err(Refusal::NotConfirmed(name.into_owned())) }
+        }
+        Command::Validate
+        | Command::Switch
+        | Command::Rollback
+        | Command::Pause
+        | Command::Resume
+        | Command::Reads(_) => Ok(()),
+    }
+}
