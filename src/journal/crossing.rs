@@ -59,7 +59,7 @@ pub async fn rolled_back(
 ) -> Result<i64, Fault> {
     let doing = "record the rollback";
     let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1,
-                      epoch = $3, seq = $4, nonce = $5
+                      epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
                where migration_id = $1 and owner = $2 and phase = 'switch' returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
     let rows = client
@@ -67,6 +67,8 @@ pub async fn rolled_back(
         .await
         .map_err(|error| of(error, doing))?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
+    let sql = "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1";
+    client.execute(sql, &[&migration]).await.map_err(|error| of(error, doing))?;
     write_down(client, crosser, Crossing::Rollback, entry).await?;
     Ok(rows[0].get(0))
 }

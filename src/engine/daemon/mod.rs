@@ -24,6 +24,7 @@ mod stop;
 mod verify;
 mod verifying;
 mod watch;
+mod way;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};

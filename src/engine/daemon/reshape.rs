@@ -49,6 +49,8 @@ pub async fn settle(
         return Ok(());
     }
     tracing::warn!("the source's schema is not what it was; looking at it anew");
+    // A verdict was about the schema that it saw.
+    voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
     let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(|id| !census.is_intact(*id)).collect();
     let changes = changes(job, &schema, &followed).await?;
     for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {

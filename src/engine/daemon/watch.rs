@@ -2,13 +2,14 @@
 
 use super::Voice;
 use crate::engine::status::{Backfill, Followed, Lag, Run, TableProgress, TableState};
+use crate::flow::cross::Crossed;
 use crate::flow::follow::Step;
 use crate::flow::progress::{Event, Watch};
 use crate::journal::store::RangeState;
 use crate::link::Extent;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
-use crate::phase::{Phase, RunState};
+use crate::phase::RunState;
 use crate::plan::route::Route;
 use crate::sqlite::changes::{self, SqliteChanges};
 use crate::sqlite::scan::count_rows;
@@ -90,9 +91,14 @@ impl Watch for BackfillWatch<'_> {
 }
 
 impl Voice {
-    pub(super) fn enter(&self, phase: Phase) {
-        tracing::info!(phase = phase.word(), "phase entered");
-        self.board.update(Instant::now(), |status| status.machine.phase = phase);
+    /// How an attempt to move the writes ended.
+    pub(super) fn attempted(&self, outcome: &'static str) {
+        tracing::info!(outcome, "an attempt to move the writes ended");
+    }
+
+    pub(super) fn crossed(&self, crossed: &Crossed) {
+        self.attempted("done");
+        self.board.update(Instant::now(), |status| status.standing.pause_measured = Some(crossed.pause));
     }
 
     /// Tells the lag as soon as changes are seen; they wait until they are applied.
