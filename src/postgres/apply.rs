@@ -12,6 +12,7 @@ mod staged;
 mod writer;
 
 pub use pipeline::POSITION_MOVED;
+pub(super) use pipeline::Raw;
 pub use writer::Ownership;
 
 use super::fault;
