@@ -9,6 +9,7 @@ use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::route::Route;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -157,6 +158,9 @@ pub struct Changed {
     pub names: Vec<String>,
     /// The rows that are there; a key without one is gone.
     pub rows: Chunk,
+    /// Said once, before any key of the table, where the source emptied it: every row of the target goes but those that stood in the
+    /// ledger alone, which are named. Rows that are there again follow.
+    pub emptied: Option<HashSet<String>>,
 }
 
 /// A part of a batch that is held in memory at once. Within one portion no key is twice; two portions may both hold a key, and

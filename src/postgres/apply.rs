@@ -12,6 +12,7 @@ mod staged;
 mod writer;
 
 pub use pipeline::POSITION_MOVED;
+pub(super) use pipeline::Raw;
 pub use writer::Ownership;
 
 use super::fault;
@@ -194,6 +195,7 @@ impl Applier for PgApplier {
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
+        assert!(portion.iter().all(|changed| changed.emptied.is_none()), "SQLite empties a table row by row");
         let Batch { step, work } = self.batch.take().expect("a batch is opened before it is put into");
         let work = match work {
             Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),

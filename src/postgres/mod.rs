@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod capture;
 pub mod catalog;
+pub mod changes;
 pub mod claim;
 pub mod connect;
 pub mod embedded;

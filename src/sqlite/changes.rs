@@ -423,6 +423,7 @@ fn gathered(tables: &mut BTreeMap<i64, Gathering<'_>>) -> Portion {
             keys: std::mem::take(&mut table.keys),
             names: std::mem::take(&mut table.names),
             rows: std::mem::take(&mut table.rows),
+            emptied: None,
         }
     });
     taken.collect()

@@ -208,6 +208,7 @@ fn gather<'a>(route: &Arc<Route>, keys: impl Iterator<Item = (i64, Option<&'a Ro
         keys: Keys::default(),
         names: Vec::new(),
         rows: Chunk::default(),
+        emptied: None,
     };
     for (id, row) in keys {
         changed.names.push(name_of(id));

@@ -194,6 +194,7 @@ impl Sides {
             keys: Keys::default(),
             names: vec![],
             rows: Chunk::default(),
+            emptied: None,
         };
         for key in rows_of(&source, &query, &[]) {
             changed.names.push(key_json(key.iter().map(CellBuf::as_cell)));
