@@ -102,6 +102,8 @@ fn remove(path: &Path) -> Result<(), Fault> {
 
 fn unwritable(path: &Path, error: io::Error) -> Fault {
     Fault::fatal("archive_unwritable", format!("write the archive {}", path.display()))
-        .with_remedy("Make room there, or name another directory by cleanup.archive, and start the daemon again.")
+        .with_remedy(
+            "Make room there, or name another directory by cleanup.archive, and start the daemon again.",
+        )
         .with_source(error)
 }

@@ -104,6 +104,16 @@ impl Store {
             .map_err(|error| of_control(error, "read whether constraints stand"))
     }
 
+    /// Whether a history of the way back has begun.
+    pub async fn has_way_back(&self, migration: i64) -> Result<bool, Fault> {
+        sqlx::query("select 1 from liteferry.reverse where migration_id = $1")
+            .bind(migration)
+            .fetch_optional(&self.pool)
+            .await
+            .map(|row| row.is_some())
+            .map_err(|error| of_control(error, "read whether the way back is laid"))
+    }
+
     /// Constraints and triggers that come back at the switch, in their weakest form: nothing is read for them.
     pub async fn awaiting_switch(&self, migration: i64) -> Result<Vec<Statement>, Fault> {
         let sql =

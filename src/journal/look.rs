@@ -45,7 +45,8 @@ impl Store {
 
     /// The last report of a comparison.
     pub async fn last_verdict(&self, migration: i64) -> Result<Option<serde_json::Value>, Fault> {
-        let sql = "select report::text from liteferry.verdict where migration_id = $1 order by id desc limit 1";
+        let sql =
+            "select report::text from liteferry.verdict where migration_id = $1 order by id desc limit 1";
         let row = sqlx::query(sql)
             .bind(migration)
             .fetch_optional(&self.pool)
@@ -59,14 +60,16 @@ impl Store {
     pub async fn ledger_open(&self, migration: i64) -> Result<u64, Fault> {
         let sql = "select count(*) from liteferry.ledger where migration_id = $1 and accepted is null";
         let row = sqlx::query(sql).bind(migration).fetch_one(&self.pool).await;
-        row.map(|row| row.get::<i64, _>(0).unsigned_abs()).map_err(|error| of_control(error, "count the ledger"))
+        row.map(|row| row.get::<i64, _>(0).unsigned_abs())
+            .map_err(|error| of_control(error, "count the ledger"))
     }
 
     /// Tells whether there is such an entry.
     pub async fn accept_entry(&self, migration: i64, entry: i64) -> Result<bool, Fault> {
         let sql = "update liteferry.ledger set accepted = coalesce(accepted, now()) where migration_id = $1 and id = $2";
         let done = sqlx::query(sql).bind(migration).bind(entry).execute(&self.pool).await;
-        done.map(|done| done.rows_affected() == 1).map_err(|error| of_control(error, "accept an entry of the ledger"))
+        done.map(|done| done.rows_affected() == 1)
+            .map_err(|error| of_control(error, "accept an entry of the ledger"))
     }
 
     /// Table and key of an entry, as the ledger names them.

@@ -16,7 +16,7 @@ use super::connect::Session;
 use super::fault;
 use super::patience::{self, answered};
 use super::target::PgTarget;
-use crate::link::{Batch, Captured, Extent, Take};
+use crate::link::{Batch, Captured, Extent, Portions, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::model::name::PgName;
@@ -26,7 +26,7 @@ use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 pub struct PgChanges {
@@ -148,7 +148,7 @@ impl Captured for PgChanges {
         let opening = self.shared.open((from, before), take);
         let opened = answered(patience::SMALL * 2, "read what PostgreSQL has changed", opening).await?;
         let Some((session, head)) = opened else { return Ok(None) };
-        let (sender, portions) = mpsc::channel(1);
+        let (sender, portions) = Portions::channel();
         let (shared, last) = (Arc::clone(&self.shared), head.last);
         let reader = tokio::spawn(async move {
             let mut reading = Reading::new(&shared, &session, sender);
@@ -158,7 +158,8 @@ impl Captured for PgChanges {
         });
         let Head { to, extent, changes, .. } = head;
         state.open = Some(Open { head, reader: Reader(reader) });
-        Ok(Some(Batch { from, to, extent, changes, portions }))
+        // Rows are as the batch's own end shows them: nothing newer is seen of a source that cannot go back unnoticed.
+        Ok(Some(Batch { from, to, extent, changes, newest: to, portions }))
     }
 
     /// A session that does not wait for the disk at its commits is waited for here: what one of ours writes to the log comes after all

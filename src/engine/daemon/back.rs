@@ -2,6 +2,7 @@
 
 use super::crossing::rollback::Backward;
 use super::desk::{Desk, Told, unmet};
+use super::follow::followed;
 use super::gates::{limits, reverse, validated};
 use super::hooks::{self, Moment};
 use super::{Next, Order, Ordered, Stopping};
@@ -9,7 +10,7 @@ use crate::engine::standing::{Reverse, Writes};
 use crate::engine::status::{Reason, Rollback, Run};
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::flow::follow::{Step, step};
-use crate::link::{Applier, Captured, Extent, Take};
+use crate::link::{Captured, Extent, Take};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::RunState;
@@ -17,7 +18,7 @@ use crate::phase::gate::{Readings, to_cleanup, to_rollback};
 use crate::phase::machine::{Command, Crossing, Event, State};
 use crate::plan::route::Route;
 use crate::postgres::changes::PgChanges;
-use crate::postgres::target::PgTarget;
+use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
 use crate::telemetry::labels::{Direction, Operation};
@@ -45,6 +46,37 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 const LOOK_AT_LAG: Duration = Duration::from_millis(500);
 /// Changes of one batch, the queue's rows counted.
 const CHANGES_MAX: u64 = 50_000;
+
+pub async fn follow_back(
+    desk: Desk<'_>,
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
+) -> Result<Next, Fault> {
+    let request = &desk.job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let tables = followed(request, desk.store, desk.migration).await?;
+    desk.voice.follow_tables(&tables, &BTreeMap::new());
+    let target = PgTarget::new(
+        Arc::clone(&request.address),
+        Some(desk.migration),
+        LoadRole::Origin,
+        request.overrides.existing_rows,
+    );
+    let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
+    Back { desk, stopping, file, tables, target, changes, applier }.keep_following(orders).await
+}
+
+/// Both ends of the way back.
+pub async fn back_to(
+    desk: &Desk<'_>,
+    tables: BTreeMap<i64, Arc<Route>>,
+    (target, file): (&PgTarget, &SqliteFile),
+) -> Result<(PgChanges, SqliteApplier), Fault> {
+    let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+    let schema = desk.store.follow(desk.migration).await?.ok_or_else(missing)?.source_schema;
+    let changes = PgChanges::new(target.clone(), desk.migration, tables, desk.job.request.limit.bytes);
+    let applier = SqliteApplier::new(file.clone(), desk.token.clone(), schema)?;
+    Ok((changes, applier))
+}
 
 impl Back<'_> {
     pub async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {

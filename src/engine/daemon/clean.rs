@@ -26,7 +26,8 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     desk.voice.board.tick(Instant::now());
     let source = file.clone();
     let taken_out =
-        blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?)).await?;
+        blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?))
+            .await?;
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
     session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
@@ -43,10 +44,7 @@ async fn make_archive(desk: &Desk<'_>, file: &SqliteFile) -> Result<Archive, Fau
     let path = archive_path(desk, file.path());
     let file = file.clone();
     let voice = desk.voice.clone();
-    blocking("archive SQLite", move || {
-        archive(&file, &path, &|| voice.board.tick(Instant::now()))
-    })
-    .await
+    blocking("archive SQLite", move || archive(&file, &path, &|| voice.board.tick(Instant::now()))).await
 }
 
 /// One name for one migration: a cleanup that is taken up again finds what it has made.

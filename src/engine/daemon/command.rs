@@ -17,8 +17,8 @@ use crate::flow::cross::{Crossed, Failed, cross};
 use crate::model::fault::Fault;
 use crate::phase::gate::to_switch;
 use crate::phase::machine::{Command, Crossing, Event, State};
-use crate::postgres::capture::{Part, set_part};
 use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, set_part};
 use std::time::Instant;
 
 impl Life<'_> {
@@ -37,7 +37,9 @@ impl Life<'_> {
             Order::Phase(command) => match self.desk.judge(&ordered, command) {
                 Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
                 // What is so already needs neither gates nor a line in the journal.
-                Ok(after) if after == self.desk.state => self.desk.answer(&ordered, None).await.map(|()| None),
+                Ok(after) if after == self.desk.state => {
+                    self.desk.answer(&ordered, None).await.map(|()| None)
+                }
                 Ok(after) => self.command(ordered, (command, after), verifying).await,
             },
         }
@@ -136,7 +138,11 @@ impl Life<'_> {
             Settle::Retry => self.read_entry_again(entry).await?,
         };
         let refused = (!refused).then(|| {
-            Reason::new("no_such_entry", format!("the ledger has no entry {entry}"), "`liteferry ledger` lists them.")
+            Reason::new(
+                "no_such_entry",
+                format!("the ledger has no entry {entry}"),
+                "`liteferry ledger` lists them.",
+            )
         });
         if refused.is_none() {
             let (what, detail) = ordered.words();

@@ -34,7 +34,7 @@ impl<'a> Desk<'a> {
         let Recorded { state, routing_epoch } = store.machine(migration).await?;
         let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
         let token = store.follow(migration).await?.ok_or_else(missing)?.token;
-        let routing = Routing { epoch: routing_epoch, writes: Writes::Sqlite };
+        let routing = Routing { epoch: routing_epoch, ..Routing::FIRST };
         Ok(Desk { job, store, voice, migration, owner, token, state, routing })
     }
 
@@ -76,14 +76,13 @@ impl<'a> Desk<'a> {
 
     fn show_routing(&self) {
         let routing = self.routing;
-        self.voice.board.update(Instant::now(), |status| status.standing.routing = routing);
+        self.voice.board.update(Instant::now(), |status| status.standing.routing = Some(routing));
     }
 
     /// What the command would make of the state.
     pub fn judge(&self, ordered: &Ordered, command: Command) -> Result<State, Reason> {
-        ask(self.state, command, ordered.expect).map_err(|illegal| {
-            Reason::new("not_possible", illegal.to_string(), illegal.remedy())
-        })
+        ask(self.state, command, ordered.expect)
+            .map_err(|illegal| Reason::new("not_possible", illegal.to_string(), illegal.remedy()))
     }
 
     /// Tells whoever asked what became of it; a refusal stands in the journal too.
@@ -127,8 +126,10 @@ impl Told {
 pub fn unmet(gates: &[Gate]) -> Option<Reason> {
     let closed: Vec<&Gate> = gates.iter().filter(|gate| !gate.ok).collect();
     let first = closed.first()?;
-    let names: Vec<String> =
-        closed.iter().map(|gate| format!("{} ({}, wanted: {})", gate.name, gate.reading, gate.limit)).collect();
+    let names: Vec<String> = closed
+        .iter()
+        .map(|gate| format!("{} ({}, wanted: {})", gate.name, gate.reading, gate.limit))
+        .collect();
     let sentence = format!("not every gate is open: {}", names.join("; "));
     Some(Reason::new("gates_unmet", sentence, first.remedy.clone()))
 }

@@ -5,7 +5,6 @@
 use crate::engine::status::Reason;
 use crate::settings::{Hook, Hooks};
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::Url;
@@ -55,7 +54,11 @@ pub async fn call(hooks: &Hooks, moment: Moment) -> Result<(), Reason> {
         Err(_) => Err(format!("gave no answer within {} ms", hooks.timeout.as_millis())),
     };
     answer.map_err(|why| {
-        Reason::new("hook_refused", format!("the hook {} {why}", moment.word()), "See what the hook itself logged, and try again.")
+        Reason::new(
+            "hook_refused",
+            format!("the hook {} {why}", moment.word()),
+            "See what the hook itself logged, and try again.",
+        )
     })
 }
 
@@ -109,6 +112,7 @@ const HEAD_MAX: u64 = 4_096;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::net::TcpListener;
 
     fn hooks(hook: Hook) -> Hooks {

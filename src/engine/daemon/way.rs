@@ -7,15 +7,15 @@ use super::crossing::blocking;
 use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::follow::Life;
-use super::verify::Repair;
 use crate::flow::follow::step;
 use crate::link::{Applier, Captured, Extent, Take};
 use crate::model::cell::CellBuf;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::model::key::cells_of_key;
 use crate::postgres::capture::{begin_history, install, send_canary};
 use crate::postgres::fault;
-use crate::sqlite::capture::{self};
+use crate::sqlite::capture;
 use crate::sqlite::control;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ impl Life<'_> {
             if let Some(reached) = found {
                 return Ok((reached.at, false));
             }
-            let first = Position { epoch, seq: 0, nonce: capture::draw(&db)? };
+            let first = Position { epoch, seq: 0, nonce: capture::drawn(&db)? };
             control::begin_reverse(&db, first)?;
             Ok((first, true))
         });
@@ -69,7 +69,8 @@ impl Life<'_> {
         let session = self.link.target.session().await?;
         let word = send_canary(&session, self.migration).await?;
         self.link.target.give_back(session);
-        let (changes, mut applier) = back_to(&self.link.target, &self.desk, self.tables.clone(), self.link.source.file())?;
+        let (changes, mut applier) =
+            back_to(&self.desk, self.tables.clone(), (&self.link.target, self.link.source.file())).await?;
         let reached = applier.reached().await?;
         changes.resume(reached).await;
         let mut at = reached.at;
@@ -79,7 +80,8 @@ impl Life<'_> {
             changes.forget(step.to.seq).await?;
             at = step.to;
         }
-        let came = self.link.source.read(|db| Ok(control::read(db)?.and_then(|control| control.canary))).await?;
+        let came =
+            self.link.source.read(|db| Ok(control::read(db)?.and_then(|control| control.canary))).await?;
         let home = came.as_deref() == Some(&word);
         self.voice.board.update(Instant::now(), |status| {
             let mut reverse = status.standing.reverse.unwrap_or_default();
@@ -104,14 +106,17 @@ impl Life<'_> {
     pub(super) async fn read_entry_again(&mut self, entry: i64) -> Result<bool, Fault> {
         let Some((table, key)) = self.store.entry_key(self.migration, entry).await? else { return Ok(false) };
         let followed = self.tables.iter().find(|(_, route)| route.source == table);
-        let cells: Option<Vec<CellBuf>> = crate::model::key::cells_of_json(&key);
+        let cells: Option<Vec<CellBuf>> = cells_of_key(&key);
         let (Some((id, _)), Some(cells)) = (followed, cells) else {
-            return Err(Fault::new(FaultClass::Transient, "entry_unreadable", "read the key of a ledger entry"));
+            return Err(Fault::new(
+                FaultClass::Transient,
+                "entry_unreadable",
+                "read the key of a ledger entry",
+            ));
         };
         let (id, file) = (*id, self.link.source.file().clone());
         blocking("name a row again", move || capture::touch(&file.open_writer(WRITE_WAIT)?, id, &[cells]))
             .await?;
-        let _kept_as_is = Repair::LeaveAsIs;
         Ok(true)
     }
 

@@ -4,7 +4,7 @@
 use super::Shared;
 use super::table::{Entry, Noted, Table, array_of, key_columns, params};
 use crate::canon::{Back, Reason};
-use crate::link::{Changed, Portion};
+use crate::link::{Changed, Piece, Pieces, Portion};
 use crate::model::cell::CellBuf;
 use crate::model::chunk::{Chunk, Keys, Misfit, Standing, tuple_cells};
 use crate::model::fault::Fault;
@@ -19,12 +19,11 @@ use futures_util::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 pub struct Reading<'s> {
     shared: &'s Shared,
     session: &'s Session,
-    portions: mpsc::Sender<Result<Portion, Fault>>,
+    portions: Pieces,
     tables: BTreeMap<i64, Table>,
     /// Read whole because it was emptied.
     emptied: Option<i64>,
@@ -53,11 +52,7 @@ const ROWS_PER_PAGE: u32 = 1000;
 const FORGET: &str = "delete from liteferry.ledger where id = any($1)";
 
 impl<'s> Reading<'s> {
-    pub fn new(
-        shared: &'s Shared,
-        session: &'s Session,
-        portions: mpsc::Sender<Result<Portion, Fault>>,
-    ) -> Reading<'s> {
+    pub fn new(shared: &'s Shared, session: &'s Session, portions: Pieces) -> Reading<'s> {
         let (tables, gathered, entries) = (BTreeMap::new(), Portion::new(), Vec::new());
         Reading { shared, session, portions, tables, emptied: None, gathered, bytes: 0, entries }
     }
@@ -65,7 +60,7 @@ impl<'s> Reading<'s> {
     /// Reads all that the snapshot shows up to the number `last`. False if the batch is not whole.
     pub async fn read_to(&mut self, last: i64) -> bool {
         match self.read(last).await {
-            Ok(()) => true,
+            Ok(()) => self.portions.send(Ok(Piece::End)).await.is_ok(),
             Err(End::GivenUp) => false,
             Err(End::Failed(fault)) => {
                 let _given_up = self.portions.send(Err(fault)).await;
@@ -235,7 +230,7 @@ impl<'s> Reading<'s> {
         if portion.is_empty() {
             return Ok(());
         }
-        self.portions.send(Ok(portion)).await.map_err(|_| End::GivenUp)
+        self.portions.send(Ok(Piece::Portion(portion))).await.map_err(|_| End::GivenUp)
     }
 }
 

@@ -4,7 +4,7 @@
 //! It never waits for anything but the lock itself, and never touches a row of the application.
 
 use super::objects::Objects;
-use super::{begin, commit, run};
+use super::{begin, commit, drawn, run};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::capture::{CHANGE, CONTROL, Trigger};
@@ -84,8 +84,7 @@ impl Opening {
         let seq: i64 = db
             .query_row(&format!("select coalesce(max(seq), 0) + 1 from {CHANGE}"), [], |row| row.get(0))
             .map_err(failed)?;
-        let nonce: i64 = db.query_row("select random()", [], |row| row.get(0)).map_err(failed)?;
-        let first = Position { epoch, seq, nonce };
+        let first = Position { epoch, seq, nonce: drawn(&db)? };
         write_open(&db, first)?;
         Ok(Opening { db, first })
     }

@@ -116,6 +116,11 @@ pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<()
     Ok(())
 }
 
+/// A number that two histories do not share.
+pub fn drawn(db: &Connection) -> Result<i64, Fault> {
+    db.query_row("select random()", [], |row| row.get(0)).map_err(|error| from_sqlite("draw a number", error))
+}
+
 /// What of ours is in the database, by name.
 pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
     Ok(Objects::read(db)?.ours())

@@ -84,7 +84,8 @@ async fn abandon(desk: &mut Desk<'_>, crossing: Crossing) -> Result<(), Fault> {
     }
     tracing::warn!(crossing = crossing.word(), "an attempt ended before it was decided: nothing happened");
     let told = Told::by_itself(crossing.word());
-    desk.happened(Event::Abandoned(crossing), told.entry("ended before it was decided: nothing happened")).await
+    desk.happened(Event::Abandoned(crossing), told.entry("ended before it was decided: nothing happened"))
+        .await
 }
 
 async fn position(desk: &Desk<'_>) -> Result<Position, Fault> {

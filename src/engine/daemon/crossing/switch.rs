@@ -82,8 +82,11 @@ impl<'l, 'a> Forward<'l, 'a> {
             session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
         };
         // Nothing here may come from a search path: each name is whole.
-        run(&format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'"), "begin the switch")
-            .await?;
+        run(
+            &format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'"),
+            "begin the switch",
+        )
+        .await?;
         run(&self.preparations.restore.join(";\n"), "give constraints and triggers back").await?;
         let set: Vec<String> =
             self.preparations.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
@@ -141,8 +144,9 @@ impl Sides for Forward<'_, '_> {
             return Ok(());
         }
         let doing = format!("apply every change up to {}", last.seq);
-        Err(Fault::new(FaultClass::Transient, "not_drained", doing)
-            .with_remedy("Nothing happened: the target did not come to stand where the source does. Try again."))
+        Err(Fault::new(FaultClass::Transient, "not_drained", doing).with_remedy(
+            "Nothing happened: the target did not come to stand where the source does. Try again.",
+        ))
     }
 
     async fn check(&mut self, drained: &Drained) -> Result<u64, Fault> {
