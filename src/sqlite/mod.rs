@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows PostgreSQL, and nothing opens the database file other than through SQLite.
 
+pub mod apply;
 pub mod backup;
 pub mod capture;
 pub mod changes;
