@@ -5,7 +5,7 @@ PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim model it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ unit: ## the tests that need no database
 
 sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=3000; LITEFERRY_SEED=n repeats one)
 	LITEFERRY_SEEDS=$(or $(SEEDS),3000) $(CARGO) test --locked --test sim -- --nocapture
+
+model: ## every order in which switch, rollback, crashes and a second daemon can interleave; each planted mistake must be found
+	$(CARGO) test --locked --test model -- --nocapture
 
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it

@@ -12,6 +12,11 @@ pub struct Note {
     pub at: String,
     pub what: String,
     pub detail: String,
+    /// Who, why, and between which states of the machine: each empty where nobody gave it.
+    pub actor: String,
+    pub reason: String,
+    pub before: String,
+    pub after: String,
 }
 
 /// One cell that the target does not give back as it was.
@@ -31,15 +36,24 @@ pub struct Entry {
 impl Store {
     /// Newest first.
     pub async fn notes(&self, limit: u32) -> Result<Vec<Note>, Fault> {
-        let sql = r#"select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), what, left(detail, 4000)
+        let sql = r#"select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), what, left(detail, 4000),
+                            actor, left(reason, 1000), before, after
                      from liteferry.journal order by id desc limit $1"#;
         let rows = sqlx::query(sql)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| of_control(error, "read the journal"))?;
-        let note =
-            |row: &PgRow| Note { id: row.get(0), at: row.get(1), what: row.get(2), detail: row.get(3) };
+        let note = |row: &PgRow| Note {
+            id: row.get(0),
+            at: row.get(1),
+            what: row.get(2),
+            detail: row.get(3),
+            actor: row.get(4),
+            reason: row.get(5),
+            before: row.get(6),
+            after: row.get(7),
+        };
         Ok(rows.iter().map(note).collect())
     }
 

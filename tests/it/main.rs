@@ -12,6 +12,7 @@ mod generated;
 mod held;
 mod http;
 mod levers;
+mod machine;
 mod merge;
 mod oracle;
 mod proof;
