@@ -22,5 +22,6 @@ mod resume;
 mod roles;
 mod standby;
 mod support;
+mod switch;
 mod translate;
 mod turns;

@@ -13,6 +13,7 @@ pub struct Daemon {
     child: Child,
     log: PathBuf,
     address: String,
+    token: PathBuf,
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,9 +41,10 @@ impl Daemon {
             more,
         ]
         .concat();
+        let token = PathBuf::from(format!("{source}.state/token"));
         let child = command(&args).stdout(Stdio::null()).stderr(errors).spawn();
         let mut daemon =
-            Daemon { child: child.expect("the program can be started"), log, address: String::new() };
+            Daemon { child: child.expect("the program can be started"), log, address: String::new(), token };
         daemon.address = daemon.wait_for(|daemon| {
             let text = daemon.log();
             let address = text.split("address=").nth(1)?;
@@ -63,6 +65,36 @@ impl Daemon {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
+    }
+
+    /// Gives the status and what was answered.
+    pub fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let token = std::fs::read_to_string(&self.token).expect("the daemon has made its token");
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            token.trim(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// Gives a command and waits for what becomes of it; null where it was done, else why it was refused.
+    #[track_caller]
+    pub fn command(&mut self, path: &str, body: &str) -> Value {
+        let (status, accepted) = self.post(path, body);
+        assert_eq!(status, 202, "{path} {body}: {accepted:#}\n{}", self.log());
+        let order = accepted["order"].as_i64().expect("an order has a number");
+        let status = self.until(|status| status["answer"]["order"].as_i64() >= Some(order));
+        status["answer"]["refused"].clone()
     }
 
     pub fn status(&self) -> Option<Value> {

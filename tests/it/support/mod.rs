@@ -99,23 +99,30 @@ impl Output {
 
 /// The rows of all statements, as text.
 pub fn psql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+    try_psql(url, sql).unwrap_or_else(|error| panic!("{error}\n{sql}"))
+}
+
+/// What the server refuses with.
+pub fn refused_by(url: &str, sql: &str) -> String {
+    try_psql(url, sql).expect_err("the server refuses this")
+}
+
+pub fn try_psql(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the server answers");
         let driver = tokio::spawn(connection);
-        let answers = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
+        let answers = client.simple_query(sql).await.map_err(|error| format!("{error:?}"));
         drop(client);
         driver.await.expect("the connection is driven to its end").expect("the connection ends well");
         let cells = |row: &tokio_postgres::SimpleQueryRow| {
             (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
         };
-        answers
-            .iter()
-            .filter_map(|answer| match answer {
-                SimpleQueryMessage::Row(row) => Some(cells(row)),
-                _ => None,
-            })
-            .collect()
+        let rows = answers?.into_iter().filter_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(cells(&row)),
+            _ => None,
+        });
+        Ok(rows.collect())
     })
 }
 
