@@ -278,13 +278,6 @@ impl Turn<'_> {
                 self.go_to("finds nothing to drain", (At::Drained, knows), |_| ());
             }
             At::Fenced => self.apply_forward(self.world.sqlite.rows, (At::Drained, knows)),
-            At::Drained if self.has(Bug::PreparesWithoutComparing) => {
-                if self.world.postgres.open.is_none() {
-                    self.go_to("prepares PostgreSQL", (At::Prepared, knows), |world| {
-                        world.postgres.open = Some(Open { claimed: true, ..opened(who, Crossing::Switch) });
-                    });
-                }
-            }
             At::Drained => self.prepare((knows, At::Prepared)),
             At::Prepared if self.has(Bug::CommitsPostgresFirst) => self.send((knows, Crossing::Switch)),
             At::Prepared => self.go_to("commits SQLite", (At::Decided, knows), close_sqlite),
@@ -295,11 +288,17 @@ impl Turn<'_> {
     }
 
     fn prepare(&mut self, (knows, next): (State, At)) {
-        if self.world.postgres.open.is_none() {
-            let who = self.who;
-            self.compared("prepares PostgreSQL", (knows, (next, knows)), |world| {
-                world.postgres.open = Some(Open { claimed: true, ..opened(who, Crossing::Switch) });
-            });
+        if self.world.postgres.open.is_some() {
+            return;
+        }
+        let who = self.who;
+        let open = |world: &mut World| {
+            world.postgres.open = Some(Open { claimed: true, ..opened(who, Crossing::Switch) });
+        };
+        if self.has(Bug::PreparesWithoutComparing) {
+            self.go_to("prepares PostgreSQL", (next, knows), open);
+        } else {
+            self.compared("prepares PostgreSQL", (knows, (next, knows)), open);
         }
     }
 
@@ -336,10 +335,10 @@ impl Turn<'_> {
                     world.postgres.open = Some(opened(who, Crossing::Rollback));
                 });
             }
-            At::DrainedBack if self.has(Bug::OpensBeforeTheDecision) && sqlite.guarded => {
-                if sqlite.lock.is_none() {
-                    self.go_to("opens SQLite", (At::DrainedBack, knows), open_sqlite);
-                }
+            At::DrainedBack
+                if self.has(Bug::OpensBeforeTheDecision) && sqlite.guarded && sqlite.lock.is_none() =>
+            {
+                self.go_to("opens SQLite", (At::DrainedBack, knows), open_sqlite);
             }
             At::DrainedBack if self.world.holds_tables(who) => {
                 let sent = (At::Sent(Crossing::Rollback), knows);
