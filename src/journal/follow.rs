@@ -243,6 +243,20 @@ impl Store {
         Ok(rows.iter().map(statement).collect())
     }
 
+    /// Names of rows that the ledger has an entry of, in their order from after `after` on.
+    pub async fn ledger_names(&self, migration: i64, table: &str, after: &str) -> Result<Vec<String>, Fault> {
+        let sql = "select distinct key collate \"C\" from liteferry.ledger
+                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3 order by 1 limit 1000";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(table)
+            .bind(after)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Entries in the ledger by table and reason.
     pub async fn ledger_rows(&self, migration: i64) -> Result<Vec<(String, String, u64)>, Fault> {
         let sql = "select source_table, split_part(reason, ':', 1), count(*) from liteferry.ledger

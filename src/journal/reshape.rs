@@ -1,11 +1,12 @@
 //! A schema change of the source, recorded together with what it does to the target's tables.
 
 use super::record;
-use super::store::{Store, run};
+use super::store::{self, Store, run};
 use crate::model::fault::Fault;
-use crate::plan::Statement;
 use crate::plan::route::Route;
+use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
+use crate::postgres::target::LoadRole;
 use sqlx::{Postgres, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,9 @@ pub struct Reshaping<'a> {
     /// Digest of the source's schema as it is understood now.
     pub source_schema: &'a str,
     pub changes: &'a [TableChange],
+    /// Constraints and triggers to be taken away until the switch.
+    pub suspended: &'a [Suspended],
+    pub role: LoadRole,
     /// Tables whose rows may have changed unseen.
     pub suspect: &'a BTreeSet<i64>,
 }
@@ -59,11 +63,12 @@ impl Store {
         let doing = "carry a schema change over";
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql = "update liteferry.follow set source_schema = $3 where migration_id = $1 and owner = $2";
+        let sql = "update liteferry.follow set source_schema = $3, replica_sessions = $4 where migration_id = $1 and owner = $2";
         let ours = sqlx::query(sql)
             .bind(reshaping.migration)
             .bind(reshaping.owner)
             .bind(reshaping.source_schema)
+            .bind(reshaping.role == LoadRole::Replica)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
@@ -73,6 +78,9 @@ impl Store {
                 run(&mut tx, &statement.sql, &format!("make {}", statement.what)).await?;
             }
             record_change(&mut tx, reshaping.migration, change).await?;
+        }
+        for suspended in reshaping.suspended {
+            store::suspend_also(&mut tx, reshaping.migration, suspended).await?;
         }
         for id in reshaping.suspect {
             suspect(&mut tx, reshaping.migration, *id).await?;

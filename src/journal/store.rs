@@ -438,6 +438,24 @@ pub(super) async fn suspend(
         .map_err(|error| of_control(error, "record a suspended constraint"))
 }
 
+/// The same for one that came later, which may bear the name of one that the application has dropped since.
+pub(super) async fn suspend_also(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    suspended: &Suspended,
+) -> Result<(), Fault> {
+    let failed = |error| of_control(error, "record a suspended constraint");
+    sqlx::query("delete from liteferry.suspended where migration_id = $1 and what = $2")
+        .bind(migration)
+        .bind(&suspended.restore.what)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    let sql = "select coalesce(max(ordinal) + 1, 0) from liteferry.suspended where migration_id = $1";
+    let next: i32 = sqlx::query(sql).bind(migration).fetch_one(&mut **tx).await.map_err(failed)?.get(0);
+    suspend(tx, migration, usize::try_from(next).expect("ordinals count from zero"), suspended).await
+}
+
 /// Copies into two schemas of a database make the one schema that remembers both; who comes second finds it half made.
 fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
     let taken = |code: &str| ["23505", "42P06", "42P07"].contains(&code);

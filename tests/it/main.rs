@@ -17,6 +17,7 @@ mod merge;
 mod oracle;
 mod proof;
 mod refusals;
+mod reshaped;
 mod restored;
 mod resume;
 mod roles;

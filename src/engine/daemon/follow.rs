@@ -9,7 +9,7 @@ use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::{Job, Next, Ordered, Stopping, Voice};
-use crate::engine::copy::routes;
+use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
@@ -130,7 +130,7 @@ async fn open<'a>(
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), request.limit);
-    let mut tables = followed(request, store, migration.id).await?;
+    let mut tables = as_recorded(store, migration.id).await?;
     if recorded.phase == Phase::Setup {
         let (captures, _) = captures(&source.introspect().await?, &tables);
         let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
@@ -138,9 +138,9 @@ async fn open<'a>(
         store.armed((migration.id, &owner), at).await?;
         desk.arrived(State { phase: Phase::Backfill, ..desk.state });
     }
-    let as_recorded =
+    let followed_before =
         Followed { migration: migration.id, owner: &owner, recorded: &recorded, tables: tables.clone() };
-    settle(job, store, &source, as_recorded, voice).await?;
+    settle(job, store, &source, followed_before, voice).await?;
     if let Some(settled) = store.follow(migration.id).await? {
         recorded = settled;
     }
@@ -195,6 +195,14 @@ pub(super) async fn followed(
 ) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
     let session = connect(&request.address).await?;
     let routed = routes(&catalog(&session, &request.schema).await?, store, migration).await?;
+    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
+}
+
+/// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
+pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+    let routes = store.routes(migration).await?;
+    let routed: Vec<Routed> =
+        routes.into_iter().map(|(route, role)| Routed { route: Arc::new(route), role }).collect();
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 

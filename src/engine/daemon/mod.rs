@@ -7,6 +7,7 @@
 //!
 //! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
 
+mod agree;
 mod back;
 mod clean;
 mod command;
@@ -18,6 +19,7 @@ mod hooks;
 mod order;
 mod pace;
 mod repair;
+mod reread;
 mod reshape;
 mod setup;
 mod stop;
@@ -149,7 +151,7 @@ pub async fn run(
     mut orders: mpsc::Receiver<Ordered>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let (mut backoff, mut start, mut owned) = (Backoff::new(), job.start, None);
+    let (mut backoff, mut start, mut owned, mut told) = (Backoff::new(), job.start, None, String::new());
     loop {
         let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
@@ -180,9 +182,12 @@ pub async fn run(
                 wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Halt => {
-                tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
-                voice.say(RunState::Halted, Some(&fault));
+                halted(voice, &fault, &mut told);
                 stopping.asked().await;
+            }
+            Verdict::HaltFor(pause) => {
+                halted(voice, &fault, &mut told);
+                wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Leave => return Err(fault),
         }
@@ -190,6 +195,15 @@ pub async fn run(
             return Ok(Ended::Stopped);
         }
     }
+}
+
+/// Said once, however often it is looked at again.
+fn halted(voice: &Voice, fault: &Fault, told: &mut String) {
+    if *told != fault.doing {
+        tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
+        fault.doing.clone_into(told);
+    }
+    voice.say(RunState::Halted, Some(fault));
 }
 
 /// One life, from what is recorded on.

@@ -3,7 +3,7 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
-use super::{Job, JournalRule, Voice};
+use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
 };
@@ -66,6 +66,7 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     let prepared = prepare(request, &Unwatched).await?;
     let mut findings = prepared.plan.findings.clone();
     findings.extend(standing_in_the_way(&prepared));
+    agree::will_be_filled(&mut findings, &prepared.schema);
     findings.extend(journal_finding(job, &prepared).await?);
     let (_, capture_findings) = captures(&prepared.schema, &numbered(&prepared.plan));
     findings.extend(capture_findings);
@@ -236,7 +237,7 @@ pub async fn begin_new_history(
     };
     let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), job.request.limit);
-    let tables = super::follow::followed(&job.request, store, migration).await?;
+    let tables = super::follow::as_recorded(store, migration).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
     let armed = tokio::task::spawn_blocking(move || {
