@@ -26,6 +26,14 @@ pub struct Client {
     guarded: bool,
 }
 
+/// Whether an order was taken, and what was answered.
+#[derive(Debug)]
+pub enum Taken {
+    Is(Value),
+    /// The problem: with its code, what is wrong, and what to do.
+    Not(Value),
+}
+
 pub const HALTED: &str = "halted";
 /// Faults that say that no daemon listens.
 const NOBODY: [&str; 2] = ["daemon_unreachable", "daemon_unreadable"];
@@ -87,7 +95,25 @@ impl Client {
         self.ask(Method::POST, path, Some(order)).await
     }
 
+    /// What is possible or not as things are is an answer too: everything else that is refused is a fault.
+    pub async fn order(&self, path: &str, order: &Value) -> Result<Taken, Fault> {
+        let (status, answer) = self.answer(Method::POST, path, Some(order)).await?;
+        match status {
+            StatusCode::CONFLICT => Ok(Taken::Not(answer)),
+            _ => self.accepted((status, answer), path).map(Taken::Is),
+        }
+    }
+
     async fn ask(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Value, Fault> {
+        self.accepted(self.answer(method, path, order).await?, path)
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        order: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Fault> {
         let request = self.request(method, path, order)?;
         let (status, body) = timeout(ANSWER_TIME_MAX, self.exchange(request))
             .await
@@ -97,18 +123,23 @@ impl Client {
                     .with_remedy("start it with `liteferry run`; http.listen says where it is asked")
                     .with_source(error)
             })?;
-        let unreadable = || {
-            Fault::fatal("daemon_unreadable", format!("read what {} answers", self.at))
-                .with_remedy("something else than liteferry listens there: see http.listen")
-        };
-        let answer: Value = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+        let answer = serde_json::from_slice(&body).map_err(|_| self.unreadable())?;
+        Ok((status, answer))
+    }
+
+    fn accepted(&self, (status, answer): (StatusCode, Value), path: &str) -> Result<Value, Fault> {
         if status.is_success() {
             return Ok(answer);
         }
-        let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(unreadable);
+        let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(|| self.unreadable());
         Err(Fault::fatal("daemon_refused", format!("have {path} of the daemon"))
             .with_source(format!("{} [{}]", said("detail")?, said("code")?))
             .with_remedy(said("remedy")?))
+    }
+
+    fn unreadable(&self) -> Fault {
+        Fault::fatal("daemon_unreadable", format!("read what {} answers", self.at))
+            .with_remedy("something else than liteferry listens there: see http.listen")
     }
 
     fn request(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Request<Body>, Fault> {

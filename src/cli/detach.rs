@@ -1,16 +1,15 @@
 //! `detach`: takes what is ours out of the SQLite database, whether daemon and PostgreSQL run or not.
 
 use super::client::Client;
+use super::confirm::confirm;
 use super::output::{complain, say};
 use super::session::{load_settings, source, start_logging};
 use super::{Ending, Failure, Shared, print};
-use crate::model::fault::Fault;
 use crate::settings::Settings;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use clap::Args;
 use serde_json::json;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -64,22 +63,5 @@ async fn warn(settings: &Settings) {
             "liteferry: a daemon listens, but does not say which database it follows; if it is this one, it will halt with \
              capture_missing\n",
         ),
-    }
-}
-
-async fn confirm(what: &str) -> Result<(), Fault> {
-    let refused =
-        || Fault::fatal("not_confirmed", what).with_remedy("give --yes where nobody is to be asked");
-    if !std::io::stdin().is_terminal() {
-        return Err(refused());
-    }
-    complain(&format!("{}? [y/N] ", print::shown(what)));
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    match read.await {
-        Ok(Ok(answer)) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
-        Ok(Ok(_) | Err(_)) | Err(_) => Err(refused()),
     }
 }

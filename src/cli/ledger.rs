@@ -1,12 +1,15 @@
-//! `ledger`: which cells the target does not give back as they were, as the running daemon reads it. Never their values.
+//! `ledger`: which cells the target does not give back as they were, as the running daemon reads it, and what is to become of one of
+//! them. Never their values.
 
 use super::client::Client;
+use super::commands::give;
 use super::output::say;
 use super::session::load_settings;
 use super::table::{cells, table};
 use super::{Ending, Failure, Shared};
 use crate::engine::records::ENTRIES_MAX;
-use clap::Args;
+use clap::{Args, Subcommand};
+use serde_json::json;
 use url::form_urlencoded::Serializer;
 
 #[derive(Debug, Args)]
@@ -17,10 +20,38 @@ pub struct LedgerArgs {
     /// Only of this table
     #[arg(long, value_name = "T")]
     table: Option<String>,
+    #[command(subcommand)]
+    settle: Option<Settle>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Settle {
+    /// Have the row of an entry read again from the source
+    Retry(Entry),
+    /// Take what the target holds for right
+    Accept(Entry),
+}
+
+#[derive(Debug, Args)]
+struct Entry {
+    /// The number of the entry
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    id: i64,
+    /// Stay until it is done or refused
+    #[arg(long)]
+    wait: bool,
 }
 
 pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failure> {
     let client = Client::new(&load_settings(shared)?);
+    if let Some(settle) = &args.settle {
+        let (action, Entry { id, wait }) = match settle {
+            Settle::Retry(entry) => ("retry", entry),
+            Settle::Accept(entry) => ("accept", entry),
+        };
+        let order = (&*format!("/v1/ledger/{id}"), json!({ "action": action }));
+        return give(shared, &client, order, *wait).await;
+    }
     let mut query = Serializer::new(String::new());
     query.append_pair("limit", &args.limit.to_string());
     if let Some(table) = &args.table {
@@ -31,7 +62,7 @@ pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failur
         say(&format!("{found:#}\n"))?;
         return Ok(Ending::Well);
     }
-    let fields = ["table", "key", "column", "class", "standing", "recorded", "reason"];
+    let fields = ["id", "table", "key", "column", "class", "standing", "recorded", "reason"];
     say(&table(&fields, &cells(&found["entries"], &fields)))?;
     Ok(Ending::Well)
 }

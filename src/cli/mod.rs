@@ -2,10 +2,13 @@
 
 mod check;
 mod client;
+mod commands;
 mod config;
+mod confirm;
 mod copy;
 mod demo;
 mod detach;
+mod gates;
 mod journal;
 mod ledger;
 mod live;
@@ -70,9 +73,23 @@ enum Command {
     Run(run::RunArgs),
     /// Ask the running daemon what is so at this moment
     Status,
+    /// Ask the running daemon what an order to change the phase would meet
+    Gates(gates::GatesArgs),
+    /// Lead the migration to another phase: validate, switch, dual-write (the way back), cleanup
+    Phase(commands::PhaseArgs),
+    /// Stop carrying changes over, until it is resumed
+    Pause(commands::Given),
+    /// Go on carrying changes over
+    Resume(commands::Given),
+    /// Move reads to PostgreSQL, by percentage
+    Reads(commands::ReadsArgs),
+    /// Go back to SQLite
+    Rollback(commands::Moving),
+    /// End the migration: archive SQLite and take liteferry out of both databases
+    Cleanup(commands::Moving),
     /// Ask the running daemon what was done to the migration, the newest last
     Journal(journal::JournalArgs),
-    /// Ask the running daemon which cells the target does not give back as they were
+    /// Ask the running daemon which cells the target does not give back as they were, or settle one of them
     Ledger(ledger::LedgerArgs),
     /// Take liteferry's triggers and tables out of the SQLite database
     Detach(detach::DetachArgs),
@@ -158,6 +175,13 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Demo(args) => demo::demo(&cli.shared, args).await,
         Command::Run(args) => run::run(&cli.shared, args).await,
         Command::Status => status::status(&cli.shared).await,
+        Command::Gates(args) => gates::gates(&cli.shared, args).await,
+        Command::Phase(args) => commands::phase(&cli.shared, args).await,
+        Command::Pause(given) => commands::pause(&cli.shared, given).await,
+        Command::Resume(given) => commands::resume(&cli.shared, given).await,
+        Command::Reads(args) => commands::reads(&cli.shared, args).await,
+        Command::Rollback(moving) => commands::rollback(&cli.shared, moving).await,
+        Command::Cleanup(moving) => commands::cleanup(&cli.shared, moving).await,
         Command::Journal(args) => journal::journal(&cli.shared, args).await,
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,
         Command::Detach(args) => detach::detach(&cli.shared, args).await,

@@ -33,6 +33,7 @@ fn told(status: &Value, tables: &Value) -> String {
         row("because", format!("{} [{}]", cell(&reason["sentence"]), cell(&reason["code"])));
         row("what to do", cell(&reason["remedy"]));
     }
+    ways(status, &mut row);
     row("source", format!("{}{}", cell(&source["path"]), up(source)));
     row("target", format!("{}, schema {}{}", cell(&target["address"]), cell(&target["schema"]), up(target)));
     row("behind", format!("{} changes, {:.1} s", lag["changes"], lag["seconds"].as_f64().unwrap_or(0.0)));
@@ -47,6 +48,52 @@ fn told(status: &Value, tables: &Value) -> String {
     let fields = ["id", "source", "target", "state", "rows"];
     let listed = cells(tables, &fields);
     if listed.is_empty() { head } else { format!("{head}\n{}", table(&fields, &listed)) }
+}
+
+/// Where the application writes and reads, and where the migration can go from here.
+fn ways(status: &Value, row: &mut impl FnMut(&str, String)) {
+    let (machine, reverse, pause) = (&status["machine"], &status["reverse"], &status["pause"]);
+    if let Some(crossing) = machine["crossing"].as_str() {
+        row("under way", crossing.to_owned());
+    }
+    if !status["routing"].is_null() {
+        row("writes", format!("in {}", cell(&status["routing"]["writes"])));
+    }
+    if machine["reads"].as_u64().is_some_and(|reads| reads > 0) {
+        row("reads", format!("{} % in postgres", machine["reads"]));
+    }
+    if !reverse.is_null() {
+        let canary = if reverse["canary"] == true { "" } else { ", its canary has not come round" };
+        let lag = reverse["lag_seconds"].as_f64().unwrap_or(0.0);
+        row("way back", format!("{} changes, {lag:.1} s behind{canary}", reverse["changes"]));
+    }
+    for command in ["validate", "switch", "rollback", "cleanup"] {
+        let gates = &status["gates"][command];
+        let closed = gates["closed"].as_array().map_or(&[][..], Vec::as_slice);
+        let impossible = gates["because"]["code"] == "not_in_this_phase";
+        if gates["open"] == true {
+            row(command, "open".to_owned());
+        } else if !closed.is_empty() && !impossible {
+            let names: Vec<String> = closed.iter().map(cell).collect();
+            row(command, format!("{} of {} gates closed: {}", names.len(), gates["of"], names.join(", ")));
+        }
+    }
+    if status["rollback"]["possible"] == false {
+        row("rollback", format!("not possible: {}", cell(&status["rollback"]["reason"])));
+    }
+    for (name, told) in [("expected_seconds", "expected"), ("measured_seconds", "was")] {
+        if let Some(seconds) = pause[name].as_f64() {
+            row("write pause", format!("{told} {:.0} ms", seconds * 1000.0));
+        }
+    }
+    let answer = &status["answer"];
+    if !answer.is_null() {
+        let became = match answer["refused"]["sentence"].as_str() {
+            Some(sentence) => format!("refused: {sentence}"),
+            None => "done".to_owned(),
+        };
+        row("last order", format!("{}, {became}", answer["order"]));
+    }
 }
 
 fn validation(validation: &Value) -> String {
@@ -71,5 +118,42 @@ mod tests {
         assert_eq!(validation(&ended), "running, 10 s ago: equal, 0 differences");
         let told = told(&json!({ "phase": "a\u{1b}b", "run": { "reason": { "code": "x" } } }), &json!([]));
         assert!(told.starts_with("phase          a\\u{1b}b\n") && told.contains("[x]"), "{told}");
+    }
+
+    #[test]
+    fn the_way_is_told_as_far_as_it_is_known() {
+        let told = |status: Value| {
+            let mut rows = Vec::new();
+            ways(&status, &mut |name, text| rows.push(format!("{name}: {text}")));
+            rows
+        };
+        assert_eq!(told(json!({})), [""; 0]);
+        let closed =
+            json!({ "open": false, "because": { "code": "gates_closed" }, "closed": ["lag"], "of": 12 });
+        let far =
+            json!({ "open": false, "because": { "code": "not_in_this_phase" }, "closed": ["a"], "of": 2 });
+        let status = json!({
+            "machine": { "crossing": "switch", "paused": false, "reads": 10 },
+            "routing": { "writes": "sqlite" },
+            "reverse": { "changes": 3, "lag_seconds": 0.26, "canary": false },
+            "gates": { "switch": closed, "cleanup": far, "validate": { "open": true, "closed": [] } },
+            "rollback": { "possible": false, "reason": "no canary" },
+            "pause": { "expected_seconds": 0.04, "measured_seconds": null },
+            "answer": { "order": 4, "refused": { "sentence": "a gate is closed: lag" } },
+        });
+        assert_eq!(
+            told(status),
+            [
+                "under way: switch",
+                "writes: in sqlite",
+                "reads: 10 % in postgres",
+                "way back: 3 changes, 0.3 s behind, its canary has not come round",
+                "validate: open",
+                "switch: 1 of 12 gates closed: lag",
+                "rollback: not possible: no canary",
+                "write pause: expected 40 ms",
+                "last order: 4, refused: a gate is closed: lag",
+            ]
+        );
     }
 }

@@ -130,8 +130,20 @@ impl View {
     }
 
     fn reverse_to_json(&self, reverse: Reverse) -> Value {
-        let lag = reverse.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest));
-        json!({ "changes": reverse.changes, "lag_seconds": lag.as_secs_f64(), "canary": reverse.canary })
+        let lag = self.reverse_lag(reverse).as_secs_f64();
+        json!({ "changes": reverse.changes, "lag_seconds": lag, "canary": reverse.canary })
+    }
+
+    pub(super) fn reverse_lag(&self, reverse: Reverse) -> Duration {
+        reverse.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest))
+    }
+
+    /// Of the commands that are possible in this phase.
+    pub(super) fn gates(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let of = |(command, gates): &(Command, Vec<Gate>)| {
+            gates.iter().map(|gate| (command.word(), gate.name, gate.ok)).collect::<Vec<_>>()
+        };
+        self.status.standing.gates.iter().flat_map(of).collect()
     }
 }
 

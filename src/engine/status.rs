@@ -298,6 +298,9 @@ impl View {
             validate_clean_age: validation.clean.map(|clean| self.since(clean)),
             sqlite_up: source.up,
             postgres_up: target.up,
+            gates: self.gates(),
+            rollback_possible: self.status.rollback == Rollback::Possible,
+            reverse_lag: self.status.standing.reverse.map(|reverse| self.reverse_lag(reverse)),
         }
     }
 

@@ -40,6 +40,28 @@ pub enum Throttle {
     Target,
 }
 
+/// How an attempt to move the writes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutoverOutcome {
+    Decided,
+    /// Nothing happened.
+    Abandoned,
+}
+
+/// What an attempt to move the writes is made of, in either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutoverStep {
+    /// Somebody else is asked first.
+    Hook,
+    /// The side that gives the writes up is locked.
+    Fence,
+    Drain,
+    Check,
+    /// The side that takes the writes is made ready.
+    Harden,
+    Decide,
+}
+
 /// The tables that have a label: those that were named first.
 #[derive(Default)]
 pub(super) struct TableNames(Mutex<BTreeSet<String>>);
@@ -72,6 +94,28 @@ impl Operation {
         match self {
             Operation::Upsert => "upsert",
             Operation::Delete => "delete",
+        }
+    }
+}
+
+impl CutoverOutcome {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            CutoverOutcome::Decided => "decided",
+            CutoverOutcome::Abandoned => "abandoned",
+        }
+    }
+}
+
+impl CutoverStep {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            CutoverStep::Hook => "hook",
+            CutoverStep::Fence => "fence",
+            CutoverStep::Drain => "drain",
+            CutoverStep::Check => "check",
+            CutoverStep::Harden => "harden",
+            CutoverStep::Decide => "decide",
         }
     }
 }

@@ -3,13 +3,13 @@
 //! No label holds anything but a word from a closed set or the name of a table, and of those at most `labels::TABLES_MAX`: a schema of ten
 //! thousand tables must not become ten thousand series a metric. Never a key, a cell's value or a connection string.
 
-use super::labels::{Direction, Operation, RowVerdict, TableNames, Throttle};
+use super::labels::{CutoverOutcome, CutoverStep, Direction, Operation, RowVerdict, TableNames, Throttle};
 use crate::model::fault::Fault;
 use crate::phase::{Phase, RunState};
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ pub struct Metrics {
     copying: Copying,
     applying: Applying,
     proof: Proof,
+    crossing: Crossing,
     trouble: Trouble,
     tables: TableNames,
     /// Held by a scrape, and while a set of series is replaced: nobody sees half of one.
@@ -44,6 +45,11 @@ pub struct Readings {
     pub validate_clean_age: Option<Duration>,
     pub sqlite_up: bool,
     pub postgres_up: bool,
+    /// The command that a gate stands before, its name, and whether it is open.
+    pub gates: Vec<(&'static str, &'static str, bool)>,
+    pub rollback_possible: bool,
+    /// While changes flow from PostgreSQL to SQLite.
+    pub reverse_lag: Option<Duration>,
 }
 
 /// Rows of one table that the ledger holds for one reason.
@@ -72,6 +78,7 @@ impl Metrics {
             copying: Copying::registered(&registry),
             applying: Applying::registered(&registry),
             proof: Proof::registered(&registry),
+            crossing: Crossing::registered(&registry),
             trouble: Trouble::registered(&registry),
             tables: TableNames::default(),
             whole: Mutex::default(),
@@ -139,6 +146,19 @@ impl Metrics {
         }
     }
 
+    pub fn cutover_attempted(&self, outcome: CutoverOutcome) {
+        self.crossing.attempts.with_label_values(&[outcome.word()]).inc();
+    }
+
+    pub fn cutover_stepped(&self, step: CutoverStep, took: Duration) {
+        self.crossing.step_seconds.with_label_values(&[step.word()]).observe(took.as_secs_f64());
+    }
+
+    /// For so long neither side took writes.
+    pub fn cutover_paused(&self, pause: Duration) {
+        self.crossing.pause_seconds.observe(pause.as_secs_f64());
+    }
+
     pub fn throttled(&self, reason: Throttle) {
         self.trouble.throttled.with_label_values(&[reason.word()]).set(1);
     }
@@ -173,6 +193,9 @@ struct Present {
     validate_clean_age_seconds: GaugeVec,
     sqlite_up: IntGauge,
     postgres_up: IntGauge,
+    gate_ok: IntGaugeVec,
+    rollback_possible: IntGauge,
+    reverse_lag_seconds: GaugeVec,
 }
 
 impl Present {
@@ -216,6 +239,22 @@ impl Present {
             ),
             sqlite_up: whole(to, "liteferry_sqlite_up", "1 while SQLite answers."),
             postgres_up: whole(to, "liteferry_postgres_up", "1 while PostgreSQL answers."),
+            gate_ok: by_words(
+                to,
+                "liteferry_gate_ok",
+                "1 for an open gate before a command that is possible in this phase.",
+                &["to", "gate"],
+            ),
+            rollback_possible: whole(
+                to,
+                "liteferry_rollback_possible",
+                "1 while the application can go back to SQLite without loss.",
+            ),
+            reverse_lag_seconds: seconds_or_none(
+                to,
+                "liteferry_reverse_lag_seconds",
+                "Age of the oldest change of PostgreSQL that is not in SQLite; absent while none flow back.",
+            ),
         }
     }
 
@@ -242,6 +281,12 @@ impl Present {
         }
         self.source_wal_bytes.set(gauge_value(now.source_wal_bytes));
         self.change_log_rows.set(gauge_value(now.change_log_rows));
+        self.gate_ok.reset();
+        for (to, gate, is_open) in &now.gates {
+            self.gate_ok.with_label_values(&[*to, *gate]).set((*is_open).into());
+        }
+        self.rollback_possible.set(now.rollback_possible.into());
+        set_or_remove(&self.reverse_lag_seconds, now.reverse_lag);
         self.sqlite_up.set(now.sqlite_up.into());
         self.postgres_up.set(now.postgres_up.into());
     }
@@ -341,6 +386,42 @@ impl Proof {
     }
 }
 
+/// The writes on their way from one side to the other.
+struct Crossing {
+    attempts: IntCounterVec,
+    step_seconds: HistogramVec,
+    pause_seconds: Histogram,
+}
+
+impl Crossing {
+    fn registered(to: &Registry) -> Crossing {
+        let steps = HistogramOpts::new(
+            "liteferry_cutover_step_seconds",
+            "Time of each step of moving the writes, in either direction.",
+        );
+        let attempts = counts(
+            to,
+            "liteferry_cutover_attempts_total",
+            "Attempts to move the writes, in either direction, by how they ended.",
+            &["outcome"],
+        );
+        // The first one must be seen as an increase.
+        for outcome in [CutoverOutcome::Decided, CutoverOutcome::Abandoned] {
+            attempts.with_label_values(&[outcome.word()]).inc_by(0);
+        }
+        Crossing {
+            attempts,
+            step_seconds: registered(to, HistogramVec::new(steps.buckets(PAUSE_SECONDS.to_vec()), &["step"])),
+            pause_seconds: histogram(
+                to,
+                "liteferry_cutover_pause_seconds",
+                "How long neither side took writes while they were moved.",
+                &PAUSE_SECONDS,
+            ),
+        }
+    }
+}
+
 struct Trouble {
     throttled: IntGaugeVec,
     errors: IntCounterVec,
@@ -366,6 +447,9 @@ impl Trouble {
 const BATCH_SECONDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 const BATCH_ROWS: [f64; 10] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0];
+
+/// A pause that nobody notices, the budget, the deadline, and a hook that restarts an application.
+const PAUSE_SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 const NO_LABELS: [&str; 0] = [];
 
@@ -436,6 +520,9 @@ mod tests {
             validate_clean_age: Some(Duration::from_secs(60)),
             sqlite_up: true,
             postgres_up: false,
+            gates: vec![("switch", "lag", true), ("switch", "ledger", false)],
+            rollback_possible: true,
+            reverse_lag: Some(Duration::from_millis(250)),
         }
     }
 
@@ -451,6 +538,9 @@ mod tests {
         metrics.validated("orders", RowVerdict::Different, 1);
         metrics.repaired("orders", 1);
         metrics.ledger(&[LedgerRows { table: "orders", reason: "spelling", rows: 5 }]);
+        metrics.cutover_attempted(CutoverOutcome::Decided);
+        metrics.cutover_stepped(CutoverStep::Drain, Duration::from_millis(20));
+        metrics.cutover_paused(Duration::from_millis(60));
         metrics.throttled(Throttle::SourceWal);
         let fault = Fault::fatal("name_taken", "create a table");
         metrics.failed(&fault);
@@ -490,6 +580,14 @@ mod tests {
             "liteferry_validate_clean_age_seconds 60",
             "liteferry_repairs_total{table=\"orders\"} 1",
             "liteferry_ledger_rows{reason=\"spelling\",table=\"orders\"} 5",
+            "liteferry_gate_ok{gate=\"lag\",to=\"switch\"} 1",
+            "liteferry_gate_ok{gate=\"ledger\",to=\"switch\"} 0",
+            "liteferry_rollback_possible 1",
+            "liteferry_reverse_lag_seconds 0.25",
+            "liteferry_cutover_attempts_total{outcome=\"decided\"} 1",
+            "liteferry_cutover_step_seconds_bucket{step=\"drain\",le=\"0.01\"} 0",
+            "liteferry_cutover_step_seconds_bucket{step=\"drain\",le=\"0.025\"} 1",
+            "liteferry_cutover_pause_seconds_bucket{le=\"0.1\"} 1",
             "liteferry_throttled{reason=\"source-wal\"} 1",
             "liteferry_errors_total{class=\"fatal\",code=\"name_taken\"} 1",
             "liteferry_retries_total{code=\"name_taken\"} 1",
@@ -523,7 +621,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(types.len(), 27);
+        assert_eq!(types.len(), 33);
     }
 
     #[test]
@@ -532,6 +630,11 @@ mod tests {
         let now = Readings { copy_eta: Some(Duration::from_secs(1)), ..readings() };
         assert!(metrics.render(&now).contains("\nliteferry_copy_eta_seconds 1\n"));
         let text = metrics.render(&readings());
+        let before = metrics.render(&Readings { reverse_lag: None, gates: Vec::new(), ..readings() });
+        assert!(
+            !before.contains("liteferry_reverse_lag") && !before.contains("liteferry_gate_ok"),
+            "{before}"
+        );
         assert!(
             !text.contains("liteferry_copy_eta_seconds") && !text.contains("liteferry_applied_seq"),
             "{text}"

@@ -1,6 +1,7 @@
 //! The daemon's listener over loopback: what it answers, what it refuses, and what clients cannot do to it. Requests are raw bytes,
 //! for a well-behaved client would not send most of them.
 
+mod clients;
 mod commands;
 mod orders;
 

@@ -238,10 +238,10 @@ impl Events {
     fn listen(server: &Listening) -> Events {
         let mut stream = BufReader::new(server.connect());
         let request = server.filled(&["GET /v1/events HTTP/1.1\r\n", OWN_HOST, "\r\n"]);
-        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        stream.get_mut().write_all(request.as_bytes()).expect("a line of the stream");
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+            assert!(stream.read_line(&mut head).expect("a line of the stream") > 0, "{head}");
         }
         assert!(
             head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"),
@@ -254,8 +254,8 @@ impl Events {
         let mut line = String::new();
         while !line.starts_with("data: ") {
             line.clear();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the events have ended");
+            assert!(self.0.read_line(&mut line).expect("a line of the stream") > 0, "the events have ended");
         }
-        serde_json::from_str(line.trim_start_matches("data: ")).unwrap()
+        serde_json::from_str(line.trim_start_matches("data: ")).expect("a line of the stream")
     }
 }

@@ -1,0 +1,97 @@
+//! `gates`: what an order to change the phase would meet, and the same told by whoever was refused. It decides nothing.
+
+use super::client::Client;
+use super::output::say;
+use super::session::load_settings;
+use super::table::{cell, table};
+use super::{Ending, Failure, Shared, print};
+use crate::phase::Phase;
+use crate::phase::machine::Command;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::Value;
+
+#[derive(Debug, Args)]
+pub struct GatesArgs {
+    /// The phase to be led to; the next one of the way where none is named
+    #[arg(long, value_name = "PHASE", value_parser = aims())]
+    to: Option<String>,
+}
+
+pub async fn gates(shared: &Shared, args: &GatesArgs) -> Result<Ending, Failure> {
+    let client = Client::new(&load_settings(shared)?);
+    let query = args.to.as_ref().map(|to| format!("?to={to}")).unwrap_or_default();
+    tell(shared, &client.get(&format!("/v1/gates{query}")).await?)
+}
+
+/// Phases that an order may lead to.
+pub fn aims() -> PossibleValuesParser {
+    let aims = Phase::ALL.into_iter().filter(|phase| Command::to(*phase).is_some());
+    PossibleValuesParser::new(aims.map(Phase::word).collect::<Vec<_>>())
+}
+
+/// Ends well where the order would be taken.
+pub fn tell(shared: &Shared, outlook: &Value) -> Result<Ending, Failure> {
+    say(&if shared.json { format!("{outlook:#}\n") } else { told(outlook) })?;
+    Ok(if outlook["open"] == true { Ending::Well } else { Ending::Badly })
+}
+
+pub fn told(outlook: &Value) -> String {
+    let (command, phase) = (cell(&outlook["command"]), cell(&outlook["phase"]));
+    let mut out = format!("{} from the phase {}\n\n", print::shown(&command), print::shown(&phase));
+    out.push_str(&rows(&outlook["gates"]));
+    let steps = outlook["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    for (at, step) in steps.iter().enumerate() {
+        out.push_str(&format!("{}. {}\n", at + 1, print::shown(&cell(step))));
+    }
+    match &outlook["because"] {
+        Value::Null => out.push_str("\nit would be tried now\n"),
+        because => {
+            out.push_str(&format!("\nit would be refused: {}\n", print::shown(&cell(&because["sentence"]))));
+            out.push_str(&remedy(&because["remedy"]));
+        }
+    }
+    out
+}
+
+/// Gates with their readings; nothing where there are none.
+pub fn rows(gates: &Value) -> String {
+    let gates = gates.as_array().map_or(&[][..], Vec::as_slice);
+    let cells = |gate: &Value| {
+        let state = if gate["ok"] == true { "open" } else { "closed" };
+        let [name, reading, limit, remedy] =
+            ["name", "reading", "limit", "remedy"].map(|field| cell(&gate[field]));
+        vec![name, state.to_owned(), reading, limit, remedy]
+    };
+    if gates.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = gates.iter().map(cells).collect();
+    format!("{}\n", table(&["gate", "", "reading", "limit", "what to do"], &rows))
+}
+
+pub fn remedy(remedy: &Value) -> String {
+    let remedy = remedy.as_str().unwrap_or_default();
+    if remedy.is_empty() { String::new() } else { format!("  → {}\n", print::shown(remedy)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn closed_gates_stand_in_a_table_with_what_to_do() {
+        let gate = json!({ "name": "lag", "ok": false, "reading": "2 s", "limit": "1 s", "remedy": "Wait." });
+        let because = json!({ "code": "x", "sentence": "a gate is closed: lag", "remedy": "Wait." });
+        let outlook = json!({ "command": "switch", "phase": "validate", "open": false, "because": because,
+            "gates": [gate], "steps": ["One.", "T\u{1b}wo."] });
+        let expected = "switch from the phase validate\n\n\
+            gate          reading  limit  what to do\n\
+            lag   closed  2 s      1 s    Wait.\n\n\
+            1. One.\n2. T\\u{1b}wo.\n\n\
+            it would be refused: a gate is closed: lag\n  → Wait.\n";
+        assert_eq!(told(&outlook), expected);
+        assert_eq!(rows(&json!([])), "");
+    }
+}
