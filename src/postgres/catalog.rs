@@ -21,7 +21,7 @@ const DOING: &str = "read the target's catalog";
 const TABLES_AT_ONCE_MAX: usize = 32;
 /// Since PostgreSQL 15 the right to set a parameter can be granted.
 const PARAMETER_PRIVILEGES_SINCE: u32 = 150_000;
-const PRIVILEGES: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"];
+const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES"];
 
 /// Every table of `schema` with what belongs to it. A schema that does not exist is empty.
 pub async fn catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> {

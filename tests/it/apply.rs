@@ -320,10 +320,10 @@ fn few_changes_of_a_table_without_an_index_cost_one_look_at_it() {
         Sides::copied("create table t (id integer primary key, v text); insert into t values (1, 'a')");
     sides.target("alter table t drop constraint t_pkey");
     sides.add_rows("t", 5000);
-    let mut applier = sides.applier("me");
-    let mut apply = |seq: i64, keys: &str| {
+    // A session of its own each time: before version 15 the counts of a session that idles are not seen until it ends.
+    let apply = |seq: i64, keys: &str| {
         let portion = vec![sides.changed("t", keys)];
-        applier.apply((seq, seq + 1), vec![portion], Extent::Whole).expect("a batch is applied");
+        sides.applier("me").apply((seq, seq + 1), vec![portion], Extent::Whole).expect("a batch is applied");
         sides.equal();
     };
     apply(1, "select id from t");

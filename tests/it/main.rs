@@ -4,6 +4,7 @@ mod apply;
 mod canon_oracle;
 mod capture;
 mod corpus;
+mod disk;
 mod existing;
 mod faults;
 mod follow;

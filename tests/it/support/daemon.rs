@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,15 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Daemon {
     /// Returns once it listens.
     pub fn start(source: &TempDb, url: &str, more: &[&str]) -> Daemon {
-        let log = source.path.with_extension(format!("log{}", count()));
+        Daemon::start_in(source.path.parent().expect("a file lies somewhere"), source, url, more)
+    }
+
+    /// The same with its log and its state in another directory than the source's.
+    pub fn start_in(dir: &Path, source: &TempDb, url: &str, more: &[&str]) -> Daemon {
+        let log = dir.join(format!("source.log{}", count()));
         let errors = File::create(&log).expect("a log can be made");
         let source = source.path.display().to_string();
-        let state = format!("state.dir={source}.state");
+        let state = format!("state.dir={}", dir.join("source.db.state").display());
         let args = [
             &[
                 "run",
@@ -118,6 +123,15 @@ impl Daemon {
                 && status["phase"] == "dual-write"
                 && status["target"]["position"]["seq"].as_i64() >= Some(newest)
         })
+    }
+
+    /// Does this again and again until its log says so.
+    #[track_caller]
+    pub fn until_told_by(&mut self, text: &str, act: impl Fn()) {
+        self.wait_for(|daemon| {
+            act();
+            daemon.log().contains(text).then_some(())
+        });
     }
 
     /// Waits until it has halted, and gives the code.

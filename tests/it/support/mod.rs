@@ -3,6 +3,7 @@
 
 mod cluster;
 pub mod daemon;
+pub mod disk;
 mod guard;
 mod own;
 
@@ -50,9 +51,18 @@ pub fn database() -> TestDatabase {
     TestDatabase { url: cluster::url(&name), name }
 }
 
+/// The shared server's major version: some expectations are PostgreSQL's own, and differ by it.
+pub fn postgres_major() -> u32 {
+    let answer = psql(&cluster::url("postgres"), "select current_setting('server_version_num')::int / 10000");
+    answer[0][0].as_deref().and_then(|major| major.parse().ok()).expect("a server has a version")
+}
+
 /// Foreign keys stay unenforced, as in SQLite's own shell.
 pub fn sqlite(sql: &str) -> TempDb {
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    sqlite_in(tempfile::tempdir().expect("a temporary directory can be made"), sql)
+}
+
+pub fn sqlite_in(dir: TempDir, sql: &str) -> TempDb {
     let path = dir.path().join("source.db");
     let db = rusqlite::Connection::open(&path).expect("SQLite opens a new file");
     db.execute_batch("pragma foreign_keys = off").expect("SQLite knows the pragma");
