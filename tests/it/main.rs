@@ -17,6 +17,7 @@ mod oracle;
 mod proof;
 mod refusals;
 mod resume;
+mod reverse;
 mod roles;
 mod standby;
 mod support;
