@@ -67,8 +67,6 @@ impl Drop for Reader {
 /// What a snapshot shows.
 #[derive(Clone, Debug)]
 struct Head {
-    /// Where PostgreSQL takes SQLite to stand: at the batch's beginning, or one batch before.
-    stood: Position,
     from: Position,
     to: Position,
     extent: Extent,
@@ -201,13 +199,11 @@ impl Shared {
             let row = session.query_opt(LOOK, &[&self.migration]).await.map_err(failed)?;
             let row = row.ok_or_else(fork)?;
             let stood = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
-            confirm(stood, (from, before))?;
+            if stood != from {
+                self.catch_up(&session, stood, (from, before)).await?;
+            }
             let tables: Vec<i64> = row.get(3);
             if tables.is_empty() {
-                if stood != from {
-                    let moved = session.execute(ADVANCE, &places(&self.migration, &from, &stood)).await;
-                    moved.map_err(failed)?;
-                }
                 self.target.give_back(session);
                 return Ok(None);
             }
@@ -220,19 +216,38 @@ impl Shared {
             };
             let row = session.query_opt(HEAD, &[&self.migration, &limit]).await.map_err(failed)?;
             let row = row.ok_or_else(fork)?;
-            let stood = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
-            confirm(stood, (from, before))?;
+            if (Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) }) != from {
+                return Err(fork());
+            }
             let (tables, changes): (Vec<i64>, i64) = (row.get(6), row.get(4));
             if changes > 0 && tables.iter().all(|table| locked.contains(table)) {
                 let to = Position { epoch: from.epoch, seq: from.seq + 1, nonce: row.get(3) };
                 let extent = if row.get(7) { Extent::Part } else { Extent::Whole };
                 let changes = changes.unsigned_abs();
-                return Ok(Some((session, Head { stood, from, to, extent, changes, last: row.get(5) })));
+                return Ok(Some((session, Head { from, to, extent, changes, last: row.get(5) })));
             }
             session.batch_execute("rollback").await.map_err(failed)?;
         }
         Err(Fault::new(FaultClass::Transient, "reverse_unsteady", doing)
             .with_remedy("more and more tables get changes while they are looked at; it is tried again"))
+    }
+
+    /// The forgetting of SQLite's last batch was lost, and no more than that: what it took is read again. This is settled before SQLite
+    /// takes another batch, for it tells of one batch alone.
+    async fn catch_up(
+        &self,
+        session: &Session,
+        stood: Position,
+        (from, before): (Position, Option<i64>),
+    ) -> Result<(), Fault> {
+        if stood.epoch != from.epoch || stood.seq + 1 != from.seq || before != Some(stood.nonce) {
+            return Err(fork());
+        }
+        let moved = session.execute(ADVANCE, &places(&self.migration, &from, &stood)).await;
+        match moved.map_err(|error| fault::of(error, "tell PostgreSQL where SQLite stands"))? {
+            1 => Ok(()),
+            _ => Err(fork()),
+        }
     }
 
     /// Tables that are followed no more are not read.
@@ -247,7 +262,7 @@ impl Shared {
 
     async fn forget(&self, state: &mut State, mut open: Open) -> Result<(), Fault> {
         let doing = "forget what SQLite has taken";
-        let Head { stood, from, to, last, changes, .. } = open.head;
+        let Head { from, to, last, changes, .. } = open.head;
         state.reached = Some(Reached { at: to, before: Some(from.nonce) });
         let read = (&mut open.reader.0).await;
         let session = read.ok().flatten().ok_or_else(|| {
@@ -259,7 +274,7 @@ impl Shared {
         let forgetting = async {
             let sql = "delete from liteferry.reverse_change where migration_id = $1 and id <= $2";
             session.execute(sql, &[&self.migration, &last]).await.map_err(failed)?;
-            let moved = session.execute(ADVANCE, &places(&self.migration, &to, &stood)).await;
+            let moved = session.execute(ADVANCE, &places(&self.migration, &to, &from)).await;
             if moved.map_err(failed)? != 1 {
                 return Err(fork());
             }
@@ -279,12 +294,6 @@ type Places<'a> = [&'a (dyn tokio_postgres::types::ToSql + Sync); 7];
 
 fn places<'a>(migration: &'a i64, to: &'a Position, from: &'a Position) -> Places<'a> {
     [migration, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce]
-}
-
-/// PostgreSQL takes SQLite to stand where it does, or where it stood one batch ago: then the forgetting of that batch was lost.
-fn confirm(stood: Position, (from, before): (Position, Option<i64>)) -> Result<(), Fault> {
-    let behind = stood.epoch == from.epoch && stood.seq + 1 == from.seq && before == Some(stood.nonce);
-    if stood == from || behind { Ok(()) } else { Err(fork()) }
 }
 
 fn fork() -> Fault {

@@ -21,6 +21,7 @@ mod refusals;
 mod reshaped;
 mod restored;
 mod resume;
+mod reverse;
 mod roles;
 mod standby;
 mod support;
