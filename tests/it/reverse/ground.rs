@@ -228,9 +228,9 @@ impl Way {
     pub fn commit_only(&mut self) -> Result<Applied, Fault> {
         self.runtime.block_on(async {
             let mut batch = self.changes.changes(self.at, Take::All).await?.expect("something waits");
-            self.applier.open(batch.from, batch.to).await?;
-            while let Some(portion) = batch.portions.recv().await {
-                self.applier.put(portion?).await?;
+            self.applier.open(batch.from, batch.to, batch.newest).await?;
+            while let Some(portion) = batch.portions.next().await? {
+                self.applier.put(portion).await?;
             }
             self.applier.commit(Extent::Whole, self.changes.harden()).await
         })
@@ -252,8 +252,8 @@ impl Way {
         self.runtime.block_on(async {
             let mut batch =
                 self.changes.changes(self.at, Take::All).await.expect("read").expect("something waits");
-            self.applier.open(batch.from, batch.to).await.expect("opened");
-            let portion = batch.portions.recv().await.expect("a portion").expect("it is read");
+            self.applier.open(batch.from, batch.to, batch.newest).await.expect("opened");
+            let portion = batch.portions.next().await.expect("it is read").expect("a portion");
             self.applier.put(portion).await.expect("it is written");
         });
     }
