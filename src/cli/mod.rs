@@ -15,6 +15,7 @@ mod live;
 mod output;
 mod print;
 mod progress;
+mod rollback;
 mod run;
 mod session;
 mod status;
@@ -84,7 +85,7 @@ enum Command {
     /// Move reads to PostgreSQL, by percentage
     Reads(commands::ReadsArgs),
     /// Go back to SQLite
-    Rollback(commands::Moving),
+    Rollback(rollback::RollbackArgs),
     /// End the migration: archive SQLite and take liteferry out of both databases
     Cleanup(commands::Moving),
     /// Ask the running daemon what was done to the migration, the newest last
@@ -180,7 +181,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Pause(given) => commands::pause(&cli.shared, given).await,
         Command::Resume(given) => commands::resume(&cli.shared, given).await,
         Command::Reads(args) => commands::reads(&cli.shared, args).await,
-        Command::Rollback(moving) => commands::rollback(&cli.shared, moving).await,
+        Command::Rollback(args) => rollback::rollback(&cli.shared, args).await,
         Command::Cleanup(moving) => commands::cleanup(&cli.shared, moving).await,
         Command::Journal(args) => journal::journal(&cli.shared, args).await,
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,

@@ -8,8 +8,12 @@ use crate::engine::status::Reason;
 use crate::journal::machine::{Entry, Recorded};
 use crate::journal::store::Store;
 use crate::model::fault::Fault;
+use crate::phase::Phase;
 use crate::phase::gate::Gate;
-use crate::phase::machine::{Command, Event, State, ask, transition};
+use crate::phase::machine::{Command, Event, Percent, State, ask, transition};
+use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, set_part};
+use crate::postgres::connect::connect;
 use std::time::Instant;
 
 pub struct Desk<'a> {
@@ -43,6 +47,20 @@ impl<'a> Desk<'a> {
         self.store.enter((self.migration, &self.owner), (self.state, after), entry).await?;
         self.arrived(after);
         Ok(())
+    }
+
+    /// A new history begins with SQLite as the side that is written, whatever was so before it was opened or restored.
+    pub async fn back_to_sqlite(&mut self) -> Result<(), Fault> {
+        if self.state.phase <= Phase::DualWrite && self.state.crossing.is_none() {
+            return Ok(());
+        }
+        let session = connect(&self.job.request.address).await?;
+        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
+        set_part(&session, self.migration, (Part::Capture, Firing::Never)).await?;
+        let after = State { phase: Phase::DualWrite, reads: Percent::NONE, crossing: None, ..self.state };
+        let told = Told::by_itself("resync");
+        self.enter(after, told.entry("SQLite is the side that is written; PostgreSQL is made equal to it"))
+            .await
     }
 
     /// An event of the daemon's own.

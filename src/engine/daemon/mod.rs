@@ -235,11 +235,15 @@ async fn attempt(
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
     *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
-    if *start == Start::Resync {
+    let begun_anew = *start == Start::Resync;
+    if begun_anew {
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
     let mut desk = Desk::open(job, &store, voice, (migration.id, ours)).await?;
+    if begun_anew {
+        desk.back_to_sqlite().await?;
+    }
     let work = crossing::settle(&mut desk).await?;
     let state = desk.state;
     desk.arrived(state);

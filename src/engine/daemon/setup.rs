@@ -23,6 +23,7 @@ use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
+use crate::sqlite::control::{self, Writes};
 use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
@@ -240,8 +241,16 @@ pub async fn begin_new_history(
     let tables = super::follow::as_recorded(store, migration).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
+    let in_postgres = recorded.phase > Phase::Validate;
     let armed = tokio::task::spawn_blocking(move || {
         let db = file.open_writer(ARM_WAIT)?;
+        let closed = control::read(&db)?.is_some_and(|control| control.writes == Writes::Postgres);
+        if in_postgres && closed {
+            return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
+                "the application's writes belong to PostgreSQL, and SQLite would be opened beside it: `liteferry rollback` first, or \
+                 `liteferry rollback --without-target` if PostgreSQL's writes are to be given up",
+            ));
+        }
         match capture::origin(&db)? {
             Some(other) if other.migration != origin.migration => Err(Fault::fatal(
                 "other_migration",
