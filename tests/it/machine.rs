@@ -147,8 +147,8 @@ fn whoever_lost_the_migration_moves_it_no_more() {
 fn of_many_moves_at_once_from_one_state_one_is_made() {
     let bench = Bench::new();
     bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");
-    let moves = [BEGUN, DUAL_WRITE, BEGUN, DUAL_WRITE]
-        .map(|after| bench.store.enter((MIGRATION, &bench.owner), (VALIDATE, after), BY_ANN));
+    let moves =
+        [DUAL_WRITE; 4].map(|after| bench.store.enter((MIGRATION, &bench.owner), (VALIDATE, after), BY_ANN));
     let moved = bench.runtime.block_on(join_all(moves));
     assert_eq!(moved.iter().filter(|moved| moved.is_ok()).count(), 1, "{moved:?}");
     assert_eq!(bench.lines().len(), 2);
