@@ -34,10 +34,15 @@ pub async fn switched(
     let doing = "record the switch";
     let failed = |error| of(error, doing);
     let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 100, restored = true, routing_epoch = routing_epoch + 1
-               where migration_id = $1 and owner = $2 and epoch = $3 and seq = $4 and nonce = $5 returning routing_epoch";
+               where migration_id = $1 and owner = $2 and epoch = $3 and seq = $4 and nonce = $5
+                     and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::Switch.word());
+    let (before, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
     let rows = client
-        .query(sql, &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase])
+        .query(
+            sql,
+            &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing],
+        )
         .await
         .map_err(failed)?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
@@ -60,7 +65,7 @@ pub async fn rolled_back(
     let doing = "record the rollback";
     let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1,
                       epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
-               where migration_id = $1 and owner = $2 and phase = 'switch' returning routing_epoch";
+               where migration_id = $1 and owner = $2 and phase = 'switch' and crossing = 'rollback' returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
     let rows = client
         .query(sql, &[&migration, &crosser.owner, &first.epoch, &first.seq, &first.nonce, &phase])

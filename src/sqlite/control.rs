@@ -2,6 +2,7 @@
 //!
 //! It is read and written in the caller's transaction, so that it tells of the same moment as the rows beside it.
 
+use super::capture::drawn;
 use super::fault::from_sqlite;
 use crate::model::fault::Fault;
 use crate::model::history::{Position, Reached};
@@ -76,6 +77,21 @@ const WIDTH: i64 = 10;
 
 fn width(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("select count(*) from pragma_table_info(?1, 'main')", [CONTROL], |row| row.get(0))
+}
+
+/// Where the way back stands here.
+pub fn reverse_begins(db: &Connection) -> Result<Position, Fault> {
+    let reached = read(db)?.and_then(|control| control.reverse);
+    reached.map(|reached| reached.at).ok_or_else(|| {
+        Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
+            .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+    })
+}
+
+/// The next mark of the way back, with a number of its own.
+pub fn next_reverse(db: &Connection) -> Result<Position, Fault> {
+    let at = reverse_begins(db)?;
+    Ok(Position { epoch: at.epoch, seq: at.seq + 1, nonce: drawn(db)? })
 }
 
 /// Begins a history of PostgreSQL's changes, here as there.

@@ -94,7 +94,7 @@ impl Life<'_> {
     /// SQLite is closed already: PostgreSQL is opened.
     pub(super) async fn finish_switch(&mut self) -> Result<Next, Fault> {
         self.open_way_back().await?;
-        let preparations = Preparations::make(self).await?;
+        let preparations = Preparations::as_decided(self).await?;
         let told = Told::by_itself("switch");
         let deadline = FINISH_MAX;
         let last = Forward::new(self, &preparations, (&told, deadline)).finish().await?;

@@ -52,14 +52,18 @@ impl Fence {
     }
 
     /// The one point of no return: with this commit the application's writes to SQLite are refused, for good.
-    pub fn close(self, guards: &[Trigger], last: Position) -> Result<(), Fault> {
+    /// `reverse` is where the way back begins: a batch of an earlier life of it finds itself elsewhere.
+    pub fn close(self, guards: &[Trigger], last: Position, reverse: Position) -> Result<(), Fault> {
         let doing = "close SQLite to the application's writes";
         for guard in guards {
             run(&self.db, doing, &guard.sql)?;
         }
-        let sql = format!("update {CONTROL} set writes = 'postgres', closed = ?1 where epoch = ?2");
-        let closed =
-            self.db.execute(&sql, [last.seq, last.epoch]).map_err(|error| from_sqlite(doing, error))?;
+        let sql = format!(
+            "update {CONTROL} set writes = 'postgres', closed = ?1, reverse_epoch = ?3, reverse_mark = ?4, reverse_nonce = ?5, \
+             reverse_before = null where epoch = ?2"
+        );
+        let places = [last.seq, last.epoch, reverse.epoch, reverse.seq, reverse.nonce];
+        let closed = self.db.execute(&sql, places).map_err(|error| from_sqlite(doing, error))?;
         assert_eq!(closed, 1, "the control row was read under this very lock");
         self.db.execute_batch("commit").map_err(|error| from_sqlite(doing, error))
     }
@@ -101,7 +105,8 @@ pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<
     db.pragma_update(None, "synchronous", "full").map_err(|error| from_sqlite(doing, error))?;
     let tx: Transaction<'_> = begin(db, doing)?;
     let found = control(&tx, token)?;
-    if found.epoch == first.epoch && found.writes == Writes::Sqlite {
+    // Somebody else has done it, and the writes may have moved on since.
+    if found.epoch >= first.epoch {
         return Ok(());
     }
     write_open(&tx, first)?;
@@ -116,6 +121,13 @@ fn write_open(db: &Connection, first: Position) -> Result<(), Fault> {
     let sql = format!("update {CONTROL} set writes = 'sqlite', closed = null, epoch = ?1");
     db.execute(&sql, [first.epoch]).map_err(failed)?;
     Ok(())
+}
+
+/// Who takes the writes, once no fence stands that could still decide otherwise.
+pub fn settled(file: &SqliteFile, token: &str, wait: Duration) -> Result<Control, Fault> {
+    let db = file.open_writer(wait)?;
+    let tx = begin(&db, "read who takes the application's writes")?;
+    control(&tx, token)
 }
 
 /// The control row, if it is this migration's.

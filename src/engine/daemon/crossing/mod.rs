@@ -9,7 +9,7 @@ use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::phase::machine::{Crossing, Event};
-use crate::sqlite::capture::fence::{control, open_as_decided};
+use crate::sqlite::capture::fence::{control, open_as_decided, settled};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::control::{Control, Writes};
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
         Phase::DualWrite | Phase::Validate | Phase::Switch => {}
     }
     let file = SqliteFile::examine(&desk.job.request.source, desk.job.request.busy_timeout)?;
-    let found = look(&file, &desk.token).await?;
+    let found = look(&file, desk).await?;
     match (found.writes, desk.state.phase) {
         (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
             "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
@@ -93,9 +93,15 @@ async fn position(desk: &Desk<'_>) -> Result<Position, Fault> {
     Ok(desk.store.follow(desk.migration).await?.ok_or_else(missing)?.at)
 }
 
-async fn look(file: &SqliteFile, token: &str) -> Result<Control, Fault> {
-    let (file, token) = (file.clone(), token.to_owned());
-    blocking("read who takes the application's writes", move || control(&file.open_reader()?, &token)).await
+/// Where a switch has begun, whoever began it may still hold the fence, stalled, and decide: the lock itself is asked.
+async fn look(file: &SqliteFile, desk: &Desk<'_>) -> Result<Control, Fault> {
+    let (file, token) = (file.clone(), desk.token.clone());
+    let begun = desk.state.crossing.is_some();
+    blocking("read who takes the application's writes", move || match begun {
+        true => settled(&file, &token, OPEN_WAIT),
+        false => control(&file.open_reader()?, &token),
+    })
+    .await
 }
 
 async fn open(file: &SqliteFile, token: &str, first: Position) -> Result<(), Fault> {

@@ -14,11 +14,12 @@ use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
 use crate::plan::handover::{Sequence, sequences};
 use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, set_part};
+use crate::postgres::capture::{Part, begin_history, set_part};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::sqlite::capture::fence::{self, Fence};
+use crate::sqlite::control;
 use std::time::Duration;
 
 /// What the switch will do, made ready before anybody waits.
@@ -27,6 +28,8 @@ pub struct Preparations {
     restore: Vec<String>,
     sequences: Vec<Sequence>,
     guards: Vec<Trigger>,
+    /// Where the way back begins.
+    reverse: Position,
 }
 
 impl Preparations {
@@ -39,11 +42,19 @@ impl Preparations {
         life.link.target.give_back(session);
         let schema = life.link.source.introspect().await?;
         let routes = life.tables.values().map(AsRef::as_ref);
+        let reverse = life.link.source.read(control::next_reverse).await?;
         Ok(Preparations {
+            reverse,
             restore,
             sequences: sequences(routes, (&schema, &catalog), &life.job.request.overrides),
             guards: life.tables.iter().flat_map(|(id, route)| guards(*id, &route.source)).collect(),
         })
+    }
+
+    /// Of a source that is closed already: it says itself where the way back begins.
+    pub async fn as_decided(life: &Life<'_>) -> Result<Preparations, Fault> {
+        let made = Preparations::make(life).await?;
+        Ok(Preparations { reverse: life.link.source.read(control::reverse_begins).await?, ..made })
     }
 
     pub fn sequences(&self) -> &[Sequence] {
@@ -94,6 +105,7 @@ impl<'l, 'a> Forward<'l, 'a> {
         let migration = self.life.migration;
         set_part(&session, migration, (Part::Capture, Firing::Always)).await?;
         set_part(&session, migration, (Part::Guards, Firing::Never)).await?;
+        begin_history(&session, migration, self.preparations.reverse).await?;
         let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
         let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
         let routing_epoch = switched(&session, crosser, last, self.told.entry(&detail)).await?;
@@ -161,7 +173,9 @@ impl Sides for Forward<'_, '_> {
     async fn decide(&mut self, fenced: Fenced<Option<Fence>>, proven: &Proven) -> Result<(), Fault> {
         let fence = fenced.into_fence().expect("no thread has it");
         let (guards, last) = (self.preparations.guards.clone(), proven.last);
-        blocking("close SQLite to the application's writes", move || fence.close(&guards, last)).await
+        let reverse = self.preparations.reverse;
+        blocking("close SQLite to the application's writes", move || fence.close(&guards, last, reverse))
+            .await
     }
 
     async fn open(&mut self, opening: Opening, _decided: Decided) -> Result<(), Fault> {
