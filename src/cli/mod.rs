@@ -10,6 +10,7 @@ mod demo;
 mod detach;
 mod gates;
 mod journal;
+mod journey;
 mod ledger;
 mod live;
 mod output;
@@ -21,6 +22,7 @@ mod session;
 mod status;
 mod stop;
 mod table;
+mod till;
 mod validate;
 
 use crate::model::fault::Fault;

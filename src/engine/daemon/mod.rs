@@ -104,11 +104,18 @@ pub enum Start {
 pub enum Order {
     Validate(Repair),
     Phase(Command),
-    /// An entry of the ledger, by its number.
-    Ledger(i64, Settle),
+    Ledger(Entries, Settle),
 }
 
-/// What an operator decides about an entry of the ledger.
+/// Which of the ledger's entries are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// By its number.
+    One(i64),
+    All,
+}
+
+/// What an operator decides about entries of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
     /// What stands in the target is right as it is.

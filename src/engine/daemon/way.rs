@@ -105,8 +105,26 @@ impl Life<'_> {
     /// Has the source's row of an entry read again; tells whether there is such an entry.
     pub(super) async fn read_entry_again(&mut self, entry: i64) -> Result<bool, Fault> {
         let Some((table, key)) = self.store.entry_key(self.migration, entry).await? else { return Ok(false) };
+        self.read_row_again(&table, &key).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn read_entries_again(&mut self) -> Result<(), Fault> {
+        let mut after = (String::new(), String::new());
+        loop {
+            let page = self.store.entry_keys(self.migration, &after, ENTRIES_PER_PAGE).await?;
+            for (table, key) in &page {
+                self.read_row_again(table, key).await?;
+                self.voice.board.tick(Instant::now());
+            }
+            let Some(last) = page.into_iter().next_back() else { return Ok(()) };
+            after = last;
+        }
+    }
+
+    async fn read_row_again(&self, table: &str, key: &str) -> Result<(), Fault> {
         let followed = self.tables.iter().find(|(_, route)| route.source == table);
-        let cells: Option<Vec<CellBuf>> = cells_of_key(&key);
+        let cells: Option<Vec<CellBuf>> = cells_of_key(key);
         let (Some((id, _)), Some(cells)) = (followed, cells) else {
             return Err(Fault::new(
                 FaultClass::Transient,
@@ -116,8 +134,7 @@ impl Life<'_> {
         };
         let (id, file) = (*id, self.link.source.file().clone());
         blocking("name a row again", move || capture::touch(&file.open_writer(WRITE_WAIT)?, id, &[cells]))
-            .await?;
-        Ok(true)
+            .await
     }
 
     /// Compares the rows that changed last, as both sides show them now.
@@ -127,5 +144,6 @@ impl Life<'_> {
     }
 }
 
+const ENTRIES_PER_PAGE: u32 = 1_000;
 /// Nobody waits for this but the application, which can do nothing else.
 const FINISH_MAX: Duration = Duration::from_secs(30);
