@@ -19,6 +19,7 @@ mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;
+pub mod unspelt;
 pub mod view;
 
 use crate::model::finding::{Finding, Severity};
