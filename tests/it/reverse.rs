@@ -88,10 +88,15 @@ fn rows(pair: &Pair) -> Vec<String> {
 
 #[test]
 fn keys_values_and_uniques_move_and_nothing_of_ours_or_the_applications_fires() {
+    [1, 1 << 20].into_iter().for_each(moves_in_portions_of);
+}
+
+/// In small portions a key that is gone comes after those that are there.
+fn moves_in_portions_of(bytes: usize) {
     let pair = Pair::created(SHOP);
     let log = pair.here("select max(seq), count(*) from _liteferry_change");
     let audit = pair.here("select what from audit");
-    let mut way = pair.way();
+    let mut way = pair.way_in_portions_of(bytes);
     pair.app(
         "update customer set email = 'tmp' where id = 1; update customer set email = 'ann@x' where id = 2;
          update customer set email = 'bob@x' where id = 1;

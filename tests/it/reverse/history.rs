@@ -30,16 +30,26 @@ fn a_commit_that_comes_late_with_a_low_number_is_not_missed() {
 }
 
 #[test]
-fn what_is_noted_while_a_batch_is_read_is_not_forgotten_with_it() {
-    let pair = Pair::created("create table t (id integer primary key, v text)");
+fn what_commits_while_a_batch_is_taken_is_not_forgotten_with_it() {
+    let pair =
+        Pair::created("create table t (id integer primary key, v text); insert into t values (1, 'a')");
     let mut way = pair.way();
-    pair.app("insert into t values (1, 'a')");
-    way.commit_only().expect("SQLite has taken it");
-    pair.app("update t set v = 'b' where id = 1");
+    pair.with_session(async |session| {
+        let run = async |sql: &str| session.batch_execute(sql).await.expect("it is run");
+        run("begin; update public.t set v = 'late' where id = 1").await;
+        let taken = || {
+            pair.app("insert into t values (2, 'b')");
+            way.commit_only().expect("SQLite has taken it");
+        };
+        std::thread::scope(|scope| drop(scope.spawn(taken)));
+        run("commit").await;
+        Ok(())
+    });
+    pair.app("update t set v = 'c' where id = 2");
     way.go_on();
-    assert_eq!(pair.waiting(), "1");
+    assert_eq!(pair.waiting(), "2", "one with a lower number, one with a higher");
     way.drain();
-    assert_eq!(pair.here("select v from t"), ["b"]);
+    assert_eq!(pair.here("select v from t order by id"), ["late", "c"]);
 }
 
 #[test]
