@@ -21,6 +21,7 @@ mod spelling;
 pub mod survey;
 pub mod typing;
 pub mod version;
+pub mod unspelt;
 pub mod view;
 
 use crate::model::finding::{Finding, Severity};
