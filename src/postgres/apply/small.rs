@@ -100,7 +100,7 @@ async fn execute(writer: &Writer, statement: &Statement, tuple: &[u8]) -> Result
     writer.session.execute_raw(statement, cells).await
 }
 
-fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+pub fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let starts = std::iter::once(0).chain(ends.iter().copied());
     starts.zip(ends).map(|(start, end)| &arena[start..*end])
 }

@@ -51,6 +51,8 @@ pub struct Table {
     /// An index leads from the key to the row.
     indexed: bool,
     /// Its stage has been made.
+    /// To one row at most.
+    unique: bool,
     pub staged: bool,
     /// The ledger may hold something of it. Nobody else writes entries of a table while it is followed.
     pub ledger: bool,
@@ -69,6 +71,15 @@ const INDEXED: &str = "select exists (
     where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
 
 const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now()
+/// Whether an index leads from a key to one row at most.
+const UNIQUE: &str = "select exists (
+    select from pg_catalog.pg_index as i
+    where i.indrelid = $1::text::regclass and i.indisvalid and i.indisunique and i.indpred is null and i.indexprs is null
+    and not exists (
+        select from pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) as part
+        join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = part
+        where a.attname <> all($2)))";
+
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
 
 impl Writer {
@@ -126,7 +137,8 @@ impl Writer {
         self.stages += 1;
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();
-        let table = Table { route, delete, insert, number, indexed: false, staged: false, ledger };
+        let table =
+            Table { route, delete, insert, number, indexed: false, unique: false, staged: false, ledger };
         self.tables.insert(name, table);
         Ok(())
     }
@@ -135,10 +147,7 @@ impl Writer {
     pub async fn finds_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
         self.learn(route).await?;
         if !self.table(route).indexed {
-            let answer =
-                self.session.query_one(INDEXED, &[&route.target.sql(), &sql::key_names(route)]).await;
-            let answer = answer.map_err(|error| fault::of(error, "look for an index on the key"))?;
-            self.table_mut(route).indexed = answer.get(0);
+            self.table_mut(route).indexed = self.has_index(INDEXED, route).await?;
         }
         Ok(self.table(route).indexed)
     }
@@ -152,3 +161,17 @@ impl Writer {
         self.tables.get_mut(&route.source).expect("a table is learnt before it is written")
     }
 }
+    /// Whether no other row is looked at on the way.
+    pub async fn finds_one_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
+        self.learn(route).await?;
+        if !self.table(route).unique {
+            self.table_mut(route).unique = self.has_index(UNIQUE, route).await?;
+        }
+        Ok(self.table(route).unique)
+    }
+
+    async fn has_index(&self, query: &str, route: &Route) -> Result<bool, Fault> {
+        let answer = self.session.query_one(query, &[&route.target.sql(), &sql::key_names(route)]).await;
+        Ok(answer.map_err(|error| fault::of(error, "look for an index on the key"))?.get(0))
+    }
+
