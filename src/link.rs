@@ -199,6 +199,9 @@ pub trait Captured: Send + Sync {
         take: Take,
     ) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
 
+    /// Begins to read what the next call of `changes` will ask for, while the target still writes what was read before.
+    fn read_ahead(&self, _from: Position, _take: Take) {}
+
     /// Returns once everything read so far would survive a power cut.
     fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;
 

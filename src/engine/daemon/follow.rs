@@ -293,7 +293,7 @@ impl Life<'_> {
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
             }
-            if let Some(held) = self.changes.take_held() {
+            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
             pruning.prune(&self.changes).await?;
