@@ -8,6 +8,7 @@ use liteferry::link::{Extent, PART_REFUSED};
 use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::postgres::target::LoadRole;
 use std::future::ready;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PAIRS: &str = "create table t (id integer primary key, v text unique, n numeric);
@@ -344,11 +345,37 @@ fn a_commit_whose_answer_was_lost_is_looked_up() {
     let server = Waiting::start();
     let sides = Sides::copied_into(PAIRS, server.database("doubt"));
     sides.write("update t set n = 99");
-    sides.target("alter database doubt set synchronous_commit = on");
+    let mut applier = sides.applier_that_waits("me");
+    let ending = ended_while_it_waits(sides.url().to_owned());
+    let portion = vec![sides.changed("t", "select id from t")];
+    let fault = applier.apply((1, 2), vec![portion], Extent::Whole).expect_err("no answer comes");
+    assert_eq!((fault.class, fault.code), (FaultClass::Unknown, "commit_unknown"));
+    assert_eq!(applier.position().expect("a position"), at(2));
+    assert_eq!(ending.join().expect("the session is ended")[0][0].as_deref(), Some("1"));
+    sides.equal();
+}
+
+/// What is lost with a target's last moments is applied again; what the source forgets must not be lost.
+#[test]
+fn a_batch_does_not_wait_for_the_targets_disk_but_settling_does() {
+    let server = Waiting::start();
+    let sides = Sides::copied_into(PAIRS, server.database("settled"));
+    sides.write("update t set n = 99");
+    sides.target("alter database settled set synchronous_commit = on");
     let mut applier = sides.applier("me");
-    let url = sides.url().to_owned();
+    let portion = vec![sides.changed("t", "select id from t")];
+    applier.apply((1, 2), vec![portion], Extent::Whole).expect("it does not wait");
+    assert_eq!(applier.position().expect("a position"), at(2));
+    let ending = ended_while_it_waits(sides.url().to_owned());
+    applier.settle().expect_err("it waits for a standby that never comes");
+    ending.join().expect("the session is ended");
+    sides.equal();
+}
+
+/// Ends the session whose commit waits for a standby; gives the position that others see meanwhile.
+fn ended_while_it_waits(url: String) -> JoinHandle<Vec<Vec<Option<String>>>> {
     let waits = "from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep'";
-    let ending = std::thread::spawn(move || {
+    std::thread::spawn(move || {
         let deadline = Instant::now() + Duration::from_secs(30);
         while psql(&url, &format!("select {waits}")).is_empty() {
             assert!(Instant::now() < deadline, "no commit waits");
@@ -356,11 +383,5 @@ fn a_commit_whose_answer_was_lost_is_looked_up() {
         let seen = psql(&url, "select seq from liteferry.follow");
         psql(&url, &format!("select pg_terminate_backend(pid) {waits}"));
         seen
-    });
-    let portion = vec![sides.changed("t", "select id from t")];
-    let fault = applier.apply((1, 2), vec![portion], Extent::Whole).expect_err("no answer comes");
-    assert_eq!((fault.class, fault.code), (FaultClass::Unknown, "commit_unknown"));
-    assert_eq!(applier.position().expect("a position"), at(2));
-    assert_eq!(ending.join().expect("the session is ended")[0][0].as_deref(), Some("1"));
-    sides.equal();
+    })
 }

@@ -63,7 +63,7 @@ impl Gathered {
 }
 
 /// Between portions the source is read, and the last statements work on all that has gathered.
-const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '15min'; \
+const BEGIN: &str = "begin; set local statement_timeout = '15min'; set local enable_seqscan to default; \
     set local idle_in_transaction_session_timeout = '60s'; set constraints all immediate";
 
 impl Staging {
