@@ -339,6 +339,29 @@ fn few_changes_of_a_table_without_an_index_cost_one_look_at_it() {
     sides.until(&format!("select idx_scan >= 200 {of_t}"), "t");
 }
 
+/// What is staged has no statistics, and the planner would rather read the whole table.
+#[test]
+fn many_changes_of_a_large_table_are_found_by_their_keys() {
+    let sides = Sides::copied(
+        "create table t (id integer primary key, v text);
+         with recursive n (i) as (select 2000001 union all select i + 1 from n where i < 2060000) insert into t select i, 'old' from n",
+    );
+    sides.add_rows("t", MANY);
+    let mut applier = sides.applier("me");
+    let (of_t, changed) =
+        ("from pg_stat_user_tables where relname = 't'", "select id from t where id < 2000000");
+    let scans = || sides.rows(&format!("select seq_scan {of_t}"));
+    for (seq, deleted) in [(1, 0), (2, MANY)] {
+        let before = scans();
+        let portion = vec![sides.changed("t", changed)];
+        applier.apply((seq, seq + 1), vec![portion], Extent::Whole).expect("a batch is applied");
+        sides.until(&format!("select n_tup_ins >= {} {of_t}", 60_000 + deleted + MANY), "t");
+        sides.until(&format!("select n_tup_del = {deleted} {of_t}"), "t");
+        assert_eq!(scans(), before, "the table was read through");
+    }
+    sides.equal();
+}
+
 /// A commit that waits for a standby has happened and is not seen: its answer can be lost at leisure.
 #[test]
 fn a_commit_whose_answer_was_lost_is_looked_up() {
