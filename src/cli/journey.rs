@@ -1,11 +1,11 @@
 //! The demo's third part: the writes move to PostgreSQL, back, and over again, while an application goes on writing; at the end every
 //! write that it was told is done must be in the database that it ended with.
 
+use super::Failure;
 use super::demo::{expect, rehearsal_failed};
 use super::live::until;
 use super::output::say;
 use super::till::{Places, Receipts, Till};
-use super::Failure;
 use crate::engine::daemon::{Actor, Entries, Order, Ordered, Settle};
 use crate::engine::prepare::Request;
 use crate::engine::standing::Writes;
@@ -127,7 +127,8 @@ async fn prove(receipts: &Receipts, request: &Request) -> Result<(), Failure> {
     let sql = format!("select substr(body, 9)::bigint from {table} where body like 'receipt %' order by 1");
     let rows = session.query(&sql, &[]).await.map_err(|error| fault::of(error, "read the receipts"))?;
     let held: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    let mut acknowledged: Vec<i64> = receipts.in_sqlite.iter().chain(&receipts.in_postgres).copied().collect();
+    let mut acknowledged: Vec<i64> =
+        receipts.in_sqlite.iter().chain(&receipts.in_postgres).copied().collect();
     acknowledged.sort_unstable();
     say(&format!(
         "   the till was told of {} receipts in SQLite and {} in PostgreSQL, and tried {} again; PostgreSQL holds {}\n",
@@ -136,7 +137,10 @@ async fn prove(receipts: &Receipts, request: &Request) -> Result<(), Failure> {
         receipts.tried_again,
         held.len()
     ))?;
-    expect("the till wrote on both sides", !receipts.in_sqlite.is_empty() && !receipts.in_postgres.is_empty())?;
+    expect(
+        "the till wrote on both sides",
+        !receipts.in_sqlite.is_empty() && !receipts.in_postgres.is_empty(),
+    )?;
     let lost = acknowledged.iter().filter(|number| held.binary_search(number).is_err()).count();
     expect("no acknowledged write is lost", lost == 0)?;
     expect("no write is there twice", held.windows(2).all(|pair| pair[0] != pair[1]))?;

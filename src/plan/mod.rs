@@ -20,8 +20,8 @@ mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;
-pub mod version;
 pub mod unspelt;
+pub mod version;
 pub mod view;
 
 use crate::model::finding::{Finding, Severity};

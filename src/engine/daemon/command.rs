@@ -146,12 +146,17 @@ impl Life<'_> {
         let found = match (entries, settle) {
             (Entries::One(entry), Settle::Accept) => self.store.accept_entry(self.migration, entry).await?,
             (Entries::One(entry), Settle::Retry) => self.read_entry_again(entry).await?,
-            (Entries::All, Settle::Accept) => self.store.accept_entries(self.migration).await.map(|()| true)?,
+            (Entries::All, Settle::Accept) => {
+                self.store.accept_entries(self.migration).await.map(|()| true)?
+            }
             (Entries::All, Settle::Retry) => self.read_entries_again().await.map(|()| true)?,
         };
         if !found {
-            let reason =
-                Reason::new("no_such_entry", "the ledger has no such entry", "`liteferry ledger` lists them.");
+            let reason = Reason::new(
+                "no_such_entry",
+                "the ledger has no such entry",
+                "`liteferry ledger` lists them.",
+            );
             return self.desk.answer(ordered, Some(reason)).await;
         }
         let (what, detail) = ordered.words();

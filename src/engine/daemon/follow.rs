@@ -349,10 +349,10 @@ impl Life<'_> {
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
             }
-            if let Some(held) = self.changes.take_held() {
+            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
-            pruning.prune(&self.changes).await?;
+            pruning.prune(&self.changes, &mut self.applier).await?;
             if ledger_looked.elapsed() >= LOOK_AT_LEDGER {
                 ledger_looked = Instant::now();
                 self.look_at_ledger().await?;

@@ -36,6 +36,16 @@ impl Life<'_> {
         Ok(at)
     }
 
+    /// The same up to a change that the source is known to show, whatever a batch took for its newest that was read before.
+    pub(super) async fn catch_up_to(&mut self, last: Position) -> Result<Position, Fault> {
+        let mut at = self.applier.position().await?;
+        while at != last {
+            let Some(step) = self.step(at).await? else { break };
+            at = step.to;
+        }
+        Ok(at)
+    }
+
     /// Puts capture and guards on PostgreSQL's tables, at rest, and begins the history of the way back where none has begun.
     pub(super) async fn open_way_back(&mut self) -> Result<(), Fault> {
         let doing = "lay the way back";
