@@ -4,8 +4,10 @@ CARGO ?= cargo
 PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
+# Where `make versions` finds server programs: what packages have put side by side.
+PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim it versions crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,11 @@ sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=30
 
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
+
+versions: prepare ## the same on each of several PostgreSQLs: make versions PGBIN="/opt/pg13/bin /opt/pg18/bin"
+	@for bin in $(PGBIN); do \
+		"$$bin/postgres" --version && PATH="$$bin:$$PATH" $(CARGO) test --locked --test it || exit 1; \
+	done
 
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
 	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
