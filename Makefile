@@ -30,9 +30,9 @@ sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=30
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
 
-versions: prepare ## the same on each of several PostgreSQLs: make versions PGBIN="/opt/pg13/bin /opt/pg18/bin"
+versions: prepare ## the same on each of several PostgreSQLs: make versions PGBIN="/opt/pg13/bin /opt/pg18/bin" (ONLY=word)
 	@for bin in $(PGBIN); do \
-		"$$bin/postgres" --version && PATH="$$bin:$$PATH" $(CARGO) test --locked --test it || exit 1; \
+		"$$bin/postgres" --version && PATH="$$bin:$$PATH" $(CARGO) test --locked --test it -- $(ONLY) || exit 1; \
 	done
 
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
