@@ -7,6 +7,7 @@ pub mod capture;
 pub mod catalog;
 pub mod changes;
 pub mod claim;
+pub mod compare;
 pub mod connect;
 pub mod embedded;
 pub mod fault;

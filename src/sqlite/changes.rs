@@ -189,6 +189,13 @@ impl SqliteChanges {
         Reading { from, take, head, portions, hardened }
     }
 
+    /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
+    pub async fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.newest_rows(last, changes_max)).await;
+        read.unwrap_or_else(|error| Err(Fault::fatal("stopped", "read the last changes").with_source(error)))
+    }
+
     /// The files whose look tells that somebody has written: the database and its -wal.
     pub fn files(&self) -> [PathBuf; 2] {
         [self.shared.file.path().to_owned(), self.shared.hardener.wal().to_owned()]
@@ -311,6 +318,22 @@ impl Shared {
         reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
         self.state().reader = Some(reader);
         Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
+    }
+
+    fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let failed = |error| from_sqlite("read the last changes", error);
+        let reader = self.reader()?;
+        reader.db.execute_batch("begin").map_err(failed)?;
+        let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
+        for (id, key) in log_rows(&reader.db, (last.seq - changes_max, last.seq))? {
+            let Some(route) = self.expected.tables.get(&id) else { continue };
+            tables.entry(id).or_insert_with(|| Gathering::new(route)).add(&reader.db, key)?;
+        }
+        let portion = gathered(&mut tables);
+        drop(tables);
+        reader.db.execute_batch("commit").map_err(failed)?;
+        self.state().reader = Some(reader);
+        Ok(portion)
     }
 
     /// Opens the snapshot and says what it holds beyond `from`.

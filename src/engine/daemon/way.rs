@@ -14,6 +14,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::key::cells_of_key;
 use crate::postgres::capture::{begin_history, install, send_canary};
+use crate::postgres::compare::differing;
 use crate::postgres::fault;
 use crate::sqlite::capture;
 use crate::sqlite::control;
@@ -147,13 +148,28 @@ impl Life<'_> {
             .await
     }
 
-    /// Compares the rows that changed last, as both sides show them now.
+    /// Compares the rows that changed last, as both sides show them under the fence.
     pub(super) async fn compare_newest(&mut self, last: Position) -> Result<u64, Fault> {
-        let _ = last;
-        Ok(0)
+        let newest = self.changes.newest_rows(last, COMPARED_MAX).await?;
+        let session = self.link.target.session().await?;
+        let mut rows = 0;
+        for changed in &newest {
+            let differing = differing(&session, self.migration, changed).await?;
+            if differing > 0 {
+                let doing = format!("find both sides equal in table {}", changed.route.target);
+                return Err(Fault::new(FaultClass::Transient, "sides_differ", doing).with_remedy(
+                    "Nothing happened: rows that changed last differ. `liteferry validate --repair` finds and mends them.",
+                ));
+            }
+            rows += u64::try_from(changed.names.len()).expect("a count fits");
+        }
+        self.link.target.give_back(session);
+        Ok(rows)
     }
 }
 
+/// Keys compared while the application waits: some milliseconds.
+const COMPARED_MAX: i64 = 500;
 const ENTRIES_PER_PAGE: u32 = 1_000;
 /// Nobody waits for this but the application, which can do nothing else.
 const FINISH_MAX: Duration = Duration::from_secs(30);
