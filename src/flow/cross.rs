@@ -8,13 +8,16 @@
 //!
 //! The deciding commit is never interrupted; what became of it where its answer is lost is looked up, not guessed.
 
+use crate::crash;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::phase::machine::Crossing;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// The two sides of a crossing, with what each step is for them.
 pub trait Sides: Send {
+    const CROSSING: Crossing;
     /// Keeps every writer out of the side that is left. Dropped, it lets them in again.
     type Fence: Send;
     /// The other side's transaction, made ready and not committed.
@@ -109,7 +112,7 @@ pub const DEADLINE_MISSED: &str = "deadline_missed";
 /// Crosses, or leaves no trace once `deadline` has passed since the fence was asked for.
 pub async fn cross<S: Sides>(sides: &mut S, deadline: Duration) -> Result<Crossed, Failed> {
     let until = Instant::now() + deadline;
-    let mut clock = Clock { steps: Vec::new(), since: Instant::now() };
+    let mut clock = Clock { crossing: S::CROSSING, steps: Vec::new(), since: Instant::now() };
     let made_ready = tokio::time::timeout_at(until.into(), make_ready(sides, &mut clock));
     let (fenced, proven, opening, began) = match made_ready.await {
         Ok(ready) => ready.map_err(Failed::Before)?,
@@ -146,6 +149,7 @@ async fn make_ready<S: Sides>(sides: &mut S, clock: &mut Clock) -> Result<Ready<
 }
 
 struct Clock {
+    crossing: Crossing,
     steps: Vec<(&'static str, Duration)>,
     since: Instant,
 }
@@ -155,6 +159,7 @@ impl Clock {
         let now = Instant::now();
         self.steps.push((name, now - self.since));
         self.since = now;
+        crash::passed(self.crossing.word(), name);
     }
 }
 

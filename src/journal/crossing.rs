@@ -23,6 +23,17 @@ pub struct Crosser<'a> {
     pub state: State,
 }
 
+/// Keeps the record as it is until the caller's transaction ends, if it is still ours and where we believe it to be.
+pub async fn held_still(client: &Client, crosser: Crosser<'_>) -> Result<(), Fault> {
+    let doing = "look whose the migration is";
+    let sql = "select 1 from liteferry.follow
+               where migration_id = $1 and owner = $2 and phase = $3 and crossing is not distinct from $4 for update";
+    let (phase, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
+    let held = client.query(sql, &[&crosser.migration, &crosser.owner, &phase, &crossing]).await;
+    let held = held.map_err(|error| of(error, doing))?;
+    still_ours(u64::try_from(held.len()).expect("a count fits"), doing)
+}
+
 /// The writes belong to PostgreSQL, which holds everything up to `last`; gives the routing's new epoch. What was taken away until now
 /// stands there again.
 pub async fn switched(

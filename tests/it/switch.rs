@@ -15,7 +15,7 @@ const SHOP: &str = "pragma journal_mode = wal;
 
 impl Case {
     /// Follows, and has compared everything.
-    fn validated(&self, more: &[&str]) -> Daemon {
+    pub fn validated(&self, more: &[&str]) -> Daemon {
         let mut daemon = self.daemon(more);
         daemon.until(|status| status["phase"] == "dual-write");
         assert_eq!(daemon.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", daemon.log());

@@ -6,6 +6,7 @@ use super::follow::followed;
 use super::gates::{limits, reverse, validated};
 use super::hooks::{self, Moment};
 use super::{Next, Order, Ordered, Stopping};
+use crate::crash;
 use crate::engine::standing::{Reverse, Writes};
 use crate::engine::status::{Reason, Rollback, Run};
 use crate::flow::cross::{Crossed, Failed, cross};
@@ -256,6 +257,7 @@ impl Back<'_> {
         }
         let told = Told::of(ordered, "rollback");
         self.desk.enter(begun, told.entry("begun")).await?;
+        crash::passed("rollback", "begun");
         self.catch_up().await?;
         self.desk.route(Writes::Paused);
         let deadline = self.desk.job.switch.deadline;
@@ -288,6 +290,7 @@ impl Back<'_> {
             tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
             self.desk.store.note("hook", &reason.sentence).await?;
         }
+        crash::passed("rollback", "told");
         self.desk.answer(ordered, None).await
     }
 }

@@ -5,6 +5,7 @@
 use super::Next;
 use super::crossing::blocking;
 use super::desk::{Desk, Told};
+use crate::crash;
 use crate::engine::archive::{Archive, archive};
 use crate::model::fault::Fault;
 use crate::phase::machine::Event;
@@ -20,20 +21,25 @@ use std::time::{Duration, Instant};
 const DETACH_WAIT: Duration = Duration::from_secs(10);
 
 pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
+    crash::passed("cleanup", "begun");
     let request = &desk.job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     let archived = make_archive(desk, &file).await?;
+    crash::passed("cleanup", "archive");
     desk.voice.board.tick(Instant::now());
     let source = file.clone();
     let taken_out =
         blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?))
             .await?;
+    crash::passed("cleanup", "sqlite");
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
     session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    crash::passed("cleanup", "postgres");
     write_report(desk, &archived, &taken_out).await?;
+    crash::passed("cleanup", "report");
     let told = Told::by_itself("cleanup");
     let detail = format!("archived as {} (SHA-256 {})", archived.path.display(), archived.sha256);
     desk.happened(Event::CleanedUp, told.entry(&detail)).await?;

@@ -11,14 +11,13 @@ use super::hooks::{self, Moment};
 use super::verify::Repair;
 use super::verifying::Verifying;
 use super::{Entries, Next, Order, Ordered, Settle};
+use crate::crash;
 use crate::engine::standing::Writes;
 use crate::engine::status::Reason;
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::model::fault::Fault;
 use crate::phase::gate::to_switch;
 use crate::phase::machine::{Command, Crossing, Event, State};
-use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, set_part};
 use std::time::Instant;
 
 impl Life<'_> {
@@ -95,9 +94,7 @@ impl Life<'_> {
         }
         let told = Told::of(ordered, "switch");
         self.desk.enter(begun, told.entry("begun")).await?;
-        let session = self.link.target.session().await?;
-        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
-        self.link.target.give_back(session);
+        crash::passed("switch", "begun");
         self.catch_up().await?;
         self.desk.route(Writes::Paused);
         let deadline = self.job.switch.deadline;
@@ -135,6 +132,7 @@ impl Life<'_> {
             tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
             self.store.note("hook", &reason.sentence).await?;
         }
+        crash::passed("switch", "told");
         self.desk.answer(ordered, None).await
     }
 

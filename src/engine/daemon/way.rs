@@ -8,12 +8,14 @@ use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::follow::Life;
 use crate::flow::follow::step;
+use crate::journal::crossing::{Crosser, held_still};
 use crate::link::{Applier, Captured, Extent, Take};
 use crate::model::cell::CellBuf;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::key::cells_of_key;
-use crate::postgres::capture::{begin_history, install, send_canary};
+use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, begin_history, install, send_canary, set_part};
 use crate::postgres::compare::differing;
 use crate::postgres::fault;
 use crate::sqlite::capture;
@@ -47,12 +49,17 @@ impl Life<'_> {
         Ok(at)
     }
 
-    /// Puts capture and guards on PostgreSQL's tables, at rest, and begins the history of the way back where none has begun.
+    /// Puts capture on PostgreSQL's tables, at rest, and guards, which keep every writer but us out from now on; and begins the history
+    /// of the way back where none has begun.
     pub(super) async fn open_way_back(&mut self) -> Result<(), Fault> {
         let doing = "lay the way back";
         let session = self.link.target.session().await?;
         session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+        // A daemon that stood still must not shut what another has opened since.
+        let crosser = Crosser { migration: self.migration, owner: &self.owner, state: self.desk.state };
+        held_still(&session, crosser).await?;
         install(&session, self.migration, &self.tables).await?;
+        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         let file = self.link.source.file().clone();
         let epoch = self.applier.position().await?.epoch;

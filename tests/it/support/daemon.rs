@@ -25,8 +25,18 @@ impl Daemon {
         Daemon::start_in(source.path.parent().expect("a file lies somewhere"), source, url, more)
     }
 
+    /// The same, told by its environment where to end or to freeze.
+    pub fn start_told(source: &TempDb, url: &str, more: &[&str], told: &[(&str, &str)]) -> Daemon {
+        let dir = source.path.parent().expect("a file lies somewhere");
+        Daemon::spawn(dir, source, url, (more, told))
+    }
+
     /// The same with its log and its state in another directory than the source's.
     pub fn start_in(dir: &Path, source: &TempDb, url: &str, more: &[&str]) -> Daemon {
+        Daemon::spawn(dir, source, url, (more, &[]))
+    }
+
+    fn spawn(dir: &Path, source: &TempDb, url: &str, (more, told): (&[&str], &[(&str, &str)])) -> Daemon {
         let log = dir.join(format!("source.log{}", count()));
         let errors = File::create(&log).expect("a log can be made");
         let source = source.path.display().to_string();
@@ -47,7 +57,8 @@ impl Daemon {
         ]
         .concat();
         let token = PathBuf::from(format!("{source}.state/token"));
-        let child = command(&args).stdout(Stdio::null()).stderr(errors).spawn();
+        let told = told.iter().copied();
+        let child = command(&args).envs(told).stdout(Stdio::null()).stderr(errors).spawn();
         let mut daemon =
             Daemon { child: child.expect("the program can be started"), log, address: String::new(), token };
         daemon.address = daemon.wait_for(|daemon| {
@@ -74,8 +85,13 @@ impl Daemon {
 
     /// Gives the status and what was answered.
     pub fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        self.try_post(path, body).expect("it listens, reads and answers")
+    }
+
+    /// Nothing where it does not live to answer.
+    pub fn try_post(&self, path: &str, body: &str) -> Option<(u16, Value)> {
         let token = std::fs::read_to_string(&self.token).expect("the daemon has made its token");
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
@@ -84,12 +100,12 @@ impl Daemon {
             token.trim(),
             body.len()
         );
-        stream.write_all(head.as_bytes()).expect("it reads");
+        stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
     }
 
     /// Gives a command and waits for what becomes of it; null where it was done, else why it was refused.
@@ -154,6 +170,16 @@ impl Daemon {
             std::thread::sleep(LOOK);
         }
         panic!("waited in vain: {:?}\n{}", self.status(), self.log());
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
+    /// Whether it was stopped by a signal, and waits for the one to go on.
+    pub fn is_frozen(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
     }
 
     pub fn signal(&self, signal: &str) {

@@ -34,6 +34,7 @@ impl<'b, 'a> Backward<'b, 'a> {
 }
 
 impl Sides for Backward<'_, '_> {
+    const CROSSING: Crossing = Crossing::Rollback;
     type Fence = Session;
     type Opening = Opening;
 

@@ -134,6 +134,7 @@ impl<'l, 'a> Forward<'l, 'a> {
 }
 
 impl Sides for Forward<'_, '_> {
+    const CROSSING: Crossing = Crossing::Switch;
     /// `None` only while a thread has it.
     type Fence = Option<Fence>;
     type Opening = Opening;
