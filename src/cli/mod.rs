@@ -12,6 +12,7 @@ mod gates;
 mod journal;
 mod ledger;
 mod live;
+mod notify;
 mod output;
 mod print;
 mod progress;
