@@ -13,6 +13,7 @@ mod journal;
 mod journey;
 mod ledger;
 mod live;
+mod notify;
 mod output;
 mod print;
 mod progress;

@@ -41,9 +41,10 @@ function time(seconds) {
   return `${Math.round(seconds / 86400)} d`;
 }
 function table(heads, rows, traits) {
-  const cell = (value, at) => value instanceof Node && value.nodeName === "TD" ? value
-    : el("td", { class: heads[at].startsWith("#") ? "number" : null }, value);
-  const head = text => el("th", { scope: "col", class: text.startsWith("#") ? "number" : null }, text.replace("#", ""));
+  // A head that begins with # is over numbers, with = over words that are not to be broken.
+  const kind = head => ({ "#": "number", "=": "short" })[head[0]] || null;
+  const cell = (value, at) => value instanceof Node && value.nodeName === "TD" ? value : el("td", { class: kind(heads[at]) }, value);
+  const head = text => el("th", { scope: "col", class: kind(text) }, text.replace(/^[#=]/, ""));
   return el("table", traits, el("thead", null, el("tr", null, heads.map(head))),
     el("tbody", null, rows.map(row => el("tr", null, row.map(cell)))));
 }
@@ -67,6 +68,7 @@ async function post(path, body) {
   if (!answer.ok) throw Object.assign(new Error(told.detail || "refused"), told);
   return told;
 }
+const moved = status => Boolean(status.routing && status.routing.writes === "postgres");
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 async function listen() {
@@ -106,14 +108,19 @@ function hear(status) {
   if (!last || now - last.at > 700) {
     let rate = null;
     if (last && last.seq !== null && seq !== null && seq >= last.seq) rate = (seq - last.seq) / ((now - last.at) / 1000);
-    state.samples.push({ at: now, seq, rate, lag: status.lag.seconds, reverse: status.reverse ? status.reverse.lag_seconds : null });
+    state.samples.push({ at: now, seq, rate, lag: moved(status) ? null : status.lag.seconds, reverse: status.reverse ? status.reverse.lag_seconds : null });
     if (state.samples.length > SAMPLES) state.samples.shift();
   }
   if (!state.picked) state.tab = { validate: "switch", switch: "rollback", cleanup: "cleanup", done: "cleanup" }[status.phase] || "validate";
   watchOrder(status);
   show(status);
   life();
-  if (!before || before.phase !== status.phase) { askGates(); askRecords(); }
+  if (!before || before.phase !== status.phase) {
+    const step = document.querySelector(".path .here");
+    if (step) $("path").scrollLeft = step.offsetLeft - ($("path").clientWidth - step.clientWidth) / 2;
+    askGates();
+    askRecords();
+  }
 }
 
 function life() {
@@ -223,25 +230,27 @@ function showLevers(status) {
 }
 
 function showLag(status) {
+  $("lag-figure").hidden = moved(status);
   $("lag-now").textContent = time(status.lag.seconds);
   $("reverse-figure").hidden = !status.reverse;
   if (status.reverse) $("reverse-now").textContent = time(status.reverse.lag_seconds);
   const rates = state.samples.slice(-5).map(sample => sample.rate).filter(rate => rate !== null);
   $("rate-now").textContent = rates.length ? number(Math.round(rates.reduce((sum, rate) => sum + rate, 0) / rates.length)) : "–";
-  const now = state.heard, width = 600, height = 140, span = SAMPLES * 1000;
-  const top = Math.max(0.1, ...state.samples.flatMap(sample => [sample.lag, sample.reverse || 0])) * 1.15;
+  const now = state.heard, width = 600, height = 140;
+  const span = Math.min(SAMPLES * 1000, Math.max(60000, now - state.samples[0].at));
+  const top = Math.max(0.1, ...state.samples.flatMap(sample => [sample.lag || 0, sample.reverse || 0])) * 1.15;
   const x = at => (width - (now - at) / span * width).toFixed(1), y = value => (height - value / top * (height - 8)).toFixed(1);
   const line = pick => state.samples.filter(sample => pick(sample) !== null).map(sample => `${x(sample.at)},${y(pick(sample))}`);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
   for (const part of [0.25, 0.5, 0.75, 1]) drawing.append(svg("line", { class: "grid-line", x1: 0, x2: width, y1: y(top * part), y2: y(top * part) }));
   const forward = line(sample => sample.lag), reverse = line(sample => sample.reverse);
   if (forward.length > 1) {
-    drawing.append(svg("polygon", { class: "area", points: `${forward[0].split(",")[0]},${height} ${forward.join(" ")} ${width},${height}` }));
+    drawing.append(svg("polygon", { class: "area", points: `${forward[0].split(",")[0]},${height} ${forward.join(" ")} ${forward.at(-1).split(",")[0]},${height}` }));
     drawing.append(svg("polyline", { class: "lag", points: forward.join(" ") }));
   }
   if (reverse.length > 1) drawing.append(svg("polyline", { class: "reverse", points: reverse.join(" ") }));
-  put($("lag-plot"), drawing, el("p", null, el("span", null, "5 min ago"), el("span", null, `top: ${time(top)}`), el("span", null, "now")));
-  $("lag-plot").setAttribute("aria-label", `Lag of the last five minutes: now ${time(status.lag.seconds)}, at most ${time(top / 1.15)}`);
+  put($("lag-plot"), drawing, el("p", null, el("span", null, `${time(span / 1000)} ago`), el("span", null, `top: ${time(top)}`), el("span", null, "now")));
+  $("lag-plot").setAttribute("aria-label", `Lag of the last minutes: now ${time(moved(status) && status.reverse ? status.reverse.lag_seconds : status.lag.seconds)}, at most ${time(top / 1.15)}`);
 }
 
 function showValidation(status) {
@@ -293,7 +302,7 @@ function keep(id, shape, build) {
 
 function gateTable(gates) {
   if (!gates.length) return el("p", { class: "because" }, "No gate stands before this.");
-  return table(["", "gate", "reading", "limit", "what to do"], gates.map(gate => [
+  return table(["=", "=gate", "reading", "limit", "what to do"], gates.map(gate => [
     el("td", { class: gate.ok ? "ok" : "not" }, gate.ok ? "✓ open" : "✕ closed"), el("b", null, gate.name), gate.reading, gate.limit, gate.remedy || "",
   ]), { class: "gates" });
 }
@@ -314,11 +323,11 @@ async function askRecords() {
   const show = async (id, path, build) => { try { const told = await ask(path); keep(id, [told], () => [build(told)].flat()); } catch (problem) { failed(id, problem); } };
   const none = text => el("p", { class: "because" }, text);
   await Promise.all([
-    show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)])) : none("No table is followed yet.")),
+    show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)])) : none("No table is followed yet.")),
     show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", ""], entries.map(each => [each.table, each.key, each.column, each.reason,
       el("td", null, el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
         el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Everything crossed exactly.")),
-    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["at", "what", ""], entries.map(each => [each.at, each.what, each.detail])) : none("Nothing yet.")),
+    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", ""], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what, each.detail])) : none("Nothing yet.")),
     (async () => {
       try {
         const told = await ask("/v1/validation"), report = told.report || {};
