@@ -53,9 +53,10 @@ tidy: ## the house rules: layers, sizes, headers, names, papers in step
 deploy-check: ## what is installed against the program; with promtool and systemd-analyze where they are installed
 	$(CARGO) test --locked --test deploy -- --nocapture
 
-lint: ## formatting and clippy
+lint: ## formatting, clippy, and whether the fuzz targets still fit the code
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -35,6 +35,9 @@ impl Small {
         let owner = fs::metadata(server.dir().join("data")).expect("the server's data are there");
         let disk = SmallDisk::mount(TARGET_BYTES, (owner.uid(), owner.gid()))?;
         let postgres = server.url("postgres");
+        // It would have sessions write their cache anew, for which a full disk has no room.
+        psql(&postgres, "alter system set autovacuum = off");
+        psql(&postgres, "select pg_reload_conf()");
         psql(&postgres, &format!("create tablespace small location '{}'", disk.path().display()));
         psql(
             &postgres,
@@ -121,6 +124,8 @@ fn a_daemon_waits_for_room_below_postgres_and_goes_on() {
     let position = || small.number("select seq from liteferry.follow");
     let before = position();
     let ballast = small.disk.fill();
+    // Enough for a session to open, and not for the rows.
+    ballast.shed(512 << 10);
     let app = Connection::open(&file.path).expect("opened");
     app.execute_batch(
         "with recursive n (i) as (select 10 union all select i + 1 from n where i < 5000)
