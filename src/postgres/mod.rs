@@ -3,6 +3,7 @@
 //! It never knows SQLite. Every connection is opened in `connect`, every error of a driver is told apart in `fault`.
 
 pub mod apply;
+pub mod attend;
 pub mod catalog;
 pub mod claim;
 pub mod connect;
@@ -23,7 +24,7 @@ mod copy;
 mod digest;
 mod halves;
 mod ledger;
-mod patience;
+pub mod patience;
 mod refused;
 mod resolve;
 mod sqlstate;

@@ -1,6 +1,7 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
 mod apply;
+mod bad_luck;
 mod canon_oracle;
 mod capture;
 mod corpus;
@@ -20,6 +21,7 @@ mod reshaped;
 mod restored;
 mod resume;
 mod roles;
+mod silence;
 mod standby;
 mod support;
 mod translate;

@@ -28,7 +28,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
-use crate::postgres::claim::{VANISHED, claim};
+use crate::postgres::claim::{VANISHED, claim, end_held};
 use crate::postgres::connect::pool;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
@@ -173,7 +173,7 @@ async fn attempt(
     let store = Store::new(pool(&request.address).await?);
     let claim = match claim(&request.address, &request.schema, VANISHED).await {
         Err(fault) if fault.code == "another_owner" => {
-            return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
+            return Err(claimed_by_whom(request, &store, owned.as_ref(), fault).await);
         }
         claimed => claimed?,
     };
@@ -189,12 +189,15 @@ async fn attempt(
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
-    *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
+    *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });
     if *start == Start::Resync {
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
-    follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
+    tokio::select! {
+        followed = follow::follow(job, &store, (migration, ours), voice, (orders, stopping)) => followed?,
+        lost = claim.lost() => return Err(lost),
+    }
     Ok(Ended::Stopped)
 }
 
@@ -202,15 +205,21 @@ async fn attempt(
 struct Owned {
     migration: i64,
     owner: String,
+    /// The session that held the target for it.
+    claim: i32,
 }
 
 /// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
 /// our word no other daemon has it, and leaving would leave nobody to follow.
-async fn claimed_by_whom(store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
-    let Some(Owned { migration, owner }) = owned else { return fault };
-    match store.is_owned(*migration, owner).await {
+async fn claimed_by_whom(request: &Request, store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
+    let Some(Owned { migration, owner, claim }) = owned else { return fault };
+    let still_ours = match store.is_owned(*migration, owner).await {
+        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
+        other => other,
+    };
+    match still_ours {
         Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
-            .with_remedy("the server still keeps sessions of ours that were cut off; it ends them by itself"),
+            .with_remedy("the server still kept a session of ours that was cut off; it is ended, and the target claimed anew"),
         Ok(false) => fault,
         Err(unread) => unread,
     }

@@ -21,6 +21,11 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Daemon {
     /// Returns once it listens.
     pub fn start(source: &TempDb, url: &str, more: &[&str]) -> Daemon {
+        Daemon::start_in(&[], source, url, more)
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_in(environment: &[(&str, &str)], source: &TempDb, url: &str, more: &[&str]) -> Daemon {
         let log = source.path.with_extension(format!("log{}", count()));
         let errors = File::create(&log).expect("a log can be made");
         let source = source.path.display().to_string();
@@ -40,7 +45,8 @@ impl Daemon {
             more,
         ]
         .concat();
-        let child = command(&args).stdout(Stdio::null()).stderr(errors).spawn();
+        let environment = environment.iter().copied();
+        let child = command(&args).envs(environment).stdout(Stdio::null()).stderr(errors).spawn();
         let mut daemon =
             Daemon { child: child.expect("the program can be started"), log, address: String::new() };
         daemon.address = daemon.wait_for(|daemon| {
@@ -63,6 +69,26 @@ impl Daemon {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
+    }
+
+    /// Gives an order without fields.
+    pub fn order(&self, path: &str) -> (u16, String) {
+        let state = self.log.parent().expect("the log lies beside the source").join("source.db.state");
+        let token = std::fs::read_to_string(state.join("token")).expect("a token is kept there");
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}",
+            self.address,
+            token.trim()
+        )
+        .expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer)
     }
 
     pub fn status(&self) -> Option<Value> {

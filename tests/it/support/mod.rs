@@ -4,7 +4,9 @@
 mod cluster;
 pub mod daemon;
 mod guard;
+pub mod held;
 mod own;
+pub mod swallow;
 
 pub use own::OwnServer;
 
