@@ -88,6 +88,30 @@ impl Drained {
     }
 }
 
+/// A step of a crossing, for those who measure it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Fence,
+    Drain,
+    Check,
+    Prepare,
+    Decide,
+    Open,
+}
+
+impl Step {
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Fence => "fence",
+            Step::Drain => "drain",
+            Step::Check => "check",
+            Step::Prepare => "prepare",
+            Step::Decide => "decide",
+            Step::Open => "open",
+        }
+    }
+}
+
 /// What a crossing took.
 #[derive(Clone, Debug)]
 pub struct Crossed {
@@ -95,7 +119,7 @@ pub struct Crossed {
     pub rows_compared: u64,
     /// How long the application's writes were held up.
     pub pause: Duration,
-    pub steps: Vec<(&'static str, Duration)>,
+    pub steps: Vec<(Step, Duration)>,
 }
 
 /// Where a crossing failed.
@@ -123,9 +147,9 @@ pub async fn cross<S: Sides>(sides: &mut S, deadline: Duration) -> Result<Crosse
         return Err(Failed::Before(missed(deadline)));
     }
     sides.decide(fenced, &proven).await.map_err(Failed::InDoubt)?;
-    clock.step("decide");
+    clock.step(Step::Decide);
     sides.open(opening, Decided { _from_here_alone: () }).await.map_err(Failed::InDoubt)?;
-    clock.step("open");
+    clock.step(Step::Open);
     Ok(Crossed { last: proven.last, rows_compared: proven.rows, pause: began.elapsed(), steps: clock.steps })
 }
 
@@ -133,33 +157,33 @@ type Ready<S> = (Fenced<<S as Sides>::Fence>, Proven, <S as Sides>::Opening, Ins
 
 async fn make_ready<S: Sides>(sides: &mut S, clock: &mut Clock) -> Result<Ready<S>, Fault> {
     let mut fence = sides.fence().await?;
-    clock.step("fence");
+    clock.step(Step::Fence);
     // Until here writers waited for each other, as ever.
     let began = Instant::now();
     let last = sides.last(&mut fence).await?;
     sides.drain(last).await?;
-    clock.step("drain");
+    clock.step(Step::Drain);
     let drained = Drained { last };
     let rows = sides.check(&drained).await?;
-    clock.step("check");
+    clock.step(Step::Check);
     let proven = Proven { last: drained.last, rows };
     let opening = sides.prepare(&mut fence, &proven).await?;
-    clock.step("prepare");
+    clock.step(Step::Prepare);
     Ok((Fenced(fence), proven, opening, began))
 }
 
 struct Clock {
     crossing: Crossing,
-    steps: Vec<(&'static str, Duration)>,
+    steps: Vec<(Step, Duration)>,
     since: Instant,
 }
 
 impl Clock {
-    fn step(&mut self, name: &'static str) {
+    fn step(&mut self, step: Step) {
         let now = Instant::now();
-        self.steps.push((name, now - self.since));
+        self.steps.push((step, now - self.since));
         self.since = now;
-        crash::passed(self.crossing.word(), name);
+        crash::passed(self.crossing.word(), step.word());
     }
 }
 

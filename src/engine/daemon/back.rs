@@ -22,7 +22,7 @@ use crate::postgres::changes::PgChanges;
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
-use crate::telemetry::labels::{Direction, Operation};
+use crate::telemetry::labels::{CutoverOutcome, Direction, Operation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -247,12 +247,12 @@ impl Back<'_> {
         self.catch_up().await?;
         self.look().await?;
         if let Some(reason) = unmet(&to_rollback(&self.readings().await?)) {
-            self.desk.voice.attempted("refused");
+            self.desk.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
         let hooks = &self.desk.job.switch.hooks;
         if let Err(reason) = hooks::call(hooks, Moment::BeforeRollback).await {
-            self.desk.voice.attempted("vetoed");
+            self.desk.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
         let told = Told::of(ordered, "rollback");
@@ -265,7 +265,7 @@ impl Back<'_> {
         match crossed {
             Ok(crossed) => self.rolled_back(ordered, &crossed).await.map(|()| Some(Next::Again)),
             Err(Failed::Before(fault)) => {
-                self.desk.voice.attempted("abandoned");
+                self.desk.voice.attempted(CutoverOutcome::Abandoned);
                 self.desk.route(Writes::Postgres);
                 let entry = format!("nothing happened: {fault}");
                 self.desk.happened(Event::Abandoned(Crossing::Rollback), told.entry(&entry)).await?;
@@ -273,7 +273,7 @@ impl Back<'_> {
                 Ok(Some(Next::Again))
             }
             Err(Failed::InDoubt(fault)) => {
-                self.desk.voice.attempted("in-doubt");
+                self.desk.voice.attempted(CutoverOutcome::InDoubt);
                 Err(fault)
             }
         }

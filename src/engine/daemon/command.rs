@@ -18,7 +18,7 @@ use crate::flow::cross::{Crossed, Failed, cross};
 use crate::model::fault::Fault;
 use crate::phase::gate::to_switch;
 use crate::phase::machine::{Command, Crossing, Event, State};
-use std::time::Instant;
+use crate::telemetry::labels::CutoverOutcome;
 
 impl Life<'_> {
     /// Obeys an order. Where what is to be done next is no longer what this life is for, it says so.
@@ -61,7 +61,7 @@ impl Life<'_> {
                 let preparations = Preparations::make(self).await?;
                 self.readings(Look::Everything(&preparations)).await?;
                 self.show_gates().await?;
-                if self.voice.board.look(Instant::now()).status.validation.clean.is_none() {
+                if !self.is_proved() {
                     verifying.wish(Repair::LeaveAsIs);
                 }
             }
@@ -85,11 +85,11 @@ impl Life<'_> {
         let preparations = Preparations::make(self).await?;
         let readings = self.readings(Look::Everything(&preparations)).await?;
         if let Some(reason) = unmet(&to_switch(&readings)) {
-            self.voice.attempted("refused");
+            self.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
         if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::BeforeSwitch).await {
-            self.voice.attempted("vetoed");
+            self.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
         let told = Told::of(ordered, "switch");
@@ -106,7 +106,7 @@ impl Life<'_> {
                 Ok(Some(Next::Again))
             }
             Err(Failed::Before(fault)) => {
-                self.voice.attempted("abandoned");
+                self.voice.attempted(CutoverOutcome::Abandoned);
                 self.desk.route(Writes::Sqlite);
                 let entry = format!("nothing happened: {fault}");
                 self.desk.happened(Event::Abandoned(Crossing::Switch), told.entry(&entry)).await?;
@@ -115,7 +115,7 @@ impl Life<'_> {
                 Ok(Some(Next::Again))
             }
             Err(Failed::InDoubt(fault)) => {
-                self.voice.attempted("in-doubt");
+                self.voice.attempted(CutoverOutcome::InDoubt);
                 Err(fault)
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{Entries, Order, Repair, Settle};
 use crate::phase::Phase;
+use crate::phase::machine::Command;
 use std::fmt;
 
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ impl Ordered {
             Order::Validate(Repair::ReadAgain) => {
                 ("validation", format!("ordered by {actor}, with rows that differ to be read again"))
             }
+            Order::Phase(Command::Reads(reads)) => ("command", format!("reads {reads} by {actor}")),
             Order::Phase(command) => ("command", format!("{} by {actor}", command.word())),
             Order::Ledger(entries, settle) => {
                 let which = match entries {

@@ -7,8 +7,8 @@ use super::run;
 use crate::model::fault::Fault;
 use crate::model::name::{folded, ident};
 use crate::plan::capture::{
-    CHANGE, CONTROL, CaptureTable, Trigger, has_our_prefix, is_our_guard, is_our_pin, is_our_table,
-    is_our_trigger,
+    CHANGE, CONTROL, CaptureTable, Trigger, control_columns_sql, has_our_prefix, is_our_guard, is_our_pin,
+    is_our_table, is_our_trigger,
 };
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::Connection;
@@ -50,7 +50,11 @@ pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault>
     let objects = Objects::read(db)?;
     let width = tables.iter().map(|table| table.key.width()).max().unwrap_or(1);
     let tables_stand = match (&objects.log, &objects.control) {
-        (Some(log), Some(_)) if key_columns(log) >= width => Standing::Intact,
+        (Some(log), Some(control))
+            if key_columns(log) >= width && control_columns_sql(control).is_empty() =>
+        {
+            Standing::Intact
+        }
         (Some(_), Some(_)) => Standing::Altered,
         (None, _) | (_, None) => Standing::Missing,
     };

@@ -15,7 +15,7 @@ use crate::postgres::capture::{Part, set_part};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::sqlite::capture::fence::Opening;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// PostgreSQL, which is left, and SQLite, which is to be written.
 pub struct Backward<'b, 'a> {
@@ -95,6 +95,11 @@ impl Sides for Backward<'_, '_> {
         let after = transition(desk.state, Event::Decided(Crossing::Rollback))
             .expect("the crossing was recorded as begun");
         desk.arrived(after);
+        // What was proved was proved of another history.
+        desk.voice.board.update(Instant::now(), |status| {
+            status.validation.last = None;
+            status.validation.clean = None;
+        });
         desk.route_in(self.routing_epoch.expect("the rollback is recorded"), Writes::Sqlite);
         Ok(())
     }
