@@ -69,6 +69,10 @@ impl Daemon {
         daemon
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
