@@ -4,8 +4,10 @@ CARGO ?= cargo
 PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
+# Where `make versions` finds server programs: what packages have put side by side.
+PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim model it crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,11 @@ model: ## every order in which switch, rollback, crashes and a second daemon can
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
 
+versions: prepare ## the same on each of several PostgreSQLs: make versions PGBIN="/opt/pg13/bin /opt/pg18/bin" (ONLY=word)
+	@for bin in $(PGBIN); do \
+		"$$bin/postgres" --version && PATH="$$bin:$$PATH" $(CARGO) test --locked --test it -- $(ONLY) || exit 1; \
+	done
+
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
 	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
 
@@ -49,9 +56,10 @@ tidy: ## the house rules: layers, sizes, headers, names, papers in step
 deploy-check: ## what is installed against the program; with promtool and systemd-analyze where they are installed
 	$(CARGO) test --locked --test deploy -- --nocapture
 
-lint: ## formatting and clippy
+lint: ## formatting, clippy, and whether the fuzz targets still fit the code
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -213,9 +213,9 @@ pub enum Piece {
 pub struct Portions(mpsc::Receiver<Result<Piece, Fault>>);
 
 impl Portions {
-    /// One portion waits at most.
-    pub fn channel() -> (Pieces, Portions) {
-        let (pieces, portions) = mpsc::channel(1);
+    /// So many portions wait at most.
+    pub fn channel(waiting_max: usize) -> (Pieces, Portions) {
+        let (pieces, portions) = mpsc::channel(waiting_max);
         (pieces, Portions(portions))
     }
 
@@ -240,6 +240,9 @@ pub trait Captured: Send + Sync {
         from: Position,
         take: Take,
     ) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
+
+    /// Begins to read what the next call of `changes` will ask for, while the target still writes what was read before.
+    fn read_ahead(&self, _from: Position, _take: Take) {}
 
     /// Returns once everything read so far would survive a power cut.
     fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;

@@ -10,8 +10,10 @@ mod demo;
 mod detach;
 mod gates;
 mod journal;
+mod journey;
 mod ledger;
 mod live;
+mod notify;
 mod output;
 mod print;
 mod progress;
@@ -21,6 +23,7 @@ mod session;
 mod status;
 mod stop;
 mod table;
+mod till;
 mod validate;
 
 use crate::model::fault::Fault;
@@ -30,6 +33,7 @@ use output::complain;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stop::Stop;
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, Parser)]
 #[command(name = "liteferry", version, about, propagate_version = true)]
@@ -127,11 +131,7 @@ const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()
-        .expect("the system gives us threads");
+    let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
         match &cli.command {
             // The daemon has transactions to finish first, and sees to its stop itself.
@@ -164,6 +164,15 @@ pub fn run() -> ExitCode {
             ExitCode::from(stop.exit_code())
         }
     }
+}
+
+/// The daemon answers to single commits: on one thread no step of a batch waits for another thread to wake up.
+fn runtime_for(command: &Command) -> Runtime {
+    let mut builder = match command {
+        Command::Run(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(WORKER_THREADS).enable_all().build().expect("the system gives us threads")
 }
 
 const WORKER_THREADS: usize = 2;

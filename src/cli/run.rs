@@ -1,5 +1,6 @@
 //! `run`: the daemon. Stays until it is asked to stop; resumes wherever it was.
 
+use super::notify::Notifier;
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
 use crate::engine::daemon::{
@@ -43,16 +44,20 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     make_state_dir(&opened.settings.state.dir)?;
     let listener = http::spawn(&opened.settings.http, state)?;
     tracing::info!(address = %listener.at(), "listening");
+    let notifier = Notifier::of_this_process();
+    notifier.ready();
     let (stopper, stopping) = Stopper::new();
     let watched = async {
         stop::asked().await;
         tracing::info!("asked to stop");
+        notifier.stopping();
         stopper.ask();
         std::future::pending().await
     };
     let ended = tokio::select! {
         ended = daemon::run(&job, &voice, waiting, stopping) => ended,
         never = watched => never,
+        never = notifier.tell(&voice.board) => match never {},
     };
     listener.stop();
     opened.close().await?;

@@ -348,6 +348,7 @@ impl View {
             },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.uptime.as_secs(),
+            "tick_age_seconds": self.tick_age.as_secs(),
         });
         for (name, value) in self.standing_to_json() {
             all[name] = value;
@@ -547,6 +548,7 @@ mod tests {
             "rollback": { "possible": true, "reason": null },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": 7,
+            "tick_age_seconds": 7,
             "machine": { "crossing": null, "paused": false, "reads": 0 },
             "routing": null,
             "reverse": null,

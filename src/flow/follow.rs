@@ -69,6 +69,10 @@ async fn attempt(
         applier.put(portion).await?;
     }
     let Batch { to, extent, changes, .. } = batch;
+    // Of a whole batch the next one is better read later, when it holds more.
+    if extent == Extent::Part {
+        source.read_ahead(to, take);
+    }
     let applied = applier.commit(extent, source.harden()).await?;
     Ok(Some(Step { to, extent, changes, applied, tables }))
 }

@@ -1,4 +1,4 @@
-//! What a request must be before any route sees it, and what every answer bears. It knows no route but `/healthz`.
+//! What a request must be before any route sees it, and what every answer bears. It knows no route but `/healthz` and the page.
 //!
 //! A web page can send requests to this machine by a name of its own that resolves here: only the names in the list are answered.
 //! No answer allows a foreign page to read it, so there are no CORS headers anywhere.
@@ -42,8 +42,8 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 const LOOPBACK_NAMES: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
-/// What a probe may ask without a token: it has none.
-const OPEN_TO_ALL: &str = "/healthz";
+/// What may be asked without a token: a probe has none, and a browser has none before it has the page, which holds no data.
+const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/"];
 
 const HTTP_PORT: u16 = 80;
 
@@ -92,7 +92,7 @@ impl Guard {
     fn is_open_to_all(&self, request: &Request) -> bool {
         let open = match self.readers {
             Readers::Anyone => true,
-            Readers::Bearers => request.uri().path() == OPEN_TO_ALL,
+            Readers::Bearers => OPEN_TO_ALL.contains(&request.uri().path()),
         };
         open && request.method().is_safe()
     }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_all_but_the_probe_wants_the_token() {
+    fn beyond_loopback_all_but_the_probe_and_the_page_wants_the_token() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         let guard = guard("10.1.2.3:8475", file.clone());
@@ -189,7 +189,18 @@ mod tests {
         let (host, good, bad) =
             (("host", "10.1.2.3:8475"), ("authorization", &*bearer), ("authorization", "Bearer x"));
         assert_eq!(asked(&guard, "/healthz", &[host]), Ok(()));
-        for path in ["/readyz", "/metrics", "/v1/status", "/healthz/", "//healthz", "/nowhere"] {
+        assert_eq!(asked(&guard, "/", &[host]), Ok(()));
+        for path in [
+            "/readyz",
+            "//",
+            "/v1/routing",
+            "/v1/events",
+            "/metrics",
+            "/v1/status",
+            "/healthz/",
+            "//healthz",
+            "/nowhere",
+        ] {
             assert_eq!(asked(&guard, path, &[host]), Err(Refusal::NoToken), "{path}");
             assert_eq!(asked(&guard, path, &[host, bad]), Err(Refusal::NoToken), "{path}");
             assert_eq!(asked(&guard, path, &[host, good, bad]), Err(Refusal::NoToken), "{path}");

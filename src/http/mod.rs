@@ -15,6 +15,7 @@ mod events;
 mod guard;
 mod levers;
 mod openapi;
+mod page;
 mod readings;
 mod routes;
 mod server;

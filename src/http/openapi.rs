@@ -88,6 +88,7 @@ fn good(kind: Kind) -> Value {
     match kind {
         Kind::Json => json!({ "application/json": { "schema": { "type": "object" } } }),
         Kind::Metrics => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        Kind::Page => json!({ "text/html": { "schema": { "type": "string" } } }),
         Kind::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
     }
 }

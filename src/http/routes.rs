@@ -3,7 +3,7 @@
 use super::error::Refusal;
 use super::events::{self, Listeners};
 use super::guard::{Guard, admitted};
-use super::{commands, levers, openapi, readings};
+use super::{commands, levers, openapi, page, readings};
 use crate::engine::daemon::Ordered;
 use crate::engine::records::Records;
 use crate::engine::status::{Board, View};
@@ -61,6 +61,7 @@ pub enum Kind {
     Json,
     Metrics,
     Events,
+    Page,
 }
 
 pub struct Field {
@@ -108,7 +109,16 @@ const UNKNOWN: (u16, &str) = (422, "A field is unknown, missing, or not what it 
 const NOT_NOW: (u16, &str) =
     (409, "It is not possible as things are: the phase, the reason, every closed gate.");
 
-pub static ROUTES: [Route; 18] = [
+pub static ROUTES: [Route; 19] = [
+    Route {
+        verb: Verb::Get,
+        path: "/",
+        summary: "The operator's page.",
+        fields: &[],
+        answers: &[(200, "The page; it wants no token and holds no data.")],
+        kind: Kind::Page,
+        handler: || get(page::page),
+    },
     Route {
         verb: Verb::Get,
         path: "/healthz",

@@ -7,6 +7,7 @@ use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::plan::Statement;
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use crate::postgres::target::LoadRole;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row, Transaction};
@@ -36,6 +37,14 @@ pub enum Stage {
     Switch,
 }
 
+/// A statement of the plan, and the source's table that it is about.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub stage: Stage,
+    pub table: Option<String>,
+    pub statement: Statement,
+}
+
 /// What a migration that is to be followed begins with, beside its tables.
 #[derive(Debug)]
 pub struct FollowBeginning<'a> {
@@ -44,7 +53,7 @@ pub struct FollowBeginning<'a> {
     pub role: LoadRole,
     /// Tables by the number that their triggers will know them by.
     pub captured: &'a [(i64, String)],
-    pub planned: &'a [(Stage, Statement)],
+    pub planned: &'a [Planned],
 }
 
 impl Stage {
@@ -84,8 +93,8 @@ pub(super) async fn begin(
             .await
             .map_err(failed)?;
     }
-    for (ordinal, (stage, statement)) in (0i32..).zip(beginning.planned) {
-        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7)")
+    for (ordinal, Planned { stage, table, statement }) in (0i32..).zip(beginning.planned) {
+        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(migration)
             .bind(ordinal)
             .bind(stage.word())
@@ -93,6 +102,7 @@ pub(super) async fn begin(
             .bind(&statement.sql)
             .bind(&statement.fallback)
             .bind(statement.required)
+            .bind(table)
             .execute(&mut **tx)
             .await
             .map_err(failed)?;
@@ -158,27 +168,30 @@ impl Store {
     pub async fn begin_history(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record a new history";
         let failed = |error| of_control(error, doing);
-        let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql =
-            "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
-                   where migration_id = $1 and owner = $2";
-        let done = sqlx::query(sql)
-            .bind(migration)
-            .bind(owner)
-            .bind(at.epoch)
-            .bind(at.seq)
-            .bind(at.nonce)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        still_ours(done.rows_affected(), doing)?;
-        for sql in [
-            "update liteferry.captured set suspect = true where migration_id = $1",
-            "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1",
-        ] {
-            sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
-        }
-        tx.commit().await.map_err(failed)
+        let recorded = patience::answered(patience::LONG, doing, async {
+            let mut tx = self.pool.begin().await.map_err(failed)?;
+            let sql =
+                "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
+                       where migration_id = $1 and owner = $2";
+            let done = sqlx::query(sql)
+                .bind(migration)
+                .bind(owner)
+                .bind(at.epoch)
+                .bind(at.seq)
+                .bind(at.nonce)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed)?;
+            still_ours(done.rows_affected(), doing)?;
+            for sql in [
+                "update liteferry.captured set suspect = true where migration_id = $1",
+                "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1",
+            ] {
+                sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+            }
+            tx.commit().await.map_err(failed)
+        });
+        recorded.await
     }
 
     /// The newest changes that rows of the target may be of: of its last batch, and of each range while their chunks are not yet
@@ -293,10 +306,10 @@ pub(super) fn seen_of(row: &PgRow, first: usize) -> Option<Position> {
 pub(super) async fn plan_for_switch(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
-    statement: &Statement,
+    (table, statement): (&str, &Statement),
 ) -> Result<(), Fault> {
     let sql = "insert into liteferry.planned
-               select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6 from liteferry.planned where migration_id = $1";
+               select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6, $7 from liteferry.planned where migration_id = $1";
     sqlx::query(sql)
         .bind(migration)
         .bind(Stage::Switch.word())
@@ -304,6 +317,7 @@ pub(super) async fn plan_for_switch(
         .bind(&statement.sql)
         .bind(&statement.fallback)
         .bind(statement.required)
+        .bind(table)
         .execute(&mut **tx)
         .await
         .map(drop)

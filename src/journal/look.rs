@@ -86,6 +86,32 @@ impl Store {
             .map_err(|error| of_control(error, "accept an entry of the ledger"))
     }
 
+    pub async fn accept_entries(&self, migration: i64) -> Result<(), Fault> {
+        let sql = "update liteferry.ledger set accepted = now() where migration_id = $1 and accepted is null";
+        let done = sqlx::query(sql).bind(migration).execute(&self.pool).await;
+        done.map(drop).map_err(|error| of_control(error, "accept the ledger's entries"))
+    }
+
+    /// Tables and keys that the ledger names, after `after` and at most `limit`, each row once.
+    pub async fn entry_keys(
+        &self,
+        migration: i64,
+        after: &(String, String),
+        limit: u32,
+    ) -> Result<Vec<(String, String)>, Fault> {
+        let sql = "select distinct source_table, key from liteferry.ledger
+                   where migration_id = $1 and (source_table, key) > ($2, $3) order by 1, 2 limit $4";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(&after.0)
+            .bind(&after.1)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await;
+        rows.map(|rows| rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+            .map_err(|error| of_control(error, "read which rows the ledger names"))
+    }
+
     /// Table and key of an entry, as the ledger names them.
     pub async fn entry_key(&self, migration: i64, entry: i64) -> Result<Option<(String, String)>, Fault> {
         let sql = "select source_table, key from liteferry.ledger where migration_id = $1 and id = $2";

@@ -2,6 +2,7 @@
 //!
 //! The only memory of progress; the process' own directory holds nothing that matters.
 
+mod control;
 pub mod crossing;
 pub mod follow;
 pub mod look;

@@ -6,6 +6,7 @@ use crate::model::fault::Fault;
 use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use crate::postgres::target::LoadRole;
 use sqlx::{Postgres, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,10 @@ impl Store {
     /// Carries a schema change over, all of it or nothing.
     pub async fn reshape(&self, reshaping: &Reshaping<'_>) -> Result<(), Fault> {
         let doing = "carry a schema change over";
+        patience::answered(patience::LONG, doing, self.reshape_at_once(reshaping, doing)).await
+    }
+
+    async fn reshape_at_once(&self, reshaping: &Reshaping<'_>, doing: &str) -> Result<(), Fault> {
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
         let sql = "update liteferry.follow set source_schema = $3, replica_sessions = $4 where migration_id = $1 and owner = $2";
@@ -129,6 +134,7 @@ async fn record_change(
                 "delete from liteferry.route where migration_id = $1 and source_table = $2",
                 "delete from liteferry.ledger where migration_id = $1 and source_table = $2",
                 "delete from liteferry.range where migration_id = $1 and source_table = $2",
+                "delete from liteferry.planned where migration_id = $1 and source_table = $2",
             ] {
                 sqlx::query(sql).bind(migration).bind(table).execute(&mut **tx).await.map_err(recording)?;
             }
@@ -153,7 +159,7 @@ async fn record_change(
             let query = sqlx::query(sql).bind(migration).bind(id).bind(&route.source);
             query.execute(&mut **tx).await.map_err(recording)?;
             for statement in at_switch {
-                super::follow::plan_for_switch(tx, migration, statement).await?;
+                super::follow::plan_for_switch(tx, migration, (&route.source, statement)).await?;
             }
             Ok(())
         }

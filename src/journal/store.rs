@@ -2,6 +2,7 @@
 //!
 //! What belongs together is written in one transaction; a range's progress is written by the loader, with the rows it stands for.
 
+use super::control::Control;
 use super::follow::{self, FollowBeginning};
 use super::record;
 use crate::link::{Range, Span};
@@ -11,13 +12,14 @@ use crate::model::position;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use sqlx::migrate::MigrateError;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(super) pool: PgPool,
+    pub(super) pool: Control,
 }
 
 /// One migration as the target remembers it.
@@ -68,7 +70,7 @@ impl State {
 
 impl Store {
     pub fn new(pool: PgPool) -> Store {
-        Store { pool }
+        Store { pool: Control::new(pool) }
     }
 
     /// Whether the target has ever seen us; reads only.
@@ -92,14 +94,17 @@ impl Store {
         migrator.set_locking(false);
         migrator.dangerous_set_table_name("liteferry.schema_version");
         let doing = "upgrade schema liteferry";
-        migrator.run(&self.pool).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                begun_elsewhere(error, doing)
-            }
-            other => Fault::fatal("state_schema", doing)
-                .with_remedy("run the newest liteferry that has worked on this target")
-                .with_source(other),
-        })
+        let upgraded = patience::answered(patience::LONG, doing, async {
+            migrator.run(self.pool.pool()).await.map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    begun_elsewhere(error, doing)
+                }
+                other => Fault::fatal("state_schema", doing)
+                    .with_remedy("run the newest liteferry that has worked on this target")
+                    .with_source(other),
+            })
+        });
+        upgraded.await
     }
 
     pub async fn find(&self, target_schema: &str) -> Result<Option<Migration>, Fault> {
@@ -126,10 +131,13 @@ impl Store {
     /// left nothing.
     pub async fn begin(&self, beginning: &Beginning<'_>) -> Result<i64, Fault> {
         let doing = "create the target's tables";
-        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
-        let id = self.begin_in(&mut tx, beginning).await?;
-        tx.commit().await.map_err(|error| of_control(error, doing))?;
-        Ok(id)
+        let begun = patience::answered(patience::LONG, doing, async {
+            let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
+            let id = self.begin_in(&mut tx, beginning).await?;
+            tx.commit().await.map_err(|error| of_control(error, doing))?;
+            Ok(id)
+        });
+        begun.await
     }
 
     async fn begin_in(

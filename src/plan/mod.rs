@@ -20,6 +20,7 @@ mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;
+pub mod unspelt;
 pub mod version;
 pub mod view;
 

@@ -28,7 +28,7 @@ pub fn too_new(
             let is_it = |name: &String| column.source.as_ref() == Some(name);
             let at = table.and_then(|table| table.columns.iter().position(|column| is_it(&column.name)));
             let seen = surveyed.zip(at).and_then(|(table, at)| table.columns.get(at));
-            let infinite = seen.is_some_and(|seen| seen.reals_infinite > 0);
+            let infinite = seen.map_or(0, |seen| seen.reals_infinite);
             let Some((what, since)) = lacking(&column.codec.ty, infinite, version_num) else { continue };
             let (of_server, since) = (version_num / 10_000, since / 10_000);
             let text = format!("{what}: PostgreSQL {since} takes it, and the server is {of_server}");
@@ -42,10 +42,10 @@ pub fn too_new(
     findings
 }
 
-/// What the server does not have, and since when others do.
-fn lacking(ty: &Type, infinite: bool, version_num: u32) -> Option<(String, u32)> {
+/// What the server does not have, and since when others do. `infinite`: so many values of the column.
+fn lacking(ty: &Type, infinite: u64, version_num: u32) -> Option<(String, u32)> {
     let (what, since) = match ty {
-        Type::Numeric(None) if infinite => {
+        Type::Numeric(None) if infinite > 0 => {
             ("numeric would hold infinite values".to_owned(), NUMERIC_INFINITE)
         }
         Type::Numeric(Some(NumericLimit { precision, scale }))
@@ -66,16 +66,16 @@ mod tests {
     fn what_a_version_lacks_is_known() {
         let numeric = |precision, scale| Type::Numeric(Some(NumericLimit { precision, scale }));
         for (ty, infinite, version_num, expected) in [
-            (Type::Numeric(None), true, 130_023, Some(140_000)),
-            (Type::Numeric(None), false, 130_023, None),
-            (Type::Numeric(None), true, 140_000, None),
-            (Type::Float8, true, 130_023, None),
+            (Type::Numeric(None), 1, 130_023, Some(140_000)),
+            (Type::Numeric(None), 0, 130_023, None),
+            (Type::Numeric(None), 1, 140_000, None),
+            (Type::Float8, 1, 130_023, None),
             // What a precision does not admit is a misfit, whatever the version.
-            (numeric(5, 2), true, 130_023, None),
-            (numeric(5, -2), false, 140_023, Some(150_000)),
-            (numeric(3, 5), false, 140_023, Some(150_000)),
-            (numeric(3, 3), false, 140_023, None),
-            (numeric(3, 5), false, 150_000, None),
+            (numeric(5, 2), 1, 130_023, None),
+            (numeric(5, -2), 0, 140_023, Some(150_000)),
+            (numeric(3, 5), 0, 140_023, Some(150_000)),
+            (numeric(3, 3), 0, 140_023, None),
+            (numeric(3, 5), 0, 150_000, None),
         ] {
             let found = lacking(&ty, infinite, version_num).map(|(_, since)| since);
             assert_eq!(found, expected, "{ty:?} {version_num}");

@@ -146,7 +146,7 @@ impl Captured for PgChanges {
         let opening = self.shared.open((from, before), take);
         let opened = answered(patience::SMALL * 2, "read what PostgreSQL has changed", opening).await?;
         let Some((session, head)) = opened else { return Ok(None) };
-        let (sender, portions) = Portions::channel();
+        let (sender, portions) = Portions::channel(1);
         let (shared, last) = (Arc::clone(&self.shared), head.last);
         let reader = tokio::spawn(async move {
             let mut reading = Reading::new(&shared, &session, sender);

@@ -3,7 +3,7 @@
 //! ```text
 //!  changes() ──▶ blocking thread: begin · same history? · same schema? · log rows ──fold──▶ keys ──look up──▶ rows
 //!      ▲               │ head (from, to, extent)                                    portion by portion │
-//!      └───────────────┘                     the batch's channel, one portion waits at most ◀──────────┘
+//!      └───────────────┘                     the batch's channel, few portions wait at most ◀──────────┘
 //! ```
 //!
 //! The connection stays only while data moves (`rest` closes it): an idle one would spoil the application's own backups and stops.
@@ -50,10 +50,21 @@ pub struct Held {
     pub db: Connection,
 }
 
-#[derive(Clone)]
 pub struct SqliteChanges {
     shared: Arc<Shared>,
+    ahead: Mutex<Option<Reading>>,
 }
+
+/// A batch that a thread is reading. Dropped, the thread gives it up.
+struct Reading {
+    from: Position,
+    take: Take,
+    head: oneshot::Receiver<Result<Option<Head>, Fault>>,
+    portions: Portions,
+    hardened: Hardened,
+}
+
+type Hardened = oneshot::Receiver<Result<(), Fault>>;
 
 struct Shared {
     file: SqliteFile,
@@ -77,6 +88,8 @@ struct State {
     looked: Option<Instant>,
     /// Changes that rows of the target may be of, which every snapshot has to show.
     seen: Vec<Position>,
+    /// What becomes of hardening the batch that was asked for last.
+    hardened: Option<Hardened>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -105,6 +118,8 @@ struct Head {
     extent: Extent,
 }
 
+/// Portions that wait to be written.
+const PORTIONS_AHEAD: usize = 4;
 /// Log rows folded at once.
 const LOG_ROWS_PER_PORTION: i64 = 8_192;
 /// An edit of the schema table by hand moves no version: the schema is read again after so long.
@@ -123,7 +138,7 @@ impl SqliteChanges {
         let hardener = Hardener::new(file.path());
         let state = Mutex::default();
         let shared = Shared { file, identity, expected, hardener, portion_bytes, watch, state };
-        Ok(SqliteChanges { shared: Arc::new(shared) })
+        Ok(SqliteChanges { shared: Arc::new(shared), ahead: Mutex::default() })
     }
 
     /// Closes the connection until the next change.
@@ -161,18 +176,44 @@ impl SqliteChanges {
         self.shared.hardener.wal_bytes()
     }
 
+    fn ahead(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, from: Position, take: Take) -> Reading {
+        let (opened, head) = oneshot::channel();
+        let (pieces, portions) = Portions::channel(PORTIONS_AHEAD);
+        let (told, hardened) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &pieces), told));
+        Reading { from, take, head, portions, hardened }
+    }
+
+    /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
+    pub async fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.newest_rows(last, changes_max)).await;
+        read.unwrap_or_else(|error| Err(Fault::fatal("stopped", "read the last changes").with_source(error)))
+    }
+
     /// The files whose look tells that somebody has written: the database and its -wal.
     pub fn files(&self) -> [PathBuf; 2] {
         [self.shared.file.path().to_owned(), self.shared.hardener.wal().to_owned()]
     }
 }
 
+/// Of the same source, without what is being read ahead: that is for who applies it.
+impl Clone for SqliteChanges {
+    fn clone(&self) -> SqliteChanges {
+        SqliteChanges { shared: Arc::clone(&self.shared), ahead: Mutex::default() }
+    }
+}
+
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
-        let (opened, head) = oneshot::channel();
-        let (pieces, portions) = Portions::channel();
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &pieces)));
+        let ahead = self.ahead().take().filter(|ahead| (ahead.from, ahead.take) == (from, take));
+        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| self.read(from, take));
+        self.shared.state().hardened = Some(hardened);
         let ended = || Fault::fatal("stopped", "read the source's changes");
         let head = head.await.map_err(|_| ended())??;
         Ok(head.map(|Head { from, to, newest, extent }| Batch {
@@ -185,7 +226,17 @@ impl Captured for SqliteChanges {
         }))
     }
 
+    fn read_ahead(&self, from: Position, take: Take) {
+        *self.ahead() = Some(self.read(from, take));
+    }
+
     async fn harden(&self) -> Result<(), Fault> {
+        let begun = self.shared.state().hardened.take();
+        if let Some(begun) = begun
+            && let Ok(hardened) = begun.await
+        {
+            return hardened;
+        }
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || shared.hardener.harden()).await;
         done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "sync the source").with_source(error)))
@@ -199,7 +250,7 @@ impl Captured for SqliteChanges {
 }
 
 /// How the reading of a batch ended.
-enum Reading {
+enum Ended {
     AtItsEnd,
     /// Nobody wants the rest.
     GivenUp,
@@ -213,35 +264,39 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_batch(&self, from: Position, take: Take, (opened, pieces): (Opened, &Pieces)) {
-        let mut reader = match self.reader() {
-            Ok(reader) => reader,
+    fn read_batch(
+        self: Arc<Shared>,
+        from: Position,
+        take: Take,
+        (opened, pieces): (Opened, &Pieces),
+        hardened: oneshot::Sender<Result<(), Fault>>,
+    ) {
+        let begun = self.reader().and_then(|mut reader| {
+            let head = self.begin(&mut reader, from, take)?;
+            Ok((reader, head))
+        });
+        let (reader, head) = match begun {
+            Ok(begun) => begun,
             Err(fault) => return drop(opened.send(Err(fault))),
         };
-        let head = match self.begin(&mut reader, from, take) {
-            Ok(head) => head,
-            Err(fault) => return drop(opened.send(Err(fault))),
-        };
-        let (until, extent) = match &head {
-            Some(head) => (head.to, head.extent),
-            None => (from, Extent::Whole),
-        };
-        if head.is_none() {
+        let Some(head) = head else {
             // Kept before it is answered, so that whoever asked finds it.
-            if let Err(fault) = self.end(reader, until, extent) {
-                return drop(opened.send(Err(fault)));
-            }
-            return drop(opened.send(Ok(None)));
-        }
+            let ended = self.end(reader, from, Extent::Whole);
+            return drop(opened.send(ended.map(|()| None)));
+        };
         // From here on the target may come to hold these rows, whatever becomes of its answers.
-        self.state().seen = head.iter().map(|head| head.newest).collect();
-        if opened.send(Ok(head)).is_err() {
+        self.state().seen = vec![head.newest];
+        // All that this snapshot shows has been written: the disk works while it is read.
+        let disk = Arc::clone(&self);
+        tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
+        let (until, extent) = (head.to, head.extent);
+        if opened.send(Ok(Some(head))).is_err() {
             return;
         }
         // A receiver that is gone has given the batch up; so has this thread.
         let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
-            Ok(Reading::GivenUp) => return,
-            Ok(Reading::AtItsEnd) => self.end(reader, until, extent),
+            Ok(Ended::GivenUp) => return,
+            Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
             Err(fault) => Err(fault),
         };
         let _given_up = pieces.blocking_send(ended.map(|()| Piece::End));
@@ -263,6 +318,22 @@ impl Shared {
         reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
         self.state().reader = Some(reader);
         Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
+    }
+
+    fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let failed = |error| from_sqlite("read the last changes", error);
+        let reader = self.reader()?;
+        reader.db.execute_batch("begin").map_err(failed)?;
+        let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
+        for (id, key) in log_rows(&reader.db, (last.seq - changes_max, last.seq))? {
+            let Some(route) = self.expected.tables.get(&id) else { continue };
+            tables.entry(id).or_insert_with(|| Gathering::new(route)).add(&reader.db, key)?;
+        }
+        let portion = gathered(&mut tables);
+        drop(tables);
+        reader.db.execute_batch("commit").map_err(failed)?;
+        self.state().reader = Some(reader);
+        Ok(portion)
     }
 
     /// Opens the snapshot and says what it holds beyond `from`.
@@ -320,7 +391,7 @@ impl Shared {
         db: &Connection,
         (from, to): (i64, i64),
         pieces: &Pieces,
-    ) -> Result<Reading, Fault> {
+    ) -> Result<Ended, Fault> {
         let mut reached = from;
         while reached < to {
             let until = to.min(reached + LOG_ROWS_PER_PORTION);
@@ -333,16 +404,16 @@ impl Shared {
                 if table.rows.bytes() >= self.portion_bytes
                     && pieces.blocking_send(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
                 {
-                    return Ok(Reading::GivenUp);
+                    return Ok(Ended::GivenUp);
                 }
             }
             let portion = gathered(&mut tables);
             if !portion.is_empty() && pieces.blocking_send(Ok(Piece::Portion(portion))).is_err() {
-                return Ok(Reading::GivenUp);
+                return Ok(Ended::GivenUp);
             }
             reached = until;
         }
-        Ok(Reading::AtItsEnd)
+        Ok(Ended::AtItsEnd)
     }
 
     /// Ends the snapshot, unless somebody wants it held.

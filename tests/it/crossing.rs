@@ -132,7 +132,7 @@ impl Walk {
     }
 
     fn restart(&mut self, told: &[(&str, &str)]) {
-        self.daemon.signal("-KILL");
+        self.daemon.kill();
         self.daemon = Daemon::start_told(&self.case.source, &self.case.target.url, &SETTINGS, told);
         *self.address.lock().expect("no thread has panicked") = self.daemon.address().to_owned();
     }

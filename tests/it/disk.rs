@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,9 @@ impl Small {
         let owner = fs::metadata(server.dir().join("data")).expect("the server's data are there");
         let disk = SmallDisk::mount(TARGET_BYTES, (owner.uid(), owner.gid()))?;
         let postgres = server.url("postgres");
+        // It would have sessions write their cache anew, for which a full disk has no room.
+        psql(&postgres, "alter system set autovacuum = off");
+        psql(&postgres, "select pg_reload_conf()");
         psql(&postgres, &format!("create tablespace small location '{}'", disk.path().display()));
         psql(
             &postgres,
@@ -120,6 +124,8 @@ fn a_daemon_waits_for_room_below_postgres_and_goes_on() {
     let position = || small.number("select seq from liteferry.follow");
     let before = position();
     let ballast = small.disk.fill();
+    // Enough for a session to open, and not for the rows.
+    ballast.shed(512 << 10);
     let app = Connection::open(&file.path).expect("opened");
     app.execute_batch(
         "with recursive n (i) as (select 10 union all select i + 1 from n where i < 5000)
@@ -135,6 +141,34 @@ fn a_daemon_waits_for_room_below_postgres_and_goes_on() {
     ballast.throw_off();
     daemon.drained(&file);
     assert_eq!(small.number("select count(*) from t"), 4_993);
+    equal(&file, &small.url);
+}
+
+/// What PostgreSQL writes as a session opens, where it is missing: without room, no session opens.
+fn remove_cache_of(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir).expect("the disk can be read");
+    let paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let removed = paths.iter().filter(|path| path.ends_with("pg_internal.init")).map(fs::remove_file);
+    removed.filter(Result::is_ok).count() > 0
+        || paths.iter().filter(|path| path.is_dir()).any(|path| remove_cache_of(path))
+}
+
+#[test]
+fn a_server_without_room_to_open_a_session_is_waited_for() {
+    let Some(small) = Small::target() else { return };
+    let file = sqlite(&format!("pragma journal_mode = wal; {FEW}"));
+    let mut daemon = Daemon::start(&file, &small.url, &[]);
+    daemon.until(follows);
+    assert!(remove_cache_of(small.disk.path()), "PostgreSQL keeps its cache elsewhere");
+    let ballast = small.disk.fill();
+    let app = Connection::open(&file.path).expect("opened");
+    app.execute_batch("insert into t values (10, hex(randomblob(1000000)))")
+        .expect("the application writes on");
+    daemon.until_told_by("doing=\"connect to", || {});
+    let status = daemon.status().expect("it answers");
+    assert_eq!(status["run"]["state"], "degraded", "{status:#}");
+    ballast.throw_off();
+    daemon.drained(&file);
     equal(&file, &small.url);
 }
 

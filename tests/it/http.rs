@@ -4,6 +4,7 @@
 mod clients;
 mod commands;
 mod orders;
+mod page;
 
 use liteferry::engine::daemon::{ORDERS_MAX, Ordered};
 use liteferry::engine::records::Records;
@@ -170,7 +171,6 @@ fn pages_of_other_sites_are_refused() {
 fn what_is_not_there_is_refused_with_a_reason() {
     let server = listening();
     for path in [
-        "/",
         "/metrics/",
         "//metrics",
         "/./metrics",

@@ -1,6 +1,7 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
 mod apply;
+mod bad_luck;
 mod canon_oracle;
 mod capture;
 mod corpus;
@@ -26,6 +27,7 @@ mod restored;
 mod resume;
 mod reverse;
 mod roles;
+mod silence;
 mod standby;
 mod support;
 mod switch;

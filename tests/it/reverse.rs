@@ -2,13 +2,14 @@
 //! its column, once, and nothing else is touched.
 
 mod ground;
+mod history;
+mod objects;
+mod random;
 
-use crate::generate::random::Random;
-use ground::{BEGIN, Pair, Way};
+use ground::Pair;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{Extent, Take};
-use liteferry::plan::reverse::{EXEMPT, Firing};
-use liteferry::postgres::capture::{self as there, Part, State};
+use liteferry::postgres::capture as there;
 use liteferry::sqlite::control;
 
 /// Every family of types, each spelt in a way of its own.
@@ -87,10 +88,15 @@ fn rows(pair: &Pair) -> Vec<String> {
 
 #[test]
 fn keys_values_and_uniques_move_and_nothing_of_ours_or_the_applications_fires() {
+    [1, 1 << 20].into_iter().for_each(moves_in_portions_of);
+}
+
+/// In small portions a key that is gone comes after those that are there.
+fn moves_in_portions_of(bytes: usize) {
     let pair = Pair::created(SHOP);
     let log = pair.here("select max(seq), count(*) from _liteferry_change");
     let audit = pair.here("select what from audit");
-    let mut way = pair.way();
+    let mut way = pair.way_in_portions_of(bytes);
     pair.app(
         "update customer set email = 'tmp' where id = 1; update customer set email = 'ann@x' where id = 2;
          update customer set email = 'bob@x' where id = 1;
@@ -229,94 +235,6 @@ fn a_unique_value_moves_between_rows_of_different_portions_and_parts() {
     pair.is_equal();
 }
 
-/// Numbers are drawn before commits: the lower one comes last, when the higher one is long forgotten.
-#[test]
-fn a_commit_that_comes_late_with_a_low_number_is_not_missed() {
-    let pair = Pair::created(
-        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')",
-    );
-    let mut way = pair.way();
-    pair.with_session(async |slow| {
-        let run = async |sql: &str| slow.batch_execute(sql).await.expect("it is run");
-        run("begin; update public.t set v = 'late' where id = 1").await;
-        std::thread::scope(|scope| {
-            scope.spawn(|| pair.app("update t set v = 'early' where id = 2"));
-        });
-        std::thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(way.drain().len(), 1));
-        });
-        assert_eq!(pair.here("select v from t order by id"), ["a", "early"]);
-        run("commit").await;
-        Ok(())
-    });
-    assert_eq!(way.drain().len(), 1);
-    assert_eq!(pair.here("select v from t order by id"), ["late", "early"]);
-    assert_eq!(pair.waiting(), "0");
-}
-
-#[test]
-fn what_is_noted_while_a_batch_is_read_is_not_forgotten_with_it() {
-    let pair = Pair::created("create table t (id integer primary key, v text)");
-    let mut way = pair.way();
-    pair.app("insert into t values (1, 'a')");
-    way.commit_only().expect("SQLite has taken it");
-    pair.app("update t set v = 'b' where id = 1");
-    way.go_on();
-    assert_eq!(pair.waiting(), "1");
-    way.drain();
-    assert_eq!(pair.here("select v from t"), ["b"]);
-}
-
-#[test]
-fn a_forgetting_that_was_lost_is_made_up_for_and_nothing_is_lost_or_doubled() {
-    let pair = Pair::created(
-        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')",
-    );
-    pair.app("update t set v = 'c' where id = 1; delete from t where id = 2; insert into t values (3, 'd')");
-    let mut way = pair.way_in_portions_of(1);
-    way.abandon();
-    drop(way);
-    assert_eq!(pair.here("select v from t order by id"), ["a", "b"], "SQLite has rolled back");
-    for _ in 0..2 {
-        let mut way = pair.way();
-        let at = way.at.seq;
-        way.commit_only().expect("SQLite has taken it");
-        drop(way);
-        assert_eq!(pair.way().at.seq, at + 1);
-        assert_ne!(pair.waiting(), "0");
-        pair.app("update t set v = v || '!' where id = 1");
-    }
-    let mut way = pair.way();
-    way.drain();
-    assert_eq!(pair.here("select id, v from t order by id"), ["1|c!!", "3|d"]);
-    assert_eq!(pair.there("select mark from liteferry.reverse"), [way.at.seq.to_string()]);
-    pair.is_equal();
-}
-
-#[test]
-fn two_histories_are_not_taken_for_one() {
-    let pair = Pair::created("create table t (id integer primary key, v text)");
-    let mut way = pair.way();
-    pair.app("insert into t values (1, 'a')");
-    way.drain();
-    for sql in ["nonce = nonce + 1", "mark = mark + 1, nonce = nonce - 1", "epoch = epoch + 1"] {
-        pair.app(&format!("update liteferry.reverse set {sql}"));
-        let fault = way.step(Take::All, OnMisfit::Ledger).expect_err("another history");
-        assert_eq!(fault.code, "reverse_history_fork", "{sql}");
-    }
-    let at = way.at;
-    pair.app(&format!(
-        "update liteferry.reverse set epoch = {}, mark = {}, nonce = {}",
-        at.epoch, at.seq, at.nonce
-    ));
-    pair.app("insert into t values (2, 'b')");
-    // A backup of SQLite from before.
-    pair.sqlite().execute_batch("update _liteferry_control set reverse_nonce = 1").expect("written");
-    assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
-    way.resume().expect("it stands somewhere");
-    assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
-}
-
 #[test]
 fn nothing_of_the_applications_is_written_while_sqlite_takes_its_writes() {
     let pair = Pair::created("create table t (id integer primary key, v text)");
@@ -379,87 +297,6 @@ fn cascades_and_triggers_of_postgres_are_seen() {
 }
 
 #[test]
-fn guards_refuse_all_writes_but_ours_and_capture_is_told_to_stand() {
-    let long = "n".repeat(60);
-    let source = format!(
-        "create table \"it's \"\"q\"\" $$\" (\"k $liteferry$ \"\"x\" integer primary key, v text); create table {long}é (id integer primary key);
-         create table p (id int not null primary key, v text)"
-    );
-    let pair = Pair::created(&source);
-    let standing =
-        || pair.with_session(async |session| there::standing(session, pair.migration, &pair.routes).await);
-    let set = |part, firing| {
-        pair.with_session(async |session| there::set_part(session, pair.migration, (part, firing)).await);
-    };
-    assert_eq!((standing().capture, standing().guards), (State::On, State::Off));
-    set(Part::Guards, Firing::Always);
-    set(Part::Capture, Firing::Never);
-    assert_eq!((standing().capture, standing().guards), (State::Off, State::On));
-    let tables = pair.there("select quote_ident(relname) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace");
-    assert_eq!(tables.len(), 3);
-    pair.with_session(async |session| {
-        for table in &tables {
-            for sql in [
-                format!("insert into public.{table} default values"),
-                format!("delete from public.{table}"),
-                format!("truncate public.{table}"),
-            ] {
-                let refused = session.batch_execute(&format!("begin; {sql}")).await.expect_err("guarded");
-                assert_eq!(refused.code().map(|code| code.code()), Some("25006"), "{sql}");
-                session.batch_execute("rollback").await.expect("rolled back");
-            }
-            session
-                .batch_execute(&format!("begin; {EXEMPT}; delete from public.{table}; commit"))
-                .await
-                .expect("ours");
-        }
-        Ok(())
-    });
-    set(Part::Guards, Firing::Never);
-    set(Part::Capture, Firing::Always);
-    pair.app(&format!(
-        "insert into {} values (1, 'x')",
-        tables.iter().find(|name| name.contains('$')).expect("the hostile one")
-    ));
-    pair.way().drain();
-    assert_eq!(pair.here("select v from \"it's \"\"q\"\" $$\""), ["x"]);
-    pair.app("drop trigger liteferry_truncate on p");
-    assert_eq!(standing().capture, State::Missing);
-    pair.with_session(async |session| there::install(session, pair.migration, &pair.routes).await);
-    assert_eq!(standing().capture, State::Mixed, "what fired goes on, what is new rests");
-    for _ in 0..2 {
-        pair.with_session(async |session| there::remove(session, pair.migration).await);
-    }
-    let left = "select count(*) from pg_trigger where tgname like 'liteferry%' and tgrelid <> 'liteferry.canary'::regclass";
-    assert_eq!(pair.there(left), ["0"]);
-    assert_eq!(pair.there("select count(*) from pg_proc where proname ~ '^(guard|capture)_[0-9]'"), ["0"]);
-    pair.app("delete from p");
-}
-
-#[test]
-fn partitions_are_noted_and_guarded_by_their_own_names() {
-    let pair = Pair::mapped(
-        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (150, 'b')",
-        "create table t (id bigint primary key, v text) partition by range (id);
-         create table t1 partition of t for values from (0) to (100); create table t2 partition of t for values from (100) to (200)",
-    );
-    let mut way = pair.way();
-    pair.app("update t set id = 120 where id = 1; insert into t1 values (5, 'five'); update t2 set v = 'B' where id = 150");
-    way.drain();
-    assert_eq!(pair.here("select * from t order by id"), ["5|five", "120|a", "150|B"]);
-    pair.app("truncate t2");
-    way.drain();
-    assert_eq!(pair.here("select * from t order by id"), ["5|five"]);
-    pair.with_session(async |session| {
-        there::set_part(session, pair.migration, (Part::Guards, Firing::Always)).await
-    });
-    pair.with_session(async |session| {
-        assert!(session.batch_execute("insert into public.t1 values (6, 'six')").await.is_err());
-        Ok(())
-    });
-}
-
-#[test]
 fn a_database_in_utf16_and_one_with_a_rollback_journal_take_the_way_back() {
     for begin in ["pragma encoding = 'UTF-16le'", "pragma journal_mode = delete", "pragma journal_mode = wal"]
     {
@@ -471,70 +308,5 @@ fn a_database_in_utf16_and_one_with_a_rollback_journal_take_the_way_back() {
         way.drain();
         assert_eq!(pair.here("select k, v from t order by k"), ["é|😀", "ñ|ß"], "{begin}");
         pair.is_equal();
-    }
-}
-
-/// What the application does to PostgreSQL, at random, and how the way back is disturbed meanwhile.
-#[test]
-fn a_random_workload_ends_with_both_sides_equal() {
-    for seed in 0..4 {
-        println!("seed {seed}");
-        let mut random = Random::new(seed);
-        let pair = Pair::created(SHOP);
-        let mut way: Way = pair.way_in_portions_of(1 << random.below(14));
-        for round in 0..25 {
-            let statements: Vec<String> = (0..1 + random.below(6)).map(|_| statement(&mut random)).collect();
-            // One that breaks a rule takes nothing with it but itself.
-            let guarded: Vec<String> = statements
-                .iter()
-                .map(|sql| format!("begin {sql}; exception when others then null; end;"))
-                .collect();
-            pair.app(&format!("do $do$ begin {} end $do$", guarded.join(" ")));
-            match random.below(5) {
-                0 => drop(way.commit_only_if_any()),
-                1 if pair.waiting() != "0" => way.abandon(),
-                2 => continue,
-                _ => drop(
-                    way.step(Take::UpTo(1 + random.number().unsigned_abs() % 20), OnMisfit::Ledger)
-                        .expect("a batch"),
-                ),
-            }
-            if random.in_hundred(50) {
-                drop(way);
-                way = pair.way_in_portions_of(1 << random.below(14));
-            } else {
-                way.resume().expect("SQLite stands somewhere");
-            }
-            assert!(way.at.seq >= BEGIN.seq, "round {round}");
-        }
-        way.drain();
-        pair.is_equal();
-        assert_eq!(pair.waiting(), "0");
-    }
-}
-
-fn statement(random: &mut Random) -> String {
-    let (id, other, n) = (random.below(9), random.below(9), random.below(5));
-    let word = *random.pick(&["abc", "ABC", "x", "é", "", "2024-1-2"]);
-    match random.below(13) {
-        0 => {
-            format!("insert into customer (id, email, name, at) values ({id}, '{word}{id}', '{word}', null)")
-        }
-        1 => format!("update customer set email = '{word}{other}', at = '{word}' where id = {id}"),
-        2 => format!("update customer set id = {other} where id = {id}"),
-        3 => format!("delete from customer where id = {id}"),
-        4 => format!("insert into tag values ('{word}', {n})"),
-        5 => format!("update tag set name = '{word}' where n = {n}"),
-        6 => format!("delete from tag where n = {n}"),
-        7 => format!("insert into item values ('{word}', {n}, {id}, {id} / 2.0)"),
-        8 => format!("update item set no = no + 1, price = {id}, half = {id} / 2.0 where no = {n}"),
-        9 => format!("insert into kept values ('{word}{n}', '{other}')"),
-        10 => format!("update kept set v = '{word}' where k = '{word}{n}'"),
-        11 => format!("insert into doc values ({id}, '{word}{n}')"),
-        _ => format!(
-            "{} {}",
-            if random.in_hundred(30) { "truncate" } else { "delete from" },
-            random.pick(&["tag", "item", "doc"])
-        ),
     }
 }

@@ -128,7 +128,7 @@ impl Captured for MemorySource {
                 (Extent::Part, Take::UpTo(_)) => "a part of the backlog",
                 (Extent::Whole, Take::UpTo(_)) => "a whole batch",
             });
-            let (pieces, portions) = Portions::channel();
+            let (pieces, portions) = Portions::channel(1);
             let changes = u64::try_from(lines.len()).expect("a length fits");
             let batch = Batch { from, to, extent, changes, newest: snapshot.newest, portions };
             let world = self.world.clone();

@@ -10,7 +10,7 @@ use super::gates::Look;
 use super::hooks::{self, Moment};
 use super::verify::Repair;
 use super::verifying::Verifying;
-use super::{Next, Order, Ordered, Settle};
+use super::{Entries, Next, Order, Ordered, Settle};
 use crate::crash;
 use crate::engine::standing::Writes;
 use crate::engine::status::Reason;
@@ -32,7 +32,9 @@ impl Life<'_> {
                 verifying.obey(ordered, (self.store, self.voice)).await?;
                 Ok(None)
             }
-            Order::Ledger(entry, settle) => self.settle_entry(&ordered, entry, settle).await.map(|()| None),
+            Order::Ledger(entries, settle) => {
+                self.settle_entries(&ordered, (entries, settle)).await.map(|()| None)
+            }
             Order::Phase(command) => match self.desk.judge(&ordered, command) {
                 Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
                 // What is so already needs neither gates nor a line in the journal.
@@ -55,6 +57,7 @@ impl Life<'_> {
             Command::Validate => {
                 self.open_way_back().await?;
                 self.enter(&ordered, after).await?;
+                self.show_gates().await?;
                 if self.voice.board.look(Instant::now()).status.validation.clean.is_none() {
                     verifying.wish(Repair::LeaveAsIs);
                 }
@@ -130,23 +133,30 @@ impl Life<'_> {
         self.desk.answer(ordered, None).await
     }
 
-    async fn settle_entry(&mut self, ordered: &Ordered, entry: i64, settle: Settle) -> Result<(), Fault> {
-        let refused = match settle {
-            Settle::Accept => self.store.accept_entry(self.migration, entry).await?,
-            Settle::Retry => self.read_entry_again(entry).await?,
+    async fn settle_entries(
+        &mut self,
+        ordered: &Ordered,
+        (entries, settle): (Entries, Settle),
+    ) -> Result<(), Fault> {
+        let found = match (entries, settle) {
+            (Entries::One(entry), Settle::Accept) => self.store.accept_entry(self.migration, entry).await?,
+            (Entries::One(entry), Settle::Retry) => self.read_entry_again(entry).await?,
+            (Entries::All, Settle::Accept) => {
+                self.store.accept_entries(self.migration).await.map(|()| true)?
+            }
+            (Entries::All, Settle::Retry) => self.read_entries_again().await.map(|()| true)?,
         };
-        let refused = (!refused).then(|| {
-            Reason::new(
+        if !found {
+            let reason = Reason::new(
                 "no_such_entry",
-                format!("the ledger has no entry {entry}"),
+                "the ledger has no such entry",
                 "`liteferry ledger` lists them.",
-            )
-        });
-        if refused.is_none() {
-            let (what, detail) = ordered.words();
-            self.store.note(what, &detail).await?;
+            );
+            return self.desk.answer(ordered, Some(reason)).await;
         }
+        let (what, detail) = ordered.words();
+        self.store.note(what, &detail).await?;
         self.look_at_ledger().await?;
-        self.desk.answer(ordered, refused).await
+        self.desk.answer(ordered, None).await
     }
 }

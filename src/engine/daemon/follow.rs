@@ -32,7 +32,8 @@ use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
-use crate::postgres::target::PgTarget;
+use crate::postgres::patience::{self, answered};
+use crate::postgres::target::{Ground, PgTarget};
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
@@ -234,7 +235,7 @@ impl Life<'_> {
         watch.end();
         // Every chunk is of a state of its own.
         self.changes.must_show(self.store.seen(self.migration).await?);
-        self.take_steps(Stage::Key, &watch).await?;
+        self.take_steps(Stage::Key, Ground::Loaded, &watch).await?;
         let mut at = self.applier.position().await?;
         self.voice.say(RunState::CatchingUp, None);
         while let Some(step) = self.step(at).await? {
@@ -246,11 +247,11 @@ impl Life<'_> {
         if self.applier.position().await? != at {
             return Err(moved("catch up with the source"));
         }
-        self.take_steps(Stage::Index, &watch).await?;
-        self.take_steps(Stage::Last, &watch).await?;
+        self.take_steps(Stage::Index, Ground::State(at), &watch).await?;
+        self.take_steps(Stage::Last, Ground::State(at), &watch).await?;
         let session = self.link.target.session().await?;
         for route in &routes {
-            analyze(&session, &route.target).await?;
+            answered(patience::LONG, "gather statistics", analyze(&session, &route.target)).await?;
             self.voice.board.tick(Instant::now());
         }
         self.link.target.give_back(session);
@@ -276,9 +277,9 @@ impl Life<'_> {
         }
     }
 
-    async fn take_steps(&self, stage: Stage, watch: &dyn Watch) -> Result<(), Fault> {
+    async fn take_steps(&self, stage: Stage, ground: Ground, watch: &dyn Watch) -> Result<(), Fault> {
         let statements = self.store.planned(self.migration, stage).await?;
-        let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?;
+        let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?.on(ground);
         let findings = match stage {
             Stage::Key | Stage::Index => {
                 let side_by_side: Vec<&Statement> = statements.iter().collect();
@@ -349,10 +350,10 @@ impl Life<'_> {
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
             }
-            if let Some(held) = self.changes.take_held() {
+            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
-            pruning.prune(&self.changes).await?;
+            pruning.prune(&self.changes, &mut self.applier).await?;
             if ledger_looked.elapsed() >= LOOK_AT_LEDGER {
                 ledger_looked = Instant::now();
                 self.look_at_ledger().await?;

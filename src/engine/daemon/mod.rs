@@ -31,13 +31,13 @@ mod way;
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
 use super::status::{Board, Reason, Run};
-use crate::journal::store::Store;
+use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::phase::machine::Command;
-use crate::postgres::claim::{VANISHED, claim};
+use crate::postgres::claim::{VANISHED, claim, end_held};
 use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
@@ -104,11 +104,18 @@ pub enum Start {
 pub enum Order {
     Validate(Repair),
     Phase(Command),
-    /// An entry of the ledger, by its number.
-    Ledger(i64, Settle),
+    Ledger(Entries, Settle),
 }
 
-/// What an operator decides about an entry of the ledger.
+/// Which of the ledger's entries are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// By its number.
+    One(i64),
+    All,
+}
+
+/// What an operator decides about entries of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
     /// What stands in the target is right as it is.
@@ -218,7 +225,7 @@ async fn attempt(
     let store = Store::new(pool(&request.address).await?);
     let claim = match claim(&request.address, &request.schema, VANISHED).await {
         Err(fault) if fault.code == "another_owner" => {
-            return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
+            return Err(claimed_by_whom(request, &store, owned.as_ref(), fault).await);
         }
         claimed => claimed?,
     };
@@ -234,7 +241,7 @@ async fn attempt(
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
-    *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
+    *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });
     let begun_anew = *start == Start::Resync;
     if begun_anew {
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
@@ -244,18 +251,30 @@ async fn attempt(
     if begun_anew {
         desk.back_to_sqlite().await?;
     }
+    let next = tokio::select! {
+        next = work(desk, migration, (orders, stopping)) => next?,
+        lost = claim.lost() => return Err(lost),
+    };
+    Ok(Attempted::Next(next))
+}
+
+/// What is to be done where the migration stands.
+async fn work(
+    mut desk: Desk<'_>,
+    migration: Migration,
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
+) -> Result<Next, Fault> {
     let work = crossing::settle(&mut desk).await?;
     let state = desk.state;
     desk.arrived(state);
-    let next = match work {
+    match work {
         Work::Forward | Work::FinishSwitch => {
-            follow::follow(desk, (migration, work), (orders, stopping)).await?
+            follow::follow(desk, (migration, work), (orders, stopping)).await
         }
-        Work::Backward => back::follow_back(desk, (orders, stopping)).await?,
-        Work::CleanUp => clean::clean_up(&mut desk).await?,
-        Work::Rest => rest(&desk, orders, stopping).await?,
-    };
-    Ok(Attempted::Next(next))
+        Work::Backward => back::follow_back(desk, (orders, stopping)).await,
+        Work::CleanUp => clean::clean_up(&mut desk).await,
+        Work::Rest => rest(&desk, orders, stopping).await,
+    }
 }
 
 /// How an attempt ended, other than by a fault.
@@ -304,15 +323,21 @@ async fn rest(
 struct Owned {
     migration: i64,
     owner: String,
+    /// The session that held the target for it.
+    claim: i32,
 }
 
 /// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
 /// our word no other daemon has it, and leaving would leave nobody to follow.
-async fn claimed_by_whom(store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
-    let Some(Owned { migration, owner }) = owned else { return fault };
-    match store.is_owned(*migration, owner).await {
+async fn claimed_by_whom(request: &Request, store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
+    let Some(Owned { migration, owner, claim }) = owned else { return fault };
+    let still_ours = match store.is_owned(*migration, owner).await {
+        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
+        other => other,
+    };
+    match still_ours {
         Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
-            .with_remedy("the server still keeps sessions of ours that were cut off; it ends them by itself"),
+            .with_remedy("the server still kept a session of ours that was cut off; it is ended, and the target claimed anew"),
         Ok(false) => fault,
         Err(unread) => unread,
     }

@@ -1,6 +1,6 @@
 //! An order on its way to the daemon: what is asked, and who asks. It holds no token and nothing else of the request.
 
-use super::{Order, Repair, Settle};
+use super::{Entries, Order, Repair, Settle};
 use crate::phase::Phase;
 use std::fmt;
 
@@ -55,9 +55,16 @@ impl Ordered {
                 ("validation", format!("ordered by {actor}, with rows that differ to be read again"))
             }
             Order::Phase(command) => ("command", format!("{} by {actor}", command.word())),
-            Order::Ledger(entry, Settle::Accept) => ("ledger", format!("entry {entry} accepted by {actor}")),
-            Order::Ledger(entry, Settle::Retry) => {
-                ("ledger", format!("entry {entry} tried again by {actor}"))
+            Order::Ledger(entries, settle) => {
+                let which = match entries {
+                    Entries::One(entry) => format!("entry {entry}"),
+                    Entries::All => "every entry".to_owned(),
+                };
+                let what = match settle {
+                    Settle::Accept => "accepted",
+                    Settle::Retry => "tried again",
+                };
+                ("ledger", format!("{which} {what} by {actor}"))
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::model::history::Position;
 use crate::model::key::cells_of_key;
 use crate::plan::reverse::Firing;
 use crate::postgres::capture::{Part, begin_history, install, send_canary, set_part};
+use crate::postgres::compare::differing;
 use crate::postgres::fault;
 use crate::sqlite::capture;
 use crate::sqlite::control;
@@ -34,6 +35,16 @@ impl Life<'_> {
             if step.extent == Extent::Whole {
                 break;
             }
+        }
+        Ok(at)
+    }
+
+    /// The same up to a change that the source is known to show, whatever a batch took for its newest that was read before.
+    pub(super) async fn catch_up_to(&mut self, last: Position) -> Result<Position, Fault> {
+        let mut at = self.applier.position().await?;
+        while at != last {
+            let Some(step) = self.step(at).await? else { break };
+            at = step.to;
         }
         Ok(at)
     }
@@ -112,8 +123,26 @@ impl Life<'_> {
     /// Has the source's row of an entry read again; tells whether there is such an entry.
     pub(super) async fn read_entry_again(&mut self, entry: i64) -> Result<bool, Fault> {
         let Some((table, key)) = self.store.entry_key(self.migration, entry).await? else { return Ok(false) };
+        self.read_row_again(&table, &key).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn read_entries_again(&mut self) -> Result<(), Fault> {
+        let mut after = (String::new(), String::new());
+        loop {
+            let page = self.store.entry_keys(self.migration, &after, ENTRIES_PER_PAGE).await?;
+            for (table, key) in &page {
+                self.read_row_again(table, key).await?;
+                self.voice.board.tick(Instant::now());
+            }
+            let Some(last) = page.into_iter().next_back() else { return Ok(()) };
+            after = last;
+        }
+    }
+
+    async fn read_row_again(&self, table: &str, key: &str) -> Result<(), Fault> {
         let followed = self.tables.iter().find(|(_, route)| route.source == table);
-        let cells: Option<Vec<CellBuf>> = cells_of_key(&key);
+        let cells: Option<Vec<CellBuf>> = cells_of_key(key);
         let (Some((id, _)), Some(cells)) = (followed, cells) else {
             return Err(Fault::new(
                 FaultClass::Transient,
@@ -123,16 +152,31 @@ impl Life<'_> {
         };
         let (id, file) = (*id, self.link.source.file().clone());
         blocking("name a row again", move || capture::touch(&file.open_writer(WRITE_WAIT)?, id, &[cells]))
-            .await?;
-        Ok(true)
+            .await
     }
 
-    /// Compares the rows that changed last, as both sides show them now.
+    /// Compares the rows that changed last, as both sides show them under the fence.
     pub(super) async fn compare_newest(&mut self, last: Position) -> Result<u64, Fault> {
-        let _ = last;
-        Ok(0)
+        let newest = self.changes.newest_rows(last, COMPARED_MAX).await?;
+        let session = self.link.target.session().await?;
+        let mut rows = 0;
+        for changed in &newest {
+            let differing = differing(&session, self.migration, changed).await?;
+            if differing > 0 {
+                let doing = format!("find both sides equal in table {}", changed.route.target);
+                return Err(Fault::new(FaultClass::Transient, "sides_differ", doing).with_remedy(
+                    "Nothing happened: rows that changed last differ. `liteferry validate --repair` finds and mends them.",
+                ));
+            }
+            rows += u64::try_from(changed.names.len()).expect("a count fits");
+        }
+        self.link.target.give_back(session);
+        Ok(rows)
     }
 }
 
+/// Keys compared while the application waits: some milliseconds.
+const COMPARED_MAX: i64 = 500;
+const ENTRIES_PER_PAGE: u32 = 1_000;
 /// Nobody waits for this but the application, which can do nothing else.
 const FINISH_MAX: Duration = Duration::from_secs(30);

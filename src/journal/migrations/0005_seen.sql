@@ -11,3 +11,6 @@ update liteferry.follow set seen_seq = seq, seen_nonce = nonce;
 alter table liteferry.range
     add column seen_seq bigint,
     add column seen_nonce bigint;
+
+-- A table that is gone before the backfill has ended takes its statements with it.
+alter table liteferry.planned add column source_table text;

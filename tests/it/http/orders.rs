@@ -79,6 +79,7 @@ fn the_description_holds_every_path_and_nothing_else() {
     assert_eq!(
         all,
         [
+            "/",
             "/healthz",
             "/readyz",
             "/metrics",

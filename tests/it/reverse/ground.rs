@@ -7,7 +7,7 @@ use liteferry::journal::record::route_from_text;
 use liteferry::link::{Applied, Applier, Captured, Extent, Take};
 use liteferry::model::fault::Fault;
 use liteferry::model::history::Position;
-use liteferry::plan::capture::{capture_table, key_of};
+use liteferry::plan::capture::{CaptureTable, capture_table, key_of};
 use liteferry::plan::overrides::ExistingRows;
 use liteferry::plan::reverse::Firing;
 use liteferry::plan::route::Route;
@@ -82,16 +82,7 @@ impl Pair {
         let file =
             SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable");
         let source = file.open_writer(Duration::from_secs(5)).expect("it can be written");
-        let schema = introspect(&source).expect("the schema is read");
-        let captures: Vec<_> = self
-            .routes
-            .iter()
-            .map(|(id, route)| {
-                let table = schema.table(&route.source).expect("the table is there");
-                let key = key_of(route, table).expect("it has a key");
-                capture_table(&schema, table, key, *id).expect("it can be captured")
-            })
-            .collect();
+        let captures = self.captures(&source);
         let origin = Origin { migration: TOKEN.into(), epoch: 1 };
         capture::arm(&source, &origin, &captures).expect("capture is armed");
         control::begin_reverse(&source, BEGIN).expect("the way back is opened");
@@ -104,6 +95,16 @@ impl Pair {
             session.batch_execute("commit").await.expect("committed");
             Ok(())
         });
+    }
+
+    pub fn captures(&self, source: &Connection) -> Vec<CaptureTable> {
+        let schema = introspect(source).expect("the schema is read");
+        let capture = |(id, route): (&i64, &Arc<Route>)| {
+            let table = schema.table(&route.source).expect("the table is there");
+            let key = key_of(route, table).expect("it has a key");
+            capture_table(&schema, table, key, *id).expect("it can be captured")
+        };
+        self.routes.iter().map(capture).collect()
     }
 
     pub fn with_session<T>(&self, work: impl AsyncFnOnce(&Session) -> Result<T, Fault>) -> T {

@@ -71,6 +71,12 @@ pub struct Ballast {
 }
 
 impl Ballast {
+    pub fn shed(&self, bytes: u64) {
+        let file = File::options().write(true).open(&self.path).expect("opened");
+        let all = file.metadata().expect("it is there").len();
+        file.set_len(all - bytes).expect("cut short");
+    }
+
     pub fn throw_off(self) {
         fs::remove_file(&self.path).expect("removed");
     }

@@ -5,7 +5,9 @@ mod cluster;
 pub mod daemon;
 pub mod disk;
 mod guard;
+pub mod held;
 mod own;
+pub mod swallow;
 
 pub use own::OwnServer;
 

@@ -152,7 +152,7 @@ impl Sides for Forward<'_, '_> {
     }
 
     async fn drain(&mut self, last: Position) -> Result<(), Fault> {
-        let reached = self.life.catch_up().await?;
+        let reached = self.life.catch_up_to(last).await?;
         if reached == last {
             return Ok(());
         }

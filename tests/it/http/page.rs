@@ -1,0 +1,218 @@
+//! The operator's page in a real browser: a person leads a migration there and back by clicks alone, strangers' names stay text, and a
+//! daemon that is gone is said to be gone. Without chromium and its driver it is skipped, and says so.
+
+mod browser;
+
+use super::{Listening, OWN_HOST, listening};
+use browser::Browser;
+use liteferry::engine::daemon::{Order, Ordered};
+use liteferry::engine::report::Verdict;
+use liteferry::engine::standing::{Answer, Reverse, Routing, Writes};
+use liteferry::engine::status::{
+    Backfill, Board, Followed, Lag, Status, TableProgress, TableState, Target, Validated,
+};
+use liteferry::model::history::Position;
+use liteferry::phase::Phase;
+use liteferry::phase::gate::Gate;
+use liteferry::phase::machine::{Command, Crossing, Event, Percent, State, transition};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Would take over a page that made markup of it.
+const HOSTILE: &str = "<img src=x onerror=\"document.title='taken'\">";
+
+#[test]
+fn the_page_is_one_document_that_runs_nothing_of_strangers() {
+    let server = listening();
+    let page = server.ask(&["GET / HTTP/1.1\r\n", OWN_HOST, "\r\n"]);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").expect("a policy").to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'nonce-"), "{policy}");
+    assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    let again = server.get("/");
+    assert_ne!(again.header("content-security-policy"), Some(policy.as_str()), "the nonce is guessable");
+}
+
+#[test]
+fn a_person_leads_a_migration_there_and_back_by_clicks() {
+    let Some(browser) = Browser::start() else { return };
+    let mut server = listening();
+    prepare(&server.board);
+    obey(&mut server);
+    browser.open(&format!("http://127.0.0.1:{}/", server.handle.at().port()));
+    browser.until("the phase is shown", "document.querySelector('.path .here').textContent === 'dual-write'");
+    browser.until("tables are shown", "document.querySelector('#tables').textContent.includes('onerror')");
+    browser.until(
+        "differences are shown",
+        "document.querySelector('#validation').textContent.includes('equal')",
+    );
+    assert_eq!(browser.run("document.querySelectorAll('img').length"), json!(0));
+    pictures(&browser, "dual-write");
+
+    browser.click("#do-validate");
+    browser.until("the dry run is shown", "document.querySelectorAll('#dialog-body ol li').length === 3");
+    browser.fill("#token", "wrong wrong wrong wrong wrong wrong");
+    browser.click("#dialog-yes");
+    browser.until(
+        "the token is refused",
+        "document.querySelector('#dialog-wrong').textContent.includes('token')",
+    );
+    browser.fill("#token", &server.token);
+    browser.click("#dialog-yes");
+    browser.until("validate", "document.querySelector('.path .here').textContent === 'validate'");
+
+    browser.click("#do-switch");
+    browser.until(
+        "what is closed is told",
+        "document.querySelector('#dialog-body').textContent.includes('It would be refused')",
+    );
+    assert_eq!(browser.run("document.querySelector('#dialog-yes').hidden"), json!(true));
+    pictures(&browser, "refused");
+    browser.click("#dialog-no");
+    gates(&server.board, true);
+    browser.click("#do-switch");
+    browser.until("it is possible", "document.querySelector('#dialog-yes').hidden === false");
+    assert_eq!(browser.run("document.querySelector('#token')"), Value::Null, "the token is asked for once");
+    browser.fill("#reason", "moving day");
+    pictures(&browser, "confirm");
+    browser.click("#dialog-yes");
+    browser.until("switch", "document.querySelector('.path .here').textContent === 'switch'");
+    browser.until("the answer is told", "document.querySelector('#toast').textContent.includes('done')");
+    pictures(&browser, "switched");
+    browser.click("#do-rollback");
+    browser.until("the dry run is shown", "document.querySelectorAll('#dialog-body ol li').length === 4");
+    browser.click("#dialog-yes");
+    browser.until("dual-write again", "document.querySelector('.path .here').textContent === 'dual-write'");
+
+    assert_eq!(browser.run("document.title"), json!("dual-write – liteferry"));
+    server.handle.stop();
+    browser.until(
+        "the silence is said",
+        "document.querySelector('#alarm').textContent.includes('No word from the daemon')",
+    );
+    assert_eq!(browser.run("document.querySelector('#do-validate').disabled"), json!(true));
+    pictures(&browser, "gone");
+    browser.is_silent();
+}
+
+/// A daemon in miniature: it does at once what the machine allows.
+fn obey(server: &mut Listening) {
+    let nobody = tokio::sync::mpsc::channel(1).1;
+    let (mut orders, board) = (std::mem::replace(&mut server.orders, nobody), server.board.clone());
+    thread::spawn(move || {
+        while let Some(Ordered { order, number, .. }) = orders.blocking_recv() {
+            let Order::Phase(command) = order else { continue };
+            board.update(Instant::now(), |status| {
+                let begun = transition(status.machine, Event::Commanded(command)).expect("it was looked at");
+                let ended = |crossing: Crossing| transition(begun, Event::Decided(crossing));
+                status.machine =
+                    begun.crossing.map_or(begun, |crossing| ended(crossing).expect("it was begun"));
+                let writes =
+                    if status.machine.phase == Phase::Switch { Writes::Postgres } else { Writes::Sqlite };
+                let reverse = Reverse { changes: 2, oldest: Some(Instant::now()), canary: true };
+                status.standing.routing = Some(Routing { epoch: 2, writes });
+                status.standing.reverse = (writes == Writes::Postgres).then_some(reverse);
+                status.standing.pause_measured = status.standing.reverse.map(|_| Duration::from_millis(62));
+                status.standing.answer = Some(Answer { number, refused: None });
+            });
+        }
+    });
+}
+
+fn prepare(board: &Board) {
+    let now = Instant::now();
+    let position = Position { epoch: 1, seq: 40, nonce: 7 };
+    board.update(now, |status| {
+        status.machine = State { phase: Phase::DualWrite, reads: Percent::NONE, ..State::FIRST };
+        status.source.path = "/srv/shop/data/shop.db".into();
+        (status.source.up, status.source.wal_bytes, status.source.log_rows) = (true, 4_120_000, 18_422);
+        status.target = Target {
+            up: true,
+            version: Some("15.14".into()),
+            position: Some(position),
+            address: "postgres://shop@db.internal:5432/shop".into(),
+            schema: "public".into(),
+        };
+        status.lag = Lag { changes: 3, oldest: None };
+        let names = ["customers", "orders", "order_lines", HOSTILE, "notes"];
+        status.tables = (1..).zip(names).map(|(id, name)| followed(id, name)).collect();
+        let rows = |rows| TableProgress { rows, total: 420_000, state: TableState::Copied };
+        let tables = names.iter().map(|name| ((*name).to_owned(), rows(420_000))).collect();
+        status.backfill = Backfill { tables, eta: None };
+        status.validation.last =
+            Some(Validated { verdict: Verdict::Equal, position, at: now, differences: 0 });
+        status.validation.clean = Some(now);
+        status.standing.routing = Some(Routing { epoch: 1, writes: Writes::Sqlite });
+        status.standing.pause_expected = Some(Duration::from_millis(48));
+    });
+    gates(board, false);
+    let board = board.clone();
+    thread::spawn(move || {
+        for step in 0..3_000_i64 {
+            board.tick(Instant::now());
+            board.update(Instant::now(), |status| write(status, step));
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+/// The application writes, and is followed more or less closely.
+fn write(status: &mut Status, step: i64) {
+    let behind = [12, 30, 21, 55, 18, 140, 34, 16][usize::try_from(step / 5 % 8).expect("it is small")];
+    status.lag.oldest = Some(Instant::now() - Duration::from_millis(behind));
+    status.source.seq = Some(41 + step * 23);
+    if let Some(position) = &mut status.target.position {
+        position.seq = 40 + step * 23;
+    }
+}
+
+fn followed(id: i64, name: &str) -> Followed {
+    Followed { id, source: name.to_owned(), target: format!("public.{name}"), suspect: false }
+}
+
+fn gates(board: &Board, open: bool) {
+    let gate = |name, ok, reading: &str, limit: &str, remedy: &str| Gate {
+        name,
+        ok,
+        reading: reading.to_owned(),
+        limit: limit.to_owned(),
+        remedy: if ok { String::new() } else { remedy.to_owned() },
+    };
+    let all = vec![
+        gate("lag", true, "0.02 s", "1 s", ""),
+        gate(
+            "validation",
+            open,
+            if open { "2 min old" } else { "31 h old" },
+            "24 h",
+            "Run `liteferry validate`.",
+        ),
+        gate(
+            "ledger",
+            open,
+            if open { "0 entries" } else { "2 entries" },
+            "none, or accepted",
+            "Look at `liteferry ledger`; accept or retry each.",
+        ),
+        gate("canary", true, "came round 0.4 s ago", "within 10 s", ""),
+        gate("pause", true, "48 ms expected", "250 ms", ""),
+        gate("busy-timeout", true, "5 s as stated", "above 1 s", ""),
+    ];
+    board.update(Instant::now(), |status| status.standing.gates = vec![(Command::Switch, all)]);
+}
+
+/// For people to look at, where a directory is named for them.
+fn pictures(browser: &Browser, name: &str) {
+    let Some(dir) = std::env::var_os("LITEFERRY_SCREENSHOTS").map(PathBuf::from) else { return };
+    for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
+        for colours in ["light", "dark"] {
+            browser.look((width, height), colours);
+            thread::sleep(Duration::from_millis(1_200));
+            let picture = dir.join(format!("{name}-{size}-{colours}.png"));
+            std::fs::write(picture, browser.picture()).expect("a picture can be written");
+        }
+    }
+    browser.look((1280, 900), "light");
+}

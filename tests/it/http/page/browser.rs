@@ -1,0 +1,188 @@
+//! A browser of one test's own, driven over WebDriver: chromedriver on a free port, headless chromium, a profile that is thrown away.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub struct Browser {
+    driver: Child,
+    /// Held, so that the driver can go on speaking.
+    _told: BufReader<ChildStdout>,
+    port: u16,
+    session: String,
+    _profile: TempDir,
+}
+
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+impl Browser {
+    /// `None`, and a word about it, where there is none to be had.
+    pub fn start() -> Option<Browser> {
+        let profile = tempfile::tempdir().expect("a directory can be made");
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut driver) = command.spawn() else {
+            println!("skipped: chromedriver is not installed");
+            return None;
+        };
+        let mut told = BufReader::new(driver.stdout.take().expect("it was asked for"));
+        let mut line = String::new();
+        let port = loop {
+            line.clear();
+            assert!(told.read_line(&mut line).expect("it speaks") > 0, "chromedriver ended");
+            if let Some((_, port)) = line.trim().trim_end_matches('.').rsplit_once("successfully on port ") {
+                break port.parse().expect("a port is a number");
+            }
+        };
+        let mut browser = Browser { driver, _told: told, port, session: String::new(), _profile: profile };
+        let profile = format!("--user-data-dir={}", browser._profile.path().display());
+        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &profile];
+        let wanted = json!({
+            "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let made = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
+        browser.session = made["sessionId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+        browser.look((1280, 900), "light");
+        Some(browser)
+    }
+
+    pub fn open(&self, url: &str) {
+        self.tell("/url", &json!({ "url": url }));
+    }
+
+    /// The value of an expression in the page.
+    pub fn run(&self, expression: &str) -> Value {
+        let script = format!("return ({expression});");
+        self.tell("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    #[track_caller]
+    pub fn until(&self, what: &str, expression: &str) {
+        let began = Instant::now();
+        let safe = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
+        while self.run(&safe) != json!(true) {
+            let shown = || self.run("document.body.innerText");
+            assert!(began.elapsed() < Duration::from_secs(20), "not in 20 s: {what}\n{}", shown());
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.tell(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    pub fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.tell(&format!("/element/{element}/clear"), &json!({}));
+        self.tell(&format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    pub fn look(&self, (width, height): (u32, u32), colours: &str) {
+        let mobile = width < 600;
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile }),
+        );
+        let feature = json!({ "name": "prefers-color-scheme", "value": colours });
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+    }
+
+    /// The whole page as PNG.
+    pub fn picture(&self) -> Vec<u8> {
+        let shot = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        decoded(shot["data"].as_str().expect("a picture"))
+    }
+
+    /// Nothing was blocked, and nothing went wrong in the page, but requests to a server that had gone.
+    #[track_caller]
+    pub fn is_silent(&self) {
+        let log = self.tell("/se/log", &json!({ "type": "browser" }));
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let said = entries.iter().filter_map(|entry| entry["message"].as_str());
+        let expected = [
+            "ERR_CONNECTION_REFUSED",
+            "ERR_INCOMPLETE_CHUNKED",
+            "401 (",
+            "503 (",
+            "ERR_EMPTY_RESPONSE",
+            "ERR_CONNECTION_RESET",
+        ];
+        let odd: Vec<&str> = said.filter(|said| !expected.iter().any(|known| said.contains(known))).collect();
+        assert!(odd.is_empty(), "{odd:#?}");
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found = self.tell("/element", &json!({ "using": "css selector", "value": selector }));
+        found[ELEMENT].as_str().unwrap_or_else(|| panic!("{selector}: {found}")).to_owned()
+    }
+
+    fn devtools(&self, command: &str, params: Value) -> Value {
+        self.tell("/goog/cdp/execute", &json!({ "cmd": command, "params": params }))
+    }
+
+    #[track_caller]
+    fn tell(&self, path: &str, body: &Value) -> Value {
+        let value = self.ask("POST", &format!("/session/{}{path}", self.session), body);
+        assert!(value["error"].is_null(), "{path}: {value:#}");
+        value
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the driver listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes a timeout");
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            self.port,
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).expect("the driver reads");
+        let mut answer = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            answer.read_line(&mut line).expect("the driver answers");
+            match line.to_ascii_lowercase().strip_prefix("content-length:") {
+                Some(told) => length = told.trim().parse().expect("a length is a number"),
+                None if line.trim().is_empty() => break,
+                None => {}
+            }
+        }
+        let mut body = vec![0; length];
+        answer.read_exact(&mut body).expect("the driver answers in full");
+        let mut answer: Value = serde_json::from_slice(&body).expect("the driver answers in JSON");
+        answer["value"].take()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() && !std::thread::panicking() {
+            self.ask("DELETE", &format!("/session/{}", self.session), &json!({}));
+        }
+        let _ended_already = self.driver.kill();
+        let _reaped_already = self.driver.wait();
+    }
+}
+
+/// Base64.
+fn decoded(text: &str) -> Vec<u8> {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes().filter(|letter| *letter != b'=') {
+        let value = letters.iter().position(|known| *known == letter).expect("base64");
+        bits = ((bits << 6) | u32::try_from(value).expect("below 64")) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from((bits >> held) & 0xff).expect("a byte"));
+        }
+    }
+    bytes
+}
