@@ -7,7 +7,7 @@ SECONDS := 60
 # Where `make versions` finds server programs: what packages have put side by side.
 PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim model it versions crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ versions: prepare ## the same on each of several PostgreSQLs: make versions PGBI
 
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
 	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
+
+crossings: prepare ## move the writes there and back while applications write to both sides and daemons are killed (ROUNDS=40, LITEFERRY_SEED=n)
+	CROSSINGS=$(or $(ROUNDS),40) $(CARGO) test --locked --test it -- --nocapture crossing::campaign
 
 mutants: prepare ## plant one bug at a time and see that a test catches it: make mutants ONLY=word
 	@ONLY="$(ONLY)" python3 tests/mutants/mutants.py

@@ -1,6 +1,7 @@
 //! The daemon, or PostgreSQL, dies at every point of a switch, a rollback and a cleanup, while applications write to both sides at all
 //! times. Afterwards one side takes writes, it has every acknowledged one, and the way goes on without a human.
 
+mod campaign;
 mod writers;
 
 use crate::follow::Case;
@@ -9,6 +10,7 @@ use crate::support::{OwnServer, TestDatabase, database, psql, sqlite, try_psql};
 use liteferry::crash::{ABORT, FREEZE, POINTS};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use writers::{TABLE, Writers, Written};
@@ -16,6 +18,8 @@ use writers::{TABLE, Writers, Written};
 struct Walk {
     case: Case,
     daemon: Daemon,
+    /// Where the daemon of now listens.
+    address: Arc<Mutex<String>>,
     writers: Writers,
 }
 
@@ -92,7 +96,7 @@ fn a_cleanup_that_was_left_half_done_is_ended_by_the_next_daemon() {
         let mut walk = Walk::begin(database());
         walk.stand_in("switch");
         // What is written to SQLite once nothing of ours is left in it, nobody carries over.
-        walk.writers.end_sqlite();
+        walk.writers.end_one("s");
         walk.die_at(point, CLEANUP);
         walk.daemon.until(|status| status["phase"] == "done" && status["routing"]["writes"] == "postgres");
         assert!(walk.takes(Side::Postgres), "{point}");
@@ -123,12 +127,14 @@ impl Walk {
         let case = Case { source, target };
         let daemon = case.validated(&SETTINGS);
         let writers = Writers::start(&case.source.path, &case.target.url);
-        Walk { case, daemon, writers }
+        let address = Arc::new(Mutex::new(daemon.address().to_owned()));
+        Walk { case, daemon, address, writers }
     }
 
     fn restart(&mut self, told: &[(&str, &str)]) {
-        self.daemon.signal("-KILL");
+        self.daemon.kill();
         self.daemon = Daemon::start_told(&self.case.source, &self.case.target.url, &SETTINGS, told);
+        *self.address.lock().expect("no thread has panicked") = self.daemon.address().to_owned();
     }
 
     /// The daemon dies by the order, and another is started.

@@ -3,6 +3,7 @@
 
 mod applying;
 mod bug;
+mod crossing;
 mod daemon;
 mod dice;
 mod oracle;

@@ -28,6 +28,7 @@ pub enum Look<'p> {
 /// What the last closer look found.
 #[derive(Clone, Debug, Default)]
 pub struct Closer {
+    at: Option<Instant>,
     sequences: Option<Vec<BadSequence>>,
     constraints: Option<Vec<Violated>>,
     uncaptured: Option<Vec<String>>,
@@ -35,6 +36,9 @@ pub struct Closer {
     constraints_to_restore: usize,
     sequences_to_set: usize,
 }
+
+/// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Rows that break a constraint are counted up to here.
 const ORPHANS_MAX: u32 = 1_000;
@@ -77,7 +81,14 @@ impl Life<'_> {
             self.voice.board.update(Instant::now(), |status| status.standing.gates.clear());
             return Ok(());
         }
-        let gates = to_switch(&self.readings(Look::AtHand).await?);
+        let mut readings = self.readings(Look::AtHand).await?;
+        if self.closer.is_due(readings.reverse.canary) {
+            self.open_way_back().await?;
+            self.send_canary().await?;
+            let preparations = Preparations::make(self).await?;
+            readings = self.readings(Look::Everything(&preparations)).await?;
+        }
+        let gates = to_switch(&readings);
         self.voice.board.update(Instant::now(), |status| {
             status.standing.gates = vec![(Command::Switch, gates)];
         });
@@ -123,6 +134,7 @@ impl Life<'_> {
         };
         self.link.target.give_back(session);
         Ok(Closer {
+            at: Some(Instant::now()),
             sequences: Some(sequences),
             constraints: Some(constraints),
             uncaptured: Some(uncaptured),
@@ -141,6 +153,19 @@ impl Life<'_> {
             sequences: count(closer.sequences_to_set),
             constraints: count(closer.constraints_to_restore),
         })
+    }
+}
+
+impl Closer {
+    /// `truth` is whether the canary came home.
+    fn is_due(&self, truth: bool) -> bool {
+        let (Some(at), Some(sequences), Some(constraints), Some(uncaptured)) =
+            (self.at, &self.sequences, &self.constraints, &self.uncaptured)
+        else {
+            return true;
+        };
+        let open = truth && sequences.is_empty() && constraints.is_empty() && uncaptured.is_empty();
+        !open && at.elapsed() >= LOOK_AGAIN
     }
 }
 

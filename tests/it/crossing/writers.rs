@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -18,22 +18,23 @@ pub const TABLE: &str = "create table log (id integer primary key autoincrement,
 /// A row by who wrote it, and its number there.
 pub type Written = (String, i64);
 
-/// Threads that write until this is dropped, or a part of them is told to end.
+/// Threads that write until this is dropped, or one of them is told to end.
 pub struct Writers {
     acknowledged: Arc<Mutex<BTreeSet<Written>>>,
-    sqlite: Option<Running>,
-    postgres: Option<Running>,
+    running: Vec<Running>,
 }
 
 struct Running {
+    who: &'static str,
     ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 /// What became of one write.
-enum Outcome {
+pub enum Outcome {
     Acknowledged,
-    Guarded,
+    /// By a guard, or because nobody is there: not carried out.
+    Refused,
     /// The connection was lost: nobody knows.
     Unknown,
 }
@@ -44,19 +45,50 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
 impl Writers {
+    /// One that knows only SQLite, and one that knows only PostgreSQL.
     pub fn start(source: &Path, url: &str) -> Writers {
-        let acknowledged = Arc::default();
+        let mut writers = Writers { acknowledged: Arc::default(), running: Vec::new() };
         let (source, url) = (source.to_owned(), url.to_owned());
-        let sqlite = run("s", &acknowledged, move || {
-            let mut side = Sqlite { db: open(&source) };
+        writers.join("s", move || {
+            let mut side = Sqlite::open(&source);
             move |row: &Written| side.write(row)
         });
-        let postgres = run("p", &acknowledged, move || {
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-            let mut side = Postgres { runtime, url, client: None };
+        writers.join("p", move || {
+            let mut side = Postgres::at(&url);
             move |row: &Written| side.write(row)
         });
-        Writers { acknowledged, sqlite: Some(sqlite), postgres: Some(postgres) }
+        writers
+    }
+
+    /// One more. What it makes, it makes on its own thread.
+    pub fn join<W: FnMut(&Written) -> Outcome>(
+        &mut self,
+        who: &'static str,
+        side: impl FnOnce() -> W + Send + 'static,
+    ) {
+        let ending = Arc::new(AtomicBool::new(false));
+        let (told, acknowledged) = (Arc::clone(&ending), Arc::clone(&self.acknowledged));
+        let thread = spawn(move || {
+            let mut write = side();
+            let mut n = 1;
+            while !told.load(Ordering::SeqCst) {
+                let row = (who.to_owned(), n);
+                let pause = match write(&row) {
+                    Outcome::Acknowledged => {
+                        acknowledged.lock().expect("no writer has panicked").insert(row);
+                        n += 1;
+                        BETWEEN
+                    }
+                    Outcome::Refused => REFUSED_PAUSE,
+                    Outcome::Unknown => {
+                        n += 1;
+                        REFUSED_PAUSE
+                    }
+                };
+                sleep(pause);
+            }
+        });
+        self.running.push(Running { who, ending, thread });
     }
 
     /// All rows so far.
@@ -64,23 +96,24 @@ impl Writers {
         self.acknowledged.lock().expect("no writer has panicked").clone()
     }
 
-    pub fn end_sqlite(&mut self) {
-        self.sqlite.take().into_iter().for_each(Running::end);
+    /// Whoever complained does so here.
+    pub fn end_one(&mut self, who: &str) {
+        let (ending, going_on) = self.running.drain(..).partition(|running| running.who == who);
+        self.running = going_on;
+        let ending: Vec<Running> = ending;
+        ending.into_iter().for_each(Running::end);
     }
 
-    /// Whoever complained does so here.
+    /// The same, of all.
     pub fn end(mut self) -> BTreeSet<Written> {
-        self.end_sqlite();
-        self.postgres.take().into_iter().for_each(Running::end);
+        self.running.drain(..).for_each(Running::end);
         self.acknowledged()
     }
 }
 
 impl Drop for Writers {
     fn drop(&mut self) {
-        for running in self.sqlite.iter().chain(&self.postgres) {
-            running.ending.store(true, Ordering::SeqCst);
-        }
+        self.running.iter().for_each(|running| running.ending.store(true, Ordering::SeqCst));
     }
 }
 
@@ -91,68 +124,47 @@ impl Running {
     }
 }
 
-fn run<W: FnMut(&Written) -> Outcome>(
-    who: &'static str,
-    acknowledged: &Arc<Mutex<BTreeSet<Written>>>,
-    side: impl FnOnce() -> W + Send + 'static,
-) -> Running {
-    let ending = Arc::new(AtomicBool::new(false));
-    let (told, acknowledged) = (Arc::clone(&ending), Arc::clone(acknowledged));
-    let thread = spawn(move || {
-        let mut write = side();
-        let mut numbers = 1..;
-        let mut next = || (who.to_owned(), numbers.next().expect("numbers do not end"));
-        let mut row = next();
-        while !told.load(Ordering::SeqCst) {
-            match write(&row) {
-                Outcome::Acknowledged => {
-                    acknowledged.lock().expect("no writer has panicked").insert(row);
-                    row = next();
-                    sleep(BETWEEN);
-                }
-                Outcome::Guarded => sleep(REFUSED_PAUSE),
-                Outcome::Unknown => {
-                    row = next();
-                    sleep(REFUSED_PAUSE);
-                }
-            }
-        }
-    });
-    Running { ending, thread }
-}
-
-pub fn open(source: &PathBuf) -> Connection {
+pub fn open(source: &Path) -> Connection {
     let db = Connection::open(source).expect("the application opens its database");
     db.busy_timeout(BUSY_WAIT).expect("a timeout can be set");
     db
 }
 
-struct Sqlite {
+pub struct Sqlite {
     db: Connection,
 }
 
 impl Sqlite {
-    fn write(&mut self, (who, n): &Written) -> Outcome {
+    pub fn open(source: &Path) -> Sqlite {
+        Sqlite { db: open(source) }
+    }
+
+    pub fn write(&mut self, (who, n): &Written) -> Outcome {
         match self.db.execute("insert into log (who, n) values (?1, ?2)", (who, n)) {
             Ok(_) => Outcome::Acknowledged,
             Err(error) if error.to_string().contains("the writes have moved to PostgreSQL") => {
-                Outcome::Guarded
+                Outcome::Refused
             }
             Err(error) => panic!("SQLite refused the application: {error}"),
         }
     }
 }
 
-struct Postgres {
+pub struct Postgres {
     runtime: Runtime,
     url: String,
     client: Option<Client>,
 }
 
 impl Postgres {
-    fn write(&mut self, (who, n): &Written) -> Outcome {
+    pub fn at(url: &str) -> Postgres {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        Postgres { runtime, url: url.to_owned(), client: None }
+    }
+
+    pub fn write(&mut self, (who, n): &Written) -> Outcome {
         let Some(client) = self.client.take().or_else(|| self.runtime.block_on(connect(&self.url))) else {
-            return Outcome::Guarded;
+            return Outcome::Refused;
         };
         let sql = "insert into log (who, n) values ($1::text, $2::bigint)";
         let written = self.runtime.block_on(client.execute(sql, &[who, n]));
@@ -162,7 +174,7 @@ impl Postgres {
         self.client = Some(client);
         match written {
             Ok(_) => Outcome::Acknowledged,
-            Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Outcome::Guarded,
+            Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Outcome::Refused,
             // The server is being stopped: this statement was not carried out, and what comes after finds the connection closed.
             Err(error) if error.code().is_none_or(|code| code.code().starts_with("57P")) => {
                 self.client = None;

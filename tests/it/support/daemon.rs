@@ -69,6 +69,10 @@ impl Daemon {
         daemon
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -172,6 +176,12 @@ impl Daemon {
         panic!("waited in vain: {:?}\n{}", self.status(), self.log());
     }
 
+    /// Where it has not ended by itself.
+    pub fn kill(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
     }
@@ -210,9 +220,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.kill();
     }
 }
 
