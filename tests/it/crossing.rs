@@ -115,6 +115,30 @@ fn a_cleanup_that_was_left_half_done_is_ended_by_the_next_daemon() {
     }
 }
 
+#[test]
+fn what_is_vetoed_leaves_the_writes_where_they_are_and_the_way_back_running() {
+    let mut walk = Walk::begin(database());
+    for (from, order, veto) in [
+        ("validate", r#"{"to": "switch"}"#, "hooks.before_switch=false"),
+        ("switch", r#"{"to": "dual-write"}"#, "hooks.before_rollback=false"),
+    ] {
+        walk.stand_in(from);
+        walk.restart_with(veto);
+        walk.stand_in(from);
+        for _ in 0..3 {
+            let (status, told) = walk.daemon.post("/v1/phase", order);
+            if status == 202 {
+                let refused = walk.answer(told["order"].as_i64().expect("an order has a number"));
+                assert!(refused.is_some_and(|refused| !refused.is_null()), "{order}");
+            }
+            walk.is_whole(veto);
+            assert_eq!(walk.phase(), from);
+        }
+        walk.restart(&[]);
+    }
+    walk.end();
+}
+
 fn points(work: &str) -> impl Iterator<Item = &'static str> {
     let work = format!("{work} ");
     POINTS.into_iter().filter(move |point| point.starts_with(&work))
@@ -129,6 +153,13 @@ impl Walk {
         let writers = Writers::start(&case.source.path, &case.target.url);
         let address = Arc::new(Mutex::new(daemon.address().to_owned()));
         Walk { case, daemon, address, writers }
+    }
+
+    /// With one more setting until the next start.
+    fn restart_with(&mut self, setting: &str) {
+        self.daemon.kill();
+        let settings = [&SETTINGS[..], &["--set", setting]].concat();
+        self.daemon = Daemon::start(&self.case.source, &self.case.target.url, &settings);
     }
 
     fn restart(&mut self, told: &[(&str, &str)]) {

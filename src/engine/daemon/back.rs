@@ -89,6 +89,8 @@ impl Back<'_> {
                 if let Some(next) = self.obey(order).await? {
                     return Ok(next);
                 }
+                // Before it was refused everything may have been brought to SQLite.
+                at = self.position().await?;
             }
             let moved = match self.desk.state.paused {
                 true => None,
@@ -114,6 +116,7 @@ impl Back<'_> {
                     if let Some(next) = self.obey(order).await? {
                         return Ok(next);
                     }
+                    at = self.position().await?;
                 }
             }
         }
