@@ -234,11 +234,12 @@ impl Back<'_> {
     }
 
     async fn clean_up(&mut self, ordered: &Ordered, after: State) -> Result<Option<Next>, Fault> {
-        self.catch_up().await?;
         self.look().await?;
         if let Some(reason) = unmet(&to_cleanup(&self.readings().await?)) {
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
+        // The archive holds all that was written before this was asked for.
+        self.catch_up().await?;
         let (what, detail) = ordered.words();
         self.desk.enter(after, Told::of(ordered, what).entry(&detail)).await?;
         self.desk.answer(ordered, None).await?;
