@@ -115,6 +115,30 @@ fn a_cleanup_that_was_left_half_done_is_ended_by_the_next_daemon() {
     }
 }
 
+#[test]
+fn what_is_vetoed_leaves_the_writes_where_they_are_and_the_way_back_running() {
+    let mut walk = Walk::begin(database());
+    for (from, order, veto) in [
+        ("validate", r#"{"to": "switch"}"#, "hooks.before_switch=false"),
+        ("switch", r#"{"to": "dual-write"}"#, "hooks.before_rollback=false"),
+    ] {
+        walk.stand_in(from);
+        walk.restart_with(veto);
+        walk.stand_in(from);
+        for _ in 0..3 {
+            let (status, told) = walk.daemon.post("/v1/phase", order);
+            if status == 202 {
+                let refused = walk.answer(told["order"].as_i64().expect("an order has a number"));
+                assert!(refused.is_some_and(|refused| !refused.is_null()), "{order}");
+            }
+            walk.is_whole(veto);
+            assert_eq!(walk.phase(), from);
+        }
+        walk.restart(&[]);
+    }
+    walk.end();
+}
+
 fn points(work: &str) -> impl Iterator<Item = &'static str> {
     let work = format!("{work} ");
     POINTS.into_iter().filter(move |point| point.starts_with(&work))
@@ -131,6 +155,13 @@ impl Walk {
         Walk { case, daemon, address, writers }
     }
 
+    /// With one more setting until the next start.
+    fn restart_with(&mut self, setting: &str) {
+        self.daemon.kill();
+        let settings = [&SETTINGS[..], &["--set", setting]].concat();
+        self.daemon = Daemon::start(&self.case.source, &self.case.target.url, &settings);
+    }
+
     fn restart(&mut self, told: &[(&str, &str)]) {
         self.daemon.kill();
         self.daemon = Daemon::start_told(&self.case.source, &self.case.target.url, &SETTINGS, told);
@@ -143,7 +174,8 @@ impl Walk {
         self.restart(&[(ABORT, point)]);
         self.stand_in(&from);
         self.command(order);
-        assert!(self.daemon.has_ended(), "{point} was not reached\n{}", self.daemon.log());
+        // A cleanup is answered before it is done.
+        self.gone();
         let both = self.takes(Side::Sqlite) && self.takes(Side::Postgres);
         assert!(!both || point.starts_with("cleanup"), "both sides take writes after {point}");
         self.restart(&[]);
@@ -225,7 +257,7 @@ impl Walk {
     fn gone(&mut self) {
         let began = Instant::now();
         while !self.daemon.has_ended() && !self.daemon.is_frozen() {
-            assert!(began.elapsed() < PATIENCE, "it neither answers nor ends\n{}", self.daemon.log());
+            assert!(began.elapsed() < PATIENCE, "it was neither ended nor frozen\n{}", self.daemon.log());
             sleep(LOOK);
         }
     }

@@ -20,7 +20,7 @@ impl Case {
         daemon.until(|status| status["phase"] == "dual-write");
         assert_eq!(daemon.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", daemon.log());
         daemon.until(|status| {
-            status["validation"]["verdict"].is_string() && status["validation"]["state"] == "idle"
+            status["validation"]["verdict"].is_string() && status["gates"]["switch"]["open"] == true
         });
         daemon
     }

@@ -89,6 +89,8 @@ impl Back<'_> {
                 if let Some(next) = self.obey(order).await? {
                     return Ok(next);
                 }
+                // Before it was refused everything may have been brought to SQLite.
+                at = self.position().await?;
             }
             let moved = match self.desk.state.paused {
                 true => None,
@@ -114,6 +116,7 @@ impl Back<'_> {
                     if let Some(next) = self.obey(order).await? {
                         return Ok(next);
                     }
+                    at = self.position().await?;
                 }
             }
         }
@@ -231,11 +234,12 @@ impl Back<'_> {
     }
 
     async fn clean_up(&mut self, ordered: &Ordered, after: State) -> Result<Option<Next>, Fault> {
-        self.catch_up().await?;
         self.look().await?;
         if let Some(reason) = unmet(&to_cleanup(&self.readings().await?)) {
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
+        // The archive holds all that was written before this was asked for.
+        self.catch_up().await?;
         let (what, detail) = ordered.words();
         self.desk.enter(after, Told::of(ordered, what).entry(&detail)).await?;
         self.desk.answer(ordered, None).await?;

@@ -358,7 +358,7 @@ impl Life<'_> {
                 ledger_looked = Instant::now();
                 self.look_at_ledger().await?;
             }
-            if gates_shown.elapsed() >= SHOW_GATES {
+            if verifying.has_concluded() || gates_shown.elapsed() >= SHOW_GATES {
                 gates_shown = Instant::now();
                 self.show_gates().await?;
             }

@@ -197,7 +197,6 @@ pub(super) fn reverse(view: &View) -> Reverse {
     Reverse {
         canary: shown.canary,
         running: view.status.run.state == RunState::Running,
-        changes: shown.changes,
         lag: shown.oldest.map_or(Duration::ZERO, |oldest| view.age_of(oldest)),
     }
 }

@@ -53,6 +53,8 @@ pub struct Verifying {
     wanted: Option<Ordered>,
     /// Rows that were read again for the validation that goes on.
     read_again: u64,
+    /// A verdict was told that nobody has looked at yet.
+    concluded: bool,
     /// Tables that must be read equal before the target counts as a copy of the source.
     suspects: BTreeMap<i64, Arc<Route>>,
 }
@@ -93,8 +95,16 @@ impl Verifying {
         let wanted = voice.board.look(Instant::now()).status.validation.ordered;
         let next = timetable.every.map(|_| Instant::now()).or(wanted.as_ref().map(|_| Instant::now()));
         let (state, suspects) = (State::Idle { next }, suspects.clone());
-        let mut verifying =
-            Verifying { timetable, subject, state, rounds: ROUNDS_MAX, wanted, read_again: 0, suspects };
+        let mut verifying = Verifying {
+            timetable,
+            subject,
+            state,
+            rounds: ROUNDS_MAX,
+            wanted,
+            read_again: 0,
+            concluded: false,
+            suspects,
+        };
         if verifying.is_reconciling() {
             verifying.begin(Repair::ReadAgain);
         }
@@ -275,6 +285,7 @@ impl Verifying {
         };
         let json = report.to_json();
         store.record_verdict(self.subject.migration, &json.to_string()).await?;
+        self.concluded = true;
         let (verdict, now) = (report.verdict(), Instant::now());
         tracing::info!(verdict = verdict.words(), differences, seq = at.seq, "validation ended");
         let again = validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0;
@@ -302,6 +313,11 @@ impl Verifying {
             self.state = State::Idle { next: self.timetable.every.map(|every| now + every) };
         }
         Ok(())
+    }
+
+    /// Once for each verdict.
+    pub fn has_concluded(&mut self) -> bool {
+        std::mem::take(&mut self.concluded)
     }
 
     fn count(&mut self, verdicts: &[TableVerdict], repair: Repair, voice: &Voice) {
