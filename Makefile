@@ -7,7 +7,7 @@ SECONDS := 60
 # Where `make versions` finds server programs: what packages have put side by side.
 PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow bench-switch
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: prepare ## move a sample database into a private PostgreSQL, and show the 
 	$(CARGO) run --locked -- demo
 
 test: prepare ## every test: unit, simulated, against real databases, and the house rules
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked
 
 unit: ## the tests that need no database
 	$(CARGO) test --locked --lib --bins
@@ -71,6 +71,10 @@ bench: prepare ## measure copy and validate beside psql, pgloader and ADBC; keep
 bench-follow: prepare ## measure `run`: its lag beside logical replication, what capture costs, the backlog; keeps docs/BENCHMARKS.md
 	$(CARGO) build --locked --release
 	python3 benches/follow.py --write
+
+bench-switch: prepare ## measure the pause of the switch and of the rollback as an application sees it; keeps docs/BENCHMARKS.md
+	$(CARGO) build --locked --release
+	python3 benches/switch.py --write
 
 doc: ## the API's documentation, in target/doc
 	$(CARGO) doc --locked --no-deps --document-private-items

@@ -279,8 +279,8 @@ mod tests {
             (Command::Switch, Phase::DualWrite, |_| {}, Some("not_in_this_phase")),
             (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), None),
             (
-                Command::Rollback,
-                Phase::Validate,
+                Command::Validate,
+                Phase::DualWrite,
                 |status| status.machine.paused = true,
                 Some("replication_paused"),
             ),

@@ -62,7 +62,7 @@ fn a_crossing_without_trouble_takes_its_steps_in_order() {
     let (crossed, world) = attempt(None);
     let crossed = crossed.expect("nothing is in its way");
     assert_eq!((crossed.last, crossed.rows_compared), (LAST, 3));
-    let names: Vec<&str> = crossed.steps.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = crossed.steps.iter().map(|(step, _)| step.word()).collect();
     assert_eq!(names, ["fence", "drain", "check", "prepare", "decide", "open"]);
     let over = World { closed: true, opened: true, steps: STEPS.into(), ..World::default() };
     assert_eq!(world, over);

@@ -16,7 +16,7 @@ use crate::engine::standing::Writes;
 use crate::engine::status::Reason;
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::model::fault::Fault;
-use crate::phase::gate::to_switch;
+use crate::phase::gate::{Readings, to_switch};
 use crate::phase::machine::{Command, Crossing, Event, State};
 use crate::telemetry::labels::CutoverOutcome;
 
@@ -57,6 +57,9 @@ impl Life<'_> {
             Command::Validate => {
                 self.open_way_back().await?;
                 self.enter(&ordered, after).await?;
+                if let Err(fault) = self.ready_to_switch().await {
+                    tracing::warn!(code = fault.code, doing = fault.doing, "the switch would be refused");
+                }
                 self.show_gates().await?;
                 if !self.is_proved() {
                     verifying.wish(Repair::LeaveAsIs);
@@ -77,10 +80,14 @@ impl Life<'_> {
 
     /// Moves the writes to PostgreSQL, or tells why not.
     async fn switch(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
-        self.open_way_back().await?;
-        self.send_canary().await?;
-        let preparations = Preparations::make(self).await?;
-        let readings = self.readings(Look::Everything(&preparations)).await?;
+        let (preparations, readings) = match self.ready_to_switch().await {
+            Ok(ready) => ready,
+            Err(fault) => {
+                self.voice.attempted(CutoverOutcome::Refused);
+                self.desk.answer(ordered, Some(Reason::of(&fault))).await?;
+                return Ok(Some(Next::Again));
+            }
+        };
         if let Some(reason) = unmet(&to_switch(&readings)) {
             self.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
@@ -116,6 +123,15 @@ impl Life<'_> {
                 Err(fault)
             }
         }
+    }
+
+    /// Walks the way back once, rehearses what PostgreSQL will be given, and looks closely at every gate.
+    async fn ready_to_switch(&mut self) -> Result<(Preparations, Readings), Fault> {
+        self.open_way_back().await?;
+        self.send_canary().await?;
+        let preparations = Preparations::make(self).await?;
+        let readings = self.readings(Look::Everything(&preparations)).await?;
+        Ok((preparations, readings))
     }
 
     async fn after_switch(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
@@ -157,6 +173,7 @@ impl Life<'_> {
         let (what, detail) = ordered.words();
         self.store.note(what, &detail).await?;
         self.look_at_ledger().await?;
+        self.show_gates().await?;
         self.desk.answer(ordered, None).await
     }
 }

@@ -76,7 +76,7 @@ const FIRST_EPOCH: i64 = 1;
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
 const LOOK_WHILE_PAUSED: Duration = Duration::from_secs(1);
 const DRAINS_MAX: usize = 64;
-const SHOW_GATES: Duration = Duration::from_secs(2);
+const SHOW_GATES: Duration = Duration::from_secs(1);
 /// The ledger is counted whole.
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
 
@@ -378,6 +378,10 @@ impl Life<'_> {
                         }
                         break;
                     }
+                }
+                if gates_shown.elapsed() >= SHOW_GATES {
+                    gates_shown = Instant::now();
+                    self.show_gates().await?;
                 }
                 if looked.elapsed() >= LOOK_AT_TARGET {
                     looked = Instant::now();

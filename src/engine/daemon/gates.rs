@@ -33,8 +33,7 @@ pub struct Closer {
     constraints: Option<Vec<Violated>>,
     uncaptured: Option<Vec<String>>,
     round_trip: Duration,
-    constraints_to_restore: usize,
-    sequences_to_set: usize,
+    prepared: Duration,
 }
 
 /// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
@@ -108,6 +107,7 @@ impl Life<'_> {
         run(&session, "select 1").await?;
         let round_trip = began.elapsed();
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
+        let prepared = preparations.rehearse(&session, self.migration, &counters).await?;
         let mut sequences = Vec::new();
         for sequence in preparations.sequences() {
             let why = match session.query_opt(&sequence.exhausted_sql(&counters), &[]).await {
@@ -139,19 +139,15 @@ impl Life<'_> {
             constraints: Some(constraints),
             uncaptured: Some(uncaptured),
             round_trip,
-            constraints_to_restore: awaiting.len(),
-            sequences_to_set: preparations.sequences().len(),
+            prepared,
         })
     }
 
     fn predicted(&self, closer: &Closer) -> Duration {
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         predicted_pause(&Work {
             drains: &self.drains,
             round_trip: closer.round_trip,
-            tables: count(self.tables.len()),
-            sequences: count(closer.sequences_to_set),
-            constraints: count(closer.constraints_to_restore),
+            prepared: closer.prepared,
         })
     }
 }

@@ -285,8 +285,8 @@ impl Verifying {
         };
         let json = report.to_json();
         store.record_verdict(self.subject.migration, &json.to_string()).await?;
-        self.concluded = true;
         let (verdict, now) = (report.verdict(), Instant::now());
+        self.concluded = true;
         tracing::info!(verdict = verdict.words(), differences, seq = at.seq, "validation ended");
         let again = validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0;
         let answered = if again { None } else { self.wanted.take() };

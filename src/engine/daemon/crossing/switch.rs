@@ -20,7 +20,7 @@ use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::sqlite::capture::fence::{self, Fence};
 use crate::sqlite::control;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the switch will do, made ready before anybody waits.
 pub struct Preparations {
@@ -57,10 +57,51 @@ impl Preparations {
         Ok(Preparations { reverse: life.link.source.read(control::reverse_begins).await?, ..made })
     }
 
+    /// Does in PostgreSQL what the switch will do, and takes it back: what fails then fails now, and how long it takes is known.
+    pub async fn rehearse(
+        &self,
+        session: &Session,
+        migration: i64,
+        counters: &[(String, i64)],
+    ) -> Result<Duration, Fault> {
+        let began = Instant::now();
+        let done = self.take(session, migration, (counters, REHEARSAL_MAX)).await;
+        let took = began.elapsed();
+        let undone = session.batch_execute("rollback").await;
+        done?;
+        undone.map_err(|error| fault::of(error, "end the rehearsal of the switch"))?;
+        Ok(took)
+    }
+
+    /// Begins a transaction and gives PostgreSQL all that the application needs there.
+    async fn take(
+        &self,
+        session: &Session,
+        migration: i64,
+        (counters, wait): (&[(String, i64)], Duration),
+    ) -> Result<(), Fault> {
+        let run = async |sql: &str, doing: &str| {
+            session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+        };
+        // Nothing here may come from a search path: each name is whole.
+        let wait = wait.as_millis();
+        let begin =
+            format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'");
+        run(&begin, "begin the switch").await?;
+        run(&self.restore.join(";\n"), "give constraints and triggers back").await?;
+        let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
+        run(&set.join(";\n"), "set the sequences").await?;
+        set_part(session, migration, (Part::Capture, Firing::Always)).await?;
+        set_part(session, migration, (Part::Guards, Firing::Never)).await
+    }
+
     pub fn sequences(&self) -> &[Sequence] {
         &self.sequences
     }
 }
+
+/// Nobody waits for it but readers that ask for what it locks.
+const REHEARSAL_MAX: Duration = Duration::from_millis(500);
 
 /// SQLite, which is left, and PostgreSQL, which is to be written.
 pub struct Forward<'l, 'a> {
@@ -88,23 +129,8 @@ impl<'l, 'a> Forward<'l, 'a> {
     /// Makes PostgreSQL ready for the application's writes, and commits nothing.
     async fn make_ready(&self, counters: &[(String, i64)], last: Position) -> Result<Opening, Fault> {
         let session = self.life.link.target.session().await?;
-        let wait = self.deadline.as_millis();
-        let run = async |sql: &str, doing: &str| {
-            session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
-        };
-        // Nothing here may come from a search path: each name is whole.
-        run(
-            &format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'"),
-            "begin the switch",
-        )
-        .await?;
-        run(&self.preparations.restore.join(";\n"), "give constraints and triggers back").await?;
-        let set: Vec<String> =
-            self.preparations.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
-        run(&set.join(";\n"), "set the sequences").await?;
         let migration = self.life.migration;
-        set_part(&session, migration, (Part::Capture, Firing::Always)).await?;
-        set_part(&session, migration, (Part::Guards, Firing::Never)).await?;
+        self.preparations.take(&session, migration, (counters, self.deadline)).await?;
         begin_history(&session, migration, self.preparations.reverse).await?;
         let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
         let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
