@@ -141,7 +141,7 @@ impl Bench {
         if state.phase == Phase::Validate && !state.paused && status["validation"]["verdict"].is_null() {
             if status["validation"]["state"] == "idle" {
                 // One may have begun by itself meanwhile.
-                self.daemon.post("/v1/validate", "{}");
+                self.daemon.post("/v1/validation", "{}");
             }
             self.daemon.until(|status| {
                 status["validation"]["verdict"].is_string() && status["validation"]["state"] == "idle"

@@ -86,16 +86,18 @@ fn a_refused_command_tells_the_phase_and_every_closed_gate() {
     let problem = refused(&server, r#"{"to": "validate", "expect": "dual-write"}"#);
     assert_eq!(problem["code"], "phase_moved");
     let fault = Fault::fatal("schema_drift", "follow orders").with_remedy("Look at orders.");
-    for (name, code) in
-        [("paused", "replication_paused"), ("crossing", "crossing_under_way"), ("halted", "schema_drift")]
-    {
+    for (name, to, code) in [
+        ("paused", "switch", "replication_paused"),
+        ("crossing", "dual-write", "crossing_under_way"),
+        ("halted", "switch", "schema_drift"),
+    ] {
         server.board.update(Instant::now(), |status| {
             status.machine.paused = name == "paused";
             status.machine.crossing = (name == "crossing").then_some(Crossing::Switch);
             let halted = Run::because(RunState::Halted, &fault);
             status.run = if name == "halted" { halted } else { Run::plain(RunState::Running) };
         });
-        let problem = refused(&server, r#"{"to": "validate"}"#);
+        let problem = refused(&server, &json!({ "to": to }).to_string());
         assert_eq!((&problem["code"], &problem["phase"]), (&json!(code), &json!("validate")), "{name}");
     }
     assert!(server.orders.try_recv().is_err(), "a refused order was handed on");
