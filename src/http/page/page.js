@@ -409,10 +409,10 @@ async function send(event) {
   $("dialog-yes").disabled = false;
 }
 function askToken() {
-  return new Promise(done => open("Token", [el("p", null, "This listener wants its token for reading too."), tokenField()], async () => {
+  // Whoever closes the dialog is asked again: without the token there is nothing to show.
+  return new Promise(done => { $("dialog").addEventListener("close", done, { once: true }); open("Token", [el("p", null, "This listener wants its token for reading too."), tokenField()], async () => {
     await ask("/v1/status").catch(problem => { token = null; throw problem; });
-    done();
-  }, "Go on"));
+  }, "Go on"); });
 }
 let toasted = 0;
 function toast(text, lasts = 6000) {
