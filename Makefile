@@ -4,8 +4,10 @@ CARGO ?= cargo
 PREPARE := sh deploy/prepare.sh
 # How long each fuzz target runs.
 SECONDS := 60
+# Where `make versions` finds server programs: what packages have put side by side.
+PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim it crash powercut mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
+.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +27,22 @@ unit: ## the tests that need no database
 sim: ## the flows over sides in memory, under crashes and lost answers (SEEDS=3000; LITEFERRY_SEED=n repeats one)
 	LITEFERRY_SEEDS=$(or $(SEEDS),3000) $(CARGO) test --locked --test sim -- --nocapture
 
+model: ## every order in which switch, rollback, crashes and a second daemon can interleave; each planted mistake must be found
+	$(CARGO) test --locked --test model -- --nocapture
+
 it: prepare ## the tests against a private PostgreSQL
 	$(CARGO) test --locked --test it
 
+versions: prepare ## the same on each of several PostgreSQLs: make versions PGBIN="/opt/pg13/bin /opt/pg18/bin" (ONLY=word)
+	@for bin in $(PGBIN); do \
+		"$$bin/postgres" --version && PATH="$$bin:$$PATH" $(CARGO) test --locked --test it -- $(ONLY) || exit 1; \
+	done
+
 crash: prepare ## kill and cut off everything while an application writes; both sides must end equal (ROUNDS=32, LITEFERRY_SEED=n)
 	ROUNDS=$(or $(ROUNDS),32) $(CARGO) test --locked --test crash -- --nocapture --test-threads=1
+
+crossings: prepare ## move the writes there and back while applications write to both sides and daemons are killed (ROUNDS=40, LITEFERRY_SEED=n)
+	CROSSINGS=$(or $(ROUNDS),40) $(CARGO) test --locked --test it -- --nocapture crossing::campaign
 
 mutants: prepare ## plant one bug at a time and see that a test catches it: make mutants ONLY=word
 	@ONLY="$(ONLY)" python3 tests/mutants/mutants.py
@@ -43,9 +56,10 @@ tidy: ## the house rules: layers, sizes, headers, names, papers in step
 deploy-check: ## what is installed against the program; with promtool and systemd-analyze where they are installed
 	$(CARGO) test --locked --test deploy -- --nocapture
 
-lint: ## formatting and clippy
+lint: ## formatting, clippy, and whether the fuzz targets still fit the code
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 
 fmt: ## format the code
 	$(CARGO) fmt

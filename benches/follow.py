@@ -49,6 +49,9 @@ from n;
 """
 INSERT_WIDE = "insert into wide (name, amount, active, placed, note, kind, changed) values ('name of a row', ?, 1, '2020-09-13 12:26:40', 'lorem ipsum dolor', ?, 0)"
 UPDATE_WIDE = "update wide set amount = amount + ?, changed = changed + 1 where id = ?"
+BIG = "create table big (id integer primary key, name text not null, note text not null, changed integer not null);"
+# A thousand bytes a row.
+FILL_BIG = "with recursive n (i) as (select ? union all select i + 1 from n where i < ?) insert into big select i, printf('name %08x', i), hex(randomblob(470)), 0 from n"
 PACE_OF_READER = 0.0002
 READER_GIVES_UP = 120
 
@@ -357,15 +360,15 @@ def sustained(ground, arguments):
 # A backlog.
 
 
-def catch_up(ground, arguments):
+def catch_up(ground, keys):
     """Seconds of the backfill, of catching up with the same rows, and of that until the first look at the source; both peaks in MiB."""
-    source = ground.folder / "backlog.db"
+    source = ground.folder / f"backlog{keys}.db"
     db = sqlite(source, WIDE)
-    db.execute(FILL_WIDE, (arguments.keys,))
+    db.execute(FILL_WIDE, (keys,))
     with following(ground, source, "backlog") as daemon:
         daemon.follows()
         backfill, first_peak = daemon.backfilled(), daemon.peak()
-    for start in range(0, arguments.keys, 50_000):
+    for start in range(0, keys, 50_000):
         db.execute("update wide set amount = amount + 1, changed = changed + 1 where id > ? and id <= ?", (start, start + 50_000))
     seq = newest_seq(db)
     started = time.monotonic()
@@ -375,9 +378,53 @@ def catch_up(ground, arguments):
         daemon.reaches(seq)
         took, peak = time.monotonic() - started, daemon.peak()
     rows = int(ground.target.sql("select count(*) from wide where changed = 1", "backlog"))
-    if rows != arguments.keys:
-        sys.exit(f"{rows} rows of {arguments.keys} have arrived")
+    if rows != keys:
+        sys.exit(f"{rows} rows of {keys} have arrived")
     return backfill, took, looked - started, first_peak, peak
+
+
+# Memory, and the -wal.
+
+
+def write_along(path, rows, rate, answers):
+    """Updates of rows all over the table, until asked to stop."""
+    db, number, started = sqlite(path), 0, time.monotonic()
+    while answers.empty():
+        number += 1
+        db.execute("update big set changed = changed + 1 where id = ?", (1 + number * 7919 % rows,))
+        time.sleep(max(0, started + number / rate - time.monotonic()))
+
+
+def large(ground, arguments):
+    """MiB of the database, peak MiB of the daemon, seconds of the backfill, and the largest -wal in MiB: alone, and beside the backfill."""
+    source, mebibyte = ground.folder / "large.db", 1 << 20
+    wal = source.with_name(source.name + "-wal")
+    db = sqlite(source, BIG)
+    for start in range(0, arguments.megabytes * 1000, 50_000):
+        db.execute(FILL_BIG, (start + 1, start + 50_000))
+    db.execute("pragma wal_checkpoint(truncate)")
+    rows = db.execute("select count(*) from big").fetchone()[0]
+    enough = multiprocessing.Queue()
+    writer = multiprocessing.Process(target=write_along, args=(source, rows, arguments.rate / 5, enough), daemon=True)
+    writer.start()
+    largest = lambda before: max(before, wal.stat().st_size / mebibyte if wal.exists() else 0)
+    alone, until = 0, time.monotonic() + 10
+    while time.monotonic() < until:
+        alone = largest(alone)
+        time.sleep(0.02)
+    beside = 0
+    with following(ground, source, "large") as daemon:
+
+        def follows(found):
+            nonlocal beside
+            beside = largest(beside)
+            return found["phase"] == "dual-write" and found["target"]["position"]
+
+        daemon.until(follows)
+        seconds, peak = daemon.backfilled(), daemon.peak()
+    enough.put("stop")
+    writer.join()
+    return source.stat().st_size / mebibyte, peak, seconds, alone, beside
 
 
 # The page.
@@ -432,6 +479,15 @@ def backlog_lines(free, backlog, arguments):
     )
 
 
+def memory_lines(found, backlog, arguments):
+    (size, peak, seconds, alone, beside), (_, took, _, _, backlog_peak) = found, backlog
+    yield "| work | figure | goal |"
+    yield "| --- | --- | --- |"
+    yield f"| backfill of {size:,.0f} MiB in {seconds:.1f} s under {arguments.rate / 5:,.0f} updates/s: peak memory | {peak:.0f} MiB | ≤ 64 MiB |"
+    yield f"| the largest -wal meanwhile; of the same updates alone | {beside:.1f} MiB; {alone:.1f} MiB | |"
+    yield f"| a backlog of {arguments.backlog:,} dirty keys, applied in {took:.1f} s: peak memory | {backlog_peak:.0f} MiB | ≤ 64 MiB |"
+
+
 def measure(folder, arguments):
     """The parts that were asked for, as paragraphs."""
     clusters = []
@@ -443,7 +499,8 @@ def measure(folder, arguments):
         parts = {
             "lag": lambda: lag_lines(*lags(ground, arguments), arguments),
             "cost": lambda: cost_lines(slowdowns(ground, arguments), arguments),
-            "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments), arguments),
+            "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments.keys), arguments),
+            "memory": lambda: memory_lines(large(ground, arguments), catch_up(ground, arguments.backlog), arguments),
         }
         paragraphs = []
         for name in arguments.only or parts:
@@ -459,7 +516,7 @@ def measure(folder, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=["lag", "cost", "backlog"], help="a part; again for another")
+    parser.add_argument("--only", action="append", choices=["lag", "cost", "backlog", "memory"], help="a part; again for another")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds of the lag")
     parser.add_argument("--seconds", type=int, default=6, help="of each such round")
     parser.add_argument("--rate", type=int, default=1_000, help="transactions a second")
@@ -467,6 +524,8 @@ def main():
     parser.add_argument("--writes", type=int, default=4_000, help="of each such round; a quarter of it at synchronous=FULL")
     parser.add_argument("--sustained", type=int, default=15, help="seconds of writing at full speed")
     parser.add_argument("--keys", type=int, default=1_000_000, help="that the backlog holds")
+    parser.add_argument("--megabytes", type=int, default=1_100, help="of the large database")
+    parser.add_argument("--backlog", type=int, default=3_000_000, help="dirty keys while memory is looked at")
     parser.add_argument("--port", type=int, default=18_475, help="of the daemon's listener, on loopback")
     parser.add_argument("--binary", type=pathlib.Path, default=HERE / "target/release/liteferry")
     parser.add_argument("--write", action="store_true", help="keep the tables in docs/BENCHMARKS.md")

@@ -4,6 +4,7 @@
 
 pub mod canon;
 pub mod cli;
+pub mod crash;
 pub mod diff;
 pub mod engine;
 pub mod flow;

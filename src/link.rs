@@ -9,6 +9,7 @@ use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::route::Route;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -34,6 +35,8 @@ pub struct Range {
     pub span: Span,
     /// The last row's scan key that the target holds.
     pub after: Vec<CellBuf>,
+    /// The newest change that its last chunk's snapshot showed, where the source is followed.
+    pub seen: Option<Position>,
 }
 
 /// What became of a chunk in the target.
@@ -155,6 +158,9 @@ pub struct Changed {
     pub names: Vec<String>,
     /// The rows that are there; a key without one is gone.
     pub rows: Chunk,
+    /// Said once, before any key of the table, where the source emptied it: every row of the target goes but those that stood in the
+    /// ledger alone, which are named. Rows that are there again follow.
+    pub emptied: Option<HashSet<String>>,
 }
 
 /// A part of a batch that is held in memory at once. Within one portion no key is twice; two portions may both hold a key, and
@@ -187,7 +193,43 @@ pub struct Batch {
     pub extent: Extent,
     /// Lines of the change table, several for one key counted each.
     pub changes: u64,
-    pub portions: mpsc::Receiver<Result<Portion, Fault>>,
+    /// The snapshot's newest change: the rows are as they were then.
+    pub newest: Position,
+    pub portions: Portions,
+}
+
+/// A batch's portions on their way, or what ended the reading of them.
+pub type Pieces = mpsc::Sender<Result<Piece, Fault>>;
+
+/// What a batch's reader gives out.
+#[derive(Debug)]
+pub enum Piece {
+    Portion(Portion),
+    /// There are no more. A reader that goes away without a word has died, and its batch is not whole.
+    End,
+}
+
+#[derive(Debug)]
+pub struct Portions(mpsc::Receiver<Result<Piece, Fault>>);
+
+impl Portions {
+    /// So many portions wait at most.
+    pub fn channel(waiting_max: usize) -> (Pieces, Portions) {
+        let (pieces, portions) = mpsc::channel(waiting_max);
+        (pieces, Portions(portions))
+    }
+
+    /// The next portion; nothing once all were given out.
+    pub async fn next(&mut self) -> Result<Option<Portion>, Fault> {
+        match self.0.recv().await {
+            Some(Ok(Piece::Portion(portion))) => Ok(Some(portion)),
+            Some(Ok(Piece::End)) => Ok(None),
+            Some(Err(fault)) => Err(fault),
+            None => Err(Fault::fatal("stopped", "read a batch to its end").with_remedy(
+                "the source's reader died: start the daemon again, and report what its log says",
+            )),
+        }
+    }
 }
 
 /// A source whose changes are captured.
@@ -198,6 +240,9 @@ pub trait Captured: Send + Sync {
         from: Position,
         take: Take,
     ) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
+
+    /// Begins to read what the next call of `changes` will ask for, while the target still writes what was read before.
+    fn read_ahead(&self, _from: Position, _take: Take) {}
 
     /// Returns once everything read so far would survive a power cut.
     fn harden(&self) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -222,7 +267,14 @@ pub trait Applier: Send {
     /// Where the target stands, once no transaction is in doubt.
     fn position(&mut self) -> impl Future<Output = Result<Position, Fault>> + Send;
 
-    fn open(&mut self, from: Position, to: Position) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// `newest` is the newest change that the batch's rows may be of: until it is reached too, a source that no longer knows it is not
+    /// the one that the rows were read from.
+    fn open(
+        &mut self,
+        from: Position,
+        to: Position,
+        newest: Position,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     fn put(&mut self, portion: Portion) -> impl Future<Output = Result<(), Fault>> + Send;
 

@@ -9,6 +9,7 @@ use liteferry::plan::survey::{ColumnSurvey, Survey, TableSurvey};
 use liteferry::plan::typing;
 use liteferry::sqlite::connect::SqliteFile;
 use liteferry::sqlite::introspect::introspect;
+use liteferry::sqlite::scan::Turns;
 use liteferry::sqlite::survey::survey_span;
 use liteferry_fuzz::{Input, is_balanced};
 use rusqlite::Connection;
@@ -102,16 +103,14 @@ fn read(db: &Connection) {
         let learners = |column| ColumnSurvey::with_learners(typing::candidates(table, column, &overrides));
         let columns = (0..table.columns.len()).map(learners).collect();
         let blank = TableSurvey { columns, ..TableSurvey::default() };
-        if let Ok(seen) = survey_span(db, table, Default::default(), blank) {
+        let turns = Turns { read_time: Duration::MAX, ended: &|_| {} };
+        if let Ok(seen) = survey_span(db, table, (Default::default(), blank), &turns) {
             survey.tables.insert(table.name.clone(), seen);
         }
     }
     for survey in [None, Some(&survey)] {
         let plan = create::plan(&schema, survey, "public", &overrides);
-        let statements = plan
-            .tables
-            .iter()
-            .flat_map(|table| table.create.iter().chain(&table.indexes).chain(&table.constraints));
+        let statements = plan.tables.iter().flat_map(|table| table.create.iter().chain(table.after_load()));
         for statement in statements.chain(&plan.views) {
             assert!(is_balanced(&statement.sql), "{}", statement.sql);
         }

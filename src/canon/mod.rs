@@ -5,6 +5,7 @@
 
 mod array;
 mod array_text;
+mod back;
 mod boolean;
 mod calendar;
 mod decimal;
@@ -32,6 +33,7 @@ mod text;
 mod uuid;
 mod zone;
 
+pub use back::Back;
 pub use form::{Form, Hints, Zone};
 pub use reason::{Reason, RefusedBy};
 

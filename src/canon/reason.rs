@@ -49,10 +49,12 @@ pub enum Reason {
     Refused,
     /// The cell has crossed, and stands beside a misfit of its row, which has no key.
     NoKey,
+    /// On the way back: a value of PostgreSQL's that the column's form does not spell.
+    Unspelt,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 29] = [
+    pub const ALL: [Reason; 30] = [
         Reason::Class,
         Reason::Spelling,
         Reason::Rounded,
@@ -82,6 +84,7 @@ impl Reason {
         Reason::NotNull,
         Reason::Refused,
         Reason::NoKey,
+        Reason::Unspelt,
     ];
 
     /// The stable word of ledger, reports and metrics.
@@ -116,6 +119,7 @@ impl Reason {
             Reason::NotNull => "not-null",
             Reason::Refused => "refused",
             Reason::NoKey => "no-key",
+            Reason::Unspelt => "reverse-spelling",
         }
     }
 

@@ -61,6 +61,11 @@ impl Client {
         }
     }
 
+    /// One that is read without a token.
+    pub fn at(at: SocketAddr) -> Client {
+        Client { at, token_file: PathBuf::new(), guarded: false }
+    }
+
     /// The daemon that follows the settings' source into their target, if one listens and has not halted.
     pub async fn of_migration(settings: &Settings) -> Result<Option<Client>, Failure> {
         let Some((client, status)) = Client::of_source(settings).await? else { return Ok(None) };

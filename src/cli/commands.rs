@@ -53,6 +53,17 @@ pub struct Moving {
     yes: bool,
 }
 
+impl Moving {
+    pub fn dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Whether nobody is to be asked.
+    pub fn is_confirmed(&self) -> bool {
+        self.yes
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct PhaseArgs {
     /// The phase to be led to

@@ -5,9 +5,11 @@ use super::confirm::confirm;
 use super::output::{complain, say};
 use super::session::{load_settings, source, start_logging};
 use super::{Ending, Failure, Shared, print};
+use crate::model::fault::Fault;
 use crate::settings::Settings;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::control::{self, Writes};
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -17,6 +19,9 @@ pub struct DetachArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Detach even where that opens SQLite to writes beside PostgreSQL
+    #[arg(long)]
+    open_sqlite: bool,
 }
 
 /// How long the application may take to end its transaction.
@@ -31,7 +36,18 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
     )?;
     let path = file.path().display().to_string();
     // Closed before the question: a connection must not stay in the application's way while a person thinks.
-    let installed = capture::installed(&file.open_reader()?)?;
+    let reader = file.open_reader()?;
+    let installed = capture::installed(&reader)?;
+    let closed = control::read(&reader)?.is_some_and(|control| control.writes == Writes::Postgres);
+    drop(reader);
+    if closed && !args.open_sqlite {
+        return Err(Fault::fatal("writes_in_postgres", format!("detach from {path}"))
+            .with_remedy(
+                "the application's writes have moved to PostgreSQL, and without liteferry's guards SQLite would take them again beside \
+                 it: `liteferry cleanup` ends the migration, `liteferry rollback` goes back; --open-sqlite detaches all the same",
+            )
+            .into());
+    }
     let mut removed = Vec::new();
     if !installed.is_empty() {
         warn(&settings).await;

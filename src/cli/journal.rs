@@ -22,7 +22,7 @@ pub async fn journal(shared: &Shared, args: &JournalArgs) -> Result<Ending, Fail
         say(&format!("{found:#}\n"))?;
         return Ok(Ending::Well);
     }
-    let fields = ["at", "what", "detail"];
+    let fields = ["at", "what", "actor", "before", "after", "reason", "detail"];
     let mut rows = cells(&found["entries"], &fields);
     // As one reads: down to the present.
     rows.reverse();

@@ -34,12 +34,21 @@ enum Settle {
 
 #[derive(Debug, Args)]
 struct Entry {
-    /// The number of the entry
-    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
-    id: i64,
+    /// The number of the entry, or `all`
+    #[arg(value_parser = which)]
+    id: String,
     /// Stay until it is done or refused
     #[arg(long)]
     wait: bool,
+}
+
+fn which(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<u32>().is_ok_and(|number| number > 0);
+    if text == "all" || is_number {
+        Ok(text.to_owned())
+    } else {
+        Err("the number of an entry, or `all`".to_owned())
+    }
 }
 
 pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failure> {

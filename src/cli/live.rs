@@ -1,6 +1,7 @@
 //! The demo's second half: a shop that goes on writing, and the daemon that follows it.
 
 use super::demo::{expect, rehearsal_failed};
+use super::journey::{Helm, travel};
 use super::output::say;
 use super::{Failure, print};
 use crate::engine::daemon::{
@@ -39,18 +40,19 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
         allowed_hosts: Vec::new(),
     };
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+    let number = Arc::new(AtomicU64::new(1));
     let state = HttpState {
         board: board.clone(),
         metrics: Arc::clone(&voice.metrics),
         lag_max: Duration::from_secs(5),
         records: Arc::new(Records::new(Arc::clone(&request.address), request.schema.clone())),
         orders: orders.clone(),
-        number: Arc::new(AtomicU64::new(0)),
+        number: Arc::clone(&number),
     };
     let listener = http::spawn(&listen, state)?;
     let shop = Shop::open(&request.source);
     let (stopper, stopping) = Stopper::new();
-    let job = job(request);
+    let job = job(request.clone());
     let script = async {
         until("the daemon follows the shop", || {
             board.look(Instant::now()).status.machine.phase == Phase::DualWrite
@@ -63,6 +65,9 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
         }
         let written = shop.close()?;
         prove(&board, &orders, written).await?;
+        say("\n   the writes move to PostgreSQL, back, and over again, while a till goes on writing:\n")?;
+        let helm = Helm { board: &board, orders: &orders, number: &number };
+        travel(&helm, &request, listener.at()).await?;
         stopper.ask();
         std::future::pending::<Result<(), Failure>>().await
     };
@@ -146,7 +151,7 @@ async fn prove(board: &Board, orders: &mpsc::Sender<Ordered>, written: u64) -> R
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
-async fn until(what: &str, true_now: impl Fn() -> bool) -> Result<(), Failure> {
+pub(super) async fn until(what: &str, true_now: impl Fn() -> bool) -> Result<(), Failure> {
     let began = Instant::now();
     while !true_now() {
         if began.elapsed() > PATIENCE {

@@ -10,17 +10,20 @@ mod demo;
 mod detach;
 mod gates;
 mod journal;
+mod journey;
 mod ledger;
 mod live;
 mod notify;
 mod output;
 mod print;
 mod progress;
+mod rollback;
 mod run;
 mod session;
 mod status;
 mod stop;
 mod table;
+mod till;
 mod validate;
 
 use crate::model::fault::Fault;
@@ -30,6 +33,7 @@ use output::complain;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stop::Stop;
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, Parser)]
 #[command(name = "liteferry", version, about, propagate_version = true)]
@@ -85,7 +89,7 @@ enum Command {
     /// Move reads to PostgreSQL, by percentage
     Reads(commands::ReadsArgs),
     /// Go back to SQLite
-    Rollback(commands::Moving),
+    Rollback(rollback::RollbackArgs),
     /// End the migration: archive SQLite and take liteferry out of both databases
     Cleanup(commands::Moving),
     /// Ask the running daemon what was done to the migration, the newest last
@@ -127,11 +131,7 @@ const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build()
-        .expect("the system gives us threads");
+    let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
         match &cli.command {
             // The daemon has transactions to finish first, and sees to its stop itself.
@@ -166,6 +166,15 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The daemon answers to single commits: on one thread no step of a batch waits for another thread to wake up.
+fn runtime_for(command: &Command) -> Runtime {
+    let mut builder = match command {
+        Command::Run(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(WORKER_THREADS).enable_all().build().expect("the system gives us threads")
+}
+
 const WORKER_THREADS: usize = 2;
 
 async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
@@ -181,7 +190,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Pause(given) => commands::pause(&cli.shared, given).await,
         Command::Resume(given) => commands::resume(&cli.shared, given).await,
         Command::Reads(args) => commands::reads(&cli.shared, args).await,
-        Command::Rollback(moving) => commands::rollback(&cli.shared, moving).await,
+        Command::Rollback(args) => rollback::rollback(&cli.shared, args).await,
         Command::Cleanup(moving) => commands::cleanup(&cli.shared, moving).await,
         Command::Journal(args) => journal::journal(&cli.shared, args).await,
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,

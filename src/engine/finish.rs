@@ -6,7 +6,7 @@ use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, SequenceSource, Statement, TablePlan};
 use crate::postgres::finish::{SequenceSet, analyze, set_sequence};
-use crate::postgres::target::{Outcome, PgTarget};
+use crate::postgres::target::{Ground, Outcome, PgTarget};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 
@@ -35,6 +35,7 @@ pub struct Steps<'a> {
     target: &'a PgTarget,
     watch: &'a dyn Watch,
     taken: HashMap<String, Outcome>,
+    ground: Ground,
 }
 
 impl<'a> Steps<'a> {
@@ -49,7 +50,13 @@ impl<'a> Steps<'a> {
             .into_iter()
             .map(|(what, outcome, detail)| (what, Outcome::from_words(&outcome, detail)))
             .collect();
-        Ok(Steps { target, watch, taken })
+        Ok(Steps { target, watch, taken, ground: Ground::Loaded })
+    }
+
+    /// The same, while the target stands at a state of its source.
+    #[must_use]
+    pub fn on(self, ground: Ground) -> Steps<'a> {
+        Steps { ground, ..self }
     }
 
     /// What earlier runs had to do otherwise or leave out.
@@ -66,7 +73,7 @@ impl<'a> Steps<'a> {
         let open: Vec<&Statement> =
             statements.iter().copied().filter(|statement| self.is_open(statement)).collect();
         let built: Vec<Option<Finding>> = stream::iter(open)
-            .map(|statement| step(self.target, statement, self.watch))
+            .map(|statement| self.take(statement))
             .buffer_unordered(workers.max(1))
             .try_collect()
             .await?;
@@ -80,20 +87,20 @@ impl<'a> Steps<'a> {
     ) -> Result<Vec<Finding>, Fault> {
         let mut findings = Vec::new();
         for statement in statements.filter(|statement| self.is_open(statement)) {
-            findings.extend(step(self.target, statement, self.watch).await?);
+            findings.extend(self.take(statement).await?);
         }
         Ok(findings)
+    }
+
+    async fn take(&self, statement: &Statement) -> Result<Option<Finding>, Fault> {
+        let outcome = self.target.run_step(statement, self.ground).await?;
+        self.watch.see(Event::Stepped { what: &statement.what });
+        Ok(finding(&statement.what, &outcome))
     }
 
     fn is_open(&self, statement: &Statement) -> bool {
         !self.taken.contains_key(&statement.what)
     }
-}
-
-async fn step(target: &PgTarget, statement: &Statement, watch: &dyn Watch) -> Result<Option<Finding>, Fault> {
-    let outcome = target.run_step(statement).await?;
-    watch.see(Event::Stepped { what: &statement.what });
-    Ok(finding(&statement.what, &outcome))
 }
 
 fn finding(what: &str, outcome: &Outcome) -> Option<Finding> {

@@ -1,5 +1,6 @@
 //! The engine: the only place where engines and flows meet. Layer 5.
 
+mod archive;
 mod computed;
 pub mod copy;
 pub mod daemon;

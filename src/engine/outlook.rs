@@ -196,6 +196,7 @@ fn illegal(event: IllegalEvent) -> Reason {
         Why::Phase => "not_in_this_phase",
         Why::Crossing => "crossing_under_way",
         Why::Paused => "replication_paused",
+        Why::Expected(_) => "stale_expectation",
     };
     Reason::new(code, event.to_string(), event.remedy())
 }

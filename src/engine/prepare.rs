@@ -11,7 +11,7 @@ use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
-use crate::plan::{Mode, Plan, create, existing, typing};
+use crate::plan::{Mode, Plan, create, existing, typing, version};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::url::Target as Address;
@@ -77,6 +77,7 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     };
     findings.append(&mut plan.findings);
     findings.extend(target_findings(&catalog, request.mode));
+    findings.extend(version::too_new(&plan, &schema, survey.as_ref(), catalog.version_num));
     plan.findings = findings;
     plan.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(Prepared { source, schema, survey, catalog, plan })

@@ -72,7 +72,17 @@ impl Records {
 }
 
 fn note_to_json(note: &Note) -> Value {
-    json!({ "id": note.id, "at": note.at, "what": note.what, "detail": note.detail })
+    let given = |text: &String| if text.is_empty() { Value::Null } else { json!(text) };
+    json!({
+        "id": note.id,
+        "at": note.at,
+        "what": note.what,
+        "detail": note.detail,
+        "actor": given(&note.actor),
+        "reason": given(&note.reason),
+        "before": given(&note.before),
+        "after": given(&note.after),
+    })
 }
 
 fn entry_to_json(entry: &Entry) -> Value {

@@ -64,13 +64,23 @@ pub enum Verdict {
     WaitOut,
     /// A person is needed; the daemon stays up and says so.
     Halt,
+    /// The same, but what is needed is done elsewhere, by the application's migrations or the server's administrator: it is looked at
+    /// again after so long.
+    HaltFor(Duration),
     /// Another daemon has the work.
     Leave,
 }
 
+/// Both sides' schemas do not agree, or not yet.
+const SCHEMAS_APART: [&str; 4] =
+    ["schema_change_refused", "schema_drift", "binary_format_refused", "privilege_missing"];
+/// A look costs both catalogs, and no row.
+const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
+
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
+        _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
         FaultClass::Data | FaultClass::Fatal => Verdict::Halt,
     }

@@ -123,6 +123,8 @@ pub struct Validation {
     pub answered: u64,
     /// When both sides were last found equal, whatever was found since.
     pub clean: Option<Instant>,
+    /// Whether the source's schema is still the one that the last verdict was about.
+    pub schema_holds: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -269,6 +271,10 @@ impl View {
             return Err(Reason::new("lagging", sentence, ""));
         }
         Ok(())
+    }
+
+    pub fn age_of(&self, then: Instant) -> Duration {
+        self.since(then)
     }
 
     pub fn lag(&self) -> Duration {

@@ -50,10 +50,9 @@ async fn attempt(
     on_misfit: OnMisfit,
 ) -> Result<Option<Step>, Fault> {
     let Some(mut batch) = source.changes(from, take).await? else { return Ok(None) };
-    applier.open(batch.from, batch.to).await?;
+    applier.open(batch.from, batch.to, batch.newest).await?;
     let mut tables: BTreeMap<String, Done> = BTreeMap::new();
-    while let Some(portion) = batch.portions.recv().await {
-        let portion = portion?;
+    while let Some(portion) = batch.portions.next().await? {
         if on_misfit == OnMisfit::Halt {
             for table in &portion {
                 if let Some(misfit) = table.rows.misfits.first() {
@@ -70,6 +69,10 @@ async fn attempt(
         applier.put(portion).await?;
     }
     let Batch { to, extent, changes, .. } = batch;
+    // Of a whole batch the next one is better read later, when it holds more.
+    if extent == Extent::Part {
+        source.read_ahead(to, take);
+    }
     let applied = applier.commit(extent, source.harden()).await?;
     Ok(Some(Step { to, extent, changes, applied, tables }))
 }

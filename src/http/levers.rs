@@ -3,7 +3,7 @@
 
 use super::error::Refusal;
 use super::routes::{HttpState, Peer, as_json};
-use crate::engine::daemon::{Actor, Order, Ordered, Repair, Settle};
+use crate::engine::daemon::{Actor, Entries, Order, Ordered, Repair, Settle};
 use crate::engine::status::{Reason, View};
 use crate::phase::RunState;
 use axum::Extension;
@@ -43,8 +43,12 @@ pub async fn ledger(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let entry = entry.ok().and_then(|Path(id)| id.parse().ok()).filter(|id: &i64| *id > 0);
-    let entry = entry.ok_or_else(|| Refusal::bad_field("id", "the number of an entry"))?;
+    let entries = match entry.ok().as_ref().map(|Path(id)| id.as_str()) {
+        Some("all") => Some(Entries::All),
+        Some(id) => id.parse().ok().filter(|id: &i64| *id > 0).map(Entries::One),
+        None => None,
+    };
+    let entries = entries.ok_or_else(|| Refusal::bad_field("id", "the number of an entry, or all"))?;
     let mut fields = Fields::read(&headers, &body)?;
     let settle = match fields.text("action")?.as_deref() {
         Some("accept") => Settle::Accept,
@@ -53,7 +57,7 @@ pub async fn ledger(
     };
     fields.end()?;
     follows(&state.view()).map_err(Refusal::Conflict)?;
-    order(&state, Ordered::new(Order::Ledger(entry, settle), actor(peer, &headers), 0), "/v1/status")
+    order(&state, Ordered::new(Order::Ledger(entries, settle), actor(peer, &headers), 0), "/v1/status")
 }
 
 /// An order that nobody would obey is not taken.

@@ -7,6 +7,7 @@ use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::plan::Statement;
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use crate::postgres::target::LoadRole;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row, Transaction};
@@ -36,6 +37,14 @@ pub enum Stage {
     Switch,
 }
 
+/// A statement of the plan, and the source's table that it is about.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub stage: Stage,
+    pub table: Option<String>,
+    pub statement: Statement,
+}
+
 /// What a migration that is to be followed begins with, beside its tables.
 #[derive(Debug)]
 pub struct FollowBeginning<'a> {
@@ -44,7 +53,7 @@ pub struct FollowBeginning<'a> {
     pub role: LoadRole,
     /// Tables by the number that their triggers will know them by.
     pub captured: &'a [(i64, String)],
-    pub planned: &'a [(Stage, Statement)],
+    pub planned: &'a [Planned],
 }
 
 impl Stage {
@@ -84,8 +93,8 @@ pub(super) async fn begin(
             .await
             .map_err(failed)?;
     }
-    for (ordinal, (stage, statement)) in (0i32..).zip(beginning.planned) {
-        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7)")
+    for (ordinal, Planned { stage, table, statement }) in (0i32..).zip(beginning.planned) {
+        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(migration)
             .bind(ordinal)
             .bind(stage.word())
@@ -93,6 +102,7 @@ pub(super) async fn begin(
             .bind(&statement.sql)
             .bind(&statement.fallback)
             .bind(statement.required)
+            .bind(table)
             .execute(&mut **tx)
             .await
             .map_err(failed)?;
@@ -139,7 +149,7 @@ impl Store {
     /// Capture is armed: from this position on nothing is missed.
     pub async fn armed(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record that capture is armed";
-        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, phase = $6
+        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5, phase = $6
                    where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql)
             .bind(migration)
@@ -158,21 +168,46 @@ impl Store {
     pub async fn begin_history(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record a new history";
         let failed = |error| of_control(error, doing);
-        let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5 where migration_id = $1 and owner = $2";
-        let done = sqlx::query(sql)
+        let recorded = patience::answered(patience::LONG, doing, async {
+            let mut tx = self.pool.begin().await.map_err(failed)?;
+            let sql =
+                "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
+                       where migration_id = $1 and owner = $2";
+            let done = sqlx::query(sql)
+                .bind(migration)
+                .bind(owner)
+                .bind(at.epoch)
+                .bind(at.seq)
+                .bind(at.nonce)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed)?;
+            still_ours(done.rows_affected(), doing)?;
+            for sql in [
+                "update liteferry.captured set suspect = true where migration_id = $1",
+                "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1",
+            ] {
+                sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+            }
+            tx.commit().await.map_err(failed)
+        });
+        recorded.await
+    }
+
+    /// The newest changes that rows of the target may be of: of its last batch, and of each range while their chunks are not yet
+    /// joined to one state. The source must know them all.
+    pub async fn seen(&self, migration: i64) -> Result<Vec<Position>, Fault> {
+        let sql = "select epoch, seen_seq, seen_nonce from liteferry.follow where migration_id = $1
+                   union
+                   select f.epoch, r.seen_seq, r.seen_nonce from liteferry.range as r join liteferry.follow as f using (migration_id)
+                   where migration_id = $1 and f.phase = $2";
+        let rows = sqlx::query(sql)
             .bind(migration)
-            .bind(owner)
-            .bind(at.epoch)
-            .bind(at.seq)
-            .bind(at.nonce)
-            .execute(&mut *tx)
+            .bind(Phase::Backfill.word())
+            .fetch_all(&self.pool)
             .await
-            .map_err(failed)?;
-        still_ours(done.rows_affected(), doing)?;
-        let sql = "update liteferry.captured set suspect = true where migration_id = $1";
-        sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
-        tx.commit().await.map_err(failed)
+            .map_err(|error| of_control(error, "read what the target has seen of the source"))?;
+        Ok(rows.iter().filter_map(|row| seen_of(row, 0)).collect())
     }
 
     /// The backfill is complete, if the target still holds all of it; tells whether it does. One that fell back to an earlier state would
@@ -221,6 +256,20 @@ impl Store {
         Ok(rows.iter().map(statement).collect())
     }
 
+    /// Names of rows that the ledger has an entry of, in their order from after `after` on.
+    pub async fn ledger_names(&self, migration: i64, table: &str, after: &str) -> Result<Vec<String>, Fault> {
+        let sql = "select distinct key collate \"C\" from liteferry.ledger
+                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3 order by 1 limit 1000";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(table)
+            .bind(after)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Entries in the ledger by table and reason.
     pub async fn ledger_rows(&self, migration: i64) -> Result<Vec<(String, String, u64)>, Fault> {
         let sql = "select source_table, split_part(reason, ':', 1), count(*) from liteferry.ledger
@@ -246,14 +295,21 @@ fn follow_of(row: &PgRow) -> Option<Follow> {
     })
 }
 
+/// A position in three columns from `first` on, where it is known.
+pub(super) fn seen_of(row: &PgRow, first: usize) -> Option<Position> {
+    let (epoch, seq, nonce): (Option<i64>, Option<i64>, Option<i64>) =
+        (row.get(first), row.get(first + 1), row.get(first + 2));
+    Some(Position { epoch: epoch?, seq: seq?, nonce: nonce? })
+}
+
 /// A constraint that came with a schema change.
 pub(super) async fn plan_for_switch(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
-    statement: &Statement,
+    (table, statement): (&str, &Statement),
 ) -> Result<(), Fault> {
     let sql = "insert into liteferry.planned
-               select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6 from liteferry.planned where migration_id = $1";
+               select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6, $7 from liteferry.planned where migration_id = $1";
     sqlx::query(sql)
         .bind(migration)
         .bind(Stage::Switch.word())
@@ -261,6 +317,7 @@ pub(super) async fn plan_for_switch(
         .bind(&statement.sql)
         .bind(&statement.fallback)
         .bind(statement.required)
+        .bind(table)
         .execute(&mut **tx)
         .await
         .map(drop)

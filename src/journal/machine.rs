@@ -39,10 +39,12 @@ impl Store {
         let (Some(phase), Ok(crossing), Some(reads)) = (Phase::from_word(&phase), crossing, reads) else {
             return Err(unreadable("phase"));
         };
-        Ok(Recorded {
-            state: State { phase, crossing, paused: row.get(2), reads },
-            routing_epoch: row.get(4),
-        })
+        let state = State { phase, crossing, paused: row.get(2), reads };
+        // Where no event leads, somebody else has written.
+        if !state.is_legal() {
+            return Err(unreadable("phase"));
+        }
+        Ok(Recorded { state, routing_epoch: row.get(4) })
     }
 
     /// Moves the machine from `before` to `after`, if it is still ours and still there.

@@ -2,6 +2,8 @@
 //!
 //! The only memory of progress; the process' own directory holds nothing that matters.
 
+mod control;
+pub mod crossing;
 pub mod follow;
 pub mod look;
 pub mod machine;

@@ -1,11 +1,13 @@
 //! A schema change of the source, recorded together with what it does to the target's tables.
 
 use super::record;
-use super::store::{Store, run};
+use super::store::{self, Store, run};
 use crate::model::fault::Fault;
-use crate::plan::Statement;
 use crate::plan::route::Route;
+use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
+use crate::postgres::target::LoadRole;
 use sqlx::{Postgres, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +26,9 @@ pub struct Reshaping<'a> {
     /// Digest of the source's schema as it is understood now.
     pub source_schema: &'a str,
     pub changes: &'a [TableChange],
+    /// Constraints and triggers to be taken away until the switch.
+    pub suspended: &'a [Suspended],
+    pub role: LoadRole,
     /// Tables whose rows may have changed unseen.
     pub suspect: &'a BTreeSet<i64>,
 }
@@ -57,13 +62,18 @@ impl Store {
     /// Carries a schema change over, all of it or nothing.
     pub async fn reshape(&self, reshaping: &Reshaping<'_>) -> Result<(), Fault> {
         let doing = "carry a schema change over";
+        patience::answered(patience::LONG, doing, self.reshape_at_once(reshaping, doing)).await
+    }
+
+    async fn reshape_at_once(&self, reshaping: &Reshaping<'_>, doing: &str) -> Result<(), Fault> {
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql = "update liteferry.follow set source_schema = $3 where migration_id = $1 and owner = $2";
+        let sql = "update liteferry.follow set source_schema = $3, replica_sessions = $4 where migration_id = $1 and owner = $2";
         let ours = sqlx::query(sql)
             .bind(reshaping.migration)
             .bind(reshaping.owner)
             .bind(reshaping.source_schema)
+            .bind(reshaping.role == LoadRole::Replica)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
@@ -73,6 +83,9 @@ impl Store {
                 run(&mut tx, &statement.sql, &format!("make {}", statement.what)).await?;
             }
             record_change(&mut tx, reshaping.migration, change).await?;
+        }
+        for suspended in reshaping.suspended {
+            store::suspend_also(&mut tx, reshaping.migration, suspended).await?;
         }
         for id in reshaping.suspect {
             suspect(&mut tx, reshaping.migration, *id).await?;
@@ -121,6 +134,7 @@ async fn record_change(
                 "delete from liteferry.route where migration_id = $1 and source_table = $2",
                 "delete from liteferry.ledger where migration_id = $1 and source_table = $2",
                 "delete from liteferry.range where migration_id = $1 and source_table = $2",
+                "delete from liteferry.planned where migration_id = $1 and source_table = $2",
             ] {
                 sqlx::query(sql).bind(migration).bind(table).execute(&mut **tx).await.map_err(recording)?;
             }
@@ -145,7 +159,7 @@ async fn record_change(
             let query = sqlx::query(sql).bind(migration).bind(id).bind(&route.source);
             query.execute(&mut **tx).await.map_err(recording)?;
             for statement in at_switch {
-                super::follow::plan_for_switch(tx, migration, statement).await?;
+                super::follow::plan_for_switch(tx, migration, (&route.source, statement)).await?;
             }
             Ok(())
         }

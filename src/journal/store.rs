@@ -2,6 +2,7 @@
 //!
 //! What belongs together is written in one transaction; a range's progress is written by the loader, with the rows it stands for.
 
+use super::control::Control;
 use super::follow::{self, FollowBeginning};
 use super::record;
 use crate::link::{Range, Span};
@@ -11,13 +12,14 @@ use crate::model::position;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use sqlx::migrate::MigrateError;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(super) pool: PgPool,
+    pub(super) pool: Control,
 }
 
 /// One migration as the target remembers it.
@@ -68,7 +70,7 @@ impl State {
 
 impl Store {
     pub fn new(pool: PgPool) -> Store {
-        Store { pool }
+        Store { pool: Control::new(pool) }
     }
 
     /// Whether the target has ever seen us; reads only.
@@ -92,14 +94,17 @@ impl Store {
         migrator.set_locking(false);
         migrator.dangerous_set_table_name("liteferry.schema_version");
         let doing = "upgrade schema liteferry";
-        migrator.run(&self.pool).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                begun_elsewhere(error, doing)
-            }
-            other => Fault::fatal("state_schema", doing)
-                .with_remedy("run the newest liteferry that has worked on this target")
-                .with_source(other),
-        })
+        let upgraded = patience::answered(patience::LONG, doing, async {
+            migrator.run(self.pool.pool()).await.map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    begun_elsewhere(error, doing)
+                }
+                other => Fault::fatal("state_schema", doing)
+                    .with_remedy("run the newest liteferry that has worked on this target")
+                    .with_source(other),
+            })
+        });
+        upgraded.await
     }
 
     pub async fn find(&self, target_schema: &str) -> Result<Option<Migration>, Fault> {
@@ -126,10 +131,13 @@ impl Store {
     /// left nothing.
     pub async fn begin(&self, beginning: &Beginning<'_>) -> Result<i64, Fault> {
         let doing = "create the target's tables";
-        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
-        let id = self.begin_in(&mut tx, beginning).await?;
-        tx.commit().await.map_err(|error| of_control(error, doing))?;
-        Ok(id)
+        let begun = patience::answered(patience::LONG, doing, async {
+            let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
+            let id = self.begin_in(&mut tx, beginning).await?;
+            tx.commit().await.map_err(|error| of_control(error, doing))?;
+            Ok(id)
+        });
+        begun.await
     }
 
     async fn begin_in(
@@ -195,8 +203,9 @@ impl Store {
     /// lost and which the server is still at: a plain read would see the state before it.
     pub async fn ranges(&self, migration: i64, routes: &[Arc<Route>]) -> Result<Vec<RangeState>, Fault> {
         let rows = sqlx::query(
-            "select id, source_table, from_rowid, to_rowid, position, rows, held, done
-             from liteferry.range where migration_id = $1 order by id for update",
+            "select id, source_table, from_rowid, to_rowid, position, rows, held, done,
+                    (select epoch from liteferry.follow as f where f.migration_id = r.migration_id), seen_seq, seen_nonce
+             from liteferry.range as r where migration_id = $1 order by id for update",
         )
         .bind(migration)
         .fetch_all(&self.pool)
@@ -213,6 +222,7 @@ impl Store {
                     route: Arc::clone(route),
                     span: Span { from: row.get(2), to: row.get(3) },
                     after,
+                    seen: follow::seen_of(row, 8),
                 },
                 rows: u64::try_from(rows).ok()?,
                 held: u64::try_from(held).ok()?,
@@ -416,7 +426,7 @@ async fn record_renamed(
 }
 
 /// Takes a constraint away and remembers how to give it back, in the same transaction.
-async fn suspend(
+pub(super) async fn suspend(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
     ordinal: usize,
@@ -434,6 +444,24 @@ async fn suspend(
         .await
         .map(|_| ())
         .map_err(|error| of_control(error, "record a suspended constraint"))
+}
+
+/// The same for one that came later, which may bear the name of one that the application has dropped since.
+pub(super) async fn suspend_also(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    suspended: &Suspended,
+) -> Result<(), Fault> {
+    let failed = |error| of_control(error, "record a suspended constraint");
+    sqlx::query("delete from liteferry.suspended where migration_id = $1 and what = $2")
+        .bind(migration)
+        .bind(&suspended.restore.what)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    let sql = "select coalesce(max(ordinal) + 1, 0) from liteferry.suspended where migration_id = $1";
+    let next: i32 = sqlx::query(sql).bind(migration).fetch_one(&mut **tx).await.map_err(failed)?.get(0);
+    suspend(tx, migration, usize::try_from(next).expect("ordinals count from zero"), suspended).await
 }
 
 /// Copies into two schemas of a database make the one schema that remembers both; who comes second finds it half made.

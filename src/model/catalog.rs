@@ -44,7 +44,7 @@ pub struct PgTable {
     /// Row security is on and holds for the role.
     pub row_security: bool,
     pub row_security_forced: bool,
-    /// Of SELECT, INSERT, UPDATE, DELETE, TRUNCATE: those that the role lacks.
+    /// Of SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES: those that the role lacks.
     pub missing_privileges: Vec<&'static str>,
     pub has_rows: bool,
 }

@@ -5,6 +5,7 @@
 //! is computed from.
 
 use super::cell::{CellBuf, Class};
+use super::history::Position;
 use std::ops::Range;
 
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Chunk {
     pub last_key: Vec<CellBuf>,
     /// The range has no rows after this chunk.
     pub ends_range: bool,
+    /// The newest change of the source in the snapshot that the rows were read in, where it is followed.
+    pub newest: Option<Position>,
 }
 
 /// A cell that the target does not give back byte for byte; it goes to the ledger.

@@ -8,3 +8,12 @@ pub struct Position {
     /// What the application's own commit drew at random beside `seq`: two histories that share a number do not share this.
     pub nonce: i64,
 }
+
+/// Where the way back stands in SQLite: the batch it has taken last, and what was drawn for the one before. Whoever forgets what SQLite
+/// has taken may have fallen one batch behind, and is told by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub at: Position,
+    /// Nothing before the first batch.
+    pub before: Option<i64>,
+}

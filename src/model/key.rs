@@ -2,7 +2,7 @@
 //!
 //! The text names exactly one key: classes stay apart (`1`, `1.0`, `"1"`), blobs and text that is not UTF-8 are shown in hex.
 
-use super::cell::Cell;
+use super::cell::{Cell, CellBuf};
 use std::fmt::Write;
 
 pub fn key_json<'a>(cells: impl IntoIterator<Item = Cell<'a>>) -> String {
@@ -15,6 +15,77 @@ pub fn key_json<'a>(cells: impl IntoIterator<Item = Cell<'a>>) -> String {
     }
     out.push(']');
     out
+}
+
+/// The cells that a key was written from; nothing where it is no such text.
+pub fn cells_of_key(text: &str) -> Option<Vec<CellBuf>> {
+    let mut rest = text.strip_prefix('[')?.strip_suffix(']')?;
+    let mut cells = Vec::new();
+    while !rest.is_empty() {
+        let (cell, tail) = take_cell(rest)?;
+        cells.push(cell);
+        rest = match tail.strip_prefix(',') {
+            Some(more) if !more.is_empty() => more,
+            Some(_) => return None,
+            None if tail.is_empty() => tail,
+            None => return None,
+        };
+    }
+    Some(cells)
+}
+
+fn take_cell(text: &str) -> Option<(CellBuf, &str)> {
+    if text.starts_with('"') {
+        let (string, tail) = take_string(text)?;
+        return Some((CellBuf::Text(string.into_bytes()), tail));
+    }
+    if let Some(object) = text.strip_prefix('{') {
+        let (class, tail) = take_string(object)?;
+        let (value, tail) = take_string(tail.strip_prefix(':')?)?;
+        let tail = tail.strip_prefix('}')?;
+        let cell = match class.as_str() {
+            "real" => CellBuf::Real(value.parse().ok()?),
+            "text" => CellBuf::Text(bytes_of_hex(&value)?),
+            "blob" => CellBuf::Blob(bytes_of_hex(&value)?),
+            _ => return None,
+        };
+        return Some((cell, tail));
+    }
+    let (word, tail) = text.split_at(text.find(',').unwrap_or(text.len()));
+    let cell = match word {
+        "null" => CellBuf::Null,
+        number if number.contains(['.', 'e', 'E']) => CellBuf::Real(number.parse().ok()?),
+        number => CellBuf::Integer(number.parse().ok()?),
+    };
+    Some((cell, tail))
+}
+
+/// A string as `put_string` writes it, and what follows it.
+fn take_string(text: &str) -> Option<(String, &str)> {
+    let mut string = String::new();
+    let mut letters = text.strip_prefix('"')?.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => return Some((string, &text[at + 2..])),
+            '\\' => match letters.next()?.1 {
+                'u' => {
+                    let code: String = (0..4).map_while(|_| letters.next()).map(|(_, digit)| digit).collect();
+                    string.push(char::from_u32(u32::from_str_radix(&code, 16).ok()?)?);
+                }
+                escaped @ ('"' | '\\') => string.push(escaped),
+                _ => return None,
+            },
+            other => string.push(other),
+        }
+    }
+    None
+}
+
+fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(digits.chunks_exact(2).map(|pair| pair[0] * 16 + pair[1]).collect())
 }
 
 fn put_cell(out: &mut String, cell: Cell<'_>) {
@@ -70,6 +141,27 @@ mod tests {
             Cell::Null,
         ];
         assert_eq!(key_json(cells), r#"[1,1.0,"a\"\u000a",{"text":"ff"},{"blob":"0001"},null]"#);
+    }
+
+    #[test]
+    fn a_key_is_read_back_as_it_was_written() {
+        let cells = [
+            CellBuf::Null,
+            CellBuf::Integer(i64::MIN),
+            CellBuf::Real(0.1 + 0.2),
+            CellBuf::Real(1e300),
+            CellBuf::Real(f64::NEG_INFINITY),
+            CellBuf::Text("a,\"b\\ \u{1}ü]".into()),
+            CellBuf::Text(vec![0xff, 0]),
+            CellBuf::Blob(vec![0, 255]),
+        ];
+        for length in 0..=cells.len() {
+            let key = key_json(cells[..length].iter().map(CellBuf::as_cell));
+            assert_eq!(cells_of_key(&key).as_deref(), Some(&cells[..length]), "{key}");
+        }
+        for broken in ["", "[", "[1", "[1,]", "[\"a]", "[{\"blob\":\"0\"}]", "[one]", "[1]x"] {
+            assert_eq!(cells_of_key(broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! Gates: the named preconditions of a change of phase, each with its present reading, its limit, and what to do. Pure.
+//! Gates: the named preconditions of a change of phase, each with its present reading, its limit, and what to do. Pure: whoever asks
+//! brings the readings. What is not known is not open.
+
+use super::RunState;
+use std::time::Duration;
 
 /// One precondition, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,3 +14,436 @@ pub struct Gate {
     /// What opens it; empty where it is open.
     pub remedy: String,
 }
+
+/// What the gates look at. `None` is what nobody has looked at yet.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    pub limits: Limits,
+    /// Whether the target still says that the migration is ours.
+    pub owned: bool,
+    pub run: RunState,
+    pub target_up: bool,
+    /// Tables whose backfill is not complete.
+    pub tables_to_load: u64,
+    /// Age of the oldest change that is not applied.
+    pub lag: Duration,
+    /// The last comparison of everything, whatever came of it.
+    pub validation: Option<Validated>,
+    /// Entries of the ledger that nobody has accepted.
+    pub ledger_open: u64,
+    /// Sequences of the target that could not be set.
+    pub sequences: Option<Vec<BadSequence>>,
+    /// Suspended constraints that rows break.
+    pub constraints: Option<Vec<Violated>>,
+    /// Tables whose changes in the target would not be noted.
+    pub uncaptured: Option<Vec<String>>,
+    pub reverse: Reverse,
+    /// Columns whose values in the target have no way back into the form that the application wrote.
+    pub one_way_columns: Vec<String>,
+    /// Of the volume that the SQLite database is on.
+    pub disk: Option<Disk>,
+    /// See [`super::pause`].
+    pub pause_expected: Duration,
+}
+
+/// From the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub pause_budget: Duration,
+    pub deadline: Duration,
+    pub lag_max: Duration,
+    pub validation_age_max: Duration,
+    /// Zero where the operator has not stated it.
+    pub application_busy_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validated {
+    pub age: Duration,
+    /// Rows that are missing, extra or different, the ledger's apart.
+    pub differences: u64,
+    /// Whether the source's history is still the one it was then.
+    pub same_history: bool,
+    /// Whether both schemas are still what they were then.
+    pub same_schema: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSequence {
+    pub name: String,
+    pub why: SequenceTrouble,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceTrouble {
+    /// The largest key is the last that the sequence can give.
+    Exhausted,
+    /// Where it has to start cannot be told from the rows.
+    NotComputable,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violated {
+    pub constraint: String,
+    pub rows: u64,
+}
+
+/// The way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reverse {
+    /// Whether a canary has made the whole way round.
+    pub canary: bool,
+    pub running: bool,
+    /// Changes of the target that SQLite does not have yet.
+    pub changes: u64,
+    /// Age of the oldest of them.
+    pub lag: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub free_bytes: u64,
+    pub database_bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+/// After the switch SQLite goes on growing: a tenth of its size, and never less than this, must be free.
+const FREE_BYTES_MIN: u64 = 256 * MIB;
+/// Names in one reading; the others are counted.
+const NAMES_MAX: usize = 5;
+
+/// To take the application's writes over to PostgreSQL.
+pub fn to_switch(readings: &Readings) -> Vec<Gate> {
+    vec![
+        owner(readings),
+        backfill(readings),
+        running(readings),
+        lag(readings),
+        validation(readings),
+        schema(readings),
+        ledger(readings),
+        sequences(readings),
+        constraints(readings),
+        reverse_capture(readings),
+        reverse_canary(readings),
+        reverse_columns(readings),
+        disk(readings),
+        pause(readings),
+        busy_timeout(readings),
+    ]
+}
+
+/// To take the application's writes back to SQLite, once PostgreSQL has them.
+pub fn to_rollback(readings: &Readings) -> Vec<Gate> {
+    vec![owner(readings), target(readings), reverse_link(readings), reverse_lag(readings)]
+}
+
+/// To end the migration; beside these a person confirms it.
+pub fn to_cleanup(readings: &Readings) -> Vec<Gate> {
+    vec![owner(readings), target(readings), reverse_link(readings), reverse_drained(readings)]
+}
+
+/// A gate before it is known whether its remedy is wanted.
+struct Reading {
+    name: &'static str,
+    reading: String,
+    limit: String,
+}
+
+impl Reading {
+    fn new(name: &'static str, reading: impl Into<String>, limit: impl Into<String>) -> Reading {
+        Reading { name, reading: reading.into(), limit: limit.into() }
+    }
+
+    fn open(self) -> Gate {
+        let Reading { name, reading, limit } = self;
+        Gate { name, ok: true, reading, limit, remedy: String::new() }
+    }
+
+    fn shut(self, remedy: impl Into<String>) -> Gate {
+        Gate { ok: false, remedy: remedy.into(), ..self.open() }
+    }
+}
+
+fn owner(readings: &Readings) -> Gate {
+    if readings.owned {
+        return Reading::new("owner", "ours", "ours").open();
+    }
+    Reading::new("owner", "another liteferry's", "ours").shut(
+        "Give the command to the liteferry that has taken this migration over, or stop that one and start this one again.",
+    )
+}
+
+fn backfill(readings: &Readings) -> Gate {
+    match readings.tables_to_load {
+        0 => Reading::new("backfill", "complete", "complete").open(),
+        tables => Reading::new("backfill", format!("{} to be loaded", counted(tables, "table")), "complete")
+            .shut("Wait until the tables are loaded: `liteferry status` shows how far they are."),
+    }
+}
+
+fn running(readings: &Readings) -> Gate {
+    let reading = Reading::new("running", readings.run.word(), RunState::Running.word());
+    match run_remedy(readings.run) {
+        None => reading.open(),
+        Some(remedy) => reading.shut(remedy),
+    }
+}
+
+fn run_remedy(run: RunState) -> Option<&'static str> {
+    match run {
+        RunState::Running => None,
+        RunState::CatchingUp => Some("Wait until the backlog is applied: `liteferry status` shows the lag."),
+        RunState::Degraded => Some("Wait until the fault has passed: `liteferry status` names it."),
+        RunState::Halted => Some("`liteferry status` says what halted it and what to do about it."),
+        RunState::Paused => Some("Run `liteferry resume`."),
+        RunState::Stopping => Some("Start `liteferry run` again."),
+    }
+}
+
+fn lag(readings: &Readings) -> Gate {
+    let limit = readings.limits.lag_max;
+    let reading = Reading::new("lag", spell(readings.lag), at_most(limit));
+    if readings.lag <= limit {
+        return reading.open();
+    }
+    reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms.")
+}
+
+fn validation(readings: &Readings) -> Gate {
+    let limit = readings.limits.validation_age_max;
+    let gate = |reading: String| Reading::new("validation", reading, format!("clean, {}", at_most(limit)));
+    let Some(last) = readings.validation else {
+        return gate("none".to_owned()).shut("Run `liteferry validate`.");
+    };
+    if last.differences > 0 {
+        return gate(format!("{} differ", counted(last.differences, "row")))
+            .shut("Run `liteferry validate --repair`, and look at what it lists.");
+    }
+    if !last.same_history {
+        return gate("of another history of the source".to_owned()).shut("Run `liteferry validate`.");
+    }
+    let reading = gate(format!("clean, {} ago", spell(last.age)));
+    if last.age <= limit {
+        return reading.open();
+    }
+    reading.shut("Run `liteferry validate`, or raise [switch] validation_max_age.")
+}
+
+fn schema(readings: &Readings) -> Gate {
+    let gate = |reading: &str| Reading::new("schema", reading, "unchanged since the validation");
+    match readings.validation {
+        Some(Validated { same_schema: true, .. }) => gate("unchanged").open(),
+        Some(Validated { same_schema: false, .. }) => {
+            gate("changed").shut("Run `liteferry validate`: the last one saw other tables or columns.")
+        }
+        None => gate("no validation yet").shut("Run `liteferry validate`."),
+    }
+}
+
+fn ledger(readings: &Readings) -> Gate {
+    match readings.ledger_open {
+        0 => Reading::new("ledger", "nothing open", "every entry accepted").open(),
+        rows => Reading::new("ledger", format!("{} open", counted(rows, "entry")), "every entry accepted").shut(
+            "`liteferry ledger` lists them; `liteferry ledger accept ID` says that PostgreSQL may keep what it has, \
+             `liteferry ledger retry ID` reads the row again.",
+        ),
+    }
+}
+
+fn sequences(readings: &Readings) -> Gate {
+    let gate = |reading: String| Reading::new("sequences", reading, "every one can be set");
+    let Some(bad) = &readings.sequences else {
+        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+    };
+    if bad.is_empty() {
+        return gate("every one can be set".to_owned()).open();
+    }
+    let name = |sequence: &BadSequence| match sequence.why {
+        SequenceTrouble::Exhausted => format!("{} is exhausted", sequence.name),
+        SequenceTrouble::NotComputable => format!("{} cannot be computed", sequence.name),
+    };
+    gate(listed(bad.iter().map(name))).shut(
+        "Give an exhausted one a wider type (`alter sequence … as bigint`, and its column), and name the start of one that \
+         cannot be computed under [sequences].",
+    )
+}
+
+fn constraints(readings: &Readings) -> Gate {
+    let gate = |reading: String| Reading::new("constraints", reading, "no row breaks one");
+    let Some(violated) = &readings.constraints else {
+        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+    };
+    if violated.is_empty() {
+        return gate("no row breaks one".to_owned()).open();
+    }
+    let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
+    gate(listed(violated.iter().map(name))).shut(
+        "Mend these rows in SQLite, where the application writes: they are carried over like any change.",
+    )
+}
+
+fn reverse_capture(readings: &Readings) -> Gate {
+    let gate = |reading: String| Reading::new("reverse_capture", reading, "in place on every table");
+    let Some(tables) = &readings.uncaptured else {
+        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+    };
+    if tables.is_empty() {
+        return gate("in place".to_owned()).open();
+    }
+    gate(format!("missing on {}", listed(tables.iter().cloned()))).shut(
+        "Run `liteferry rollback` and then `liteferry phase validate`: it is put in place on the way in.",
+    )
+}
+
+fn reverse_canary(readings: &Readings) -> Gate {
+    if readings.reverse.canary {
+        return Reading::new("reverse_canary", "back in SQLite", "back in SQLite").open();
+    }
+    Reading::new("reverse_canary", "not back in SQLite", "back in SQLite")
+        .shut("Wait a moment; if it stays so, `liteferry status` tells what is wrong with the way back.")
+}
+
+/// It is told, and hinders nobody: what the way back cannot spell is kept in a lossless form.
+fn reverse_columns(readings: &Readings) -> Gate {
+    let reading = match readings.one_way_columns.as_slice() {
+        [] => "every column has a way back".to_owned(),
+        columns => format!("without a faithful way back: {}", listed(columns.iter().cloned())),
+    };
+    Reading::new("reverse_columns", reading, "told only").open()
+}
+
+fn disk(readings: &Readings) -> Gate {
+    let Some(disk) = readings.disk else {
+        return Reading::new("disk", UNKNOWN, at_least_bytes(FREE_BYTES_MIN)).shut(LOOK_AGAIN);
+    };
+    let wanted = FREE_BYTES_MIN.max(disk.database_bytes / 10);
+    let free = format!("{} MiB free", disk.free_bytes / MIB);
+    let reading = Reading::new("disk", free, at_least_bytes(wanted));
+    if disk.free_bytes >= wanted {
+        return reading.open();
+    }
+    reading.shut("Make room on the volume of the SQLite database: after the switch it goes on growing.")
+}
+
+fn pause(readings: &Readings) -> Gate {
+    let Limits { pause_budget, deadline, .. } = readings.limits;
+    let limit = pause_budget.min(deadline);
+    let expected = format!("{} expected", spell(readings.pause_expected));
+    let reading = Reading::new("pause", expected, at_most(limit));
+    if readings.pause_expected <= limit {
+        return reading.open();
+    }
+    if deadline < pause_budget {
+        return reading.shut("Wait until the writes are fewer, or raise [switch] deadline_ms.");
+    }
+    reading.shut("Wait until the writes are fewer, or raise [switch] pause_budget_ms.")
+}
+
+fn busy_timeout(readings: &Readings) -> Gate {
+    let Limits { application_busy_timeout: stated, deadline, .. } = readings.limits;
+    if stated.is_zero() {
+        return Reading::new("busy_timeout", "not stated", at_least(deadline)).shut(
+            "State in [switch] busy_timeout_ms how long every connection of the application waits for a lock (`pragma busy_timeout`).",
+        );
+    }
+    let reading = Reading::new("busy_timeout", spell(stated), at_least(deadline));
+    if stated >= deadline {
+        return reading.open();
+    }
+    reading.shut(
+        "Raise the application's busy timeout and [switch] busy_timeout_ms with it, or lower [switch] deadline_ms: \
+         statements would fail while the writes are moved.",
+    )
+}
+
+fn target(readings: &Readings) -> Gate {
+    if readings.target_up {
+        return Reading::new("target", "answers", "answers").open();
+    }
+    Reading::new("target", "does not answer", "answers").shut(
+        "Bring PostgreSQL back. If it is gone for good, `liteferry rollback --without-target` opens SQLite as it is.",
+    )
+}
+
+fn reverse_link(readings: &Readings) -> Gate {
+    if let Some(remedy) = run_remedy(readings.run) {
+        return Reading::new("reverse_link", readings.run.word(), "running").shut(remedy);
+    }
+    if readings.reverse.running {
+        return Reading::new("reverse_link", "running", "running").open();
+    }
+    Reading::new("reverse_link", "not running", "running")
+        .shut("Wait a moment; if it stays so, `liteferry status` tells what is wrong with the way back.")
+}
+
+fn reverse_lag(readings: &Readings) -> Gate {
+    let (lag, limit) = (readings.reverse.lag, readings.limits.lag_max);
+    let reading = Reading::new("reverse_lag", spell(lag), at_most(limit));
+    if lag <= limit {
+        return reading.open();
+    }
+    reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms.")
+}
+
+fn reverse_drained(readings: &Readings) -> Gate {
+    match readings.reverse.changes {
+        0 => Reading::new("reverse_drained", "nothing waits", "nothing waits").open(),
+        changes => {
+            let waiting = format!("{} not in SQLite yet", counted(changes, "change"));
+            Reading::new("reverse_drained", waiting, "nothing waits")
+                .shut("Wait until SQLite has every change, so that its archive holds them: `liteferry status` shows the lag.")
+        }
+    }
+}
+
+const UNKNOWN: &str = "not known yet";
+const LOOK_AGAIN: &str =
+    "Wait a moment and ask `liteferry gates` again; if it stays so, `liteferry status` tells why.";
+
+fn at_most(limit: Duration) -> String {
+    format!("at most {}", spell(limit))
+}
+
+fn at_least(limit: Duration) -> String {
+    format!("at least {}", spell(limit))
+}
+
+fn at_least_bytes(limit: u64) -> String {
+    format!("at least {} MiB", limit.div_ceil(MIB))
+}
+
+/// Exact to the millisecond below two minutes, and never shorter than it is.
+fn spell(duration: Duration) -> String {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    let minutes = millis.div_ceil(60_000);
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..120_000 => {
+            let exact = format!("{}.{:03}", millis / 1_000, millis % 1_000);
+            format!("{} s", exact.trim_end_matches('0').trim_end_matches('.'))
+        }
+        120_000..7_200_000 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    match (number, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, None) => format!("{number} {what}s"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+    }
+}
+
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let mut listed = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        listed.push_str(&format!(" and {more} more"));
+    }
+    listed
+}
+
+#[cfg(test)]
+mod tests;

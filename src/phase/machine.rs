@@ -68,89 +68,122 @@ pub enum Why {
     Phase,
     /// A crossing is under way: it is decided or abandoned first.
     Crossing,
-    /// Nothing moves while replication is paused.
+    /// Nothing goes forward while replication is paused.
     Paused,
+    /// The command was meant for this phase, and the migration is in another.
+    Expected(Phase),
 }
 
-/// What the state becomes. An event that asks for what is so already changes nothing.
+/// What the state becomes. An event that tells or asks for what is so already changes nothing.
 pub fn transition(state: State, event: Event) -> Result<State, IllegalEvent> {
-    let illegal = |why| Err(IllegalEvent { state, event, why });
-    match event {
-        Event::Commanded(command) => commanded(state, command).map_or_else(illegal, Ok),
-        Event::Armed => match state.phase {
-            Phase::Setup => Ok(State { phase: Phase::Backfill, ..state }),
-            _ => illegal(Why::Phase),
-        },
-        Event::BackfillComplete => match state.phase {
-            Phase::Backfill => Ok(State { phase: Phase::DualWrite, ..state }),
-            _ => illegal(Why::Phase),
-        },
-        Event::Decided(crossing) if state.crossing == Some(crossing) => Ok(match crossing {
-            Crossing::Switch => State { phase: Phase::Switch, crossing: None, reads: Percent::ALL, ..state },
-            Crossing::Rollback => {
-                State { phase: Phase::DualWrite, crossing: None, reads: Percent::NONE, ..state }
-            }
-        }),
-        Event::Abandoned(crossing) if state.crossing == Some(crossing) => {
-            Ok(State { crossing: None, ..state })
+    let after = match event {
+        Event::Commanded(command) => commanded(state, command),
+        Event::Armed => reached(state, (Phase::Setup, Phase::Backfill)),
+        Event::BackfillComplete => reached(state, (Phase::Backfill, Phase::DualWrite)),
+        Event::CleanedUp => reached(state, (Phase::Cleanup, Phase::Done)),
+        Event::Decided(crossing) => ended(state, crossing, decided(state, crossing)),
+        Event::Abandoned(crossing) => ended(state, crossing, abandoned(state, crossing)),
+    };
+    after.map_err(|why| IllegalEvent { state, event, why })
+}
+
+/// What a command leads to that may have been meant for one phase alone: an operator who acts on an old view is refused.
+pub fn ask(state: State, command: Command, expected: Option<Phase>) -> Result<State, IllegalEvent> {
+    match expected {
+        Some(phase) if phase != state.phase => {
+            Err(IllegalEvent { state, event: Event::Commanded(command), why: Why::Expected(phase) })
         }
-        Event::Decided(_) | Event::Abandoned(_) => illegal(Why::Phase),
-        Event::CleanedUp => match state.phase {
-            Phase::Cleanup => Ok(State { phase: Phase::Done, ..state }),
-            _ => illegal(Why::Phase),
-        },
+        Some(_) | None => transition(state, Event::Commanded(command)),
     }
 }
 
 fn commanded(state: State, command: Command) -> Result<State, Why> {
+    let after = wished(state, command).ok_or(Why::Phase)?;
+    if after == state {
+        return Ok(state);
+    }
     if state.crossing.is_some() {
         return Err(Why::Crossing);
     }
-    match command {
-        Command::Pause | Command::Resume => match state.phase {
-            Phase::Setup | Phase::Backfill | Phase::Cleanup | Phase::Done => Err(Why::Phase),
-            Phase::DualWrite | Phase::Validate | Phase::Switch => {
-                Ok(State { paused: command == Command::Pause, ..state })
-            }
-        },
-        Command::Validate | Command::Switch | Command::Rollback | Command::Cleanup | Command::Reads(_)
-            if state.paused =>
-        {
-            Err(Why::Paused)
+    // A target that is not brought up to date may still be relieved of reads, and nobody has to resume before he gives up.
+    let relieves = after.phase <= state.phase && after.reads <= state.reads && after.crossing.is_none();
+    if state.paused && !relieves { Err(Why::Paused) } else { Ok(after) }
+}
+
+/// What the command leads to where nothing is in its way; nothing in a phase that does not know it.
+fn wished(state: State, command: Command) -> Option<State> {
+    use Phase::{Backfill, Cleanup, Done, DualWrite, Setup, Switch, Validate};
+    match (command, state.phase) {
+        (Command::Validate, DualWrite | Validate) => Some(State { phase: Validate, ..state }),
+        (Command::Switch, Validate) => Some(State { crossing: Some(Crossing::Switch), ..state }),
+        (Command::Switch, Switch) => Some(State { crossing: None, ..state }),
+        (Command::Rollback, DualWrite | Validate) => {
+            Some(State { phase: DualWrite, crossing: None, reads: Percent::NONE, ..state })
         }
-        Command::Validate => match state.phase {
-            Phase::DualWrite | Phase::Validate => Ok(State { phase: Phase::Validate, ..state }),
-            Phase::Setup | Phase::Backfill | Phase::Switch | Phase::Cleanup | Phase::Done => Err(Why::Phase),
-        },
-        Command::Switch => match state.phase {
-            Phase::Validate => Ok(State { crossing: Some(Crossing::Switch), ..state }),
-            Phase::Switch => Ok(state),
-            Phase::Setup | Phase::Backfill | Phase::DualWrite | Phase::Cleanup | Phase::Done => {
-                Err(Why::Phase)
-            }
-        },
-        Command::Rollback => match state.phase {
-            Phase::DualWrite | Phase::Validate => {
-                Ok(State { phase: Phase::DualWrite, reads: Percent::NONE, ..state })
-            }
-            Phase::Switch => Ok(State { crossing: Some(Crossing::Rollback), ..state }),
-            Phase::Setup | Phase::Backfill | Phase::Cleanup | Phase::Done => Err(Why::Phase),
-        },
-        Command::Cleanup => match state.phase {
-            Phase::Switch | Phase::Cleanup => Ok(State { phase: Phase::Cleanup, ..state }),
-            Phase::Done => Ok(state),
-            Phase::Setup | Phase::Backfill | Phase::DualWrite | Phase::Validate => Err(Why::Phase),
-        },
-        Command::Reads(reads) => match state.phase {
-            Phase::DualWrite | Phase::Validate => Ok(State { reads, ..state }),
-            Phase::Setup | Phase::Backfill | Phase::Switch | Phase::Cleanup | Phase::Done => Err(Why::Phase),
-        },
+        (Command::Rollback, Switch) => Some(State { crossing: Some(Crossing::Rollback), ..state }),
+        (Command::Cleanup, Switch | Cleanup) => Some(State { phase: Cleanup, crossing: None, ..state }),
+        (Command::Cleanup, Done) => Some(state),
+        (Command::Pause | Command::Resume, DualWrite | Validate | Switch) => {
+            Some(State { paused: command == Command::Pause, ..state })
+        }
+        (Command::Reads(reads), DualWrite | Validate) => Some(State { reads, ..state }),
+        (Command::Validate, Setup | Backfill | Switch | Cleanup | Done)
+        | (Command::Switch, Setup | Backfill | DualWrite | Cleanup | Done)
+        | (Command::Rollback, Setup | Backfill | Cleanup | Done)
+        | (Command::Cleanup, Setup | Backfill | DualWrite | Validate)
+        | (Command::Pause | Command::Resume, Setup | Backfill | Cleanup | Done)
+        | (Command::Reads(_), Setup | Backfill | Switch | Cleanup | Done) => None,
     }
+}
+
+fn reached(state: State, (before, after): (Phase, Phase)) -> Result<State, Why> {
+    if state.phase == before {
+        Ok(State { phase: after, ..state })
+    } else if state.phase == after {
+        Ok(state)
+    } else {
+        Err(Why::Phase)
+    }
+}
+
+/// `after` is what the end of the crossing makes of the state.
+fn ended(state: State, crossing: Crossing, after: State) -> Result<State, Why> {
+    if state.crossing == Some(crossing) || state == after { Ok(after) } else { Err(Why::Phase) }
+}
+
+fn decided(state: State, crossing: Crossing) -> State {
+    let reads = match crossing {
+        Crossing::Switch => Percent::ALL,
+        Crossing::Rollback => Percent::NONE,
+    };
+    State { phase: crossing.end(), crossing: None, reads, ..state }
+}
+
+fn abandoned(state: State, crossing: Crossing) -> State {
+    State { phase: crossing.start(), crossing: None, ..state }
 }
 
 impl State {
     pub const FIRST: State =
         State { phase: Phase::Setup, crossing: None, paused: false, reads: Percent::NONE };
+
+    /// Whether events can lead here: a record that says otherwise is not ours.
+    pub fn is_legal(self) -> bool {
+        let resting = self.crossing.is_none() && !self.paused;
+        match self.phase {
+            Phase::Setup | Phase::Backfill => resting && self.reads == Percent::NONE,
+            Phase::DualWrite => self.crossing.is_none(),
+            Phase::Validate => {
+                self.crossing.is_none() || (!self.paused && self.crossing == Some(Crossing::Switch))
+            }
+            Phase::Switch => {
+                self.reads == Percent::ALL
+                    && (self.crossing.is_none()
+                        || (!self.paused && self.crossing == Some(Crossing::Rollback)))
+            }
+            Phase::Cleanup | Phase::Done => resting && self.reads == Percent::ALL,
+        }
+    }
 
     /// One line for the journal.
     pub fn words(self) -> String {
@@ -180,6 +213,22 @@ impl Crossing {
 
     pub fn from_word(word: &str) -> Option<Crossing> {
         Crossing::ALL.into_iter().find(|crossing| crossing.word() == word)
+    }
+
+    /// The phase that it begins in, and that it falls back to when it is abandoned.
+    pub fn start(self) -> Phase {
+        match self {
+            Crossing::Switch => Phase::Validate,
+            Crossing::Rollback => Phase::Switch,
+        }
+    }
+
+    /// The phase that its decision leads to.
+    pub fn end(self) -> Phase {
+        match self {
+            Crossing::Switch => Phase::Switch,
+            Crossing::Rollback => Phase::DualWrite,
+        }
     }
 }
 
@@ -242,6 +291,11 @@ impl fmt::Display for IllegalEvent {
             Why::Phase => write!(out, "`{what}` is not possible in the phase {phase}"),
             Why::Crossing => write!(out, "`{what}` is not possible while the writes are being moved"),
             Why::Paused => write!(out, "`{what}` is not possible while replication is paused"),
+            Why::Expected(expected) => write!(
+                out,
+                "`{what}` was meant for the phase {}, and the migration is in the phase {phase}",
+                expected.word()
+            ),
         }
     }
 }
@@ -251,6 +305,9 @@ impl IllegalEvent {
         match self.why {
             Why::Crossing => "Wait until it has ended: `liteferry status` shows it.",
             Why::Paused => "Run `liteferry resume` first.",
+            Why::Expected(_) => {
+                "Look at `liteferry status`, and give the command again if it is still wanted."
+            }
             Why::Phase => match self.state.phase {
                 Phase::Setup | Phase::Backfill => {
                     "Wait for the phase dual-write: `liteferry status` shows how far it has come."
@@ -267,3 +324,6 @@ impl IllegalEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub mod gate;
 pub mod machine;
+pub mod pause;
 mod run;
 
 pub use run::RunState;

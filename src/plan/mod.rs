@@ -8,16 +8,20 @@ pub mod default;
 pub mod existing;
 pub mod expr;
 mod family;
+pub mod handover;
 mod naming;
 pub mod overrides;
 pub mod packer;
 mod parse;
+pub mod reverse;
 pub mod route;
 #[cfg(test)]
 mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;
+pub mod unspelt;
+pub mod version;
 pub mod view;
 
 use crate::model::finding::{Finding, Severity};

@@ -12,6 +12,7 @@ mod staged;
 mod writer;
 
 pub use pipeline::POSITION_MOVED;
+pub(super) use pipeline::Raw;
 pub use writer::Ownership;
 
 use super::fault;
@@ -21,6 +22,7 @@ use crate::link::{Applied, Applier, Extent, Portion};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use futures_util::future::{join, ready};
+use pipeline::What;
 use staged::{Staging, part_refused};
 use std::future::Future;
 use tokio_postgres::types::ToSql;
@@ -66,6 +68,15 @@ impl PgApplier {
                 answered(patience::SMALL, "open a session that writes batches", made).await
             }
         }
+    }
+
+    /// Returns once the target has on disk what has been committed so far.
+    pub async fn settle(&mut self) -> Result<(), Fault> {
+        let doing = "see applied changes safe on the target's disk";
+        let writer = self.take_writer().await?;
+        let settled = writer.answer(doing, writer.settle()).await?;
+        self.writer = Some(writer);
+        What::Advance.check(settled)
     }
 
     async fn commit_small(
@@ -169,7 +180,7 @@ impl Applier for PgApplier {
         self.batch = None;
         let writer = self.take_writer().await?;
         // A commit in doubt still holds the row; a plain look would show what was before it.
-        writer.run("begin; set local lock_timeout = '5s'", doing).await?;
+        writer.run("begin", doing).await?;
         let migration = [&self.ownership.migration as &(dyn ToSql + Sync)];
         let found = writer.answer(doing, writer.session.query_opt(POSITION, &migration)).await?;
         roll_back(&writer).await?;
@@ -186,14 +197,15 @@ impl Applier for PgApplier {
         Ok(Position { epoch: row.get(1), seq: row.get(2), nonce: row.get(3) })
     }
 
-    async fn open(&mut self, from: Position, to: Position) -> Result<(), Fault> {
+    async fn open(&mut self, from: Position, to: Position, newest: Position) -> Result<(), Fault> {
         self.batch = None;
         self.writer = Some(self.take_writer().await?);
-        self.batch = Some(Batch { step: Step { from, to }, work: Work::Kept(Portion::new()) });
+        self.batch = Some(Batch { step: Step { from, to, newest }, work: Work::Kept(Portion::new()) });
         Ok(())
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
+        assert!(portion.iter().all(|changed| changed.emptied.is_none()), "SQLite empties a table row by row");
         let Batch { step, work } = self.batch.take().expect("a batch is opened before it is put into");
         let work = match work {
             Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),

@@ -26,14 +26,14 @@ const BUILT_FROM_SOURCE: &str = "/usr/local/pgsql/bin";
 const INSTALL: &str = "Install the server: `apt-get install postgresql`, `dnf install postgresql-server` or \
                        `brew install postgresql`; or give the URL of a running one.";
 
-/// The newest installation, or the newest of the major version that a data directory was made by.
+/// The first installation in PATH, or the newest elsewhere; of the major version that a data directory was made by, where there is
+/// one.
 pub fn find(major: Option<u32>) -> Result<Installation, Fault> {
-    let mut found: Vec<Installation> = directories().into_iter().filter_map(look).collect();
-    found.retain(|installation| installation.major * 10_000 >= VERSION_MIN);
-    found.sort_by_key(|installation| installation.major);
-    let fits = |installation: &Installation| major.is_none_or(|major| installation.major == major);
-    if let Some(newest) = found.iter().rev().find(|installation| fits(installation)) {
-        return Ok(newest.clone());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).filter_map(look);
+    let elsewhere = || directories().into_iter().filter_map(look);
+    if let Some(chosen) = choose(major, in_path, elsewhere) {
+        return Ok(chosen);
     }
     let fault = match major {
         Some(major) => Fault::fatal("postgres_missing", format!("find the programs of PostgreSQL {major}"))
@@ -43,9 +43,21 @@ pub fn find(major: Option<u32>) -> Result<Installation, Fault> {
     Err(fault)
 }
 
+/// `elsewhere` is asked only where PATH has none that fits: each look starts a program.
+fn choose<E: Iterator<Item = Installation>>(
+    major: Option<u32>,
+    mut in_path: impl Iterator<Item = Installation>,
+    elsewhere: impl FnOnce() -> E,
+) -> Option<Installation> {
+    let fits = |installation: &Installation| {
+        installation.major * 10_000 >= VERSION_MIN && major.is_none_or(|major| installation.major == major)
+    };
+    in_path.find(fits).or_else(|| elsewhere().filter(fits).max_by_key(|installation| installation.major))
+}
+
+/// Those beside PATH.
 fn directories() -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut directories = Vec::new();
     for (parent, prefix) in VERSIONED {
         let Ok(entries) = fs::read_dir(parent) else { continue };
         let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(prefix);
@@ -83,6 +95,27 @@ pub fn version_of_data(data: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_in_path_is_chosen_and_else_the_newest() {
+        let made = |majors: &[u32]| -> Vec<Installation> {
+            majors
+                .iter()
+                .map(|major| Installation { bin: format!("/{major}").into(), major: *major })
+                .collect()
+        };
+        for (wanted, in_path, elsewhere, expected) in [
+            (None, &[14, 16][..], &[18][..], Some(14)),
+            (None, &[12, 16], &[18], Some(16)),
+            (None, &[], &[13, 18, 15], Some(18)),
+            (Some(15), &[14], &[13, 18, 15], Some(15)),
+            (Some(12), &[12], &[12], None),
+            (None, &[], &[], None),
+        ] {
+            let chosen = choose(wanted, made(in_path).into_iter(), || made(elsewhere).into_iter());
+            assert_eq!(chosen.map(|chosen| chosen.major), expected, "{wanted:?} {in_path:?} {elsewhere:?}");
+        }
+    }
 
     #[test]
     fn versions_are_read_from_what_the_server_says() {

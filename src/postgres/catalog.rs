@@ -5,6 +5,7 @@
 
 use super::connect::Session;
 use super::fault;
+use super::patience::{self, answered};
 use super::resolve::{RawType, resolve};
 use crate::model::catalog::{
     Catalog, ConstraintKind, Identity, PgColumn, PgConstraint, PgIndex, PgSequence, PgTable, PgTrigger,
@@ -21,10 +22,14 @@ const DOING: &str = "read the target's catalog";
 const TABLES_AT_ONCE_MAX: usize = 32;
 /// Since PostgreSQL 15 the right to set a parameter can be granted.
 const PARAMETER_PRIVILEGES_SINCE: u32 = 150_000;
-const PRIVILEGES: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"];
+const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES"];
 
 /// Every table of `schema` with what belongs to it. A schema that does not exist is empty.
 pub async fn catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> {
+    answered(patience::LONG, "read the target's catalog", read_catalog(session, schema)).await
+}
+
+async fn read_catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> {
     let read = |sql: &'static str| read(session, sql, vec![schema]);
     // Sent all at once: the catalog costs the time of its slowest query and not of nine round trips.
     let (server, tables, columns, types, constraints, indexes, triggers, sequences, names) = tokio::try_join!(

@@ -5,8 +5,9 @@
 
 use super::connect::{Session, connect};
 use super::fault;
+use super::patience::{self, answered};
 use super::url::Target;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -14,6 +15,7 @@ use tokio::time::sleep;
 #[derive(Debug)]
 pub struct Claim {
     session: Session,
+    backend: i32,
 }
 
 impl Claim {
@@ -22,6 +24,45 @@ impl Claim {
         let number = self.session.version_num();
         format!("{}.{}", number / 10_000, number % 10_000)
     }
+
+    /// The server's name for the session that holds it.
+    pub fn backend(&self) -> i32 {
+        self.backend
+    }
+
+    /// Returns once the session that holds it has ended, or answers no more: the work must not go on as if nobody could come.
+    pub async fn lost(&self) -> Fault {
+        let doing = "keep the target claimed";
+        loop {
+            sleep(LOOK_AFTER).await;
+            let asked = async {
+                self.session.simple_query("").await.map(drop).map_err(|error| fault::of(error, doing))
+            };
+            if let Err(fault) = answered(patience::SMALL, doing, asked).await {
+                return Fault::new(FaultClass::Transient, "claim_lost", doing)
+                    .with_remedy(
+                        "the session that kept others away has ended; the target is claimed anew by itself",
+                    )
+                    .with_source(fault);
+            }
+        }
+    }
+}
+
+/// Ends the session of ours that holds a claim, where it still does: something on the way keeps it open, though it answers us no more.
+pub async fn end_held(target: &Target, schema: &str, backend: i32) -> Result<(), Fault> {
+    let doing = "end a session of ours that answers no more";
+    let sql =
+        "select pg_terminate_backend(pid) from pg_locks, hashtextextended('liteferry ' || $1::text, 0) as key
+               where locktype = 'advisory' and pid = $2 and granted and objsubid = 1
+               and classid = ((key >> 32) & 4294967295)::oid and objid = (key & 4294967295)::oid";
+    let ended = async {
+        let session = connect(target).await?;
+        session.query(sql, &[&schema, &backend]).await.map_err(|error| fault::of(error, doing))?;
+        session.close().await;
+        Ok(())
+    };
+    answered(patience::SMALL, doing, ended).await
 }
 
 /// The session of a process that was killed a moment ago is not gone in the same moment.
@@ -29,6 +70,7 @@ pub const KILLED: Duration = Duration::from_secs(3);
 /// One whose machine is gone is given up by the server after its keepalives.
 pub const VANISHED: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// The server notices within some seconds when the machine of the one who holds the claim is gone.
 const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = 0;
@@ -38,13 +80,17 @@ const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = 0;
 pub async fn claim(target: &Target, schema: &str, wait_max: Duration) -> Result<Claim, Fault> {
     let doing = || format!("claim schema {schema} of the target");
     let session = connect(target).await?;
-    session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing()))?;
-    let sql = "select pg_try_advisory_xact_lock(hashtextextended('liteferry ' || $1::text, 0))";
+    let begun = async { session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing())) };
+    answered(patience::SMALL, &doing(), begun).await?;
+    let sql =
+        "select pg_try_advisory_xact_lock(hashtextextended('liteferry ' || $1::text, 0)), pg_backend_pid()";
     let deadline = Instant::now() + wait_max;
     loop {
-        let row = session.query_one(sql, &[&schema]).await.map_err(|error| fault::of(error, doing()))?;
+        let asked =
+            async { session.query_one(sql, &[&schema]).await.map_err(|error| fault::of(error, doing())) };
+        let row = answered(patience::SMALL, &doing(), asked).await?;
         if row.get(0) {
-            return Ok(Claim { session });
+            return Ok(Claim { session, backend: row.get(1) });
         }
         if Instant::now() > deadline {
             return Err(Fault::fatal("another_owner", doing()).with_remedy(

@@ -120,7 +120,7 @@ fn span_sql(route: &Route, span: Span) -> String {
 }
 
 /// What `record_send` gives, as a COPY tuple: the same without the type ids.
-fn record_to_tuple(record: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn record_to_tuple(record: &[u8]) -> Option<Vec<u8>> {
     let (count, mut rest) = record.split_first_chunk::<4>()?;
     let count = u16::try_from(u32::from_be_bytes(*count)).ok()?;
     let mut tuple = count.to_be_bytes().to_vec();

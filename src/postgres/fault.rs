@@ -6,7 +6,7 @@ use super::sqlstate::{message_may_be_shown, policy_for};
 use crate::model::fault::{Fault, FaultClass};
 use rustls::CertificateError;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -22,6 +22,14 @@ pub struct Refusal {
     pub table: Option<String>,
     pub column: Option<String>,
     pub constraint: Option<String>,
+    pub session: Session,
+}
+
+/// What an answer leaves of the session that it came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    Open,
+    Ended,
 }
 
 /// A driver's complaint, in words without values.
@@ -47,6 +55,7 @@ const CLOCK: &str =
 const TLS_TERMS: &str =
     "The server may want a client certificate (sslcert, sslkey), or speak no TLS newer than 1.1.";
 const REPORT: &str = "This should not happen: please report it, with the versions of both programs.";
+const SESSION_FAILED: &str = "The server fails to open or keep a session, as it does on a full disk; its log says why. The work goes on once it can.";
 const MIGRATIONS: &str = "The schema liteferry in the target was made by another version: use that version, or run its cleanup first.";
 
 /// The fault behind an error of the data path.
@@ -135,6 +144,12 @@ pub fn unreachable(doing: impl Into<String>, cause: impl Into<Box<dyn Error + Se
 }
 
 fn of_refusal(refusal: Refusal, doing: String) -> Fault {
+    // An internal error that ends a session, as a rule before it has begun, says nothing of what was asked.
+    if refusal.session == Session::Ended && refusal.sqlstate == "XX000" {
+        return Fault::new(FaultClass::Transient, "session_failed", doing)
+            .with_remedy(SESSION_FAILED)
+            .with_source(refusal);
+    }
     let policy = policy_for(&refusal.sqlstate);
     Fault::new(policy.class, policy.code, doing).with_remedy(policy.remedy).with_source(refusal)
 }
@@ -222,6 +237,7 @@ struct Answer<'a> {
     /// Where in server-side code, or on which line of a COPY, it arose. Such code words its messages freely.
     context: Option<&'a str>,
     names: [Option<&'a str>; 4],
+    session: Session,
 }
 
 impl Refusal {
@@ -231,6 +247,10 @@ impl Refusal {
             message: answer.message(),
             context: answer.where_(),
             names: [answer.schema(), answer.table(), answer.column(), answer.constraint()],
+            session: match answer.parsed_severity() {
+                Some(Severity::Fatal | Severity::Panic) => Session::Ended,
+                Some(_) | None => Session::Open,
+            },
         })
     }
 
@@ -240,6 +260,10 @@ impl Refusal {
             message: answer.message(),
             context: answer.r#where(),
             names: [answer.schema(), answer.table(), answer.column(), answer.constraint()],
+            session: match answer.severity() {
+                PgSeverity::Fatal | PgSeverity::Panic => Session::Ended,
+                _ => Session::Open,
+            },
         })
     }
 
@@ -247,7 +271,8 @@ impl Refusal {
         let [schema, table, column, constraint] = answer.names.map(|name| name.map(tame));
         let shown = answer.context.is_none() && message_may_be_shown(answer.sqlstate);
         let message = shown.then(|| tame(answer.message));
-        Refusal { sqlstate: tame(answer.sqlstate), message, schema, table, column, constraint }
+        let (sqlstate, session) = (tame(answer.sqlstate), answer.session);
+        Refusal { sqlstate, message, schema, table, column, constraint, session }
     }
 }
 
@@ -280,6 +305,7 @@ mod tests {
             message: "the canary\u{1b}[31m\nsings",
             context,
             names: [Some("s"), Some("t"), None, Some("t_pkey")],
+            session: Session::Open,
         };
         let refusal = Refusal::new(&answer);
         assert_eq!(refusal.to_string(), expected);
@@ -298,6 +324,18 @@ mod tests {
         check("P0001", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("P0001"));
         check("42501", None, &told("42501"));
         check("57014", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("57014"));
+    }
+
+    #[test]
+    fn an_internal_error_that_ends_the_session_is_waited_out() {
+        let fault = |sqlstate, session| {
+            let answer = Answer { sqlstate, message: "", context: None, names: [None; 4], session };
+            let fault = of_refusal(Refusal::new(&answer), "connect".into());
+            (fault.class, fault.code)
+        };
+        assert_eq!(fault("XX000", Session::Ended), (FaultClass::Transient, "session_failed"));
+        assert_eq!(fault("XX000", Session::Open), (FaultClass::Fatal, "server_fault"));
+        assert_eq!(fault("XX001", Session::Ended), (FaultClass::Fatal, "data_corrupted"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::fault;
 use super::halves::Halves;
 use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
+use super::patience::{self, ANSWER_MISSING, answered};
 use crate::canon::{Reason, RefusedBy};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::chunk::Chunk;
@@ -37,10 +38,15 @@ impl PgLoader {
     }
 
     async fn run(&self, sql: &str, doing: &str) -> Result<(), Fault> {
-        self.session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+        let ran = async { self.session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
+        answered(patience::SMALL, doing, ran).await
     }
 
     async fn put(&self, put: &Put, rows: &[u8], doing: &str) -> Result<u64, Fault> {
+        answered(patience::for_bytes(rows.len()), doing, self.put_at_once(put, rows, doing)).await
+    }
+
+    async fn put_at_once(&self, put: &Put, rows: &[u8], doing: &str) -> Result<u64, Fault> {
         let merge = match put {
             Put::Copy(sql) => return copy_in(&self.session, sql, rows, doing).await,
             Put::Merge(merge) => merge,
@@ -92,14 +98,17 @@ impl PgLoader {
         let refused = self.copy_chunk(&range.route, chunk).await?;
         let entries = ledger::entries(self.migration, &range.route, chunk, &refused)?;
         if !entries.ends.is_empty() {
-            copy_in(&self.session, ledger::COPY, &entries.arena, "write the ledger").await?;
+            let (entries, doing) = (&entries.arena, "write the ledger");
+            let written = copy_in(&self.session, ledger::COPY, entries, doing);
+            answered(patience::for_bytes(entries.len()), doing, written).await?;
         }
         let refused = u64::try_from(refused.len()).expect("a count fits");
         let loaded = Loaded {
             rows: u64::try_from(chunk.rows()).expect("a count fits") - refused,
             held: chunk.held + refused,
         };
-        self.record_progress(range, chunk, loaded).await?;
+        let recorded = self.record_progress(range, chunk, loaded);
+        answered(patience::SMALL, "record the range's progress", recorded).await?;
         Ok(loaded)
     }
 
@@ -110,7 +119,8 @@ impl PgLoader {
         let moved = self
             .session
             .execute(
-                "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6
+                "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6,
+                        seen_seq = $7, seen_nonce = $8
                  where id = $1 and position = $2 and not done",
                 &[
                     &range.id,
@@ -119,6 +129,8 @@ impl PgLoader {
                     &count(loaded.rows),
                     &count(loaded.held),
                     &chunk.ends_range,
+                    &chunk.newest.map(|newest| newest.seq),
+                    &chunk.newest.map(|newest| newest.nonce),
                 ],
             )
             .await
@@ -137,12 +149,16 @@ impl Loader for PgLoader {
         self.run(BEGIN, "begin a load").await?;
         match self.load_in_transaction(range, chunk).await {
             Ok(loaded) => {
-                self.session
-                    .batch_execute("commit")
-                    .await
-                    .map_err(|error| fault::of_commit(error, "commit a load"))?;
+                let doing = "commit a load";
+                let committed = async {
+                    let committed = self.session.batch_execute("commit").await;
+                    committed.map_err(|error| fault::of_commit(error, doing))
+                };
+                answered(patience::SMALL, doing, committed).await?;
                 Ok(loaded)
             }
+            // A session that has nothing to say is not asked once more.
+            Err(error) if error.code == ANSWER_MISSING => Err(error),
             Err(error) => {
                 // The connection may be the thing that broke; the error that matters is the first one.
                 let _rolled_back = self.run("rollback", "roll back a load").await;
@@ -153,7 +169,9 @@ impl Loader for PgLoader {
 }
 
 /// A unique constraint that is checked only at the commit would refuse the whole chunk there, and not say which row.
-const BEGIN: &str = "begin; set constraints all immediate";
+/// One that lost us holds its range for no longer than a moment.
+const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local idle_in_transaction_session_timeout = '60s'; \
+    set constraints all immediate";
 
 fn copy_sql(route: &Route) -> String {
     let columns = ident_list(route.columns.iter().map(|column| column.target.as_str()));

@@ -3,8 +3,12 @@
 //! It never knows SQLite. Every connection is opened in `connect`, every error of a driver is told apart in `fault`.
 
 pub mod apply;
+pub mod attend;
+pub mod capture;
 pub mod catalog;
+pub mod changes;
 pub mod claim;
+pub mod compare;
 pub mod connect;
 pub mod embedded;
 pub mod fault;
@@ -23,7 +27,7 @@ mod copy;
 mod digest;
 mod halves;
 mod ledger;
-mod patience;
+pub mod patience;
 mod refused;
 mod resolve;
 mod sqlstate;

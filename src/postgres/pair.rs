@@ -1,5 +1,6 @@
 //! The target's half of a pair: one snapshot, taken before the next batch commits, compared with the source at the same position.
 
+use super::attend::Attended;
 use super::connect::Session;
 use super::digest;
 use super::fault;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 pub struct PairedTarget {
     session: Session,
     migration: i64,
+    attended: Attended,
 }
 
 impl PairedTarget {
@@ -46,9 +48,12 @@ impl PairedTarget {
                 "the target moved on before its snapshot was taken; another pair is made by itself",
             ));
         }
-        Ok(PairedTarget { session, migration })
+        let attended = Attended::of(target.address(), &session, doing).await?;
+        Ok(PairedTarget { session, migration, attended })
     }
 }
+
+const COMPARING: &str = "compare rows of the target";
 
 impl Comparable for PairedTarget {
     async fn sums(
@@ -57,17 +62,20 @@ impl Comparable for PairedTarget {
         (span, buckets): (Span, usize),
         _told: Option<mpsc::Sender<u64>>,
     ) -> Result<Sums, Fault> {
-        let rows = digest::sums(&self.session, route, span, buckets).await?;
-        let ledger = digest::ledger_sum(&self.session, self.migration, route, span).await?;
-        Ok(Sums { rows, ledger: Some(ledger) })
+        let work = async {
+            let rows = digest::sums(&self.session, route, span, buckets).await?;
+            let ledger = digest::ledger_sum(&self.session, self.migration, route, span).await?;
+            Ok(Sums { rows, ledger: Some(ledger) })
+        };
+        self.attended.work(COMPARING, work).await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
-        digest::rows(&self.session, route, wanted).await
+        self.attended.work(COMPARING, digest::rows(&self.session, route, wanted)).await
     }
 
     async fn refused(&self, route: &Arc<Route>, span: Span) -> Result<Refused, Fault> {
-        refused(&self.session, self.migration, route, span).await
+        self.attended.work(COMPARING, refused(&self.session, self.migration, route, span)).await
     }
 
     async fn tuples(
@@ -76,6 +84,6 @@ impl Comparable for PairedTarget {
         span: Span,
         digests: &[RowDigest],
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
-        digest::tuples(&self.session, route, (span, digests)).await
+        self.attended.work(COMPARING, digest::tuples(&self.session, route, (span, digests))).await
     }
 }

@@ -8,6 +8,8 @@ use tokio::time::timeout;
 
 /// A server that is reached at all answers something small in this time. Its own lock waits are shorter.
 pub const SMALL: Duration = Duration::from_secs(20);
+/// One that builds tables, reads a whole catalog, or waits for locks that the application holds.
+pub const LONG: Duration = Duration::from_secs(600);
 pub const ANSWER_MISSING: &str = "answer_missing";
 /// A mebibyte of rows more, written to a server that is slow.
 const MEBIBYTE: Duration = Duration::from_secs(5);

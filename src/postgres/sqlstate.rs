@@ -38,6 +38,8 @@ const RULE: &str =
     "A constraint or trigger of the target refused a row; `liteferry check` lists rows that break them.";
 const REPORT: &str =
     "This should not happen: please report it, with the SQLSTATE and the versions of both programs.";
+const FORMAT: &str = "Before PostgreSQL 14 a numeric holds no infinity: make the column double precision. Otherwise please report it, with \
+                      the SQLSTATE and the versions of both programs.";
 const ASK_DBA: &str =
     "Look up the SQLSTATE in PostgreSQL's manual, appendix A, and the server's log at this moment.";
 
@@ -61,7 +63,7 @@ const POLICIES: &[Policy] = &[
         "sequence_exhausted",
         "Widen the column to bigint and the sequence by `alter sequence … as bigint`.",
     ),
-    policy("22P03", Fatal, "binary_format_refused", REPORT),
+    policy("22P03", Fatal, "binary_format_refused", FORMAT),
     policy("23", Data, "constraint_refused", RULE),
     policy(
         "25006",

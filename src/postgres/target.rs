@@ -1,15 +1,19 @@
 //! PostgreSQL in the roles of a target and of a side to compare, with a stock of sessions.
 
+use super::apply::POSITION_MOVED;
+use super::attend::Attended;
 use super::connect::{Session, connect};
 use super::digest;
 use super::fault;
 use super::load::PgLoader;
+use super::patience::{self, answered};
 use super::refused::refused;
 use super::url::Target as Address;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
 use crate::link::{Comparable, Refused, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
@@ -43,6 +47,16 @@ pub enum Outcome {
     Fallback(String),
     /// Both were refused, or there was no fallback; the text says why.
     Dropped(String),
+}
+
+/// What a step is taken on. A target that fell back to an earlier state may refuse what the one before it would have taken, and such a
+/// refusal is not to be remembered.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground {
+    /// What was loaded.
+    Loaded,
+    /// A state of the source.
+    State(Position),
 }
 
 impl Outcome {
@@ -81,6 +95,10 @@ impl PgTarget {
         PgTarget { address, migration, role, existing_rows, idle: Arc::new(Mutex::new(Vec::new())) }
     }
 
+    pub(super) fn address(&self) -> &Arc<Address> {
+        &self.address
+    }
+
     pub async fn session(&self) -> Result<Session, Fault> {
         // Those that a server took with it when it stopped are let go.
         while let Some(session) = self.pop_idle() {
@@ -117,7 +135,7 @@ impl PgTarget {
 
     /// Runs a statement of the plan and records its outcome in one transaction. A step that was taken already, perhaps by a commit of ours
     /// whose answer was lost, is not taken again: its recorded outcome is given.
-    pub async fn run_step(&self, statement: &Statement) -> Result<Outcome, Fault> {
+    pub async fn run_step(&self, statement: &Statement, ground: Ground) -> Result<Outcome, Fault> {
         let session = self.session().await?;
         let mut refusal: Option<Fault> = None;
         for sql in std::iter::once(&statement.sql).chain(&statement.fallback) {
@@ -129,6 +147,7 @@ impl PgTarget {
                 }
                 Err(error) if refused_by_data(&error) => {
                     roll_back(&session).await?;
+                    self.still_on(&session, ground).await?;
                     refusal = refusal.or(Some(error));
                 }
                 Err(error) => return Err(error),
@@ -143,6 +162,24 @@ impl PgTarget {
         Ok(outcome)
     }
 
+    /// A session stays with its server, so that what holds after a refusal held before it.
+    async fn still_on(&self, session: &Session, ground: Ground) -> Result<(), Fault> {
+        let Ground::State(at) = ground else { return Ok(()) };
+        let doing = "look what a step was refused on";
+        let migration = self.of_migration()?;
+        let sql =
+            "select from liteferry.follow where migration_id = $1 and epoch = $2 and seq = $3 and nonce = $4";
+        let looked = async {
+            let found = session.query_opt(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await;
+            found.map_err(|error| fault::of(error, doing))
+        };
+        match answered(patience::SMALL, doing, looked).await? {
+            Some(_) => Ok(()),
+            None => Err(Fault::new(FaultClass::Unknown, POSITION_MOVED, doing)
+                .with_remedy("the target does not stand where it was left; where it stands is read again")),
+        }
+    }
+
     fn of_migration(&self) -> Result<i64, Fault> {
         self.migration
             .ok_or_else(|| Fault::fatal("no_migration", "write into a target that has no migration of ours"))
@@ -155,11 +192,30 @@ impl PgTarget {
         statement: &Statement,
         (sql, outcome): (&str, Outcome),
     ) -> Result<Outcome, Fault> {
+        let doing = format!("make {}", statement.what);
+        let failed = |error| fault::of(error, &doing);
+        let begin = format!(
+            "begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; set local idle_in_transaction_session_timeout = '20s'"
+        );
+        let begun = async { session.batch_execute(&begin).await.map_err(failed) };
+        answered(patience::SMALL, &doing, begun).await?;
+        let attended = Attended::of(&self.address, session, &doing).await?;
+        let taken = self.take_step_in_transaction(session, statement, (sql, &outcome));
+        match attended.work(&doing, taken).await? {
+            Taken::Now => Ok(outcome),
+            Taken::Before(outcome) => Ok(outcome),
+        }
+    }
+
+    async fn take_step_in_transaction(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        (sql, outcome): (&str, &Outcome),
+    ) -> Result<Taken, Fault> {
         let (migration, what) = (self.of_migration()?, &statement.what);
         let doing = format!("make {what}");
         let failed = |error| fault::of(error, &doing);
-        let begin = format!("begin; set local maintenance_work_mem = '{INDEX_MEMORY}'");
-        session.batch_execute(&begin).await.map_err(failed)?;
         let recorded = session
             .execute(
                 "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing",
@@ -176,19 +232,28 @@ impl PgTarget {
                 )
                 .await
                 .map_err(failed)?;
-            return Ok(Outcome::from_words(row.get(0), row.get(1)));
+            return Ok(Taken::Before(Outcome::from_words(row.get(0), row.get(1))));
         }
         session.batch_execute(sql).await.map_err(failed)?;
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, &doing))?;
-        Ok(outcome)
+        Ok(Taken::Now)
     }
+}
+
+/// Whose transaction took a step.
+enum Taken {
+    Now,
+    Before(Outcome),
 }
 
 /// A server with less to spare says so, and the index is then built on disk.
 const INDEX_MEMORY: &str = "256MB";
 
 async fn roll_back(session: &Session) -> Result<(), Fault> {
-    session.batch_execute("rollback").await.map_err(|error| fault::of(error, "roll back a step"))
+    let doing = "roll back a step";
+    let rolled_back =
+        async { session.batch_execute("rollback").await.map_err(|error| fault::of(error, doing)) };
+    answered(patience::SMALL, doing, rolled_back).await
 }
 
 /// Values that break a constraint or do not fit an index, or an expression that the server will not have.
@@ -212,10 +277,12 @@ impl Target for PgTarget {
     type Loader = PgLoader;
 
     async fn loader(&self) -> Result<PgLoader, Fault> {
-        let session = self.writing_session().await?;
+        let doing = "set up a loading session";
+        let session = answered(patience::SMALL, doing, self.writing_session()).await?;
         // A lost last commit takes its progress with it, so the load need not wait for the disk at each chunk.
         let sql = "set synchronous_commit = off";
-        session.batch_execute(sql).await.map_err(|error| fault::of(error, "set up a loading session"))?;
+        let set = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
+        answered(patience::SMALL, doing, set).await?;
         Ok(PgLoader::new(session, self.of_migration()?, self.existing_rows))
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  changes() ──▶ blocking thread: begin · same history? · same schema? · log rows ──fold──▶ keys ──look up──▶ rows
 //!      ▲               │ head (from, to, extent)                                    portion by portion │
-//!      └───────────────┘                     the batch's channel, one portion waits at most ◀──────────┘
+//!      └───────────────┘                     the batch's channel, few portions wait at most ◀──────────┘
 //! ```
 //!
 //! The connection stays only while data moves (`rest` closes it): an idle one would spoil the application's own backups and stops.
@@ -15,7 +15,7 @@ use super::harden::Hardener;
 use super::history::{self, FileIdentity, schema_digest};
 use super::lookup::Lookup;
 use super::scan::cell;
-use crate::link::{Batch, Captured, Changed, Extent, Portion, Take};
+use crate::link::{Batch, Captured, Changed, Extent, Piece, Pieces, Portion, Portions, Take};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// What the source must still be for its changes to mean what they say.
 #[derive(Clone, Debug)]
@@ -50,10 +50,21 @@ pub struct Held {
     pub db: Connection,
 }
 
-#[derive(Clone)]
 pub struct SqliteChanges {
     shared: Arc<Shared>,
+    ahead: Mutex<Option<Reading>>,
 }
+
+/// A batch that a thread is reading. Dropped, the thread gives it up.
+struct Reading {
+    from: Position,
+    take: Take,
+    head: oneshot::Receiver<Result<Option<Head>, Fault>>,
+    portions: Portions,
+    hardened: Hardened,
+}
+
+type Hardened = oneshot::Receiver<Result<(), Fault>>;
 
 struct Shared {
     file: SqliteFile,
@@ -75,6 +86,10 @@ struct State {
     held: Option<Held>,
     known: Option<Known>,
     looked: Option<Instant>,
+    /// Changes that rows of the target may be of, which every snapshot has to show.
+    seen: Vec<Position>,
+    /// What becomes of hardening the batch that was asked for last.
+    hardened: Option<Hardened>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -99,9 +114,12 @@ pub struct Known {
 struct Head {
     from: Position,
     to: Position,
+    newest: Position,
     extent: Extent,
 }
 
+/// Portions that wait to be written.
+const PORTIONS_AHEAD: usize = 4;
 /// Log rows folded at once.
 const LOG_ROWS_PER_PORTION: i64 = 8_192;
 /// An edit of the schema table by hand moves no version: the schema is read again after so long.
@@ -120,7 +138,7 @@ impl SqliteChanges {
         let hardener = Hardener::new(file.path());
         let state = Mutex::default();
         let shared = Shared { file, identity, expected, hardener, portion_bytes, watch, state };
-        Ok(SqliteChanges { shared: Arc::new(shared) })
+        Ok(SqliteChanges { shared: Arc::new(shared), ahead: Mutex::default() })
     }
 
     /// Closes the connection until the next change.
@@ -138,6 +156,11 @@ impl SqliteChanges {
         self.shared.state().held.take()
     }
 
+    /// Refuses, from here on, every snapshot that does not know these changes: rows of the target may be of them.
+    pub fn must_show(&self, seen: Vec<Position>) {
+        self.shared.state().seen = seen;
+    }
+
     /// How many changes the source has beyond a position.
     pub async fn waiting(&self, at: Position) -> Result<u64, Fault> {
         let shared = Arc::clone(&self.shared);
@@ -153,30 +176,67 @@ impl SqliteChanges {
         self.shared.hardener.wal_bytes()
     }
 
+    fn ahead(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, from: Position, take: Take) -> Reading {
+        let (opened, head) = oneshot::channel();
+        let (pieces, portions) = Portions::channel(PORTIONS_AHEAD);
+        let (told, hardened) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &pieces), told));
+        Reading { from, take, head, portions, hardened }
+    }
+
+    /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
+    pub async fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.newest_rows(last, changes_max)).await;
+        read.unwrap_or_else(|error| Err(Fault::fatal("stopped", "read the last changes").with_source(error)))
+    }
+
     /// The files whose look tells that somebody has written: the database and its -wal.
     pub fn files(&self) -> [PathBuf; 2] {
         [self.shared.file.path().to_owned(), self.shared.hardener.wal().to_owned()]
     }
 }
 
+/// Of the same source, without what is being read ahead: that is for who applies it.
+impl Clone for SqliteChanges {
+    fn clone(&self) -> SqliteChanges {
+        SqliteChanges { shared: Arc::clone(&self.shared), ahead: Mutex::default() }
+    }
+}
+
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
-        let (opened, head) = oneshot::channel();
-        let (sender, portions) = mpsc::channel(1);
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &sender)));
+        let ahead = self.ahead().take().filter(|ahead| (ahead.from, ahead.take) == (from, take));
+        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| self.read(from, take));
+        self.shared.state().hardened = Some(hardened);
         let ended = || Fault::fatal("stopped", "read the source's changes");
         let head = head.await.map_err(|_| ended())??;
-        Ok(head.map(|Head { from, to, extent }| Batch {
+        Ok(head.map(|Head { from, to, newest, extent }| Batch {
             from,
             to,
             extent,
             changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
+            newest,
             portions,
         }))
     }
 
+    fn read_ahead(&self, from: Position, take: Take) {
+        *self.ahead() = Some(self.read(from, take));
+    }
+
     async fn harden(&self) -> Result<(), Fault> {
+        let begun = self.shared.state().hardened.take();
+        if let Some(begun) = begun
+            && let Ok(hardened) = begun.await
+        {
+            return hardened;
+        }
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || shared.hardener.harden()).await;
         done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "sync the source").with_source(error)))
@@ -189,8 +249,14 @@ impl Captured for SqliteChanges {
     }
 }
 
+/// How the reading of a batch ended.
+enum Ended {
+    AtItsEnd,
+    /// Nobody wants the rest.
+    GivenUp,
+}
+
 type Opened = oneshot::Sender<Result<Option<Head>, Fault>>;
-type Portions = mpsc::Sender<Result<Portion, Fault>>;
 
 impl Shared {
     /// A thread that panicked while it held the state left it whole.
@@ -198,35 +264,42 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_batch(&self, from: Position, take: Take, (opened, portions): (Opened, &Portions)) {
-        let mut reader = match self.reader() {
-            Ok(reader) => reader,
+    fn read_batch(
+        self: Arc<Shared>,
+        from: Position,
+        take: Take,
+        (opened, pieces): (Opened, &Pieces),
+        hardened: oneshot::Sender<Result<(), Fault>>,
+    ) {
+        let begun = self.reader().and_then(|mut reader| {
+            let head = self.begin(&mut reader, from, take)?;
+            Ok((reader, head))
+        });
+        let (reader, head) = match begun {
+            Ok(begun) => begun,
             Err(fault) => return drop(opened.send(Err(fault))),
         };
-        let head = match self.begin(&mut reader, from, take) {
-            Ok(head) => head,
-            Err(fault) => return drop(opened.send(Err(fault))),
-        };
-        let (until, extent) = match &head {
-            Some(head) => (head.to, head.extent),
-            None => (from, Extent::Whole),
-        };
-        if head.is_none() {
+        let Some(head) = head else {
             // Kept before it is answered, so that whoever asked finds it.
-            if let Err(fault) = self.end(reader, until, extent) {
-                return drop(opened.send(Err(fault)));
-            }
-            return drop(opened.send(Ok(None)));
-        }
-        if opened.send(Ok(head)).is_err() {
+            let ended = self.end(reader, from, Extent::Whole);
+            return drop(opened.send(ended.map(|()| None)));
+        };
+        // From here on the target may come to hold these rows, whatever becomes of its answers.
+        self.state().seen = vec![head.newest];
+        // All that this snapshot shows has been written: the disk works while it is read.
+        let disk = Arc::clone(&self);
+        tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
+        let (until, extent) = (head.to, head.extent);
+        if opened.send(Ok(Some(head))).is_err() {
             return;
         }
         // A receiver that is gone has given the batch up; so has this thread.
-        let read = self.read_portions(&reader.db, (from.seq, until.seq), portions);
-        let ended = read.and_then(|given_up| if given_up { Ok(()) } else { self.end(reader, until, extent) });
-        if let Err(fault) = ended {
-            let _given_up = portions.blocking_send(Err(fault));
-        }
+        let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
+            Ok(Ended::GivenUp) => return,
+            Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
+            Err(fault) => Err(fault),
+        };
+        let _given_up = pieces.blocking_send(ended.map(|()| Piece::End));
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -247,11 +320,31 @@ impl Shared {
         Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
     }
 
+    fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
+        let failed = |error| from_sqlite("read the last changes", error);
+        let reader = self.reader()?;
+        reader.db.execute_batch("begin").map_err(failed)?;
+        let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
+        for (id, key) in log_rows(&reader.db, (last.seq - changes_max, last.seq))? {
+            let Some(route) = self.expected.tables.get(&id) else { continue };
+            tables.entry(id).or_insert_with(|| Gathering::new(route)).add(&reader.db, key)?;
+        }
+        let portion = gathered(&mut tables);
+        drop(tables);
+        reader.db.execute_batch("commit").map_err(failed)?;
+        self.state().reader = Some(reader);
+        Ok(portion)
+    }
+
     /// Opens the snapshot and says what it holds beyond `from`.
     fn begin(&self, reader: &mut Reader, from: Position, take: Take) -> Result<Option<Head>, Fault> {
         let failed = |error| from_sqlite("begin a snapshot of the source", error);
         reader.db.execute_batch("begin").map_err(failed)?;
         let newest = history::confirm(&reader.db, &self.expected.token, from)?;
+        let seen = self.state().seen.clone();
+        for seen in seen.into_iter().filter(|seen| *seen != from) {
+            history::confirm(&reader.db, &self.expected.token, seen)?;
+        }
         self.confirm_schema(reader)?;
         let to = match take {
             Take::All => newest,
@@ -272,7 +365,7 @@ impl Shared {
         self.state().known = Some(known);
         (self.watch)(known);
         let extent = if to == newest { Extent::Whole } else { Extent::Part };
-        Ok((to.seq > from.seq).then_some(Head { from, to, extent }))
+        Ok((to.seq > from.seq).then_some(Head { from, to, newest, extent }))
     }
 
     fn confirm_schema(&self, reader: &mut Reader) -> Result<(), Fault> {
@@ -292,13 +385,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads the log piece by piece; true if nobody wants the rest.
+    /// Reads the log piece by piece.
     fn read_portions(
         &self,
         db: &Connection,
         (from, to): (i64, i64),
-        portions: &Portions,
-    ) -> Result<bool, Fault> {
+        pieces: &Pieces,
+    ) -> Result<Ended, Fault> {
         let mut reached = from;
         while reached < to {
             let until = to.min(reached + LOG_ROWS_PER_PORTION);
@@ -309,18 +402,18 @@ impl Shared {
                 let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
                 table.add(db, key)?;
                 if table.rows.bytes() >= self.portion_bytes
-                    && portions.blocking_send(Ok(gathered(&mut tables))).is_err()
+                    && pieces.blocking_send(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
                 {
-                    return Ok(true);
+                    return Ok(Ended::GivenUp);
                 }
             }
             let portion = gathered(&mut tables);
-            if !portion.is_empty() && portions.blocking_send(Ok(portion)).is_err() {
-                return Ok(true);
+            if !portion.is_empty() && pieces.blocking_send(Ok(Piece::Portion(portion))).is_err() {
+                return Ok(Ended::GivenUp);
             }
             reached = until;
         }
-        Ok(false)
+        Ok(Ended::AtItsEnd)
     }
 
     /// Ends the snapshot, unless somebody wants it held.
@@ -401,6 +494,7 @@ fn gathered(tables: &mut BTreeMap<i64, Gathering<'_>>) -> Portion {
             keys: std::mem::take(&mut table.keys),
             names: std::mem::take(&mut table.names),
             rows: std::mem::take(&mut table.rows),
+            emptied: None,
         }
     });
     taken.collect()

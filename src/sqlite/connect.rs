@@ -102,6 +102,12 @@ impl SqliteFile {
     }
 }
 
+/// What an ordinary user may still write on the file's volume; nothing where the system does not tell.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let volume = rustix::fs::statvfs(path).ok()?;
+    volume.f_bavail.checked_mul(volume.f_frsize)
+}
+
 /// `wal`, `delete`, `truncate`, `persist`, `memory` or `off`.
 pub fn journal_mode(db: &Connection) -> Result<String, Fault> {
     db.pragma_query_value(None, "journal_mode", |row| row.get(0))

@@ -41,14 +41,13 @@ impl FileIdentity {
     }
 }
 
-/// Refuses a snapshot that does not continue the history of `from`; gives its newest position.
+/// Refuses a snapshot that does not continue the history of `from`; gives its newest position. What `from` names was once read there.
 pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position, Fault> {
-    let doing = || format!("find change {} of the target's position in the source", from.seq);
+    let doing = || format!("find change {}, which the target has seen, in the source", from.seq);
     let failed = |error| from_sqlite(doing(), error);
     let origin: Option<(String, i64)> = db
-        .query_row("select migration, epoch from main._liteferry_control", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .prepare_cached("select migration, epoch from main._liteferry_control")
+        .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .optional()
         .or_else(absent)
         .map_err(failed)?;

@@ -2,9 +2,12 @@
 //!
 //! Nothing here knows PostgreSQL, and nothing opens the database file other than through SQLite.
 
+pub mod apply;
+pub mod backup;
 pub mod capture;
 pub mod changes;
 pub mod connect;
+pub mod control;
 mod ddl;
 mod digest;
 pub mod fault;

@@ -4,14 +4,16 @@
 //! call ends and none outlives the source.
 
 use super::connect::SqliteFile;
+use super::fault::from_sqlite;
 use super::harden::Hardener;
 use super::scan::{ChunkLimit, Turns, next_chunk};
-use super::{digest, survey};
+use super::{digest, history, survey};
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
 use crate::link::{Comparable, Range, Refused, Source, Span, Sums, Wanted};
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
+use crate::model::history::Position;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::capture::remove_ours;
 use crate::plan::route::{Route, ScanOrder};
@@ -25,20 +27,30 @@ pub struct SqliteSource {
     file: Arc<SqliteFile>,
     idle: Arc<Mutex<Vec<Connection>>>,
     limit: ChunkLimit,
-    hardener: Option<Arc<Hardener>>,
+    followed: Option<Arc<Followed>>,
+}
+
+/// What scans see to where changes are followed afterwards.
+struct Followed {
+    hardener: Hardener,
+    /// The migration's token.
+    token: String,
+    /// Where the target stood when its first chunk was loaded.
+    since: Position,
 }
 
 impl SqliteSource {
     pub fn new(file: SqliteFile, limit: ChunkLimit) -> SqliteSource {
-        SqliteSource { file: Arc::new(file), idle: Arc::new(Mutex::new(Vec::new())), limit, hardener: None }
+        SqliteSource { file: Arc::new(file), idle: Arc::new(Mutex::new(Vec::new())), limit, followed: None }
     }
 
-    /// Scans then give out only chunks that would survive a power cut: what is followed afterwards never names a row that the source
-    /// forgot, so the target would keep it for good.
+    /// Scans then give out only chunks that would survive a power cut, and of one history: what is followed afterwards never names a row
+    /// that the source forgot, so the target would keep it for good.
     #[must_use]
-    pub fn hardened(self) -> SqliteSource {
-        let hardener = Some(Arc::new(Hardener::new(self.file.path())));
-        SqliteSource { hardener, ..self }
+    pub fn followed(self, token: &str, since: Position) -> SqliteSource {
+        let hardener = Hardener::new(self.file.path());
+        let followed = Some(Arc::new(Followed { hardener, token: token.to_owned(), since }));
+        SqliteSource { followed, ..self }
     }
 
     pub fn file(&self) -> &SqliteFile {
@@ -128,22 +140,37 @@ fn tell(told: &mpsc::Sender<u64>, rows: u64) {
     let _gone = told.blocking_send(rows);
 }
 
+impl Followed {
+    /// A chunk of a snapshot that continues the history of the range's last one.
+    fn next_chunk(&self, db: &Connection, range: &Range, limit: ChunkLimit) -> Result<Chunk, Fault> {
+        let failed = |error| from_sqlite("read a chunk in a snapshot of its own", error);
+        let snapshot = db.unchecked_transaction().map_err(failed)?;
+        let newest = history::confirm(&snapshot, &self.token, range.seen.unwrap_or(self.since))?;
+        let mut chunk = next_chunk(&snapshot, &range.route, (range.span, &range.after), limit)?;
+        snapshot.commit().map_err(failed)?;
+        self.hardener.harden()?;
+        chunk.newest = Some(newest);
+        Ok(chunk)
+    }
+}
+
 impl Source for SqliteSource {
     async fn spans(&self, route: &Arc<Route>, want: usize) -> Result<Vec<Span>, Fault> {
         self.cut(&route.source, &route.scan, want).await
     }
 
     async fn scan(&self, range: Range, chunks: mpsc::Sender<Chunk>) -> Result<(), Fault> {
-        let (limit, hardener) = (self.limit, self.hardener.clone());
+        let (limit, followed) = (self.limit, self.followed.clone());
         self.read(move |db| {
-            let mut after = range.after;
+            let mut range = range;
             loop {
-                let chunk = next_chunk(db, &range.route, (range.span, &after), limit)?;
-                if let Some(hardener) = &hardener {
-                    hardener.harden()?;
-                }
+                let chunk = match &followed {
+                    Some(followed) => followed.next_chunk(db, &range, limit)?,
+                    None => next_chunk(db, &range.route, (range.span, &range.after), limit)?,
+                };
                 let ends = chunk.ends_range;
-                after.clone_from(&chunk.last_key);
+                range.after.clone_from(&chunk.last_key);
+                range.seen = chunk.newest;
                 if chunks.blocking_send(chunk).is_err() || ends {
                     return Ok(());
                 }
@@ -198,6 +225,7 @@ mod tests {
     use crate::model::schema::Affinity;
     use crate::model::types::Type;
     use crate::plan::route::{ColumnRoute, Identity};
+    use std::path::Path;
     use std::time::Duration;
 
     fn range() -> Range {
@@ -217,13 +245,27 @@ mod tests {
             scan: ScanOrder::Rowid { name: "rowid".into(), column: Some(0) },
             identity: Identity::Columns(vec![0]),
         };
-        Range { id: 1, route: Arc::new(route), span: Span::default(), after: Vec::new() }
+        Range { id: 1, route: Arc::new(route), span: Span::default(), after: Vec::new(), seen: None }
+    }
+
+    const LIMIT: ChunkLimit = ChunkLimit { bytes: 1 << 20, read_time: Duration::from_secs(1) };
+    /// A row, and a change table that stands at 1.
+    const SOURCE: &str = "create table t (id integer primary key); insert into t values (1);
+        create table _liteferry_control (migration text, epoch integer); insert into _liteferry_control values ('token', 1);
+        create table _liteferry_change (seq integer primary key, tbl, nonce); insert into _liteferry_change values (1, 0, 10)";
+
+    fn write(path: &Path, sql: &str) {
+        Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    }
+
+    fn at(seq: i64, nonce: i64) -> Position {
+        Position { epoch: 1, seq, nonce }
     }
 
     /// How the scan ended, and the rows it gave out.
-    async fn scan(source: SqliteSource) -> (Option<&'static str>, usize) {
+    async fn scan(source: SqliteSource, seen: Option<Position>) -> (Option<&'static str>, usize) {
         let (sender, mut chunks) = mpsc::channel(8);
-        let ended = source.scan(range(), sender).await;
+        let ended = source.scan(Range { seen, ..range() }, sender).await;
         let mut rows = 0;
         while let Some(chunk) = chunks.recv().await {
             rows += chunk.rows();
@@ -235,15 +277,27 @@ mod tests {
     async fn a_chunk_that_a_power_cut_could_undo_is_not_given_out() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("create table t (id integer primary key); insert into t values (1)")
-            .unwrap();
+        write(&path, SOURCE);
         // Nothing for SQLite to find, and nothing that could be synced.
         std::os::unix::fs::symlink("a.db-wal", directory.path().join("a.db-wal")).unwrap();
-        let limit = ChunkLimit { bytes: 1 << 20, read_time: Duration::from_secs(1) };
         let file = SqliteFile::examine(&path, Duration::from_secs(1)).unwrap();
-        assert_eq!(scan(SqliteSource::new(file.clone(), limit)).await, (None, 1));
-        assert_eq!(scan(SqliteSource::new(file, limit).hardened()).await, (Some("source_disk"), 0));
+        assert_eq!(scan(SqliteSource::new(file.clone(), LIMIT), None).await, (None, 1));
+        let followed = SqliteSource::new(file, LIMIT).followed("token", at(1, 10));
+        assert_eq!(scan(followed, None).await, (Some("source_disk"), 0));
+    }
+
+    #[tokio::test]
+    async fn a_chunk_of_another_history_than_the_one_before_it_is_not_given_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        write(&path, SOURCE);
+        let file = SqliteFile::examine(&path, Duration::from_secs(1)).unwrap();
+        let followed = || SqliteSource::new(file.clone(), LIMIT).followed("token", at(1, 10));
+        assert_eq!(scan(followed(), None).await, (None, 1));
+        assert_eq!(scan(followed(), Some(at(2, 20))).await, (Some("seq_regressed"), 0));
+        write(&path, "insert into _liteferry_change values (2, 0, 21)");
+        assert_eq!(scan(followed(), Some(at(2, 20))).await, (Some("history_fork"), 0));
+        write(&path, "update _liteferry_change set nonce = 20 where seq = 2");
+        assert_eq!(scan(followed(), Some(at(2, 20))).await, (None, 1));
     }
 }

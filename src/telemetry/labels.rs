@@ -44,22 +44,25 @@ pub enum Throttle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutoverOutcome {
     Decided,
+    /// A gate was closed, or a hook said no.
+    Refused,
     /// Nothing happened.
     Abandoned,
+    /// Whether it was decided is looked up.
+    InDoubt,
 }
 
 /// What an attempt to move the writes is made of, in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutoverStep {
-    /// Somebody else is asked first.
-    Hook,
     /// The side that gives the writes up is locked.
     Fence,
     Drain,
     Check,
     /// The side that takes the writes is made ready.
-    Harden,
+    Prepare,
     Decide,
+    Open,
 }
 
 /// The tables that have a label: those that were named first.
@@ -102,7 +105,9 @@ impl CutoverOutcome {
     pub(super) fn word(self) -> &'static str {
         match self {
             CutoverOutcome::Decided => "decided",
+            CutoverOutcome::Refused => "refused",
             CutoverOutcome::Abandoned => "abandoned",
+            CutoverOutcome::InDoubt => "in-doubt",
         }
     }
 }
@@ -110,12 +115,12 @@ impl CutoverOutcome {
 impl CutoverStep {
     pub(super) fn word(self) -> &'static str {
         match self {
-            CutoverStep::Hook => "hook",
             CutoverStep::Fence => "fence",
             CutoverStep::Drain => "drain",
             CutoverStep::Check => "check",
-            CutoverStep::Harden => "harden",
+            CutoverStep::Prepare => "prepare",
             CutoverStep::Decide => "decide",
+            CutoverStep::Open => "open",
         }
     }
 }

@@ -404,7 +404,12 @@ impl Crossing {
             &["outcome"],
         );
         // The first one must be seen as an increase.
-        for outcome in [CutoverOutcome::Decided, CutoverOutcome::Abandoned] {
+        for outcome in [
+            CutoverOutcome::Decided,
+            CutoverOutcome::Refused,
+            CutoverOutcome::Abandoned,
+            CutoverOutcome::InDoubt,
+        ] {
             attempts.with_label_values(&[outcome.word()]).inc_by(0);
         }
         Crossing {

@@ -15,6 +15,7 @@ mod powercut;
 mod proxy;
 #[path = "../it/generate/random.rs"]
 mod random;
+mod reshaping;
 mod schema;
 mod server;
 mod statements;
@@ -29,6 +30,7 @@ use tempfile::TempDir;
 
 /// What `make test` takes the time for; `make crash` asks for more.
 const ROUNDS: usize = 14;
+const RESHAPING_ROUNDS: usize = 8;
 const ROUNDS_PER_CAMPAIGN: usize = 14;
 
 #[test]
@@ -59,6 +61,18 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
     println!("{figures}\nLITEFERRY_SEED={seed} ROUNDS={rounds}: {} s", began.elapsed().as_secs());
     folder.disable_cleanup(false);
     assert!(figures.hits() * 2 > rounds, "too few faults took effect: the test shows nothing");
+}
+
+/// A round is a few migrations and a kill.
+#[test]
+fn whatever_the_application_does_to_its_schema_both_sides_end_equal() {
+    let (seed, rounds) = (number("LITEFERRY_SEED").unwrap_or_else(by_the_clock), number("ROUNDS"));
+    let rounds =
+        rounds.map_or(RESHAPING_ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
+    println!("LITEFERRY_SEED={seed}, {rounds} rounds of schema changes");
+    let (mut folder, server) = (kept_folder(), Server::start());
+    reshaping::under_fire(&server, folder.path(), rounds, &mut Random::new(seed));
+    folder.disable_cleanup(false);
 }
 
 /// It mounts images, which only root may, and only where it is asked for: `make powercut`.

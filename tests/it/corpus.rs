@@ -1,7 +1,7 @@
 //! Databases that broke other tools. Each must end equal, or equal with a ledger: there is no third outcome.
 
 use crate::oracle::Oracle;
-use crate::support::{corpus, database, liteferry, psql, sqlite};
+use crate::support::{corpus, database, liteferry, postgres_major, psql, sqlite};
 
 /// A table's columns and their types.
 const TYPES: &str = "select attrelid::regclass || ': ' || string_agg(attname || ' ' || atttypid::regtype, ', ' order by attnum)
@@ -43,7 +43,8 @@ fn every_database_of_the_corpus_is_copied_and_had_back() {
         for (_, query, expected) in EXPECTED.iter().filter(|(number, ..)| case.name.starts_with(number)) {
             let rows = psql(&target.url, query);
             let found: Vec<&str> = rows.iter().map(|row| row[0].as_deref().unwrap_or("null")).collect();
-            assert_eq!(found, *expected, "{}: {query}", case.name);
+            let expected: Vec<String> = expected.iter().map(|text| spelled(text)).collect();
+            assert_eq!(found, expected, "{}: {query}", case.name);
         }
         let validated = run("validate");
         for report in [&copied, &validated] {
@@ -51,6 +52,20 @@ fn every_database_of_the_corpus_is_copied_and_had_back() {
             assert_eq!(report["total_source"], copied["total_source"], "{}", case.name);
         }
     }
+}
+
+/// An expression as this server prints it: version 13 knows some of them as calls only.
+fn spelled(text: &str) -> String {
+    const SINCE_14: [(&str, &str); 4] = [
+        ("(now() AT TIME ZONE 'UTC'::text)", "timezone('UTC'::text, now())"),
+        ("(EXTRACT(epoch FROM now()))::double precision", "date_part('epoch'::text, now())"),
+        ("EXTRACT(epoch FROM now())", "date_part('epoch'::text, now())"),
+        ("(1000)::numeric", "(1000)::double precision"),
+    ];
+    if postgres_major() >= 14 {
+        return text.to_owned();
+    }
+    SINCE_14.iter().fold(text.to_owned(), |text, (newer, older)| text.replace(newer, older))
 }
 
 /// What the headers of the corpus promise, by the number of the case.

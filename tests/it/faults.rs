@@ -243,19 +243,32 @@ fn a_wrong_password_is_told_from_a_missing_one() {
     let file = sqlite(ONE);
     let server = OwnServer::new();
     let url = server.url("postgres");
-    psql(&url, "create role walled login password 'right'");
     let hba = server.dir().join("data/pg_hba.conf");
     let rules = fs::read_to_string(&hba).expect("read");
-    fs::write(&hba, format!("local all walled scram-sha-256\n{rules}")).expect("written");
+    // A password is kept in one of two ways, of which md5 is the default up to version 13.
+    let ways = [("md5", "old"), ("scram-sha-256", "walled")];
+    for (way, role) in ways {
+        psql(
+            &url,
+            &format!(
+                "set password_encryption = '{way}'; create role {role} login password 'right';
+                      revoke create on schema public from public"
+            ),
+        );
+    }
+    let walls: String = ways.iter().map(|(way, role)| format!("local all {role} {way}\n")).collect();
+    fs::write(&hba, format!("{walls}{rules}")).expect("written");
     psql(&url, "select pg_reload_conf()");
-    let walled = server.url("walled");
-    let with = |password: &str| walled.replace("walled@", &format!("walled:{password}@"));
-    let check = |url: &str| liteferry(&["check", "--source", &path(&file), "--target", url]);
-    until("the rules are read", || check(&walled).stderr.contains("[password_missing]"));
-    refused(&check(&with("wrong")), "wrong_password");
-    let right = check(&with("right"));
-    assert!(right.stdout.contains("[target_privilege]"), "{right:?}");
-    assert!(!format!("{right:?}").contains("right@"), "{right:?}");
+    for (_, role) in ways {
+        let walled = server.url(role);
+        let with = |password: &str| walled.replace(&format!("{role}@"), &format!("{role}:{password}@"));
+        let check = |url: &str| liteferry(&["check", "--source", &path(&file), "--target", url]);
+        until("the rules are read", || check(&walled).stderr.contains("[password_missing]"));
+        refused(&check(&with("wrong")), "wrong_password");
+        let right = check(&with("right"));
+        assert!(right.stdout.contains("[target_privilege]"), "{right:?}");
+        assert!(!format!("{right:?}").contains("right@"), "{right:?}");
+    }
 }
 
 #[test]

@@ -17,29 +17,29 @@ const SHOP: &str = "pragma journal_mode = wal;
     insert into loose values (1, x'00ff'), ('1', 1e300), (null, null);
     insert into line values (1, 'a', 2), (1, 'b', 1);";
 
-struct Case {
-    source: TempDb,
-    target: TestDatabase,
+pub struct Case {
+    pub source: TempDb,
+    pub target: TestDatabase,
 }
 
 impl Case {
-    fn new(sql: &str) -> Case {
+    pub fn new(sql: &str) -> Case {
         Case { source: sqlite(sql), target: database() }
     }
 
-    fn daemon(&self, more: &[&str]) -> Daemon {
+    pub fn daemon(&self, more: &[&str]) -> Daemon {
         Daemon::start(&self.source, &self.target.url, more)
     }
 
     /// What the application does.
-    fn app(&self, sql: &str) {
+    pub fn app(&self, sql: &str) {
         let db = Connection::open(&self.source.path).expect("the application opens its database");
         db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
         db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     }
 
     /// As a migration that rebuilds every table would.
-    fn drop_triggers(&self) {
+    pub fn drop_triggers(&self) {
         let db = Connection::open(&self.source.path).expect("the application opens its database");
         let sql = "select group_concat('drop trigger \"' || name || '\"', ';') from sqlite_master where type = 'trigger'";
         let drops: String = db.query_row(sql, [], |row| row.get(0)).expect("capture is armed");
@@ -48,14 +48,14 @@ impl Case {
 
     /// Both sides hold the same, by the validator that reads the whole of both.
     #[track_caller]
-    fn is_equal(&self) {
+    pub fn is_equal(&self) {
         let source = self.source.path.display().to_string();
         let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.target.url]);
         let report = report.exits_with(0).json();
         assert_eq!(report["success"], true, "{report:#}");
     }
 
-    fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+    pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         psql(&self.target.url, sql)
     }
 }
@@ -318,5 +318,23 @@ fn a_table_that_was_empty_at_first_is_found_by_its_key_once_it_has_grown() {
     }
     let read = scans("seq_scan") - before;
     assert!(read <= 2, "the table was read through {read} times");
+    case.is_equal();
+}
+
+/// The next part is read while the last one is written, and a unique value is taken before its owner gives it up.
+#[test]
+fn a_backlog_in_parts_arrives_whole() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v int unique);
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000) insert into t select i, i from n",
+    );
+    let in_parts = ["--set", "validate.on=false", "--set", "follow.max_batch=100"];
+    let mut daemon = case.daemon(&in_parts);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    case.app("update t set v = v + 10000; update t set v = 3001 - id; delete from t where id % 7 = 0");
+    let mut daemon = case.daemon(&in_parts);
+    daemon.drained(&case.source);
+    daemon.stop();
     case.is_equal();
 }

@@ -1,24 +1,35 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
 mod apply;
+mod bad_luck;
 mod canon_oracle;
 mod capture;
 mod corpus;
+mod crossing;
+mod disk;
 mod existing;
 mod faults;
 mod follow;
+mod fresh_keys;
 mod generate;
 mod generated;
 mod held;
 mod http;
 mod levers;
+mod machine;
 mod merge;
+mod operators;
 mod oracle;
 mod proof;
 mod refusals;
+mod reshaped;
+mod restored;
 mod resume;
+mod reverse;
 mod roles;
+mod silence;
 mod standby;
 mod support;
+mod switch;
 mod translate;
 mod turns;

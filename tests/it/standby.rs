@@ -11,7 +11,7 @@ fn a_standby_takes_no_copy_and_proves_as_well_as_its_primary() {
          create table w (a text primary key, v) without rowid; insert into w values ('k', 1.5)",
     );
     let source = file.path.display().to_string();
-    let primary = OwnServer::new();
+    let mut primary = OwnServer::new();
     let standby = primary.standby();
     let (of_primary, of_standby) = (primary.url("postgres"), standby.url("postgres"));
     let run = |command, url: &str| liteferry(&[command, "--source", &source, "--target", url]);

@@ -24,7 +24,15 @@ pub struct Session {
 pub struct MemoryApplier {
     session: Session,
     owner: u64,
-    batch: Option<(Position, Position, Vec<Portion>)>,
+    batch: Option<(Course, Vec<Portion>)>,
+}
+
+/// Where a batch takes the target.
+#[derive(Clone, Copy)]
+struct Course {
+    from: Position,
+    to: Position,
+    newest: Position,
 }
 
 /// A transaction that is rolled back when its session goes away before the commit was sent.
@@ -141,6 +149,7 @@ impl Loader for Session {
             misfits: chunk.misfits.clone(),
             last_key: chunk.last_key.clone(),
             ends_range: chunk.ends_range,
+            newest: chunk.newest,
             does: Does::Both,
         };
         if self.world.look().has(Bug::ProgressApart) {
@@ -159,12 +168,12 @@ impl MemoryApplier {
         MemoryApplier { session: Session::open(world), owner, batch: None }
     }
 
-    fn apply(&self, (from, to): (Position, Position), extent: Extent, portions: &[Portion]) -> Apply {
+    fn apply(&self, Course { from, to, newest }: Course, extent: Extent, portions: &[Portion]) -> Apply {
         let state = self.session.world.look();
         let routes: &[_; TABLES] = &state.routes;
         let changed = portions.iter().flatten();
         let tables = changed.map(|changed| Written::of(place(routes, &changed.route), changed)).collect();
-        Apply { owner: self.owner, from, to, extent, tables, does: Does::Both }
+        Apply { owner: self.owner, from, to, newest, extent, tables, does: Does::Both }
     }
 }
 
@@ -180,15 +189,15 @@ impl Applier for MemoryApplier {
         }
     }
 
-    async fn open(&mut self, from: Position, to: Position) -> Result<(), Fault> {
+    async fn open(&mut self, from: Position, to: Position, newest: Position) -> Result<(), Fault> {
         self.session.reach().await?;
-        self.batch = Some((from, to, Vec::new()));
+        self.batch = Some((Course { from, to, newest }, Vec::new()));
         Ok(())
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
         self.session.reach().await?;
-        let (_, _, portions) = self.batch.as_mut().expect("a batch is opened before it is put into");
+        let (_, portions) = self.batch.as_mut().expect("a batch is opened before it is put into");
         portions.push(portion);
         Ok(())
     }
@@ -198,8 +207,8 @@ impl Applier for MemoryApplier {
         extent: Extent,
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
-        let (from, to, portions) = self.batch.take().expect("a batch is opened before it is committed");
-        let apply = self.apply((from, to), extent, &portions);
+        let (course, portions) = self.batch.take().expect("a batch is opened before it is committed");
+        let apply = self.apply(course, extent, &portions);
         let session = &self.session;
         if session.world.look().has(Bug::PositionApart) {
             durable.await?;

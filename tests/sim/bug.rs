@@ -32,8 +32,16 @@ pub enum Bug {
     FollowsFromTheEnd,
     /// A chunk is loaded while a power cut could still undo its rows.
     LoadsUnhardened,
-    /// A backup comes back while the target holds rows of later states than that of its position.
-    RestoresUnderway,
+    /// Only the target's position is looked for in the source, and not what its rows may be of beyond it.
+    AsksForPositionAlone,
+    /// A range's chunks may come from different histories.
+    ForgetsItsLastChunk,
+    /// What the chunks were read from is forgotten before they are joined to one state.
+    ForgetsItsChunks,
+    /// A reader that died counts as one that has come to its end.
+    TakesSilenceForTheEnd,
+    /// A part of a backlog tells nothing of the snapshot that its rows are of.
+    ForgetsItsParts,
     /// A range that moved was moved by another owner, and never by a commit whose answer was lost.
     LeavesMovedRange,
     /// A target is where it was left for as long as nothing is written to it.
@@ -47,7 +55,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 21] = [
+    pub const ALL: [Bug; 25] = [
         Bug::HardensNothing,
         Bug::PositionApart,
         Bug::ComparesNothing,
@@ -63,7 +71,11 @@ impl Bug {
         Bug::ComparesNoRange,
         Bug::FollowsFromTheEnd,
         Bug::LoadsUnhardened,
-        Bug::RestoresUnderway,
+        Bug::AsksForPositionAlone,
+        Bug::ForgetsItsLastChunk,
+        Bug::ForgetsItsChunks,
+        Bug::ForgetsItsParts,
+        Bug::TakesSilenceForTheEnd,
         Bug::LeavesMovedRange,
         Bug::TrustsIdleTarget,
         Bug::EntersWithoutLooking,

@@ -28,8 +28,9 @@ pub async fn live(world: World, owner: u64) -> Result<Infallible, Fault> {
     let session = Session::open(&world);
     session.wait_for(Lock::Position).await?;
     world.look().target.update(|committed| committed.owner = owner);
-    let link = Link { source: MemorySource(world.clone()), target: MemoryTarget(world.clone()) };
+    let link = Link { source: MemorySource::new(&world), target: MemoryTarget(world.clone()) };
     let mut life = Life { applier: MemoryApplier::new(&world, owner), world, owner, link };
+    life.link.source.must_show(life.seen());
     let stage = life.world.look().target.now().stage;
     if stage == Stage::Backfill {
         if life.world.look().has(Bug::LoadsWhileFollowing) {
@@ -56,6 +57,7 @@ impl Life {
             let newest = self.world.look().source.newest();
             self.world.look().target.update(|committed| committed.position = newest);
         }
+        self.link.source.must_show(self.seen());
         let mut at = self.applier.position().await?;
         while let Some(step) = self.step(at).await? {
             at = step.to;
@@ -65,6 +67,11 @@ impl Life {
         }
         self.build_unique(at).await?;
         self.enter_following(at).await
+    }
+
+    fn seen(&self) -> Vec<Position> {
+        let state = self.world.look();
+        if state.has(Bug::ForgetsItsChunks) { vec![state.target.now().seen] } else { state.target.seen() }
     }
 
     /// A range may have been moved by a commit of our own whose answer was lost.
@@ -104,6 +111,7 @@ impl Life {
             route: Arc::clone(&state.routes[range.table]),
             span: range.span,
             after: range.after.clone(),
+            seen: range.seen,
         });
         Ok(open.collect())
     }

@@ -3,6 +3,7 @@
 
 mod applying;
 mod bug;
+mod crossing;
 mod daemon;
 mod dice;
 mod oracle;
@@ -26,10 +27,12 @@ const SEEDS: u64 = 3_000;
 const SEEDS_FOR_A_BUG: u64 = 5_000;
 
 /// What a run over many seeds must have met, or it has tried less than it says.
-const MUST_BE_SEEN: [&str; 27] = [
+const MUST_BE_SEEN: [&str; 30] = [
+    "a backup restored underway",
     "a backfill that the target lost",
     "a backfill that was completed",
     "a batch of all that is waiting",
+    "a batch that had no end",
     "a commit in doubt that others waited for",
     "a crash",
     "a daemon that left for another",
@@ -37,6 +40,7 @@ const MUST_BE_SEEN: [&str; 27] = [
     "a failover that lost commits",
     "a fault that passes",
     "a fork that was refused",
+    "a fork that was refused while it was read",
     "a lost answer of a commit still to come",
     "a lost answer of a commit that landed",
     "a lost answer of a commit that was lost",

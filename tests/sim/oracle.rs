@@ -108,6 +108,10 @@ impl Oracle {
         let there = &before.image.rows[before.ranges[load.range].table];
         let twice = load.rows.iter().any(|row| there.contains_key(&key_of(row)));
         self.require(!twice, || "I3: a row was loaded twice".into());
+        let durable = load.newest.is_some_and(|newest| self.durable.contains(&point(newest)));
+        self.require(durable, || {
+            format!("I5: the source may still lose rows of {:?} that were loaded", load.newest)
+        });
     }
 
     fn applied(&mut self, apply: &Apply, before: &Committed) {

@@ -15,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 
 struct Daemon {
     owner: u64,
+    /// The source went back under it: what it has read itself may be gone, even if the target holds none of it.
+    outlived_a_source: bool,
     life: Pin<Box<dyn Future<Output = Result<Infallible, Fault>> + Send>>,
 }
 
@@ -89,7 +91,7 @@ impl Simulation {
             985..988 => self.freeze(),
             988..991 => self.cut_power(),
             991..994 => self.fail_over(),
-            994..998 => self.restore(),
+            994..997 => self.restore(),
             _ => self.burst(),
         }
     }
@@ -98,12 +100,12 @@ impl Simulation {
         let Some(mut daemon) = self.daemon.take() else {
             self.owners += 1;
             let life = Box::pin(live(self.world.clone(), self.owners));
-            self.daemon = Some(Daemon { owner: self.owners, life });
+            self.daemon = Some(Daemon { owner: self.owners, outlived_a_source: false, life });
             return;
         };
         match poll(&mut daemon) {
             None => self.daemon = Some(daemon),
-            Some(fault) => self.ended(daemon.owner, &fault),
+            Some(fault) => self.ended(&daemon, &fault),
         }
     }
 
@@ -182,20 +184,19 @@ impl Simulation {
         state.oracle.saw(if lost { "a failover that lost commits" } else { "a failover" });
     }
 
-    /// Daemons are stopped for it. What a target holds beyond its position nobody knows, so a backup that is put in place before the
-    /// target shows a snapshot goes unnoticed.
+    /// Daemons are stopped for it, or not.
     fn restore(&mut self) {
-        let quiet = {
-            let target = &self.world.look().target;
-            target.now().shows == Shows::Snapshot && target.in_doubt().is_empty()
-        };
-        if !quiet && !self.world.look().has(Bug::RestoresUnderway) {
-            return;
+        if self.dice.chance(70) {
+            self.daemon = None;
+            self.zombies.clear();
+            drop(self.world.take_threads());
         }
-        self.daemon = None;
-        self.zombies.clear();
-        drop(self.world.take_threads());
+        let outliving = self.daemon.iter_mut().chain(&mut self.zombies);
+        outliving.for_each(|daemon| daemon.outlived_a_source = true);
         let state = &mut *self.world.look();
+        if state.target.now().shows == Shows::Parts {
+            state.oracle.saw("a backup restored underway");
+        }
         state.target.sync_standby();
         state.source.restore(&mut self.dice, &mut state.oracle);
         state.oracle.saw("a restored backup");
@@ -206,7 +207,7 @@ impl Simulation {
     }
 
     /// A daemon that halts must have a reason; any other begins its next life where the target stands.
-    fn ended(&mut self, owner: u64, fault: &Fault) {
+    fn ended(&mut self, daemon: &Daemon, fault: &Fault) {
         let state = &mut *self.world.look();
         self.stumbles += u64::from(state.calm);
         let stumbles = self.stumbles;
@@ -216,13 +217,13 @@ impl Simulation {
         match (fault.class, fault.code) {
             (FaultClass::Transient | FaultClass::Unknown, _) => {}
             (_, "another_owner") => {
-                let taken = state.target.now().owner != owner;
+                let taken = state.target.now().owner != daemon.owner;
                 state.oracle.saw("a daemon that left for another");
                 state.oracle.require(taken, || "I9: the daemon left a migration that is its own".into());
             }
             (FaultClass::Data | FaultClass::Fatal, code) => {
                 self.halted = true;
-                let reason = reason_to_halt(state, code);
+                let reason = reason_to_halt(state, daemon, code);
                 state.oracle.saw(reason.unwrap_or("a halt without a reason"));
                 state.oracle.require(reason.is_some(), || format!("I9: halted without a reason: {fault}"));
             }
@@ -267,10 +268,15 @@ fn is_settled(state: &State) -> bool {
     now.shows == Shows::Snapshot && now.position == state.source.newest()
 }
 
-fn reason_to_halt(state: &State, code: &str) -> Option<&'static str> {
-    let known = state.source.knows(state.target.now().position);
+fn reason_to_halt(state: &State, daemon: &Daemon, code: &str) -> Option<&'static str> {
+    let known = state.source.knows(state.target.now().position)
+        && state.target.seen().iter().all(|seen| state.source.knows(*seen));
     match code {
         "history_fork" | "seq_regressed" if !known => Some("a fork that was refused"),
+        "history_fork" | "seq_regressed" if daemon.outlived_a_source => {
+            Some("a fork that was refused while it was read")
+        }
+        "stopped" if state.oracle.seen.contains_key("a reader that died") => Some("a batch that had no end"),
         "misfit" if state.shape.on_misfit == OnMisfit::Halt => Some("a misfit that halted"),
         _ => None,
     }

@@ -106,18 +106,20 @@ impl SourceSide {
 
     /// As the engine asks it: a snapshot that continues the history of `from`, or a refusal by name.
     pub fn snapshot(&self, from: Position, bug: Option<Bug>) -> Result<Snapshot, Fault> {
-        let refuse = |code| Err(Fault::fatal(code, "find the target's position in the source"));
+        self.confirm(from, bug)?;
+        let lines = self.lines.iter().filter(|change| change.at.seq > from.seq);
+        Ok(Snapshot { tables: self.tables(), newest: self.newest(), lines: lines.copied().collect() })
+    }
+
+    pub fn confirm(&self, from: Position, bug: Option<Bug>) -> Result<(), Fault> {
+        let refuse = |code| Err(Fault::fatal(code, "find what the target has seen in the source"));
         let now = self.now();
         let kept = now.oldest <= now.newest;
-        let newest = self.newest();
         let there = self.position_at(from.seq).filter(|at| kept && at.seq >= now.oldest);
         match there {
-            Some(at) if at == from || bug == Some(Bug::IgnoresNonce) => {
-                let lines = self.lines.iter().filter(|change| change.at.seq > from.seq);
-                Ok(Snapshot { tables: self.tables(), newest, lines: lines.copied().collect() })
-            }
+            Some(at) if at == from || bug == Some(Bug::IgnoresNonce) => Ok(()),
             Some(_) => refuse("history_fork"),
-            None if newest.seq < from.seq => refuse("seq_regressed"),
+            None if self.newest().seq < from.seq => refuse("seq_regressed"),
             None => refuse("log_gap"),
         }
     }

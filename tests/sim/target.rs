@@ -18,6 +18,7 @@ pub struct RangeState {
     pub table: usize,
     pub span: Span,
     pub after: Vec<CellBuf>,
+    pub seen: Option<Position>,
     pub done: bool,
 }
 
@@ -47,6 +48,8 @@ pub struct Committed {
     pub image: Image,
     pub ranges: Vec<RangeState>,
     pub position: Position,
+    /// The newest change that rows of the last batch may be of.
+    pub seen: Position,
     pub owner: u64,
     pub stage: Stage,
     pub unique: Unique,
@@ -97,6 +100,7 @@ impl TargetSide {
             image: Image::default(),
             ranges,
             position,
+            seen: position,
             owner: 0,
             stage: Stage::Backfill,
             unique: Unique::Unchecked,
@@ -114,6 +118,13 @@ impl TargetSide {
 
     pub fn now(&self) -> &Committed {
         &self.now
+    }
+
+    /// Changes that rows may be of, and that the source must know.
+    pub fn seen(&self) -> Vec<Position> {
+        let of_ranges = self.now.ranges.iter().filter_map(|range| range.seen);
+        let joined = self.now.stage == Stage::Following;
+        of_ranges.filter(|_| !joined).chain([self.now.seen]).collect()
     }
 
     /// A statement that commits by itself.
@@ -221,6 +232,6 @@ fn ranges_of(table: usize, spans: usize) -> impl Iterator<Item = RangeState> {
         let cut = |place: usize| i64::try_from(place).expect("few spans") * IDS_PER_SPAN;
         let from = (place > 0).then(|| cut(place) + 1);
         let to = (place + 1 < spans).then(|| cut(place + 1));
-        RangeState { table, span: Span { from, to }, after: Vec::new(), done: false }
+        RangeState { table, span: Span { from, to }, after: Vec::new(), seen: None, done: false }
     })
 }

@@ -23,6 +23,7 @@ pub struct Load {
     pub misfits: Vec<Misfit>,
     pub last_key: Vec<CellBuf>,
     pub ends_range: bool,
+    pub newest: Option<Position>,
     pub does: Does,
 }
 
@@ -31,6 +32,7 @@ pub struct Apply {
     pub owner: u64,
     pub from: Position,
     pub to: Position,
+    pub newest: Position,
     pub extent: Extent,
     pub tables: Vec<Written>,
     pub does: Does,
@@ -104,6 +106,7 @@ impl Load {
         if self.does != Does::Rows {
             range.after.clone_from(&self.last_key);
             range.done = self.ends_range;
+            range.seen = self.newest;
         }
         if self.does != Does::Record {
             next.image.enter(table, &self.misfits);
@@ -127,6 +130,7 @@ impl Apply {
         }
         if self.does != Does::Rows {
             next.position = self.to;
+            next.seen = if bug == Some(Bug::ForgetsItsParts) { self.to } else { self.newest };
             next.shows = match self.extent {
                 Extent::Whole => Shows::Snapshot,
                 Extent::Part => Shows::Parts,

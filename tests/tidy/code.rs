@@ -3,8 +3,9 @@
 use crate::lex::{closing, code_only, line_of, production, words};
 
 /// Which modules each module may use. An edge that is not here is against the law of layers.
-pub const LAYERS: [(&str, &[&str]); 16] = [
+pub const LAYERS: [(&str, &[&str]); 17] = [
     ("model", &[]),
+    ("crash", &[]),
     ("canon", &["model"]),
     ("diff", &["model", "canon"]),
     ("plan", &["model", "canon", "diff"]),
@@ -13,7 +14,7 @@ pub const LAYERS: [(&str, &[&str]); 16] = [
     ("sqlite", &["model", "canon", "plan", "diff", "phase", "link"]),
     ("postgres", &["model", "canon", "plan", "diff", "phase", "link"]),
     ("journal", &["model", "canon", "plan", "diff", "phase", "link", "postgres"]),
-    ("flow", &["model", "canon", "plan", "diff", "phase", "link"]),
+    ("flow", &["model", "crash", "canon", "plan", "diff", "phase", "link"]),
     ("settings", &["model", "canon", "plan"]),
     ("telemetry", &["model", "phase", "settings"]),
     ("engine", &ENGINE),
@@ -22,8 +23,9 @@ pub const LAYERS: [(&str, &[&str]); 16] = [
     ("main", &EVERYTHING),
 ];
 
-const ENGINE: [&str; 12] = [
+const ENGINE: [&str; 13] = [
     "model",
+    "crash",
     "canon",
     "plan",
     "diff",

@@ -1,12 +1,15 @@
 //! From armed to followed: backfill, the first catching up, indexes, and then every change as it comes.
 
+use super::crossing::Work;
+use super::desk::Desk;
+use super::gates::Closer;
 use super::pace::{Pruning, Quiet};
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Ordered, Stopping, Voice};
-use crate::engine::copy::routes;
+use super::{Job, Next, Ordered, Stopping, Voice};
+use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
@@ -16,17 +19,21 @@ use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
+use crate::model::catalog::PgTable;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
+use crate::plan::existing::suspended_now;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
-use crate::postgres::target::PgTarget;
+use crate::postgres::patience::{self, answered};
+use crate::postgres::target::{Ground, PgTarget};
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
@@ -47,7 +54,11 @@ pub(super) struct Life<'a> {
     pub stopping: Stopping,
     pub migration: i64,
     pub owner: String,
-    pub phase: Phase,
+    pub desk: Desk<'a>,
+    /// What the gates saw when they were last looked at closely.
+    pub closer: Closer,
+    /// What the last batches took.
+    pub drains: Vec<Duration>,
     /// Digest of the source's schema that all of this was made for.
     pub schema: String,
     pub tables: BTreeMap<i64, Arc<Route>>,
@@ -63,22 +74,26 @@ const FIRST_EPOCH: i64 = 1;
 
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
+const LOOK_WHILE_PAUSED: Duration = Duration::from_secs(1);
+const DRAINS_MAX: usize = 64;
+const SHOW_GATES: Duration = Duration::from_secs(2);
 /// The ledger is counted whole.
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
 
 pub(super) async fn follow(
-    job: &Job,
-    store: &Store,
-    (migration, owner): (Migration, String),
-    voice: &Voice,
+    desk: Desk<'_>,
+    (migration, work): (Migration, Work),
     (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
-) -> Result<(), Fault> {
+) -> Result<Next, Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
-    let recorded = store.follow(migration.id).await?.ok_or_else(missing)?;
-    voice.board.update(Instant::now(), |status| status.machine.phase = recorded.phase);
-    let mut life = open(job, store, (&migration, owner, recorded), voice, stopping).await?;
+    let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
+    suspend_again(&desk, work).await?;
+    let mut life = open(desk, (&migration, recorded), stopping).await?;
     let followed = async {
-        if life.phase <= Phase::Backfill {
+        if work == Work::FinishSwitch {
+            return life.finish_switch().await;
+        }
+        if life.desk.state.phase <= Phase::Backfill {
             life.backfill().await?;
         }
         life.keep_following(orders).await
@@ -92,27 +107,41 @@ pub(super) async fn follow(
     }
 }
 
+/// After a rollback the constraints that came back for the application would disturb the apply.
+async fn suspend_again(desk: &Desk<'_>, work: Work) -> Result<(), Fault> {
+    let request = &desk.job.request;
+    if work == Work::FinishSwitch || !desk.store.is_restored(desk.migration).await? {
+        return Ok(());
+    }
+    let tables = followed(request, desk.store, desk.migration).await?;
+    let session = connect(&request.address).await?;
+    let catalog = catalog(&session, &request.schema).await?;
+    let of_route = |route: &Arc<Route>| catalog.tables.iter().find(|table| table.name == route.target);
+    let targets: Vec<&PgTable> = tables.values().filter_map(of_route).collect();
+    let suspended = suspended_now(&targets, &catalog);
+    desk.store.suspend_again((desk.migration, &desk.owner), &suspended).await
+}
+
 async fn open<'a>(
-    job: &'a Job,
-    store: &'a Store,
-    (migration, owner, mut recorded): (&Migration, String, Follow),
-    voice: &'a Voice,
+    mut desk: Desk<'a>,
+    (migration, mut recorded): (&Migration, Follow),
     stopping: Stopping,
 ) -> Result<Life<'a>, Fault> {
+    let (job, store, voice, owner) = (desk.job, desk.store, desk.voice, desk.owner.clone());
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let source = SqliteSource::new(file.clone(), request.limit).hardened();
-    let mut tables = followed(request, store, migration.id).await?;
+    let source = SqliteSource::new(file.clone(), request.limit);
+    let mut tables = as_recorded(store, migration.id).await?;
     if recorded.phase == Phase::Setup {
         let (captures, _) = captures(&source.introspect().await?, &tables);
         let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
         let at = arm(file.clone(), origin, captures).await?;
         store.armed((migration.id, &owner), at).await?;
-        voice.enter(Phase::Backfill);
+        desk.arrived(State { phase: Phase::Backfill, ..desk.state });
     }
-    let as_recorded =
+    let followed_before =
         Followed { migration: migration.id, owner: &owner, recorded: &recorded, tables: tables.clone() };
-    settle(job, store, &source, as_recorded, voice).await?;
+    settle(job, store, &source, followed_before, voice).await?;
     if let Some(settled) = store.follow(migration.id).await? {
         recorded = settled;
     }
@@ -133,11 +162,13 @@ async fn open<'a>(
         tables: tables.clone(),
     };
     let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch(job.log_rows_warn))?;
+    changes.must_show(store.seen(migration.id).await?);
+    let source = source.followed(&recorded.token, recorded.at);
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    let (phase, schema, migration) = (recorded.phase, recorded.source_schema, migration.id);
+    let (schema, migration) = (recorded.source_schema, migration.id);
     let life = Life {
         job,
         store,
@@ -145,7 +176,9 @@ async fn open<'a>(
         stopping,
         migration,
         owner,
-        phase,
+        desk,
+        closer: Closer::default(),
+        drains: Vec::new(),
         schema,
         tables,
         suspects,
@@ -163,6 +196,14 @@ pub(super) async fn followed(
 ) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
     let session = connect(&request.address).await?;
     let routed = routes(&catalog(&session, &request.schema).await?, store, migration).await?;
+    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
+}
+
+/// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
+pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+    let routes = store.routes(migration).await?;
+    let routed: Vec<Routed> =
+        routes.into_iter().map(|(route, role)| Routed { route: Arc::new(route), role }).collect();
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
@@ -192,7 +233,9 @@ impl Life<'_> {
         }
         self.link.source.release();
         watch.end();
-        self.take_steps(Stage::Key, &watch).await?;
+        // Every chunk is of a state of its own.
+        self.changes.must_show(self.store.seen(self.migration).await?);
+        self.take_steps(Stage::Key, Ground::Loaded, &watch).await?;
         let mut at = self.applier.position().await?;
         self.voice.say(RunState::CatchingUp, None);
         while let Some(step) = self.step(at).await? {
@@ -204,11 +247,11 @@ impl Life<'_> {
         if self.applier.position().await? != at {
             return Err(moved("catch up with the source"));
         }
-        self.take_steps(Stage::Index, &watch).await?;
-        self.take_steps(Stage::Last, &watch).await?;
+        self.take_steps(Stage::Index, Ground::State(at), &watch).await?;
+        self.take_steps(Stage::Last, Ground::State(at), &watch).await?;
         let session = self.link.target.session().await?;
         for route in &routes {
-            analyze(&session, &route.target).await?;
+            answered(patience::LONG, "gather statistics", analyze(&session, &route.target)).await?;
             self.voice.board.tick(Instant::now());
         }
         self.link.target.give_back(session);
@@ -218,7 +261,7 @@ impl Life<'_> {
         self.store
             .note("followed", "the backfill is complete; every change is followed from here on")
             .await?;
-        self.voice.enter(Phase::DualWrite);
+        self.desk.arrived(State { phase: Phase::DualWrite, ..self.desk.state });
         Ok(())
     }
 
@@ -234,9 +277,9 @@ impl Life<'_> {
         }
     }
 
-    async fn take_steps(&self, stage: Stage, watch: &dyn Watch) -> Result<(), Fault> {
+    async fn take_steps(&self, stage: Stage, ground: Ground, watch: &dyn Watch) -> Result<(), Fault> {
         let statements = self.store.planned(self.migration, stage).await?;
-        let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?;
+        let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?.on(ground);
         let findings = match stage {
             Stage::Key | Stage::Index => {
                 let side_by_side: Vec<&Statement> = statements.iter().collect();
@@ -257,15 +300,19 @@ impl Life<'_> {
     }
 
     /// One batch, told to whoever watches.
-    async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
+    pub(super) async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let began = Instant::now();
         let take = Take::UpTo(self.job.batch_max);
         let step = step(&self.changes, &mut self.applier, (at, take), self.job.request.on_misfit).await?;
         self.voice.stepped(began, (at, step.as_ref()), &self.changes);
+        if step.is_some() {
+            self.drains.truncate(DRAINS_MAX - 1);
+            self.drains.insert(0, began.elapsed());
+        }
         Ok(step)
     }
 
-    async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<(), Fault> {
+    async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let mut quiet = Quiet::new();
@@ -273,10 +320,20 @@ impl Life<'_> {
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let (mut looked, mut ledger_looked) = (Instant::now(), Instant::now());
+        let mut gates_shown = Instant::now();
+        self.show_gates().await?;
         self.look_at_ledger().await?;
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
-                verifying.obey(order, (self.store, self.voice)).await?;
+                if let Some(next) = self.obey(order, &mut verifying).await? {
+                    return Ok(next);
+                }
+            }
+            if self.desk.state.paused {
+                if let Some(next) = self.stay_paused((orders, &mut verifying)).await? {
+                    return Ok(next);
+                }
+                continue;
             }
             verifying.settle(self.store, self.voice).await?;
             if verifying.wants_a_pair(self.voice) {
@@ -293,13 +350,17 @@ impl Life<'_> {
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
             }
-            if let Some(held) = self.changes.take_held() {
+            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
-            pruning.prune(&self.changes).await?;
+            pruning.prune(&self.changes, &mut self.applier).await?;
             if ledger_looked.elapsed() >= LOOK_AT_LEDGER {
                 ledger_looked = Instant::now();
                 self.look_at_ledger().await?;
+            }
+            if gates_shown.elapsed() >= SHOW_GATES {
+                gates_shown = Instant::now();
+                self.show_gates().await?;
             }
             let mut long = None;
             if idle && quiet.lasts() {
@@ -312,7 +373,9 @@ impl Life<'_> {
                     () = self.stopping.asked() => {}
                     () = verifying.due() => break,
                     Some(order) = orders.recv() => {
-                        verifying.obey(order, (self.store, self.voice)).await?;
+                        if let Some(next) = self.obey(order, &mut verifying).await? {
+                            return Ok(next);
+                        }
                         break;
                     }
                 }
@@ -330,11 +393,34 @@ impl Life<'_> {
             }
         }
         self.voice.say(RunState::Stopping, None);
-        Ok(())
+        Ok(Next::Stopped)
+    }
+
+    /// Nothing is applied; changes wait in the source's log.
+    async fn stay_paused(
+        &mut self,
+        (orders, verifying): (&mut mpsc::Receiver<Ordered>, &mut Verifying),
+    ) -> Result<Option<Next>, Fault> {
+        self.changes.rest();
+        while self.desk.state.paused && !self.stopping.is_asked() {
+            self.voice.say(RunState::Paused, None);
+            self.voice.board.tick(Instant::now());
+            self.voice.look_at_source().await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_WHILE_PAUSED) => {}
+                () = self.stopping.asked() => {}
+                Some(order) = orders.recv() => {
+                    if let Some(next) = self.obey(order, verifying).await? {
+                        return Ok(Some(next));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Counts what the ledger holds, for those who watch.
-    async fn look_at_ledger(&self) -> Result<(), Fault> {
+    pub(super) async fn look_at_ledger(&self) -> Result<(), Fault> {
         let held = self.store.ledger_rows(self.migration).await?;
         let rows = held.iter().map(|(table, reason, rows)| LedgerRows { table, reason, rows: *rows });
         self.voice.metrics.ledger(&rows.collect::<Vec<_>>());

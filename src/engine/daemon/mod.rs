@@ -7,27 +7,37 @@
 //!
 //! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
 
+mod agree;
+mod back;
+mod clean;
+mod command;
+mod crossing;
+mod desk;
 mod follow;
+mod gates;
+mod hooks;
 mod order;
 mod pace;
 mod repair;
+mod reread;
 mod reshape;
 mod setup;
 mod stop;
 mod verify;
 mod verifying;
 mod watch;
+mod way;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
 use super::status::{Board, Reason, Run};
-use crate::journal::store::Store;
+use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::phase::machine::Command;
-use crate::postgres::claim::{VANISHED, claim};
+use crate::postgres::claim::{VANISHED, claim, end_held};
 use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
@@ -36,6 +46,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+
+use crossing::Work;
+use desk::Desk;
 
 pub use order::{Actor, Ordered};
 pub use repair::repair;
@@ -91,11 +104,18 @@ pub enum Start {
 pub enum Order {
     Validate(Repair),
     Phase(Command),
-    /// An entry of the ledger, by its number.
-    Ledger(i64, Settle),
+    Ledger(Entries, Settle),
 }
 
-/// What an operator decides about an entry of the ledger.
+/// Which of the ledger's entries are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// By its number.
+    One(i64),
+    All,
+}
+
+/// What an operator decides about entries of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
     /// What stands in the target is right as it is.
@@ -138,15 +158,17 @@ pub async fn run(
     mut orders: mpsc::Receiver<Ordered>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let (mut backoff, mut start, mut owned) = (Backoff::new(), job.start, None);
+    let (mut backoff, mut start, mut owned, mut told) = (Backoff::new(), job.start, None, String::new());
     loop {
         let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
             attempted = attempt(job, voice, begin, &mut orders, stopping.clone()) => attempted,
-            () = overdue(stopping.clone()) => Ok(Ended::Stopped),
+            () = overdue(stopping.clone()) => Ok(Attempted::Next(Next::Stopped)),
         };
         let fault = match attempted {
-            Ok(ended) => return Ok(ended),
+            Ok(Attempted::Ended(ended)) => return Ok(ended),
+            Ok(Attempted::Next(Next::Stopped)) => return Ok(Ended::Stopped),
+            Ok(Attempted::Next(Next::Again)) => continue,
             Err(fault) => fault,
         };
         voice.metrics.failed(&fault);
@@ -167,9 +189,12 @@ pub async fn run(
                 wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Halt => {
-                tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
-                voice.say(RunState::Halted, Some(&fault));
+                halted(voice, &fault, &mut told);
                 stopping.asked().await;
+            }
+            Verdict::HaltFor(pause) => {
+                halted(voice, &fault, &mut told);
+                wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Leave => return Err(fault),
         }
@@ -179,6 +204,15 @@ pub async fn run(
     }
 }
 
+/// Said once, however often it is looked at again.
+fn halted(voice: &Voice, fault: &Fault, told: &mut String) {
+    if *told != fault.doing {
+        tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
+        fault.doing.clone_into(told);
+    }
+    voice.say(RunState::Halted, Some(fault));
+}
+
 /// One life, from what is recorded on.
 async fn attempt(
     job: &Job,
@@ -186,12 +220,12 @@ async fn attempt(
     (start, owned): (&mut Start, &mut Option<Owned>),
     orders: &mut mpsc::Receiver<Ordered>,
     stopping: Stopping,
-) -> Result<Ended, Fault> {
+) -> Result<Attempted, Fault> {
     let request = &job.request;
     let store = Store::new(pool(&request.address).await?);
     let claim = match claim(&request.address, &request.schema, VANISHED).await {
         Err(fault) if fault.code == "another_owner" => {
-            return Err(claimed_by_whom(&store, owned.as_ref(), fault).await);
+            return Err(claimed_by_whom(request, &store, owned.as_ref(), fault).await);
         }
         claimed => claimed?,
     };
@@ -202,33 +236,108 @@ async fn attempt(
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
         None => match setup::begin(job, &store, voice).await? {
-            setup::Begun::Blocked(findings) => return Ok(Ended::Blocked(findings)),
+            setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
             setup::Begun::Migration(migration) => migration,
         },
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
-    *owned = Some(Owned { migration: migration.id, owner: ours.clone() });
-    if *start == Start::Resync {
+    *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });
+    let begun_anew = *start == Start::Resync;
+    if begun_anew {
         setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
-    follow::follow(job, &store, (migration, ours), voice, (orders, stopping)).await?;
-    Ok(Ended::Stopped)
+    let mut desk = Desk::open(job, &store, voice, (migration.id, ours)).await?;
+    if begun_anew {
+        desk.back_to_sqlite().await?;
+    }
+    let next = tokio::select! {
+        next = work(desk, migration, (orders, stopping)) => next?,
+        lost = claim.lost() => return Err(lost),
+    };
+    Ok(Attempted::Next(next))
+}
+
+/// What is to be done where the migration stands.
+async fn work(
+    mut desk: Desk<'_>,
+    migration: Migration,
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
+) -> Result<Next, Fault> {
+    let work = crossing::settle(&mut desk).await?;
+    let state = desk.state;
+    desk.arrived(state);
+    match work {
+        Work::Forward | Work::FinishSwitch => {
+            follow::follow(desk, (migration, work), (orders, stopping)).await
+        }
+        Work::Backward => back::follow_back(desk, (orders, stopping)).await,
+        Work::CleanUp => clean::clean_up(&mut desk).await,
+        Work::Rest => rest(&desk, orders, stopping).await,
+    }
+}
+
+/// How an attempt ended, other than by a fault.
+enum Attempted {
+    Ended(Ended),
+    Next(Next),
+}
+
+/// What comes after an attempt that did what it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Stopped,
+    /// The migration stands elsewhere now: look again.
+    Again,
+}
+
+/// The migration is over; whoever asks is told so.
+async fn rest(
+    desk: &Desk<'_>,
+    orders: &mut mpsc::Receiver<Ordered>,
+    mut stopping: Stopping,
+) -> Result<Next, Fault> {
+    desk.voice.say(RunState::Running, None);
+    while !stopping.is_asked() {
+        desk.voice.board.tick(Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = stopping.asked() => {}
+            Some(ordered) = orders.recv() => {
+                let refused = match ordered.order {
+                    Order::Phase(command) => desk.judge(&ordered, command).err(),
+                    Order::Validate(_) | Order::Ledger(..) => Some(Reason::new(
+                        "not_possible",
+                        "the migration has ended",
+                        "There is nothing left to compare: SQLite is archived.",
+                    )),
+                };
+                desk.answer(&ordered, refused).await?;
+            }
+        }
+    }
+    Ok(Next::Stopped)
 }
 
 /// The word that an earlier attempt of this daemon left in the migration.
 struct Owned {
     migration: i64,
     owner: String,
+    /// The session that held the target for it.
+    claim: i32,
 }
 
 /// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
 /// our word no other daemon has it, and leaving would leave nobody to follow.
-async fn claimed_by_whom(store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
-    let Some(Owned { migration, owner }) = owned else { return fault };
-    match store.is_owned(*migration, owner).await {
+async fn claimed_by_whom(request: &Request, store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
+    let Some(Owned { migration, owner, claim }) = owned else { return fault };
+    let still_ours = match store.is_owned(*migration, owner).await {
+        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
+        other => other,
+    };
+    match still_ours {
         Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
-            .with_remedy("the server still keeps sessions of ours that were cut off; it ends them by itself"),
+            .with_remedy("the server still kept a session of ours that was cut off; it is ended, and the target claimed anew"),
         Ok(false) => fault,
         Err(unread) => unread,
     }

@@ -1,7 +1,8 @@
 //! An order on its way to the daemon: what is asked, and who asks. It holds no token and nothing else of the request.
 
-use super::{Order, Repair, Settle};
+use super::{Entries, Order, Repair, Settle};
 use crate::phase::Phase;
+use crate::phase::machine::Command;
 use std::fmt;
 
 #[derive(Clone, Debug)]
@@ -54,10 +55,18 @@ impl Ordered {
             Order::Validate(Repair::ReadAgain) => {
                 ("validation", format!("ordered by {actor}, with rows that differ to be read again"))
             }
+            Order::Phase(Command::Reads(reads)) => ("command", format!("reads {reads} by {actor}")),
             Order::Phase(command) => ("command", format!("{} by {actor}", command.word())),
-            Order::Ledger(entry, Settle::Accept) => ("ledger", format!("entry {entry} accepted by {actor}")),
-            Order::Ledger(entry, Settle::Retry) => {
-                ("ledger", format!("entry {entry} tried again by {actor}"))
+            Order::Ledger(entries, settle) => {
+                let which = match entries {
+                    Entries::One(entry) => format!("entry {entry}"),
+                    Entries::All => "every entry".to_owned(),
+                };
+                let what = match settle {
+                    Settle::Accept => "accepted",
+                    Settle::Retry => "tried again",
+                };
+                ("ledger", format!("{which} {what} by {actor}"))
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::link::Captured;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::postgres::apply::PgApplier;
 use crate::sqlite::changes::SqliteChanges;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -61,9 +62,13 @@ impl Pruning {
     }
 
     /// Forgets a little of what is old enough, the last applied change apart. The application's writers come first.
-    pub async fn prune(&mut self, changes: &SqliteChanges) -> Result<(), Fault> {
+    pub async fn prune(&mut self, changes: &SqliteChanges, applier: &mut PgApplier) -> Result<(), Fault> {
+        let goal = self.goal;
         while self.marks.front().is_some_and(|(marked, _)| marked.elapsed() >= self.retention) {
             self.goal = self.marks.pop_front().map(|(_, at)| at.seq - 1);
+        }
+        if self.goal != goal {
+            applier.settle().await?;
         }
         let Some(goal) = self.goal.filter(|_| self.last.elapsed() >= BITE_EVERY) else { return Ok(()) };
         self.last = Instant::now();

@@ -5,8 +5,9 @@
 //! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
 
 use super::setup::captures;
-use super::{Job, Voice};
-use crate::engine::prepare::{Request, prepare};
+use super::{Job, Voice, agree, reread};
+use crate::engine::copy::load_role;
+use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::Follow;
 use crate::journal::reshape::{Reshaping, TableChange};
@@ -16,7 +17,8 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
-use crate::plan::{Mode, Statement, TablePlan, TableRole};
+use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
+use crate::postgres::target::LoadRole;
 use crate::sqlite::capture;
 use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
@@ -45,12 +47,22 @@ pub async fn settle(
     let (now, _) = captures(&schema, &followed.tables);
     let expected = now.clone();
     let census = source.read(move |db| capture::census(db, &expected)).await?;
-    if before == followed.recorded.source_schema && census.is_whole() {
+    let anew = agree::planned_anew(&job.request).await?;
+    let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
+    if before == followed.recorded.source_schema && census.is_whole() && adrift.is_empty() {
         return Ok(());
     }
-    tracing::warn!("the source's schema is not what it was; looking at it anew");
     let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(|id| !census.is_intact(*id)).collect();
-    let changes = changes(job, &schema, &followed).await?;
+    let Changes { tables: changes, suspended, role } =
+        changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
+    tracing::warn!("the schema is not what it was; the change is carried over");
+    // A verdict was about the schema that it saw.
+    voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
+    for change in &changes {
+        if let TableChange::Altered { id, route, .. } = change {
+            reread::ledger_of(store, source.file(), (followed.migration, *id), &route.source).await?;
+        }
+    }
     for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
         tracing::warn!(table, change = what, "a table of the source changed");
         store.note("schema", &format!("{what}: {table}")).await?;
@@ -60,6 +72,8 @@ pub async fn settle(
         owner: followed.owner,
         source_schema: &before,
         changes: &changes,
+        suspended: &suspended,
+        role,
         suspect: &unseen,
     };
     store.reshape(&reshaping).await?;
@@ -89,13 +103,21 @@ async fn arm_again(
 const ARM_WAIT: Duration = Duration::from_secs(30);
 
 /// What became of the followed tables, and which came anew.
+struct Changes {
+    tables: Vec<TableChange>,
+    /// Constraints and triggers that the application's migrations have brought to the target.
+    suspended: Vec<Suspended>,
+    role: LoadRole,
+}
+
 async fn changes(
     job: &Job,
-    schema: &SqliteSchema,
+    (schema, anew, adrift): (&SqliteSchema, Option<&Prepared>, &BTreeSet<String>),
     followed: &Followed<'_>,
-) -> Result<Vec<TableChange>, Fault> {
+) -> Result<Changes, Fault> {
     let is_as_it_was = |table: &SqliteTable| {
-        followed.tables.values().any(|route| route.source == table.name && same_shape(route, table))
+        let known = followed.tables.values().find(|route| route.source == table.name);
+        known.is_some_and(|route| same_shape(route, table)) && !adrift.contains(&table.name)
     };
     let other: BTreeSet<String> =
         schema.tables.iter().filter(|table| !is_as_it_was(table)).map(|table| table.name.clone()).collect();
@@ -105,16 +127,31 @@ async fn changes(
         .filter(|(_, route)| schema.tables.iter().all(|table| table.name != route.source))
         .map(|(id, route)| gone(*id, route, job.request.mode))
         .collect();
+    let (mut suspended, mut role) = (Vec::new(), followed.recorded.role);
     if !other.is_empty() {
+        // Seen before any row is read: this is asked again and again until both sides agree.
+        if let Some(anew) = anew {
+            refuse_blockers(agree::first_apart(&anew.plan, &other))?;
+            refuse_blockers(agree::first_full(anew, &followed.tables, &other).as_ref())?;
+        }
         let request = Request { surveyed: Some(other.clone()), ..job.request.clone() };
         let prepared = prepare(&request, &Unwatched).await?;
-        let about =
-            |finding: &&Finding| finding.subject.split('.').next().is_some_and(|table| other.contains(table));
-        refuse_blockers(&prepared.plan.findings.iter().filter(about).cloned().collect::<Vec<_>>())?;
-        let fresh = prepared.plan.tables.iter().filter(|table| other.contains(&table.route.source));
-        told_apart(fresh, followed, job.request.mode, &mut changes);
+        let fresh: Vec<&TablePlan> =
+            prepared.plan.tables.iter().filter(|table| other.contains(&table.route.source)).collect();
+        let about = |finding: &&Finding| {
+            fresh.iter().any(|table| agree::is_about(finding, table)) || other.contains(&finding.subject)
+        };
+        refuse_blockers(prepared.plan.findings.iter().filter(about))?;
+        told_apart(fresh.iter().copied(), followed, job.request.mode, &mut changes);
+        let disturbs = |suspended: &&Suspended| {
+            fresh.iter().any(|table| table.role == TableRole::Copied && table.route.target == suspended.table)
+        };
+        suspended = prepared.plan.suspended.iter().filter(disturbs).cloned().collect();
+        if load_role(&prepared) == LoadRole::Replica {
+            role = LoadRole::Replica;
+        }
     }
-    Ok(changes)
+    Ok(Changes { tables: changes, suspended, role })
 }
 
 /// The same columns, and the same key to find rows by.
@@ -129,8 +166,8 @@ fn same_shape(route: &Route, table: &SqliteTable) -> bool {
     of_route == of_table && (key == declared || (key.contains(&None) && has_rowid))
 }
 
-fn refuse_blockers(findings: &[Finding]) -> Result<(), Fault> {
-    let Some(blocker) = findings.iter().find(|finding| finding.severity == Severity::Blocker) else {
+fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {
+    let Some(blocker) = findings.into_iter().find(|finding| finding.severity == Severity::Blocker) else {
         return Ok(());
     };
     let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
@@ -197,6 +234,14 @@ fn new_table(id: i64, table: &TablePlan) -> TableChange {
 
 /// The columns that stay cross as they did; those that came cross as planned now, and may be empty until they are filled.
 fn altered(id: i64, route: &Arc<Route>, fresh: &TablePlan, mode: Mode) -> TableChange {
+    match mode {
+        Mode::Create => altered_as_planned(id, route, fresh),
+        // The target's columns are law, and they may have changed too.
+        Mode::Existing => TableChange::Altered { id, route: fresh.route.clone(), statements: Vec::new() },
+    }
+}
+
+fn altered_as_planned(id: i64, route: &Arc<Route>, fresh: &TablePlan) -> TableChange {
     let target = route.target.sql();
     let mut statements = Vec::new();
     let stays = |column: &&ColumnRoute| names(&fresh.route).contains(&column.source.as_deref());
@@ -215,10 +260,7 @@ fn altered(id: i64, route: &Arc<Route>, fresh: &TablePlan, mode: Mode) -> TableC
             format!("column {}.{}", route.target, column.target),
             format!("alter table {target} add column {name} {}{fill}", column.type_sql),
         ));
-        columns.push(ColumnRoute { not_null: mode == Mode::Existing && column.not_null, ..column.clone() });
-    }
-    if mode == Mode::Existing {
-        statements.clear();
+        columns.push(ColumnRoute { not_null: false, ..column.clone() });
     }
     let place = |source: Option<&str>| {
         let found = columns.iter().position(|column| column.source.as_deref() == source);

@@ -3,16 +3,16 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
-use super::{Job, JournalRule, Voice};
+use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
 };
 use crate::engine::prepare::{Prepared, prepare};
 use crate::flow::progress::Unwatched;
-use crate::journal::follow::{FollowBeginning, Stage};
+use crate::journal::follow::{FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
 use crate::link::{Source, Span};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::model::name::{ident, ident_list};
@@ -23,6 +23,7 @@ use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
+use crate::sqlite::control::{self, Writes};
 use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
@@ -63,9 +64,22 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     // Before the schema is read: a change in between shows as one that came after.
     let source_schema = schema_digest(&file.open_reader()?)?;
+    match begin_from(job, store, voice, &source_schema).await {
+        // A statement that no longer compiles is most likely of a schema that is no longer the same.
+        Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != source_schema => {
+            Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing)
+                .with_remedy("the application changed its schema: the daemon looks at it anew by itself"))
+        }
+        begun => begun,
+    }
+}
+
+async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {
+    let request = &job.request;
     let prepared = prepare(request, &Unwatched).await?;
     let mut findings = prepared.plan.findings.clone();
     findings.extend(standing_in_the_way(&prepared));
+    agree::will_be_filled(&mut findings, &prepared.schema);
     findings.extend(journal_finding(job, &prepared).await?);
     let (_, capture_findings) = captures(&prepared.schema, &numbered(&prepared.plan));
     findings.extend(capture_findings);
@@ -98,7 +112,7 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
         last: last.as_slice(),
         spans: &spans,
         follow: Some(FollowBeginning {
-            source_schema: &source_schema,
+            source_schema,
             role: load_role(&prepared),
             captured: &captured,
             planned: &planned,
@@ -175,9 +189,14 @@ async fn journal_finding(job: &Job, prepared: &Prepared) -> Result<Option<Findin
 }
 
 /// What is still to be done after the load, by stage.
-fn planned(plan: &Plan) -> Vec<(Stage, Statement)> {
+fn planned(plan: &Plan) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (number, table) in (1..).zip(&plan.tables) {
+        let at = |stage, statement: &Statement| Planned {
+            stage,
+            table: Some(table.route.source.clone()),
+            statement: statement.clone(),
+        };
         let helper = match plan.mode {
             Mode::Create => key_helper(number, &table.route),
             Mode::Existing => None,
@@ -185,16 +204,20 @@ fn planned(plan: &Plan) -> Vec<(Stage, Statement)> {
         // Read by rowid and found by rowid, a row is never loaded twice: its key holds from the first chunk on.
         let primary = usize::from(helper.is_none() && plan.mode == Mode::Create);
         let (keys, indexes) = table.indexes.split_at(primary.min(table.indexes.len()));
-        planned.extend(keys.iter().map(|statement| (Stage::Key, statement.clone())));
-        planned.extend(indexes.iter().map(|statement| (Stage::Index, statement.clone())));
+        planned.extend(keys.iter().map(|statement| at(Stage::Key, statement)));
+        planned.extend(indexes.iter().map(|statement| at(Stage::Index, statement)));
         if let Some((create, drop)) = helper {
-            planned.push((Stage::Key, create));
-            planned.push((Stage::Last, drop));
+            planned.push(at(Stage::Key, &create));
+            planned.push(at(Stage::Last, &drop));
         }
-        planned.extend(table.checks.iter().map(|statement| (Stage::Last, statement.clone())));
-        planned.extend(table.foreign_keys.iter().map(|statement| (Stage::Switch, statement.clone())));
+        planned.extend(table.checks.iter().map(|statement| at(Stage::Last, statement)));
+        planned.extend(table.foreign_keys.iter().map(|statement| at(Stage::Switch, statement)));
     }
-    planned.extend(plan.views.iter().map(|statement| (Stage::Last, statement.clone())));
+    planned.extend(plan.views.iter().map(|statement| Planned {
+        stage: Stage::Last,
+        table: None,
+        statement: statement.clone(),
+    }));
     planned
 }
 
@@ -236,11 +259,19 @@ pub async fn begin_new_history(
     };
     let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), job.request.limit);
-    let tables = super::follow::followed(&job.request, store, migration).await?;
+    let tables = super::follow::as_recorded(store, migration).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
+    let in_postgres = recorded.phase > Phase::Validate;
     let armed = tokio::task::spawn_blocking(move || {
         let db = file.open_writer(ARM_WAIT)?;
+        let closed = control::read(&db)?.is_some_and(|control| control.writes == Writes::Postgres);
+        if in_postgres && closed {
+            return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
+                "the application's writes belong to PostgreSQL, and SQLite would be opened beside it: `liteferry rollback` first, or \
+                 `liteferry rollback --without-target` if PostgreSQL's writes are to be given up",
+            ));
+        }
         match capture::origin(&db)? {
             Some(other) if other.migration != origin.migration => Err(Fault::fatal(
                 "other_migration",

@@ -141,6 +141,13 @@ impl Verifying {
         }
     }
 
+    /// A comparison of everything that nobody ordered, as soon as there is time for it.
+    pub fn wish(&mut self, repair: Repair) {
+        if matches!(self.state, State::Idle { .. }) && !self.is_reconciling() {
+            self.begin(repair);
+        }
+    }
+
     fn begin(&mut self, repair: Repair) {
         let (tables, repair) = if self.is_reconciling() {
             (&self.suspects, Repair::ReadAgain)
@@ -280,6 +287,7 @@ impl Verifying {
             shown.read_again = read_again;
             if verdict != Verdict::Differs {
                 shown.clean = Some(now);
+                shown.schema_holds = true;
             }
             if let Some(answered) = answered {
                 shown.answered = answered.number;

@@ -4,12 +4,14 @@
 //! is in doubt, it logs. Trigger texts stay short, because every connection of the application parses them, and hold nothing that
 //! SQLite 3.7.17 could not parse but the application's own expressions, because one word it cannot read would lock its library out.
 
+mod guard;
 mod names;
 mod preflight;
 mod probe;
 mod triggers;
 mod value;
 
+pub use guard::{REFUSAL, guards, is_our_guard};
 pub use names::{CHANGE, CONTROL, has_our_prefix, is_our_pin, is_our_table, is_our_trigger, remove_ours};
 pub use preflight::preflight;
 
@@ -115,11 +117,19 @@ pub fn log_table_sql(key_columns: usize) -> String {
     format!("create table {CHANGE}(seq integer primary key,tbl,nonce{keys})")
 }
 
-/// One row: whose capture it is, and which life of the log.
+/// One row: whose capture it is, which life of the log, which side takes the writes, and where the way back stands.
 pub fn control_table_sql() -> String {
+    let later: String =
+        names::CONTROL_LATER.iter().map(|(name, declared)| format!(",{name} {declared}")).collect();
     format!(
-        "create table {CONTROL}(one integer primary key check (one = 1), migration text not null, epoch integer not null)"
+        "create table {CONTROL}(one integer primary key check (one = 1),migration text not null,epoch integer not null{later})"
     )
+}
+
+/// What a control table that has only these columns still lacks.
+pub fn control_columns_sql(columns: &[String]) -> Vec<String> {
+    let lacking = names::CONTROL_LATER.iter().filter(|(name, _)| columns.iter().all(|column| column != name));
+    lacking.map(|(name, declared)| format!("alter table {CONTROL} add column {name} {declared}")).collect()
 }
 
 /// Each key column of the log: `k0,k1`.

@@ -2,6 +2,7 @@
 //!
 //! A name alone proves nothing: what bears one of ours is ours only if it also looks as we make it.
 
+use super::guard::is_our_guard;
 use crate::model::name::folded;
 use crate::model::schema::{IndexOrigin, SqliteIndex, SqliteSchema, SqliteTable, SqliteTrigger};
 
@@ -46,7 +47,12 @@ pub fn is_our_table<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) 
                 && !keys.is_empty()
                 && keys.iter().enumerate().all(|(at, name)| *name == format!("k{at}"))
         }
-        CONTROL => columns == CONTROL_COLUMNS,
+        CONTROL => {
+            let later = columns.get(CONTROL_COLUMNS.len()..).unwrap_or_default();
+            columns.starts_with(&CONTROL_COLUMNS)
+                && later.len() <= CONTROL_LATER.len()
+                && later.iter().zip(CONTROL_LATER).all(|(name, (ours, _))| *name == ours)
+        }
         _ => false,
     }
 }
@@ -57,7 +63,10 @@ pub fn remove_ours(schema: &mut SqliteSchema) {
     for table in &mut schema.tables {
         table.indexes.retain(|index| !is_pin(index));
     }
-    schema.triggers.retain(|trigger| !is_our_trigger(&trigger.name, &trigger.sql));
+    let is_ours = |trigger: &SqliteTrigger| {
+        is_our_trigger(&trigger.name, &trigger.sql) || is_our_guard(&trigger.name, &trigger.sql)
+    };
+    schema.triggers.retain(|trigger| !is_ours(trigger));
 }
 
 /// Names of ours that something else bears.
@@ -65,7 +74,9 @@ pub(super) fn taken(schema: &SqliteSchema) -> Vec<String> {
     let tables = schema.tables.iter().filter(|table| !is_ours(table)).map(|table| &table.name);
     let indexes = schema.tables.iter().flat_map(|table| &table.indexes);
     let indexes = indexes.filter(|index| !is_pin(index)).map(|index| &index.name);
-    let stranger = |trigger: &&SqliteTrigger| !is_our_trigger(&trigger.name, &trigger.sql);
+    let stranger = |trigger: &&SqliteTrigger| {
+        !is_our_trigger(&trigger.name, &trigger.sql) && !is_our_guard(&trigger.name, &trigger.sql)
+    };
     let triggers = schema.triggers.iter().filter(stranger).map(|trigger| &trigger.name);
     let views = schema.views.iter().map(|view| &view.name);
     let left_out = schema.left_out.iter().map(|table| &table.name);
@@ -76,6 +87,20 @@ pub(super) fn taken(schema: &SqliteSchema) -> Vec<String> {
 pub(super) const PIN_TAIL: &str = " where 0";
 pub(super) const LOG_COLUMNS: [&str; 3] = ["seq", "tbl", "nonce"];
 pub(super) const CONTROL_COLUMNS: [&str; 3] = ["one", "migration", "epoch"];
+/// With their declarations, as they are added one by one to a table that an older version made.
+pub(super) const CONTROL_LATER: [(&str, &str); 7] = [
+    // Which side takes the application's writes: sqlite or postgres.
+    ("writes", "text not null default 'sqlite'"),
+    // The last change that SQLite took before its writes were closed.
+    ("closed", "integer"),
+    // Where SQLite stands in the history of PostgreSQL's changes, and what was drawn for the batch before.
+    ("reverse_epoch", "integer"),
+    ("reverse_mark", "integer"),
+    ("reverse_nonce", "integer"),
+    ("reverse_before", "integer"),
+    // A word of PostgreSQL's that came the whole way.
+    ("canary", "text"),
+];
 const TRIGGERS: [&str; 5] = ["bi", "ai", "bu", "au", "bd"];
 
 fn is_ours(table: &SqliteTable) -> bool {
@@ -95,11 +120,12 @@ fn is_reserved(name: &str) -> bool {
         rest == "change"
             || rest == "control"
             || rest.strip_prefix("pin_").is_some_and(is_number)
+            || rest.starts_with("guard_")
             || rest.split_once('_').is_some_and(|(id, when)| is_number(id) && TRIGGERS.contains(&when))
     };
     name.strip_prefix(PREFIX).is_some_and(ours)
 }
 
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -228,3 +228,30 @@ fn the_log_has_no_constraint_but_its_rowid() {
     assert_eq!(log_table_sql(2), "create table _liteferry_change(seq integer primary key,tbl,nonce,k0,k1)");
     assert_eq!(log_table_sql(0), log_table_sql(1));
 }
+
+#[test]
+fn the_control_table_grows_column_by_column() {
+    let names = |sql: &str| -> Vec<String> {
+        let (_, rest) = sql.split_once('(').expect("columns");
+        rest.split(',').filter_map(|column| column.split(' ').next()).map(str::to_owned).collect()
+    };
+    let whole = names(&control_table_sql());
+    assert!(control_columns_sql(&whole).is_empty());
+    for known in 3..=whole.len() {
+        let columns = &whole[..known];
+        assert!(is_our_table(CONTROL, columns.iter().map(String::as_str)), "{columns:?}");
+        let added = control_columns_sql(columns);
+        assert_eq!(added.len(), whole.len() - known);
+        assert!(
+            added.iter().zip(&whole[known..]).all(|(sql, name)| sql.contains(&format!(" {name} "))),
+            "{added:?}"
+        );
+    }
+    for other in [&["one", "migration"][..], &["one", "migration", "epoch", "closed"], &["a"]] {
+        assert!(!is_our_table(CONTROL, other.iter().copied()), "{other:?}");
+    }
+    assert_eq!(
+        control_columns_sql(&whole[..4])[0],
+        "alter table _liteferry_control add column closed integer"
+    );
+}

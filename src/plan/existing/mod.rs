@@ -16,7 +16,7 @@ mod suspend;
 #[cfg(test)]
 mod fixture;
 
-pub use suspend::needs_replica_sessions;
+pub use suspend::{needs_replica_sessions, suspended_now};
 
 use super::overrides::{ExistingRows, Overrides};
 use super::route::{Identity, Route};

@@ -81,9 +81,12 @@ fn privileges(
     catalog: &Catalog,
     existing_rows: ExistingRows,
 ) -> Option<Finding> {
-    let needed = |privilege: &str| match role {
-        TableRole::Compared => privilege == "SELECT",
-        TableRole::Copied => privilege != "TRUNCATE" || existing_rows == ExistingRows::Replace,
+    // Whether REFERENCES is needed is told by the foreign keys.
+    let needed = |privilege: &str| match (role, privilege) {
+        (TableRole::Compared, _) => privilege == "SELECT",
+        (TableRole::Copied, "REFERENCES") => false,
+        (TableRole::Copied, "TRUNCATE") => existing_rows == ExistingRows::Replace,
+        (TableRole::Copied, _) => true,
     };
     let missing: Vec<String> = target
         .missing_privileges

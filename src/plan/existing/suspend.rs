@@ -9,7 +9,7 @@ use crate::model::catalog::{Catalog, ConstraintKind, PgConstraint, PgTable, PgTr
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident, literal};
 use crate::plan::overrides::ExistingRows;
-use crate::plan::{Plan, Statement, Suspended, TableRole};
+use crate::plan::{Plan, Statement, Suspended, TableRole, reverse};
 use std::collections::BTreeSet;
 
 /// Since this version a foreign key of a partitioned table may be NOT VALID.
@@ -61,6 +61,15 @@ pub fn needs_replica_sessions(plan: &Plan, catalog: &Catalog) -> bool {
     })
 }
 
+/// What disturbs the apply on these tables as they stand now, and is ours to take away. What is liteferry's own stays.
+pub fn suspended_now(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
+    let mut out = Suspension::default();
+    for table in tables.iter().filter(|table| is_disturbing(table) && is_alterable(table, catalog)) {
+        suspend_table(table, catalog, &mut out);
+    }
+    out.suspended
+}
+
 fn is_alterable(table: &PgTable, catalog: &Catalog) -> bool {
     table.owned || catalog.superuser
 }
@@ -78,7 +87,10 @@ fn disturbing_constraints(table: &PgTable) -> impl Iterator<Item = &PgConstraint
 }
 
 fn disturbing_triggers(table: &PgTable) -> impl Iterator<Item = &PgTrigger> {
-    table.triggers.iter().filter(|trigger| trigger.enabled != 'D')
+    table
+        .triggers
+        .iter()
+        .filter(|trigger| trigger.enabled != 'D' && !reverse::TRIGGERS.contains(&trigger.name.as_str()))
 }
 
 fn means(table: &PgTable, copied: &[&PgTable], catalog: &Catalog) -> Means {
@@ -127,15 +139,31 @@ fn suspend_table(table: &PgTable, catalog: &Catalog, out: &mut Suspension) {
 fn references_needed(constraint: &PgConstraint, catalog: &Catalog) -> Option<Finding> {
     let parent = constraint.parent.as_ref()?;
     let known = catalog.tables.iter().find(|table| table.name == *parent);
-    if catalog.superuser || known.is_some_and(|table| table.owned) {
+    let granted = known.is_some_and(|table| !table.missing_privileges.contains(&"REFERENCES"));
+    if catalog.superuser || granted {
         return None;
     }
-    let text = format!(
-        "giving back foreign key {} needs the right to reference {parent}, which is not ours",
-        constraint.name
-    );
+    let (subject, name) = (constraint.table.to_string(), &constraint.name);
     let remedy = format!("grant references on {} to {};", parent.sql(), ident(&catalog.role));
-    Some(Finding::warning("references_needed", constraint.table.to_string(), text).with_remedy(remedy))
+    let finding = match known {
+        Some(_) => Finding::blocker(
+            "references_needed",
+            subject,
+            format!(
+                "role {} may not reference {parent}, so foreign key {name} could not be given back",
+                catalog.role
+            ),
+        ),
+        // What may be done with tables of other schemas is not looked up.
+        None => Finding::warning(
+            "references_needed",
+            subject,
+            format!(
+                "giving back foreign key {name} needs the right to reference {parent}, in another schema"
+            ),
+        ),
+    };
+    Some(finding.with_remedy(remedy))
 }
 
 /// Whether a foreign key of a table may come back NOT VALID.
@@ -222,6 +250,7 @@ fn suspend_from_outside(touched: &[&PgTable], copied: &[&PgTable], catalog: &Cat
         }
         let validity = table.map_or(Validity::MayWait, |table| Validity::of(table, catalog));
         out.suspended.push(suspended_constraint(constraint, validity));
+        out.findings.extend(references_needed(constraint, catalog));
         out.findings.push(may_dangle(table, constraint, catalog));
     }
 }
@@ -393,13 +422,13 @@ mod tests {
     #[test]
     fn giving_a_foreign_key_back_needs_the_right_to_reference() {
         let mut case = disturbed();
+        let grant = "grant references on \"public\".\"p\" to \"mover\";";
         case.catalog.tables[1].owned = false;
-        expect(
-            &case.plan(),
-            Warning,
-            "references_needed",
-            "grant references on \"public\".\"p\" to \"mover\";",
-        );
+        assert!(case.plan().findings.iter().all(|finding| finding.code != "references_needed"));
+        case.catalog.tables[1].missing_privileges = vec!["REFERENCES"];
+        expect(&case.plan(), Blocker, "references_needed", grant);
+        case.catalog.tables.truncate(1);
+        expect(&case.plan(), Warning, "references_needed", grant);
     }
 
     #[test]

@@ -13,10 +13,8 @@ use tokio_postgres::Statement;
 const KEYS_MAX: usize = 1024;
 pub const BYTES_MAX: usize = 1 << 20;
 
-/// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach. A
-/// plan made while a table was small would go on reading all of it after it has grown; each has an index that finds its keys.
-const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '60s'; \
-    set local enable_seqscan = off; set local idle_in_transaction_session_timeout = '30s'; set constraints all immediate";
+/// Bounds and costs are the session's.
+const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set constraints all immediate";
 
 /// Whether few changes are kept back for the small path.
 pub fn is_small(portion: &[Changed]) -> bool {
@@ -100,7 +98,7 @@ async fn execute(writer: &Writer, statement: &Statement, tuple: &[u8]) -> Result
     writer.session.execute_raw(statement, cells).await
 }
 
-fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+pub fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let starts = std::iter::once(0).chain(ends.iter().copied());
     starts.zip(ends).map(|(start, end)| &arena[start..*end])
 }

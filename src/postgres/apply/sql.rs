@@ -68,6 +68,15 @@ impl Stage<'_> {
         format!("delete from {target} as target using {keys} as gone where {}", self.same("target", "gone"))
     }
 
+    /// Key by key: nobody knows how few the stage holds, and a plan that guesses may read the whole table.
+    pub fn delete_by_index(&self) -> String {
+        let delete = self.delete();
+        format!(
+            "set local enable_hashjoin = off; set local enable_mergejoin = off; {delete}; \
+             set local enable_hashjoin to default; set local enable_mergejoin to default"
+        )
+    }
+
     pub fn count_keys(&self) -> String {
         let (keys, table) = (ident_list(key_names(self.route)), self.keys());
         format!("select count(*) from (select distinct {keys} from {table}) as each")

@@ -4,11 +4,11 @@
 
 use super::pipeline::What;
 use super::refused;
-use super::small::forget_entries;
+use super::small::{forget_entries, tuples};
 use super::sql::Stage;
 use super::writer::{Step, Writer};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
-use crate::model::chunk::Chunk;
+use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
@@ -16,6 +16,8 @@ use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, RefusedRow};
 use crate::postgres::load::{reason_of, rows_swallowed, tell_refusal};
 use crate::postgres::patience::{self, answered};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 /// A batch under way: a transaction and what it has gathered. Should it fail, the session goes with it, because its temporary
@@ -33,14 +35,35 @@ pub struct Staging {
 /// What has been staged of one table.
 pub struct Gathered {
     pub route: Arc<Route>,
-    /// More than one, and keys may be there twice.
-    portions: u32,
+    /// What its keys hash to, so far as they are kept.
+    seen: HashSet<u64>,
+    /// A key may be there twice: within one portion none is.
+    repeated: bool,
     keys: u64,
     rows: u64,
 }
 
+/// Keys of one table whose hashes are kept: some MiB.
+const SEEN_MAX: usize = 1 << 18;
+
+impl Gathered {
+    /// Keys with one hash are taken for one key that comes again: that costs a look, and nothing else.
+    fn note(&mut self, keys: &Keys) {
+        self.repeated |= self.seen.len() + keys.ends.len() > SEEN_MAX;
+        if self.repeated {
+            self.seen = HashSet::new();
+            return;
+        }
+        for key in tuples(&keys.arena, &keys.ends) {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(key);
+            self.repeated |= !self.seen.insert(hasher.finish());
+        }
+    }
+}
+
 /// Between portions the source is read, and the last statements work on all that has gathered.
-const BEGIN: &str = "begin; set local lock_timeout = '5s'; set local statement_timeout = '15min'; \
+const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local statement_timeout = '15min'; set local enable_seqscan to default; \
     set local idle_in_transaction_session_timeout = '60s'; set constraints all immediate";
 
 impl Staging {
@@ -69,7 +92,7 @@ impl Staging {
         self.write_ledger(changed, &entries).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
         let gathered = &mut self.tables[index];
-        gathered.portions += 1;
+        gathered.note(&changed.keys);
         gathered.keys += keys;
         gathered.rows += u64::try_from(changed.rows.rows()).expect("a count fits") - refused;
         self.refused += refused;
@@ -91,7 +114,7 @@ impl Staging {
             self.writer.table_mut(route).staged = true;
         }
         let route = Arc::clone(route);
-        self.tables.push(Gathered { route, portions: 0, keys: 0, rows: 0 });
+        self.tables.push(Gathered { route, seen: HashSet::new(), repeated: false, keys: 0, rows: 0 });
         Ok(self.tables.len() - 1)
     }
 
@@ -115,7 +138,9 @@ impl Staging {
             return Err(part_refused("stage changed rows"));
         }
         for gathered in &self.tables {
-            let sql = self.writer.table(&gathered.route).stage().delete();
+            let by_index = self.writer.finds_one_by_key(&gathered.route).await?;
+            let stage = self.writer.table(&gathered.route).stage();
+            let sql = if by_index { stage.delete_by_index() } else { stage.delete() };
             self.writer.run(&sql, &What::Delete(&gathered.route).doing()).await?;
         }
         let mut applied = Applied { held: self.held, ..Applied::default() };
@@ -133,7 +158,7 @@ impl Staging {
     /// Two portions may both hold a key, and then the same row.
     async fn drop_repeated(&mut self, index: usize) -> Result<(), Fault> {
         let gathered = &mut self.tables[index];
-        if gathered.portions < 2 {
+        if !gathered.repeated {
             return Ok(());
         }
         let doing = format!("sort out changes of table {}", gathered.route.target);

@@ -3,6 +3,7 @@
 use super::sql::{self, Stage};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use crate::model::name::literal;
 use crate::plan::route::Route;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
@@ -12,8 +13,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{SimpleQueryMessage, Statement};
 
 /// The migration that is written to, and the word that its row must bear for us to write.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Ownership {
 pub struct Step {
     pub from: Position,
     pub to: Position,
+    /// The newest change that its rows may be of.
+    pub newest: Position,
 }
 
 pub struct Writer {
@@ -50,6 +53,8 @@ pub struct Table {
     number: u32,
     /// An index leads from the key to the row.
     indexed: bool,
+    /// To one row at most.
+    unique: bool,
     /// Its stage has been made.
     pub staged: bool,
     /// The ledger may hold something of it. Nobody else writes entries of a table while it is followed.
@@ -68,11 +73,30 @@ const INDEXED: &str = "select exists (
     join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
     where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
 
-const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now()
+/// Whether an index leads from a key to one row at most.
+const UNIQUE: &str = "select exists (
+    select from pg_catalog.pg_index as i
+    where i.indrelid = $1::text::regclass and i.indisvalid and i.indisunique and i.indpred is null and i.indexprs is null
+    and not exists (
+        select from pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) as part
+        join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = part
+        where a.attname <> all($2)))";
+
+const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
+
+/// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach. A
+/// plan made while a table was small would go on reading all of it after it has grown; each has an index that finds its keys. A
+/// batch does not wait for the target's disk, unless the connection's options say so: one that is lost takes its position with it and
+/// is applied again from the source, which forgets nothing before `settle`.
+const SESSION: &str = "set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
+    set enable_seqscan = off; select set_config('synchronous_commit', 'off', false) from pg_catalog.pg_settings \
+    where name = 'synchronous_commit' and source <> 'client'";
 
 impl Writer {
     pub async fn new(session: Session, ownership: Ownership) -> Result<Writer, Fault> {
+        let set = session.batch_execute(SESSION).await;
+        set.map_err(|error| fault::of(error, "set up a session that writes batches"))?;
         let prepare = async |sql: &str| {
             session.prepare(sql).await.map_err(|error| fault::of(error, "prepare to write batches"))
         };
@@ -100,13 +124,40 @@ impl Writer {
 
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
     pub async fn advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
-        let (Ownership { migration, owner }, Step { from, to }) = (&self.ownership, step);
+        let (Ownership { migration, owner }, Step { from, to, newest }) = (&self.ownership, step);
         self.session
             .execute(
                 &self.advance,
-                &[migration, owner, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce],
+                &[
+                    migration,
+                    owner,
+                    &to.epoch,
+                    &to.seq,
+                    &to.nonce,
+                    &from.epoch,
+                    &from.seq,
+                    &from.nonce,
+                    &newest.seq,
+                    &newest.nonce,
+                ],
             )
             .await
+    }
+
+    /// A commit that waits for the disk, as the server is set up to, has waited for all commits before it. Gives the number of
+    /// positions that are ours: none has made it wait where it is no more.
+    pub async fn settle(&self) -> Result<u64, tokio_postgres::Error> {
+        let Ownership { migration, owner } = &self.ownership;
+        let sql = format!(
+            "begin; set local synchronous_commit to default; \
+             update liteferry.follow set owner_seen = now() where migration_id = {migration} and owner = {}; commit",
+            literal(owner)
+        );
+        let rows = |answer: &SimpleQueryMessage| match answer {
+            SimpleQueryMessage::CommandComplete(rows) => *rows,
+            _ => 0,
+        };
+        Ok(self.session.simple_query(&sql).await?.iter().map(rows).sum())
     }
 
     /// Gets to know a table, the first time or after its route has changed.
@@ -126,7 +177,8 @@ impl Writer {
         self.stages += 1;
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();
-        let table = Table { route, delete, insert, number, indexed: false, staged: false, ledger };
+        let table =
+            Table { route, delete, insert, number, indexed: false, unique: false, staged: false, ledger };
         self.tables.insert(name, table);
         Ok(())
     }
@@ -135,12 +187,23 @@ impl Writer {
     pub async fn finds_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
         self.learn(route).await?;
         if !self.table(route).indexed {
-            let answer =
-                self.session.query_one(INDEXED, &[&route.target.sql(), &sql::key_names(route)]).await;
-            let answer = answer.map_err(|error| fault::of(error, "look for an index on the key"))?;
-            self.table_mut(route).indexed = answer.get(0);
+            self.table_mut(route).indexed = self.has_index(INDEXED, route).await?;
         }
         Ok(self.table(route).indexed)
+    }
+
+    /// Whether no other row is looked at on the way.
+    pub async fn finds_one_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
+        self.learn(route).await?;
+        if !self.table(route).unique {
+            self.table_mut(route).unique = self.has_index(UNIQUE, route).await?;
+        }
+        Ok(self.table(route).unique)
+    }
+
+    async fn has_index(&self, query: &str, route: &Route) -> Result<bool, Fault> {
+        let answer = self.session.query_one(query, &[&route.target.sql(), &sql::key_names(route)]).await;
+        Ok(answer.map_err(|error| fault::of(error, "look for an index on the key"))?.get(0))
     }
 
     /// A table that the session has got to know.

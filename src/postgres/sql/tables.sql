@@ -13,8 +13,12 @@ select c.oid,
        ) as rules,
        array(
            select p.word
-           from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) with ordinality as p (word, at)
-           where not has_table_privilege(c.oid, p.word)
+           from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES'])
+                with ordinality as p (word, at)
+           where not case p.word
+               when 'REFERENCES' then has_any_column_privilege(c.oid, p.word)
+               else has_table_privilege(c.oid, p.word)
+           end
            order by p.at
        ) as missing_privileges
 from pg_class c

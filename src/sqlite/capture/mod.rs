@@ -4,6 +4,7 @@
 //! holds the write lock while it waits for anything, and never touches a row or an object that is not ours.
 
 mod compile;
+pub mod fence;
 mod objects;
 
 pub use objects::{Census, Standing, census};
@@ -15,7 +16,7 @@ use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::model::name::ident;
 use crate::plan::capture::{
-    CHANGE, CONTROL, CaptureTable, control_table_sql, log_key_columns, log_table_sql,
+    CHANGE, CONTROL, CaptureTable, control_columns_sql, control_table_sql, log_key_columns, log_table_sql,
 };
 use objects::Objects;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -56,12 +57,8 @@ pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<
         None => origin.epoch,
     };
     make_tables(&tx, if alive { objects.log.as_deref() } else { None }, tables)?;
-    if objects.control.is_none() {
-        run(&tx, "make the control table", &control_table_sql())?;
-    }
-    let control = format!("insert or replace into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)");
-    tx.execute(&control, (&origin.migration, epoch))
-        .map_err(|error| from_sqlite("write whose capture it is", error))?;
+    make_control(&tx, objects.control.as_deref())?;
+    write_origin(&tx, &origin.migration, epoch)?;
     Objects::read(&tx)?.install(&tx, tables)?;
     let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
     let position = tx
@@ -84,6 +81,7 @@ pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
         ));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
+    make_control(&tx, objects.control.as_deref())?;
     objects.install(&tx, tables)?;
     commit(tx, "arm capture again")
 }
@@ -118,6 +116,11 @@ pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<()
     Ok(())
 }
 
+/// A number that two histories do not share.
+pub fn drawn(db: &Connection) -> Result<i64, Fault> {
+    db.query_row("select random()", [], |row| row.get(0)).map_err(|error| from_sqlite("draw a number", error))
+}
+
 /// What of ours is in the database, by name.
 pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
     Ok(Objects::read(db)?.ours())
@@ -128,6 +131,7 @@ pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
 pub fn detach(db: &Connection) -> Result<Vec<String>, Fault> {
     let tx = begin(db, "detach")?;
     let objects = Objects::read(&tx)?;
+    objects.drop_guards(&tx)?;
     objects.drop_triggers(&tx)?;
     objects.drop_pins(&tx)?;
     drop_table(&tx, objects.log.as_deref(), CHANGE)?;
@@ -158,6 +162,23 @@ fn make_tables(db: &Connection, columns: Option<&[String]>, tables: &[CaptureTab
     };
     for at in objects::key_columns(columns)..width {
         run(db, "widen the change table", &format!("alter table {CHANGE} add column k{at}"))?;
+    }
+    Ok(())
+}
+
+/// `columns` of the control table that is there already, if one is.
+fn make_control(db: &Connection, columns: Option<&[String]>) -> Result<(), Fault> {
+    let Some(columns) = columns else { return run(db, "make the control table", &control_table_sql()) };
+    control_columns_sql(columns).iter().try_for_each(|sql| run(db, "widen the control table", sql))
+}
+
+/// What else stands in the control row stays: it says which side takes the writes.
+fn write_origin(db: &Connection, migration: &str, epoch: i64) -> Result<(), Fault> {
+    let write = |sql: &str| {
+        db.execute(sql, (migration, epoch)).map_err(|error| from_sqlite("write whose capture it is", error))
+    };
+    if write(&format!("update {CONTROL} set migration = ?1, epoch = ?2"))? == 0 {
+        write(&format!("insert into {CONTROL}(one, migration, epoch) values (1, ?1, ?2)"))?;
     }
     Ok(())
 }

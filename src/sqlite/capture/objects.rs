@@ -7,7 +7,8 @@ use super::run;
 use crate::model::fault::Fault;
 use crate::model::name::{folded, ident};
 use crate::plan::capture::{
-    CHANGE, CONTROL, CaptureTable, Trigger, has_our_prefix, is_our_pin, is_our_table, is_our_trigger,
+    CHANGE, CONTROL, CaptureTable, Trigger, control_columns_sql, has_our_prefix, is_our_guard, is_our_pin,
+    is_our_table, is_our_trigger,
 };
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::Connection;
@@ -49,7 +50,11 @@ pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault>
     let objects = Objects::read(db)?;
     let width = tables.iter().map(|table| table.key.width()).max().unwrap_or(1);
     let tables_stand = match (&objects.log, &objects.control) {
-        (Some(log), Some(_)) if key_columns(log) >= width => Standing::Intact,
+        (Some(log), Some(control))
+            if key_columns(log) >= width && control_columns_sql(control).is_empty() =>
+        {
+            Standing::Intact
+        }
         (Some(_), Some(_)) => Standing::Altered,
         (None, _) | (_, None) => Standing::Missing,
     };
@@ -155,13 +160,17 @@ impl Objects {
         let is_ours = |object: &&Object| match folded(&object.name).as_str() {
             CHANGE => self.log.is_some(),
             CONTROL => self.control.is_some(),
-            _ => object.is_ours(),
+            _ => object.is_ours() || object.is_guard(),
         };
         self.all.iter().filter(is_ours).map(|object| object.name.clone()).collect()
     }
 
     pub fn drop_triggers(&self, db: &Connection) -> Result<(), Fault> {
         self.drop_where(db, |object| object.kind == "trigger" && object.is_ours())
+    }
+
+    pub fn drop_guards(&self, db: &Connection) -> Result<(), Fault> {
+        self.drop_where(db, Object::is_guard)
     }
 
     pub fn drop_pins(&self, db: &Connection) -> Result<(), Fault> {
@@ -253,6 +262,10 @@ impl Object {
             "index" => is_our_pin(&self.name, &self.sql),
             _ => false,
         }
+    }
+
+    fn is_guard(&self) -> bool {
+        self.kind == "trigger" && is_our_guard(&self.name, &self.sql)
     }
 
     fn belongs_to(&self, id: i64) -> bool {

@@ -159,7 +159,17 @@ impl Sides {
     }
 
     pub fn applier_in(&self, owner: &str, role: LoadRole) -> Applying {
-        let address = Arc::new(Target::parse(self.url(), &|_| None).expect("a URL"));
+        self.applier_at(self.url(), (owner, role))
+    }
+
+    /// One whose batches wait for whatever the server waits for.
+    pub fn applier_that_waits(&self, owner: &str) -> Applying {
+        let url = format!("{}?options=-csynchronous_commit%3Don", self.url());
+        self.applier_at(&url, (owner, LoadRole::Origin))
+    }
+
+    fn applier_at(&self, url: &str, (owner, role): (&str, LoadRole)) -> Applying {
+        let address = Arc::new(Target::parse(url, &|_| None).expect("a URL"));
         let target = PgTarget::new(address, Some(self.migration), role, ExistingRows::Refuse);
         let ownership = Ownership { migration: self.migration, owner: owner.into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -194,6 +204,7 @@ impl Sides {
             keys: Keys::default(),
             names: vec![],
             rows: Chunk::default(),
+            emptied: None,
         };
         for key in rows_of(&source, &query, &[]) {
             changed.names.push(key_json(key.iter().map(CellBuf::as_cell)));
@@ -211,6 +222,10 @@ impl Sides {
 }
 
 impl Applying {
+    pub fn settle(&mut self) -> Result<(), Fault> {
+        self.runtime.block_on(self.applier.settle())
+    }
+
     pub fn position(&mut self) -> Result<Position, Fault> {
         self.runtime.block_on(self.applier.position())
     }
@@ -233,7 +248,7 @@ impl Applying {
     ) -> Result<Applied, Fault> {
         let applier = &mut self.applier;
         self.runtime.block_on(async {
-            applier.open(at(from), at(to)).await?;
+            applier.open(at(from), at(to), at(to)).await?;
             for portion in portions {
                 applier.put(portion).await?;
             }

@@ -2,7 +2,7 @@
 //! and the status as events.
 
 use super::{Listening, OWN_HOST, listening};
-use liteferry::engine::daemon::{Order, Settle};
+use liteferry::engine::daemon::{Entries, Order, Settle};
 use liteferry::engine::standing::{Routing, Writes};
 use liteferry::engine::status::Run;
 use liteferry::model::fault::Fault;
@@ -53,9 +53,14 @@ fn a_command_reaches_the_daemon_with_who_what_and_why() {
             Phase::Validate,
             "/v1/ledger/7",
             "{\"action\": \"accept\"}".into(),
-            Order::Ledger(7, Settle::Accept),
+            Order::Ledger(Entries::One(7), Settle::Accept),
         ),
-        (Phase::Validate, "/v1/ledger/8", "{\"action\": \"retry\"}".into(), Order::Ledger(8, Settle::Retry)),
+        (
+            Phase::Validate,
+            "/v1/ledger/8",
+            "{\"action\": \"retry\"}".into(),
+            Order::Ledger(Entries::One(8), Settle::Retry),
+        ),
     ] {
         in_phase(&server, phase);
         assert_eq!(ordered(&mut server, path, &body), (expected, None, None), "{path} {body}");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ pub struct Daemon {
     child: Child,
     log: PathBuf,
     address: String,
+    token: PathBuf,
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,10 +22,25 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Daemon {
     /// Returns once it listens.
     pub fn start(source: &TempDb, url: &str, more: &[&str]) -> Daemon {
-        let log = source.path.with_extension(format!("log{}", count()));
+        Daemon::start_in(source.path.parent().expect("a file lies somewhere"), source, url, more)
+    }
+
+    /// The same, told by its environment where to end or to freeze.
+    pub fn start_told(source: &TempDb, url: &str, more: &[&str], told: &[(&str, &str)]) -> Daemon {
+        let dir = source.path.parent().expect("a file lies somewhere");
+        Daemon::spawn(dir, source, url, (more, told))
+    }
+
+    /// The same with its log and its state in another directory than the source's.
+    pub fn start_in(dir: &Path, source: &TempDb, url: &str, more: &[&str]) -> Daemon {
+        Daemon::spawn(dir, source, url, (more, &[]))
+    }
+
+    fn spawn(dir: &Path, source: &TempDb, url: &str, (more, told): (&[&str], &[(&str, &str)])) -> Daemon {
+        let log = dir.join(format!("source.log{}", count()));
         let errors = File::create(&log).expect("a log can be made");
         let source = source.path.display().to_string();
-        let state = format!("state.dir={source}.state");
+        let state = format!("state.dir={}", dir.join("source.db.state").display());
         let args = [
             &[
                 "run",
@@ -40,15 +56,21 @@ impl Daemon {
             more,
         ]
         .concat();
-        let child = command(&args).stdout(Stdio::null()).stderr(errors).spawn();
+        let token = PathBuf::from(format!("{source}.state/token"));
+        let told = told.iter().copied();
+        let child = command(&args).envs(told).stdout(Stdio::null()).stderr(errors).spawn();
         let mut daemon =
-            Daemon { child: child.expect("the program can be started"), log, address: String::new() };
+            Daemon { child: child.expect("the program can be started"), log, address: String::new(), token };
         daemon.address = daemon.wait_for(|daemon| {
             let text = daemon.log();
             let address = text.split("address=").nth(1)?;
             Some(address.split_whitespace().next()?.to_owned())
         });
         daemon
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn log(&self) -> String {
@@ -63,6 +85,41 @@ impl Daemon {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
+    }
+
+    /// Gives the status and what was answered.
+    pub fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        self.try_post(path, body).expect("it listens, reads and answers")
+    }
+
+    /// Nothing where it does not live to answer.
+    pub fn try_post(&self, path: &str, body: &str) -> Option<(u16, Value)> {
+        let token = std::fs::read_to_string(&self.token).expect("the daemon has made its token");
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            token.trim(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+    }
+
+    /// Gives a command and waits for what becomes of it; null where it was done, else why it was refused.
+    #[track_caller]
+    pub fn command(&mut self, path: &str, body: &str) -> Value {
+        let (status, accepted) = self.post(path, body);
+        assert_eq!(status, 202, "{path} {body}: {accepted:#}\n{}", self.log());
+        let order = accepted["order"].as_i64().expect("an order has a number");
+        let status = self.until(|status| status["answer"]["order"].as_i64() >= Some(order));
+        status["answer"]["refused"].clone()
     }
 
     pub fn status(&self) -> Option<Value> {
@@ -88,6 +145,15 @@ impl Daemon {
         })
     }
 
+    /// Does this again and again until its log says so.
+    #[track_caller]
+    pub fn until_told_by(&mut self, text: &str, act: impl Fn()) {
+        self.wait_for(|daemon| {
+            act();
+            daemon.log().contains(text).then_some(())
+        });
+    }
+
     /// Waits until it has halted, and gives the code.
     #[track_caller]
     pub fn halted(&mut self) -> String {
@@ -108,6 +174,22 @@ impl Daemon {
             std::thread::sleep(LOOK);
         }
         panic!("waited in vain: {:?}\n{}", self.status(), self.log());
+    }
+
+    /// Where it has not ended by itself.
+    pub fn kill(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
+    /// Whether it was stopped by a signal, and waits for the one to go on.
+    pub fn is_frozen(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
     }
 
     pub fn signal(&self, signal: &str) {
@@ -138,9 +220,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.kill();
     }
 }
 

@@ -3,8 +3,11 @@
 
 mod cluster;
 pub mod daemon;
+pub mod disk;
 mod guard;
+pub mod held;
 mod own;
+pub mod swallow;
 
 pub use own::OwnServer;
 
@@ -50,9 +53,18 @@ pub fn database() -> TestDatabase {
     TestDatabase { url: cluster::url(&name), name }
 }
 
+/// The shared server's major version: some expectations are PostgreSQL's own, and differ by it.
+pub fn postgres_major() -> u32 {
+    let answer = psql(&cluster::url("postgres"), "select current_setting('server_version_num')::int / 10000");
+    answer[0][0].as_deref().and_then(|major| major.parse().ok()).expect("a server has a version")
+}
+
 /// Foreign keys stay unenforced, as in SQLite's own shell.
 pub fn sqlite(sql: &str) -> TempDb {
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    sqlite_in(tempfile::tempdir().expect("a temporary directory can be made"), sql)
+}
+
+pub fn sqlite_in(dir: TempDir, sql: &str) -> TempDb {
     let path = dir.path().join("source.db");
     let db = rusqlite::Connection::open(&path).expect("SQLite opens a new file");
     db.execute_batch("pragma foreign_keys = off").expect("SQLite knows the pragma");
@@ -99,23 +111,30 @@ impl Output {
 
 /// The rows of all statements, as text.
 pub fn psql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+    try_psql(url, sql).unwrap_or_else(|error| panic!("{error}\n{sql}"))
+}
+
+/// What the server refuses with.
+pub fn refused_by(url: &str, sql: &str) -> String {
+    try_psql(url, sql).expect_err("the server refuses this")
+}
+
+pub fn try_psql(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the server answers");
         let driver = tokio::spawn(connection);
-        let answers = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
+        let answers = client.simple_query(sql).await.map_err(|error| format!("{error:?}"));
         drop(client);
         driver.await.expect("the connection is driven to its end").expect("the connection ends well");
         let cells = |row: &tokio_postgres::SimpleQueryRow| {
             (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
         };
-        answers
-            .iter()
-            .filter_map(|answer| match answer {
-                SimpleQueryMessage::Row(row) => Some(cells(row)),
-                _ => None,
-            })
-            .collect()
+        let rows = answers?.into_iter().filter_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(cells(&row)),
+            _ => None,
+        });
+        Ok(rows.collect())
     })
 }
 

@@ -1,11 +1,10 @@
 //! A PostgreSQL of one test's own, for what the shared one cannot be put through: crashes, other rules, a standby.
 
-use liteferry::postgres::binaries;
 use liteferry::postgres::embedded::Cluster;
 use liteferry::postgres::url::Place;
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,22 +22,21 @@ impl OwnServer {
         server
     }
 
-    /// A hot standby of this server, made by `pg_basebackup` and following it.
-    pub fn standby(&self) -> OwnServer {
+    /// A hot standby of this server, made of its files while it is down, and following it. Not every package of the server's
+    /// programs has `pg_basebackup`.
+    pub fn standby(&mut self) -> OwnServer {
         let mut standby = OwnServer::unmade();
         let (from, to) = (self.dir().join("data"), standby.dir().join("data"));
-        let owner = fs::metadata(&from).expect("the primary's data are there");
-        fs::create_dir(&to).expect("made");
-        fs::set_permissions(&to, PermissionsExt::from_mode(0o700)).expect("closed to others");
-        chown(&to, Some(owner.uid()), Some(owner.gid())).expect("given to the server's user");
-        let bin = binaries::find(binaries::version_of_data(&from)).expect("PostgreSQL is installed").bin;
-        let mut backup = Command::new(bin.join("pg_basebackup"));
-        backup.arg("--host").arg(self.socket_dir()).args(["--username", "postgres", "--checkpoint", "fast"]);
-        backup.arg("--write-recovery-conf").arg("--pgdata").arg(&to).current_dir("/");
-        backup.uid(owner.uid()).gid(owner.gid());
-        let done = backup.output().expect("pg_basebackup can be started");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        assert!(to.join("standby.signal").exists());
+        self.stop_immediately();
+        // `-p` keeps owner and mode, which the server looks at.
+        let copied = Command::new("cp").arg("-Rp").arg(&from).arg(&to).status();
+        assert!(copied.expect("cp can be started").success(), "the primary's files are copied");
+        self.start();
+        let primary = format!("primary_conninfo = 'host={} user=postgres'\n", self.socket_dir().display());
+        let mut settings =
+            OpenOptions::new().append(true).open(to.join("postgresql.auto.conf")).expect("opened");
+        settings.write_all(primary.as_bytes()).expect("written");
+        fs::write(to.join("standby.signal"), "").expect("written");
         standby.start();
         standby
     }

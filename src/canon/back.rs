@@ -1,0 +1,204 @@
+//! The way back: what a value of PostgreSQL's becomes in SQLite, spelt as its column spells its values.
+//!
+//! A spelling counts only if it crosses to the very same bytes again. Where the column's form has none, the value is written in
+//! another that does, and said to be foreign; nothing is rounded, and nothing is lost.
+
+use super::{Codec, Fit, Form};
+use crate::model::cell::{Cell, CellBuf};
+use crate::model::schema::Affinity;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Back<'a> {
+    /// As the column spells its values.
+    Spelt(Cell<'a>),
+    /// In a spelling that is not the column's.
+    Foreign(CellBuf),
+}
+
+/// Spellings that hold more than most, the plainer first.
+const OTHERS: [Form; 3] = [Form::Native, Form::Digits, Form::Real];
+
+impl Codec {
+    /// For a column of this affinity, which may change what is written to it: a text that it would take for a number is written as a
+    /// BLOB.
+    pub fn back<'a>(&self, affinity: Affinity, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Back<'a> {
+        let mut again = Vec::new();
+        let spelt = self.decode(bytes, scratch).is_ok_and(|cell| {
+            stored(affinity, cell).is_some_and(|cell| self.crosses_to(cell, Some(bytes), &mut again))
+        });
+        if spelt && let Ok(cell) = self.decode(bytes, scratch) {
+            return Back::Spelt(cell);
+        }
+        Back::Foreign(self.foreign(affinity, bytes))
+    }
+
+    /// Whether the cell, as it stands, crosses to these bytes; `None` is PostgreSQL's NULL.
+    pub fn crosses_to(&self, cell: Cell<'_>, bytes: Option<&[u8]>, scratch: &mut Vec<u8>) -> bool {
+        scratch.clear();
+        match (self.encode(cell, scratch), bytes) {
+            (Fit::Null | Fit::Lost(_), bytes) => bytes.is_none(),
+            (Fit::Exact | Fit::Kept(_), bytes) => bytes == Some(scratch),
+        }
+    }
+
+    fn foreign(&self, affinity: Affinity, bytes: &[u8]) -> CellBuf {
+        let (mut scratch, mut again, mut text) = (Vec::new(), Vec::new(), None);
+        for form in OTHERS {
+            let codec = Codec { form, ..self.clone() };
+            let Ok(cell) = codec.decode(bytes, &mut scratch) else { continue };
+            match cell {
+                Cell::Real(value) if value.is_nan() => return CellBuf::Text(b"NaN".to_vec()),
+                // Both zeros are equal, and an application would rather meet the other one than a BLOB.
+                Cell::Real(0.0) => return CellBuf::Real(0.0),
+                Cell::Null | Cell::Integer(_) | Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => {}
+            }
+            if codec.crosses_to(cell, Some(bytes), &mut again) && stored(affinity, cell) == Some(cell) {
+                return cell.to_buf();
+            }
+            if let Cell::Text(spelt) = cell {
+                text.get_or_insert_with(|| spelt.to_vec());
+            }
+        }
+        match text {
+            Some(text) if stored(affinity, Cell::Text(&text)).is_some() => CellBuf::Text(text),
+            Some(text) => CellBuf::Blob(text),
+            None => CellBuf::Blob(bytes.to_vec()),
+        }
+    }
+}
+
+/// What SQLite keeps of a cell that is written to a column. `None` where it keeps something that is not told here, or NULL.
+fn stored(affinity: Affinity, cell: Cell<'_>) -> Option<Cell<'_>> {
+    match (affinity, cell) {
+        (_, Cell::Real(value)) if value.is_nan() => None,
+        (_, Cell::Null | Cell::Blob(_)) | (Affinity::Blob, _) => Some(cell),
+        (Affinity::Text, Cell::Text(_)) => Some(cell),
+        (Affinity::Text, Cell::Integer(_) | Cell::Real(_)) => None,
+        (Affinity::Integer | Affinity::Numeric, Cell::Integer(_)) => Some(cell),
+        (Affinity::Integer | Affinity::Numeric, Cell::Real(value)) => Some(whole(value).unwrap_or(cell)),
+        (Affinity::Real, Cell::Integer(value)) => value.to_string().parse().ok().map(Cell::Real),
+        // It keeps a whole number as an integer, which has no negative zero.
+        (Affinity::Real, Cell::Real(value)) => Some(Cell::Real(value + 0.0)),
+        (Affinity::Integer | Affinity::Numeric | Affinity::Real, Cell::Text(text)) => {
+            (!is_number(text)).then_some(cell)
+        }
+    }
+}
+
+/// A float that is an integer of 64 bits.
+fn whole(value: f64) -> Option<Cell<'static>> {
+    let text = (value.abs() < TWO_TO_63).then(|| format!("{value}"))?;
+    text.parse().ok().or((value == 0.0).then_some(0)).map(Cell::Integer)
+}
+
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// Whether SQLite takes the text for a number.
+fn is_number(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let text = text.trim_matches(|letter: char| matches!(letter, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r'));
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) =
+        unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(m, e)| (m, Some(e)));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|letter| letter.is_ascii_digit());
+    let is_exponent = |text: &str| {
+        let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+        !text.is_empty() && digits(text)
+    };
+    digits(whole)
+        && digits(fraction)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_none_or(is_exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::Zone;
+    use crate::model::types::{NumericLimit, Type};
+
+    fn back(ty: Type, (form, affinity): (&str, Affinity), bytes: &[u8]) -> (&'static str, CellBuf) {
+        let codec = Codec::new(ty, form.parse().expect("a form"), Zone::Utc);
+        match codec.back(affinity, bytes, &mut Vec::new()) {
+            Back::Spelt(cell) => ("spelt", cell.to_buf()),
+            Back::Foreign(cell) => ("foreign", cell),
+        }
+    }
+
+    #[test]
+    fn a_value_is_spelt_as_its_column_spells_it_if_it_can_be() {
+        use Affinity::{Blob, Integer, Numeric, Real};
+        let text = |text: &str| CellBuf::Text(text.as_bytes().to_vec());
+        let float = |value: f64| value.to_be_bytes();
+        let micros = |value: i64| value.to_be_bytes();
+        let money = || Type::Numeric(Some(NumericLimit { precision: 30, scale: 2 }));
+        // 12345678901234567890.12, in no float.
+        let much =
+            [0, 6, 0, 4, 0, 0, 0, 2, 0x04, 0xd2, 0x16, 0x2e, 0x23, 0x34, 0x0d, 0x80, 0x1e, 0xd2, 0x04, 0xb0];
+        let digits = "12345678901234567890.12";
+        for (ty, form, bytes, expected) in [
+            (Type::Bool, ("words-yes-no", Numeric), &[1][..], ("spelt", text("yes"))),
+            (Type::Bool, ("native", Numeric), &[0], ("spelt", CellBuf::Integer(0))),
+            (Type::Int4, ("digits", Affinity::Text), &[0, 0, 0, 7], ("spelt", text("7"))),
+            (Type::Int4, ("digits", Integer), &[0, 0, 0, 7], ("foreign", CellBuf::Integer(7))),
+            (Type::Float8, ("native", Real), &float(0.1), ("spelt", CellBuf::Real(0.1))),
+            (Type::Float8, ("native", Real), &float(f64::INFINITY), ("spelt", CellBuf::Real(f64::INFINITY))),
+            (Type::Float8, ("native", Blob), &float(-0.0), ("spelt", CellBuf::Real(-0.0))),
+            (Type::Float8, ("native", Real), &float(-0.0), ("foreign", CellBuf::Real(0.0))),
+            (Type::Float8, ("native", Real), &float(f64::NAN), ("foreign", text("NaN"))),
+            (
+                Type::Timestamp(6),
+                ("epoch-s", Integer),
+                &micros(1_500_000),
+                ("spelt", CellBuf::Real(946_684_801.5)),
+            ),
+            (Type::Timestamp(6), ("native", Numeric), &micros(i64::MAX), ("foreign", text("infinity"))),
+            (money(), ("native", Blob), &much, ("foreign", text(digits))),
+            (money(), ("native", Numeric), &much, ("foreign", CellBuf::Blob(digits.as_bytes().to_vec()))),
+            (Type::Other("point".into()), ("native", Blob), &[1, 2], ("foreign", CellBuf::Blob(vec![1, 2]))),
+        ] {
+            assert_eq!(back(ty.clone(), form, bytes), expected, "{ty:?} {form:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_number_is_told_as_sqlite_tells_it() {
+        for (text, expected) in [
+            ("1", true),
+            (" -1.5e3 ", true),
+            ("1.", true),
+            (".5", true),
+            ("+0", true),
+            ("007", true),
+            ("2024-01-02", false),
+            ("", false),
+            (".", false),
+            ("1e", false),
+            ("0x10", false),
+            ("1 2", false),
+            ("NaN", false),
+        ] {
+            assert_eq!(is_number(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cell_crosses_to_what_stands_there_or_not() {
+        let codec = Codec::new(Type::Int8, Form::Native, Zone::Utc);
+        let seven = 7i64.to_be_bytes();
+        let mut scratch = Vec::new();
+        for (cell, bytes, expected) in [
+            (Cell::Integer(7), Some(&seven[..]), true),
+            (Cell::Real(7.0), Some(&seven[..]), true),
+            (Cell::Integer(8), Some(&seven[..]), false),
+            (Cell::Null, Some(&seven[..]), false),
+            (Cell::Null, None, true),
+            (Cell::Text(b"x"), None, true),
+            (Cell::Text(b"x"), Some(&seven[..]), false),
+            (Cell::Integer(7), None, false),
+        ] {
+            assert_eq!(codec.crosses_to(cell, bytes, &mut scratch), expected, "{cell:?} {bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The demo's third part: the writes move to PostgreSQL, back, and over again, while an application goes on writing; at the end every
+//! write that it was told is done must be in the database that it ended with.
+
+use super::Failure;
+use super::demo::{expect, rehearsal_failed};
+use super::live::until;
+use super::output::say;
+use super::till::{Places, Receipts, Till};
+use crate::engine::daemon::{Actor, Entries, Order, Ordered, Settle};
+use crate::engine::prepare::Request;
+use crate::engine::standing::Writes;
+use crate::engine::status::Board;
+use crate::phase::Phase;
+use crate::phase::machine::Command;
+use crate::postgres::connect::connect;
+use crate::postgres::fault;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The daemon, as an operator reaches it.
+pub struct Helm<'a> {
+    pub board: &'a Board,
+    pub orders: &'a mpsc::Sender<Ordered>,
+    /// Of the newest order, whoever gave it.
+    pub number: &'a AtomicU64,
+}
+
+/// The till writes for so long on each side.
+const STAY: Duration = Duration::from_millis(1_500);
+
+pub async fn travel(helm: &Helm<'_>, request: &Request, daemon: SocketAddr) -> Result<(), Failure> {
+    let till = Till::open(Places {
+        daemon,
+        sqlite: request.source.clone(),
+        postgres: Arc::clone(&request.address),
+        schema: request.schema.clone(),
+    });
+    helm.give(Order::Ledger(Entries::All, Settle::Accept)).await?;
+    helm.lead(Command::Validate).await?;
+    helm.lead(Command::Switch).await?;
+    helm.tell_pause("PostgreSQL takes the writes")?;
+    tokio::time::sleep(STAY).await;
+    helm.lead(Command::Rollback).await?;
+    helm.tell_pause("SQLite takes the writes again")?;
+    tokio::time::sleep(STAY).await;
+    helm.lead(Command::Validate).await?;
+    helm.lead(Command::Switch).await?;
+    helm.tell_pause("PostgreSQL takes the writes")?;
+    tokio::time::sleep(STAY).await;
+    let receipts = till.close().await?;
+    prove(&receipts, request).await?;
+    helm.lead(Command::Cleanup).await?;
+    until("the migration has ended", || helm.phase() == Phase::Done).await?;
+    say("   cleanup: SQLite is archived beside the database, and nothing of liteferry is left in it\n")?;
+    Ok(())
+}
+
+impl Helm<'_> {
+    fn phase(&self) -> Phase {
+        self.board.look(Instant::now()).status.machine.phase
+    }
+
+    /// Gives a command, and waits until it is done.
+    async fn lead(&self, command: Command) -> Result<(), Failure> {
+        say(&format!("   liteferry {}\n", words(command)))?;
+        self.give(Order::Phase(command)).await?;
+        match command {
+            // A verdict opens the switch's gate.
+            Command::Validate => {
+                until("both sides are compared", || {
+                    self.board.look(Instant::now()).status.validation.clean.is_some()
+                })
+                .await
+            }
+            Command::Switch => self.arrive(Writes::Postgres).await,
+            Command::Rollback => self.arrive(Writes::Sqlite).await,
+            Command::Cleanup | Command::Pause | Command::Resume | Command::Reads(_) => Ok(()),
+        }
+    }
+
+    async fn arrive(&self, writes: Writes) -> Result<(), Failure> {
+        until("the application is told where it writes", || {
+            let routing = self.board.look(Instant::now()).status.standing.routing;
+            routing.is_some_and(|routing| routing.writes == writes)
+        })
+        .await
+    }
+
+    async fn give(&self, order: Order) -> Result<(), Failure> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+        self.orders
+            .try_send(Ordered::new(order, Actor::new(None, "the demo"), number))
+            .map_err(|_| rehearsal_failed("the daemon takes orders"))?;
+        let answer = || self.board.look(Instant::now()).status.standing.answer;
+        until("the order is answered", || answer().is_some_and(|answer| answer.number >= number)).await?;
+        match answer().and_then(|answer| answer.refused) {
+            None => Ok(()),
+            Some(reason) => Err(rehearsal_failed("the order is obeyed").with_remedy(reason.sentence).into()),
+        }
+    }
+
+    fn tell_pause(&self, what: &str) -> Result<(), Failure> {
+        let pause = self.board.look(Instant::now()).status.standing.pause_measured.unwrap_or_default();
+        Ok(say(&format!("   {what}; writers waited {} ms\n", pause.as_millis()))?)
+    }
+}
+
+fn words(command: Command) -> &'static str {
+    match command {
+        Command::Validate => "phase validate",
+        Command::Switch => "phase switch",
+        Command::Rollback => "rollback",
+        Command::Cleanup => "cleanup",
+        Command::Pause => "pause",
+        Command::Resume => "resume",
+        Command::Reads(_) => "reads",
+    }
+}
+
+/// Every receipt that was acknowledged, once and in the right place.
+async fn prove(receipts: &Receipts, request: &Request) -> Result<(), Failure> {
+    let session = connect(&request.address).await?;
+    let table = crate::model::name::PgName::new(&request.schema, "notes").sql();
+    let sql = format!("select substr(body, 9)::bigint from {table} where body like 'receipt %' order by 1");
+    let rows = session.query(&sql, &[]).await.map_err(|error| fault::of(error, "read the receipts"))?;
+    let held: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    let mut acknowledged: Vec<i64> =
+        receipts.in_sqlite.iter().chain(&receipts.in_postgres).copied().collect();
+    acknowledged.sort_unstable();
+    say(&format!(
+        "   the till was told of {} receipts in SQLite and {} in PostgreSQL, and tried {} again; PostgreSQL holds {}\n",
+        receipts.in_sqlite.len(),
+        receipts.in_postgres.len(),
+        receipts.tried_again,
+        held.len()
+    ))?;
+    expect(
+        "the till wrote on both sides",
+        !receipts.in_sqlite.is_empty() && !receipts.in_postgres.is_empty(),
+    )?;
+    let lost = acknowledged.iter().filter(|number| held.binary_search(number).is_err()).count();
+    expect("no acknowledged write is lost", lost == 0)?;
+    expect("no write is there twice", held.windows(2).all(|pair| pair[0] != pair[1]))?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The archive of the source: a copy by SQLite's own backup, compressed, its checksum beside it, and opened once more before it counts.
+//!
+//! It appears under its name only when it is whole.
+
+use crate::model::fault::Fault;
+use crate::sqlite::backup;
+use crate::sqlite::connect::SqliteFile;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    pub path: PathBuf,
+    /// Of the compressed file, as `sha256sum` prints it.
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+/// Makes the archive, or finds that it is there; `tick` is called while work goes on.
+pub fn archive(file: &SqliteFile, path: &Path, tick: &dyn Fn()) -> Result<Archive, Fault> {
+    if !path.exists() {
+        let copy = path.with_extension("copy");
+        let packed = path.with_extension("part");
+        backup::copy(file, &copy, tick)?;
+        backup::take_ours_out(&copy)?;
+        let made = compress(&copy, &packed, tick).and_then(|()| verify(&packed, &copy, tick));
+        remove(&copy)?;
+        made?;
+        std::fs::rename(&packed, path).map_err(|error| unwritable(path, error))?;
+    }
+    let (sha256, bytes) = checksum(path, tick)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let sums = path.with_extension("sha256");
+    std::fs::write(&sums, format!("{sha256}  {name}\n")).map_err(|error| unwritable(&sums, error))?;
+    Ok(Archive { path: path.to_owned(), sha256, bytes })
+}
+
+const LEVEL: i32 = 3;
+
+fn compress(copy: &Path, packed: &Path, tick: &dyn Fn()) -> Result<(), Fault> {
+    let write = || -> io::Result<()> {
+        let mut out = zstd::Encoder::new(File::create(packed)?, LEVEL)?;
+        out.include_checksum(true)?;
+        pump(&mut File::open(copy)?, &mut out, tick)?;
+        out.finish()?.sync_all()
+    };
+    write().map_err(|error| unwritable(packed, error))
+}
+
+/// Unpacks it again, and has SQLite look through every page.
+fn verify(packed: &Path, copy: &Path, tick: &dyn Fn()) -> Result<(), Fault> {
+    let unpack = || -> io::Result<()> {
+        let mut out = File::create(copy)?;
+        pump(&mut zstd::Decoder::new(File::open(packed)?)?, &mut out, tick)
+    };
+    unpack().map_err(|error| unwritable(copy, error))?;
+    backup::check(copy)
+}
+
+fn checksum(path: &Path, tick: &dyn Fn()) -> Result<(String, u64), Fault> {
+    let mut sum = Sum { hasher: Sha256::new(), bytes: 0 };
+    let read = || -> io::Result<()> { pump(&mut File::open(path)?, &mut sum, tick) };
+    let mut read = read;
+    read().map_err(|error| unwritable(path, error))?;
+    Ok((format!("{:x}", sum.hasher.finalize()), sum.bytes))
+}
+
+struct Sum {
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn pump(from: &mut impl Read, to: &mut impl Write, tick: &dyn Fn()) -> io::Result<()> {
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let read = from.read(&mut block)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&block[..read])?;
+        tick();
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Fault> {
+    std::fs::remove_file(path).map_err(|error| unwritable(path, error))
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Fault {
+    Fault::fatal("archive_unwritable", format!("write the archive {}", path.display()))
+        .with_remedy(
+            "Make room there, or name another directory by cleanup.archive, and start the daemon again.",
+        )
+        .with_source(error)
+}

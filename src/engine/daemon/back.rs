@@ -1,0 +1,296 @@
+//! The way back: after the switch every change of PostgreSQL is brought to SQLite, so that a rollback loses nothing.
+
+use super::crossing::rollback::Backward;
+use super::desk::{Desk, Told, unmet};
+use super::follow::followed;
+use super::gates::{limits, reverse, validated};
+use super::hooks::{self, Moment};
+use super::{Next, Order, Ordered, Stopping};
+use crate::crash;
+use crate::engine::standing::{Reverse, Writes};
+use crate::engine::status::{Reason, Rollback, Run};
+use crate::flow::cross::{Crossed, Failed, cross};
+use crate::flow::follow::{Step, step};
+use crate::link::{Captured, Extent, Take};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::RunState;
+use crate::phase::gate::{Readings, to_cleanup, to_rollback};
+use crate::phase::machine::{Command, Crossing, Event, State};
+use crate::plan::route::Route;
+use crate::postgres::changes::PgChanges;
+use crate::postgres::target::{LoadRole, PgTarget};
+use crate::sqlite::apply::SqliteApplier;
+use crate::sqlite::connect::SqliteFile;
+use crate::telemetry::labels::{CutoverOutcome, Direction, Operation};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What one attempt works with while PostgreSQL is written.
+pub struct Back<'a> {
+    pub desk: Desk<'a>,
+    pub stopping: Stopping,
+    pub file: SqliteFile,
+    pub tables: BTreeMap<i64, Arc<Route>>,
+    pub target: PgTarget,
+    pub changes: PgChanges,
+    pub applier: SqliteApplier,
+}
+
+/// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+/// Where nothing has been written for a while.
+const ASK_IDLE: Duration = Duration::from_millis(50);
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+const LOOK_AT_LAG: Duration = Duration::from_millis(500);
+/// Changes of one batch, the queue's rows counted.
+const CHANGES_MAX: u64 = 50_000;
+
+pub async fn follow_back(
+    desk: Desk<'_>,
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
+) -> Result<Next, Fault> {
+    let request = &desk.job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let tables = followed(request, desk.store, desk.migration).await?;
+    desk.voice.follow_tables(&tables, &BTreeMap::new());
+    let target = PgTarget::new(
+        Arc::clone(&request.address),
+        Some(desk.migration),
+        LoadRole::Origin,
+        request.overrides.existing_rows,
+    );
+    let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
+    Back { desk, stopping, file, tables, target, changes, applier }.keep_following(orders).await
+}
+
+/// Both ends of the way back.
+pub async fn back_to(
+    desk: &Desk<'_>,
+    tables: BTreeMap<i64, Arc<Route>>,
+    (target, file): (&PgTarget, &SqliteFile),
+) -> Result<(PgChanges, SqliteApplier), Fault> {
+    let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+    let schema = desk.store.follow(desk.migration).await?.ok_or_else(missing)?.source_schema;
+    let changes = PgChanges::new(target.clone(), desk.migration, tables, desk.job.request.limit.bytes);
+    let applier = SqliteApplier::new(file.clone(), desk.token.clone(), schema)?;
+    Ok((changes, applier))
+}
+
+impl Back<'_> {
+    pub async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
+        let mut at = self.position().await?;
+        let (mut written, mut looked) = (Instant::now(), None::<Instant>);
+        tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
+        while !self.stopping.is_asked() {
+            while let Ok(order) = orders.try_recv() {
+                if let Some(next) = self.obey(order).await? {
+                    return Ok(next);
+                }
+            }
+            let moved = match self.desk.state.paused {
+                true => None,
+                false => self.step(at).await?,
+            };
+            if let Some(step) = &moved {
+                at = step.to;
+                written = Instant::now();
+            }
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {
+                looked = Some(Instant::now());
+                self.look().await?;
+            }
+            if moved.is_some() {
+                continue;
+            }
+            self.desk.voice.board.tick(Instant::now());
+            let pause = if written.elapsed() < IDLE_AFTER { ASK_EVERY } else { ASK_IDLE };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stopping.asked() => {}
+                Some(order) = orders.recv() => {
+                    if let Some(next) = self.obey(order).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+        self.desk.voice.say(RunState::Stopping, None);
+        Ok(Next::Stopped)
+    }
+
+    pub async fn position(&mut self) -> Result<Position, Fault> {
+        let reached = self.applier.reached().await?;
+        self.changes.resume(reached).await;
+        Ok(reached.at)
+    }
+
+    /// Brings SQLite to where PostgreSQL stands, whatever that takes.
+    pub async fn catch_up(&mut self) -> Result<(), Fault> {
+        let mut at = self.position().await?;
+        while let Some(step) = self.step(at).await? {
+            at = step.to;
+            if step.extent == Extent::Whole {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
+        let began = Instant::now();
+        let take = Take::UpTo(CHANGES_MAX);
+        let on_misfit = self.desk.job.request.on_misfit;
+        let step = step(&self.changes, &mut self.applier, (at, take), on_misfit).await?;
+        let Some(step) = step else { return Ok(None) };
+        // SQLite has it on disk: PostgreSQL may forget it.
+        self.changes.forget(step.to.seq).await?;
+        let metrics = &self.desk.voice.metrics;
+        metrics.batch_applied(began.elapsed(), step.changes);
+        for (table, done) in &step.tables {
+            metrics.applied(Direction::Reverse, table, Operation::Upsert, done.written);
+            metrics.applied(Direction::Reverse, table, Operation::Delete, done.deleted);
+        }
+        Ok(Some(step))
+    }
+
+    /// How far SQLite is behind, for those who watch and for the gates.
+    async fn look(&mut self) -> Result<(), Fault> {
+        let lag = self.changes.lag().await?;
+        let now = Instant::now();
+        let oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
+        let state = if self.desk.state.paused { RunState::Paused } else { RunState::Running };
+        self.desk.voice.board.update(now, |status| {
+            status.source.up = true;
+            status.target.up = true;
+            status.run = Run::plain(state);
+            status.standing.reverse = Some(Reverse { changes: lag.rows, oldest, canary: true });
+            status.rollback = Rollback::Possible;
+        });
+        let readings = self.readings().await?;
+        self.desk.voice.board.update(now, |status| {
+            status.standing.gates =
+                vec![(Command::Rollback, to_rollback(&readings)), (Command::Cleanup, to_cleanup(&readings))];
+        });
+        Ok(())
+    }
+
+    async fn readings(&self) -> Result<Readings, Fault> {
+        let desk = &self.desk;
+        let view = desk.voice.board.look(Instant::now());
+        Ok(Readings {
+            limits: limits(desk),
+            owned: desk.store.is_owned(desk.migration, &desk.owner).await?,
+            run: view.status.run.state,
+            target_up: true,
+            tables_to_load: 0,
+            lag: Duration::ZERO,
+            validation: validated(&view, true),
+            ledger_open: 0,
+            sequences: None,
+            constraints: None,
+            uncaptured: None,
+            reverse: reverse(&view),
+            one_way_columns: Vec::new(),
+            disk: None,
+            pause_expected: Duration::ZERO,
+        })
+    }
+
+    async fn obey(&mut self, ordered: Ordered) -> Result<Option<Next>, Fault> {
+        let command = match ordered.order {
+            Order::Phase(command) => command,
+            Order::Validate(_) | Order::Ledger(..) => {
+                let reason = Reason::new(
+                    "not_possible",
+                    "PostgreSQL is written by the application: both sides are compared again after a rollback",
+                    "Look at `liteferry status`: the reverse lag tells how far SQLite is behind.",
+                );
+                return self.desk.answer(&ordered, Some(reason)).await.map(|()| None);
+            }
+        };
+        let after = match self.desk.judge(&ordered, command) {
+            Err(reason) => return self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
+            Ok(after) if after == self.desk.state => {
+                return self.desk.answer(&ordered, None).await.map(|()| None);
+            }
+            Ok(after) => after,
+        };
+        match command {
+            Command::Rollback => self.roll_back(&ordered, after).await,
+            Command::Cleanup => self.clean_up(&ordered, after).await,
+            Command::Validate | Command::Switch | Command::Pause | Command::Resume | Command::Reads(_) => {
+                let (what, detail) = ordered.words();
+                self.desk.enter(after, Told::of(&ordered, what).entry(&detail)).await?;
+                self.look().await?;
+                self.desk.answer(&ordered, None).await.map(|()| None)
+            }
+        }
+    }
+
+    async fn clean_up(&mut self, ordered: &Ordered, after: State) -> Result<Option<Next>, Fault> {
+        self.catch_up().await?;
+        self.look().await?;
+        if let Some(reason) = unmet(&to_cleanup(&self.readings().await?)) {
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        let (what, detail) = ordered.words();
+        self.desk.enter(after, Told::of(ordered, what).entry(&detail)).await?;
+        self.desk.answer(ordered, None).await?;
+        Ok(Some(Next::Again))
+    }
+
+    /// Moves the writes back to SQLite, or tells why not.
+    async fn roll_back(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
+        self.catch_up().await?;
+        self.look().await?;
+        if let Some(reason) = unmet(&to_rollback(&self.readings().await?)) {
+            self.desk.voice.attempted(CutoverOutcome::Refused);
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        let hooks = &self.desk.job.switch.hooks;
+        if let Err(reason) = hooks::call(hooks, Moment::BeforeRollback).await {
+            self.desk.voice.attempted(CutoverOutcome::Refused);
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        let told = Told::of(ordered, "rollback");
+        self.desk.enter(begun, told.entry("begun")).await?;
+        crash::passed("rollback", "begun");
+        self.catch_up().await?;
+        self.desk.route(Writes::Paused);
+        let deadline = self.desk.job.switch.deadline;
+        let crossed = cross(&mut Backward::new(self, (&told, deadline)), deadline).await;
+        match crossed {
+            Ok(crossed) => self.rolled_back(ordered, &crossed).await.map(|()| Some(Next::Again)),
+            Err(Failed::Before(fault)) => {
+                self.desk.voice.attempted(CutoverOutcome::Abandoned);
+                self.desk.route(Writes::Postgres);
+                let entry = format!("nothing happened: {fault}");
+                self.desk.happened(Event::Abandoned(Crossing::Rollback), told.entry(&entry)).await?;
+                self.desk.answer(ordered, Some(Reason::of(&fault))).await?;
+                Ok(Some(Next::Again))
+            }
+            Err(Failed::InDoubt(fault)) => {
+                self.desk.voice.attempted(CutoverOutcome::InDoubt);
+                Err(fault)
+            }
+        }
+    }
+
+    async fn rolled_back(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
+        self.desk.voice.crossed(crossed);
+        tracing::info!(
+            pause_ms = super::millis(crossed.pause),
+            "the application's writes go to SQLite again"
+        );
+        let hooks = &self.desk.job.switch.hooks;
+        if let Err(reason) = hooks::call(hooks, Moment::AfterRollback).await {
+            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
+            self.desk.store.note("hook", &reason.sentence).await?;
+        }
+        crash::passed("rollback", "told");
+        self.desk.answer(ordered, None).await
+    }
+}

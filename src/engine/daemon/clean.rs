@@ -1,0 +1,83 @@
+//! The cleanup: SQLite is archived, and what is ours is taken out of both sides. Each step may be taken twice.
+//!
+//! What must not go stays: ledger and journal, which say what of the source the target does not give back, and who did what.
+
+use super::Next;
+use super::crossing::blocking;
+use super::desk::{Desk, Told};
+use crate::crash;
+use crate::engine::archive::{Archive, archive};
+use crate::model::fault::Fault;
+use crate::phase::machine::Event;
+use crate::postgres::capture::remove;
+use crate::postgres::connect::connect;
+use crate::postgres::fault;
+use crate::sqlite::capture::detach;
+use crate::sqlite::connect::SqliteFile;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const DETACH_WAIT: Duration = Duration::from_secs(10);
+
+pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
+    crash::passed("cleanup", "begun");
+    let request = &desk.job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let archived = make_archive(desk, &file).await?;
+    crash::passed("cleanup", "archive");
+    desk.voice.board.tick(Instant::now());
+    let source = file.clone();
+    let taken_out =
+        blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?))
+            .await?;
+    crash::passed("cleanup", "sqlite");
+    let session = connect(&request.address).await?;
+    let doing = "take what is ours out of PostgreSQL";
+    session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+    remove(&session, desk.migration).await?;
+    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    crash::passed("cleanup", "postgres");
+    write_report(desk, &archived, &taken_out).await?;
+    crash::passed("cleanup", "report");
+    let told = Told::by_itself("cleanup");
+    let detail = format!("archived as {} (SHA-256 {})", archived.path.display(), archived.sha256);
+    desk.happened(Event::CleanedUp, told.entry(&detail)).await?;
+    Ok(Next::Again)
+}
+
+async fn make_archive(desk: &Desk<'_>, file: &SqliteFile) -> Result<Archive, Fault> {
+    let path = archive_path(desk, file.path());
+    let file = file.clone();
+    let voice = desk.voice.clone();
+    blocking("archive SQLite", move || archive(&file, &path, &|| voice.board.tick(Instant::now()))).await
+}
+
+/// One name for one migration: a cleanup that is taken up again finds what it has made.
+fn archive_path(desk: &Desk<'_>, source: &Path) -> PathBuf {
+    let beside = source.parent().unwrap_or(source);
+    let dir = desk.job.switch.archive.as_deref().unwrap_or(beside);
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let token = desk.token.get(..8).unwrap_or(&desk.token);
+    dir.join(format!("{name}.liteferry-{token}.zst"))
+}
+
+/// Beside the archive: what was moved, how it was last proved, and what of ours is left.
+async fn write_report(desk: &Desk<'_>, archived: &Archive, taken_out: &[String]) -> Result<(), Fault> {
+    let verdict = desk.store.last_verdict(desk.migration).await?;
+    let report = json!({
+        "archive": { "path": archived.path.display().to_string(), "sha256": archived.sha256, "bytes": archived.bytes },
+        "removed_from_sqlite": taken_out,
+        "left_in_postgres": ["schema liteferry: journal and ledger. `drop schema liteferry cascade` removes them, and with the ledger what the target does not give back."],
+        "validation": verdict,
+        "success": true,
+    });
+    let path = archived.path.with_extension("report.json");
+    let text = format!("{report:#}\n");
+    let doing = format!("write the report {}", path.display());
+    blocking(&doing.clone(), move || {
+        std::fs::write(&path, text)
+            .map_err(|error| Fault::fatal("report_unwritable", doing).with_source(error))
+    })
+    .await
+}

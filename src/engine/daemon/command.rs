@@ -1,0 +1,162 @@
+//! What becomes of an operator's commands while SQLite is the side that is written.
+//!
+//! A command is judged against the machine and the gates as they are when its turn comes, whatever they were when it was given; it is
+//! recorded before it is obeyed, and answered when it is done or refused.
+
+use super::crossing::switch::{Forward, Preparations};
+use super::desk::{Told, unmet};
+use super::follow::Life;
+use super::gates::Look;
+use super::hooks::{self, Moment};
+use super::verify::Repair;
+use super::verifying::Verifying;
+use super::{Entries, Next, Order, Ordered, Settle};
+use crate::crash;
+use crate::engine::standing::Writes;
+use crate::engine::status::Reason;
+use crate::flow::cross::{Crossed, Failed, cross};
+use crate::model::fault::Fault;
+use crate::phase::gate::to_switch;
+use crate::phase::machine::{Command, Crossing, Event, State};
+use crate::telemetry::labels::CutoverOutcome;
+
+impl Life<'_> {
+    /// Obeys an order. Where what is to be done next is no longer what this life is for, it says so.
+    pub(super) async fn obey(
+        &mut self,
+        ordered: Ordered,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        match ordered.order {
+            Order::Validate(_) => {
+                verifying.obey(ordered, (self.store, self.voice)).await?;
+                Ok(None)
+            }
+            Order::Ledger(entries, settle) => {
+                self.settle_entries(&ordered, (entries, settle)).await.map(|()| None)
+            }
+            Order::Phase(command) => match self.desk.judge(&ordered, command) {
+                Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
+                // What is so already needs neither gates nor a line in the journal.
+                Ok(after) if after == self.desk.state => {
+                    self.desk.answer(&ordered, None).await.map(|()| None)
+                }
+                Ok(after) => self.command(ordered, (command, after), verifying).await,
+            },
+        }
+    }
+
+    async fn command(
+        &mut self,
+        ordered: Ordered,
+        (command, after): (Command, State),
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        match command {
+            Command::Switch => return self.switch(&ordered, after).await,
+            Command::Validate => {
+                self.open_way_back().await?;
+                self.enter(&ordered, after).await?;
+                self.show_gates().await?;
+                if !self.is_proved() {
+                    verifying.wish(Repair::LeaveAsIs);
+                }
+            }
+            Command::Rollback | Command::Cleanup | Command::Pause | Command::Resume | Command::Reads(_) => {
+                self.enter(&ordered, after).await?;
+            }
+        }
+        self.desk.answer(&ordered, None).await?;
+        Ok(None)
+    }
+
+    async fn enter(&mut self, ordered: &Ordered, after: State) -> Result<(), Fault> {
+        let (what, detail) = ordered.words();
+        self.desk.enter(after, Told::of(ordered, what).entry(&detail)).await
+    }
+
+    /// Moves the writes to PostgreSQL, or tells why not.
+    async fn switch(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
+        self.open_way_back().await?;
+        self.send_canary().await?;
+        let preparations = Preparations::make(self).await?;
+        let readings = self.readings(Look::Everything(&preparations)).await?;
+        if let Some(reason) = unmet(&to_switch(&readings)) {
+            self.voice.attempted(CutoverOutcome::Refused);
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::BeforeSwitch).await {
+            self.voice.attempted(CutoverOutcome::Refused);
+            return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
+        }
+        let told = Told::of(ordered, "switch");
+        self.desk.enter(begun, told.entry("begun")).await?;
+        crash::passed("switch", "begun");
+        self.catch_up().await?;
+        self.desk.route(Writes::Paused);
+        let deadline = self.job.switch.deadline;
+        let mut sides = Forward::new(self, &preparations, (&told, deadline));
+        match cross(&mut sides, deadline).await {
+            Ok(crossed) => {
+                self.voice.crossed(&crossed);
+                self.after_switch(ordered, &crossed).await?;
+                Ok(Some(Next::Again))
+            }
+            Err(Failed::Before(fault)) => {
+                self.voice.attempted(CutoverOutcome::Abandoned);
+                self.desk.route(Writes::Sqlite);
+                let entry = format!("nothing happened: {fault}");
+                self.desk.happened(Event::Abandoned(Crossing::Switch), told.entry(&entry)).await?;
+                self.desk.answer(ordered, Some(Reason::of(&fault))).await?;
+                // A session that was left in the middle of a statement is not used again.
+                Ok(Some(Next::Again))
+            }
+            Err(Failed::InDoubt(fault)) => {
+                self.voice.attempted(CutoverOutcome::InDoubt);
+                Err(fault)
+            }
+        }
+    }
+
+    async fn after_switch(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
+        tracing::info!(
+            pause_ms = super::millis(crossed.pause),
+            last = crossed.last.seq,
+            rows_compared = crossed.rows_compared,
+            "the application's writes go to postgres"
+        );
+        if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::AfterSwitch).await {
+            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
+            self.store.note("hook", &reason.sentence).await?;
+        }
+        crash::passed("switch", "told");
+        self.desk.answer(ordered, None).await
+    }
+
+    async fn settle_entries(
+        &mut self,
+        ordered: &Ordered,
+        (entries, settle): (Entries, Settle),
+    ) -> Result<(), Fault> {
+        let found = match (entries, settle) {
+            (Entries::One(entry), Settle::Accept) => self.store.accept_entry(self.migration, entry).await?,
+            (Entries::One(entry), Settle::Retry) => self.read_entry_again(entry).await?,
+            (Entries::All, Settle::Accept) => {
+                self.store.accept_entries(self.migration).await.map(|()| true)?
+            }
+            (Entries::All, Settle::Retry) => self.read_entries_again().await.map(|()| true)?,
+        };
+        if !found {
+            let reason = Reason::new(
+                "no_such_entry",
+                "the ledger has no such entry",
+                "`liteferry ledger` lists them.",
+            );
+            return self.desk.answer(ordered, Some(reason)).await;
+        }
+        let (what, detail) = ordered.words();
+        self.store.note(what, &detail).await?;
+        self.look_at_ledger().await?;
+        self.desk.answer(ordered, None).await
+    }
+}

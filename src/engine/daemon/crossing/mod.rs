@@ -1,0 +1,122 @@
+//! Where the writes are, and what a crossing that somebody did not live to end has come to. One look at SQLite decides.
+
+pub(super) mod rollback;
+pub(super) mod switch;
+
+use super::desk::{Desk, Told};
+use crate::engine::standing::Writes as Shown;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::Phase;
+use crate::phase::machine::{Crossing, Event};
+use crate::sqlite::capture::fence::{control, open_as_decided, settled};
+use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::control::{Control, Writes};
+use std::time::Duration;
+
+/// What an attempt is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// SQLite is written, PostgreSQL is brought up to it.
+    Forward,
+    /// SQLite is closed, and PostgreSQL is not yet open: the switch is finished.
+    FinishSwitch,
+    /// PostgreSQL is written, SQLite is brought up to it.
+    Backward,
+    CleanUp,
+    Rest,
+}
+
+const OPEN_WAIT: Duration = Duration::from_secs(10);
+
+/// Ends what a crossing left half done, as far as that is a matter of records, and says what is to be done now.
+pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
+    match desk.state.phase {
+        Phase::Setup | Phase::Backfill => {
+            desk.route(Shown::Sqlite);
+            return Ok(Work::Forward);
+        }
+        Phase::Cleanup => {
+            desk.route(Shown::Postgres);
+            return Ok(Work::CleanUp);
+        }
+        Phase::Done => {
+            desk.route(Shown::Postgres);
+            return Ok(Work::Rest);
+        }
+        Phase::DualWrite | Phase::Validate | Phase::Switch => {}
+    }
+    let file = SqliteFile::examine(&desk.job.request.source, desk.job.request.busy_timeout)?;
+    let found = look(&file, desk).await?;
+    match (found.writes, desk.state.phase) {
+        (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
+            "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
+             PostgreSQL, or restored from a backup): if SQLite is the one to go on with, run `liteferry run --resync`, which makes \
+             PostgreSQL equal to it",
+        )),
+        (Writes::Sqlite, _) => {
+            abandon(desk, Crossing::Switch).await?;
+            desk.route(Shown::Sqlite);
+            Ok(Work::Forward)
+        }
+        (Writes::Postgres, Phase::Switch) => {
+            abandon(desk, Crossing::Rollback).await?;
+            desk.route(Shown::Postgres);
+            Ok(Work::Backward)
+        }
+        (Writes::Postgres, _) => {
+            let at = position(desk).await?;
+            if at.epoch > found.epoch {
+                open(&file, &desk.token, at).await?;
+                desk.store.note("rollback", "finished: SQLite takes the application's writes again").await?;
+                desk.route(Shown::Sqlite);
+                return Ok(Work::Forward);
+            }
+            desk.route(Shown::Paused);
+            Ok(Work::FinishSwitch)
+        }
+    }
+}
+
+async fn abandon(desk: &mut Desk<'_>, crossing: Crossing) -> Result<(), Fault> {
+    if desk.state.crossing != Some(crossing) {
+        return Ok(());
+    }
+    tracing::warn!(crossing = crossing.word(), "an attempt ended before it was decided: nothing happened");
+    let told = Told::by_itself(crossing.word());
+    desk.happened(Event::Abandoned(crossing), told.entry("ended before it was decided: nothing happened"))
+        .await
+}
+
+async fn position(desk: &Desk<'_>) -> Result<Position, Fault> {
+    let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+    Ok(desk.store.follow(desk.migration).await?.ok_or_else(missing)?.at)
+}
+
+/// Where a switch has begun, whoever began it may still hold the fence, stalled, and decide: the lock itself is asked.
+async fn look(file: &SqliteFile, desk: &Desk<'_>) -> Result<Control, Fault> {
+    let (file, token) = (file.clone(), desk.token.clone());
+    let begun = desk.state.crossing.is_some();
+    blocking("read who takes the application's writes", move || match begun {
+        true => settled(&file, &token, OPEN_WAIT),
+        false => control(&file.open_reader()?, &token),
+    })
+    .await
+}
+
+async fn open(file: &SqliteFile, token: &str, first: Position) -> Result<(), Fault> {
+    let (file, token) = (file.clone(), token.to_owned());
+    blocking("open SQLite to the application's writes", move || {
+        open_as_decided(&file.open_writer(OPEN_WAIT)?, &token, first)
+    })
+    .await
+}
+
+/// Work on SQLite, on a thread where it may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Fault::fatal("stopped", doing).with_source(error)))
+}

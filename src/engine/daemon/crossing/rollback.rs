@@ -1,0 +1,106 @@
+//! The rollback: the application's writes move from PostgreSQL back to SQLite. The switch, walked the other way: the fence is a lock on
+//! every table, PostgreSQL's commit decides, and SQLite's transaction is open until then.
+
+use super::super::back::Back;
+use super::super::desk::Told;
+use super::blocking;
+use crate::engine::standing::Writes;
+use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
+use crate::journal::crossing::{Crosser, rolled_back};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::machine::{Crossing, Event, transition};
+use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, set_part};
+use crate::postgres::connect::Session;
+use crate::postgres::fault;
+use crate::sqlite::capture::fence::Opening;
+use std::time::{Duration, Instant};
+
+/// PostgreSQL, which is left, and SQLite, which is to be written.
+pub struct Backward<'b, 'a> {
+    back: &'b mut Back<'a>,
+    told: &'b Told,
+    deadline: Duration,
+    /// Where SQLite's new history begins, once that is known.
+    first: Option<Position>,
+    routing_epoch: Option<i64>,
+}
+
+impl<'b, 'a> Backward<'b, 'a> {
+    pub fn new(back: &'b mut Back<'a>, (told, deadline): (&'b Told, Duration)) -> Backward<'b, 'a> {
+        Backward { back, told, deadline, first: None, routing_epoch: None }
+    }
+}
+
+impl Sides for Backward<'_, '_> {
+    const CROSSING: Crossing = Crossing::Rollback;
+    type Fence = Session;
+    type Opening = Opening;
+
+    /// Readers go on; whoever writes is waited for, and then waits.
+    async fn fence(&mut self) -> Result<Session, Fault> {
+        let doing = "keep the application's writers waiting";
+        let session = self.back.target.session().await?;
+        let tables: Vec<String> = self.back.tables.values().map(|route| route.target.sql()).collect();
+        let wait = self.deadline.as_millis();
+        let lock = format!(
+            "begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'; \
+             lock table {} in share row exclusive mode",
+            tables.join(", ")
+        );
+        session.batch_execute(&lock).await.map_err(|error| fault::of(error, doing))?;
+        Ok(session)
+    }
+
+    async fn last(&mut self, _fence: &mut Session) -> Result<Position, Fault> {
+        self.back.position().await
+    }
+
+    async fn drain(&mut self, _last: Position) -> Result<(), Fault> {
+        self.back.catch_up().await
+    }
+
+    /// Every row was written from what PostgreSQL showed, and read back where it did not fit: nothing else is compared here.
+    async fn check(&mut self, _drained: &Drained) -> Result<u64, Fault> {
+        Ok(0)
+    }
+
+    async fn prepare(&mut self, _fence: &mut Session, _proven: &Proven) -> Result<Opening, Fault> {
+        let (file, token, wait) = (self.back.file.clone(), self.back.desk.token.clone(), self.deadline);
+        let doing = "make SQLite ready for the application's writes";
+        let opening = blocking(doing, move || Opening::begin(&file, &token, wait)).await?;
+        self.first = Some(opening.first);
+        Ok(opening)
+    }
+
+    async fn decide(&mut self, fenced: Fenced<Session>, _proven: &Proven) -> Result<(), Fault> {
+        let (session, migration) = (fenced.into_fence(), self.back.desk.migration);
+        let first = self.first.expect("SQLite was made ready");
+        set_part(&session, migration, (Part::Guards, Firing::Always)).await?;
+        set_part(&session, migration, (Part::Capture, Firing::Never)).await?;
+        let desk = &self.back.desk;
+        let crosser = Crosser { migration, owner: &desk.owner, state: desk.state };
+        let entry = self.told.entry("the application's writes go to SQLite again");
+        self.routing_epoch = Some(rolled_back(&session, crosser, first, entry).await?);
+        let doing = "commit the rollback in PostgreSQL";
+        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+        self.back.target.give_back(session);
+        Ok(())
+    }
+
+    async fn open(&mut self, opening: Opening, _decided: Decided) -> Result<(), Fault> {
+        blocking("open SQLite to the application's writes", move || opening.commit()).await?;
+        let desk = &mut self.back.desk;
+        let after = transition(desk.state, Event::Decided(Crossing::Rollback))
+            .expect("the crossing was recorded as begun");
+        desk.arrived(after);
+        // What was proved was proved of another history.
+        desk.voice.board.update(Instant::now(), |status| {
+            status.validation.last = None;
+            status.validation.clean = None;
+        });
+        desk.route_in(self.routing_epoch.expect("the rollback is recorded"), Writes::Sqlite);
+        Ok(())
+    }
+}

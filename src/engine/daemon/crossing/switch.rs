@@ -1,0 +1,200 @@
+//! The switch: the application's writes move from SQLite to PostgreSQL. Here is what each step of the crossing is on these two sides.
+//!
+//! All that PostgreSQL needs is done in one transaction that stays open until SQLite has decided: abandoned, it leaves nothing.
+
+use super::super::desk::Told;
+use super::super::follow::Life;
+use super::blocking;
+use crate::engine::standing::Writes;
+use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
+use crate::journal::crossing::{Crosser, switched};
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::Position;
+use crate::phase::machine::{Crossing, Event, transition};
+use crate::plan::capture::{Trigger, guards};
+use crate::plan::handover::{Sequence, sequences};
+use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, begin_history, set_part};
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::Session;
+use crate::postgres::fault;
+use crate::sqlite::capture::fence::{self, Fence};
+use crate::sqlite::control;
+use std::time::Duration;
+
+/// What the switch will do, made ready before anybody waits.
+pub struct Preparations {
+    /// Constraints and triggers that come back, as statements.
+    restore: Vec<String>,
+    sequences: Vec<Sequence>,
+    guards: Vec<Trigger>,
+    /// Where the way back begins.
+    reverse: Position,
+}
+
+impl Preparations {
+    pub async fn make(life: &Life<'_>) -> Result<Preparations, Fault> {
+        let awaiting = life.store.awaiting_switch(life.migration).await?;
+        let restore =
+            awaiting.into_iter().map(|statement| statement.fallback.unwrap_or(statement.sql)).collect();
+        let session = life.link.target.session().await?;
+        let catalog = catalog(&session, &life.job.request.schema).await?;
+        life.link.target.give_back(session);
+        let schema = life.link.source.introspect().await?;
+        let routes = life.tables.values().map(AsRef::as_ref);
+        let reverse = life.link.source.read(control::next_reverse).await?;
+        Ok(Preparations {
+            reverse,
+            restore,
+            sequences: sequences(routes, (&schema, &catalog), &life.job.request.overrides),
+            guards: life.tables.iter().flat_map(|(id, route)| guards(*id, &route.source)).collect(),
+        })
+    }
+
+    /// Of a source that is closed already: it says itself where the way back begins.
+    pub async fn as_decided(life: &Life<'_>) -> Result<Preparations, Fault> {
+        let made = Preparations::make(life).await?;
+        Ok(Preparations { reverse: life.link.source.read(control::reverse_begins).await?, ..made })
+    }
+
+    pub fn sequences(&self) -> &[Sequence] {
+        &self.sequences
+    }
+}
+
+/// SQLite, which is left, and PostgreSQL, which is to be written.
+pub struct Forward<'l, 'a> {
+    life: &'l mut Life<'a>,
+    preparations: &'l Preparations,
+    told: &'l Told,
+    deadline: Duration,
+}
+
+/// PostgreSQL's transaction, open.
+pub struct Opening {
+    session: Session,
+    routing_epoch: i64,
+}
+
+impl<'l, 'a> Forward<'l, 'a> {
+    pub fn new(
+        life: &'l mut Life<'a>,
+        preparations: &'l Preparations,
+        (told, deadline): (&'l Told, Duration),
+    ) -> Forward<'l, 'a> {
+        Forward { life, preparations, told, deadline }
+    }
+
+    /// Makes PostgreSQL ready for the application's writes, and commits nothing.
+    async fn make_ready(&self, counters: &[(String, i64)], last: Position) -> Result<Opening, Fault> {
+        let session = self.life.link.target.session().await?;
+        let wait = self.deadline.as_millis();
+        let run = async |sql: &str, doing: &str| {
+            session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+        };
+        // Nothing here may come from a search path: each name is whole.
+        run(
+            &format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'"),
+            "begin the switch",
+        )
+        .await?;
+        run(&self.preparations.restore.join(";\n"), "give constraints and triggers back").await?;
+        let set: Vec<String> =
+            self.preparations.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
+        run(&set.join(";\n"), "set the sequences").await?;
+        let migration = self.life.migration;
+        set_part(&session, migration, (Part::Capture, Firing::Always)).await?;
+        set_part(&session, migration, (Part::Guards, Firing::Never)).await?;
+        begin_history(&session, migration, self.preparations.reverse).await?;
+        let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
+        let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
+        let routing_epoch = switched(&session, crosser, last, self.told.entry(&detail)).await?;
+        Ok(Opening { session, routing_epoch })
+    }
+
+    async fn commit(&mut self, opening: Opening) -> Result<(), Fault> {
+        let doing = "commit the switch in PostgreSQL";
+        opening.session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+        let after = transition(self.life.desk.state, Event::Decided(Crossing::Switch))
+            .expect("the crossing was recorded as begun");
+        self.life.desk.arrived(after);
+        self.life.desk.route_in(opening.routing_epoch, Writes::Postgres);
+        self.life.link.target.give_back(opening.session);
+        Ok(())
+    }
+
+    /// SQLite is closed already: whoever decided that did not live to open PostgreSQL.
+    pub async fn finish(&mut self) -> Result<Position, Fault> {
+        let last = self.life.catch_up().await?;
+        let counters = self.life.link.source.read(fence::counters).await?;
+        let opening = self.make_ready(&counters, last).await?;
+        self.commit(opening).await?;
+        Ok(last)
+    }
+}
+
+impl Sides for Forward<'_, '_> {
+    const CROSSING: Crossing = Crossing::Switch;
+    /// `None` only while a thread has it.
+    type Fence = Option<Fence>;
+    type Opening = Opening;
+
+    async fn fence(&mut self) -> Result<Option<Fence>, Fault> {
+        let (file, token, wait) =
+            (self.life.link.source.file().clone(), self.life.desk.token.clone(), self.deadline);
+        blocking("keep the application's writers waiting", move || Fence::take(&file, &token, wait))
+            .await
+            .map(Some)
+    }
+
+    async fn last(&mut self, fence: &mut Option<Fence>) -> Result<Position, Fault> {
+        under(fence, Fence::head).await
+    }
+
+    async fn drain(&mut self, last: Position) -> Result<(), Fault> {
+        let reached = self.life.catch_up_to(last).await?;
+        if reached == last {
+            return Ok(());
+        }
+        let doing = format!("apply every change up to {}", last.seq);
+        Err(Fault::new(FaultClass::Transient, "not_drained", doing).with_remedy(
+            "Nothing happened: the target did not come to stand where the source does. Try again.",
+        ))
+    }
+
+    async fn check(&mut self, drained: &Drained) -> Result<u64, Fault> {
+        self.life.compare_newest(drained.last()).await
+    }
+
+    async fn prepare(&mut self, fence: &mut Option<Fence>, proven: &Proven) -> Result<Opening, Fault> {
+        let counters = under(fence, Fence::counters).await?;
+        self.make_ready(&counters, proven.last).await
+    }
+
+    async fn decide(&mut self, fenced: Fenced<Option<Fence>>, proven: &Proven) -> Result<(), Fault> {
+        let fence = fenced.into_fence().expect("no thread has it");
+        let (guards, last) = (self.preparations.guards.clone(), proven.last);
+        let reverse = self.preparations.reverse;
+        blocking("close SQLite to the application's writes", move || fence.close(&guards, last, reverse))
+            .await
+    }
+
+    async fn open(&mut self, opening: Opening, _decided: Decided) -> Result<(), Fault> {
+        self.commit(opening).await
+    }
+}
+
+/// Looks at SQLite through the fence's own connection.
+async fn under<T: Send + 'static>(
+    fence: &mut Option<Fence>,
+    look: impl FnOnce(&Fence) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let held = fence.take().expect("no thread has it");
+    let (held, seen) = blocking("look at the fenced source", move || {
+        let seen = look(&held);
+        Ok((held, seen))
+    })
+    .await?;
+    *fence = Some(held);
+    seen
+}

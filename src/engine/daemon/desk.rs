@@ -1,0 +1,153 @@
+//! The desk: where the migration stands, by whom commands are judged against it, and how a move is recorded, told and answered.
+//!
+//! Disk first, then memory: nobody is told of a phase that is not recorded.
+
+use super::{Job, Ordered, Voice};
+use crate::engine::standing::{Answer, Routing, Writes};
+use crate::engine::status::Reason;
+use crate::journal::machine::{Entry, Recorded};
+use crate::journal::store::Store;
+use crate::model::fault::Fault;
+use crate::phase::Phase;
+use crate::phase::gate::Gate;
+use crate::phase::machine::{Command, Event, Percent, State, ask, transition};
+use crate::plan::reverse::Firing;
+use crate::postgres::capture::{Part, set_part};
+use crate::postgres::connect::connect;
+use std::time::Instant;
+
+pub struct Desk<'a> {
+    pub job: &'a Job,
+    pub store: &'a Store,
+    pub voice: &'a Voice,
+    pub migration: i64,
+    pub owner: String,
+    /// Stands in the source too.
+    pub token: String,
+    pub state: State,
+    routing: Routing,
+}
+
+impl<'a> Desk<'a> {
+    pub async fn open(
+        job: &'a Job,
+        store: &'a Store,
+        voice: &'a Voice,
+        (migration, owner): (i64, String),
+    ) -> Result<Desk<'a>, Fault> {
+        let Recorded { state, routing_epoch } = store.machine(migration).await?;
+        let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+        let token = store.follow(migration).await?.ok_or_else(missing)?.token;
+        let routing = Routing { epoch: routing_epoch, ..Routing::FIRST };
+        Ok(Desk { job, store, voice, migration, owner, token, state, routing })
+    }
+
+    /// Records a move and shows it.
+    pub async fn enter(&mut self, after: State, entry: Entry<'_>) -> Result<(), Fault> {
+        self.store.enter((self.migration, &self.owner), (self.state, after), entry).await?;
+        self.arrived(after);
+        Ok(())
+    }
+
+    /// A new history begins with SQLite as the side that is written, whatever was so before it was opened or restored.
+    pub async fn back_to_sqlite(&mut self) -> Result<(), Fault> {
+        if self.state.phase <= Phase::DualWrite && self.state.crossing.is_none() {
+            return Ok(());
+        }
+        let session = connect(&self.job.request.address).await?;
+        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
+        set_part(&session, self.migration, (Part::Capture, Firing::Never)).await?;
+        let after = State { phase: Phase::DualWrite, reads: Percent::NONE, crossing: None, ..self.state };
+        let told = Told::by_itself("resync");
+        self.enter(after, told.entry("SQLite is the side that is written; PostgreSQL is made equal to it"))
+            .await
+    }
+
+    /// An event of the daemon's own.
+    pub async fn happened(&mut self, event: Event, entry: Entry<'_>) -> Result<(), Fault> {
+        let after = transition(self.state, event).map_err(|illegal| {
+            Fault::fatal("illegal_phase", illegal.to_string()).with_remedy(illegal.remedy())
+        })?;
+        self.enter(after, entry).await
+    }
+
+    /// Shows a state that is recorded already.
+    pub fn arrived(&mut self, after: State) {
+        if after.phase != self.state.phase {
+            tracing::info!(phase = after.phase.word(), "phase entered");
+        }
+        self.state = after;
+        self.voice.board.update(Instant::now(), |status| status.machine = after);
+    }
+
+    /// Tells the application where it writes.
+    pub fn route(&mut self, writes: Writes) {
+        self.routing.writes = writes;
+        self.show_routing();
+    }
+
+    /// The epoch that a crossing recorded.
+    pub fn route_in(&mut self, epoch: i64, writes: Writes) {
+        self.routing = Routing { epoch, writes };
+        self.show_routing();
+    }
+
+    fn show_routing(&self) {
+        let routing = self.routing;
+        self.voice.board.update(Instant::now(), |status| status.standing.routing = Some(routing));
+    }
+
+    /// What the command would make of the state.
+    pub fn judge(&self, ordered: &Ordered, command: Command) -> Result<State, Reason> {
+        ask(self.state, command, ordered.expect)
+            .map_err(|illegal| Reason::new("not_possible", illegal.to_string(), illegal.remedy()))
+    }
+
+    /// Tells whoever asked what became of it; a refusal stands in the journal too.
+    pub async fn answer(&self, ordered: &Ordered, refused: Option<Reason>) -> Result<(), Fault> {
+        if let Some(reason) = &refused {
+            let (what, detail) = ordered.words();
+            tracing::warn!(code = reason.code, order = ordered.number, "{}", reason.sentence);
+            self.store.note(what, &format!("{detail}: refused, {}", reason.sentence)).await?;
+        }
+        let number = ordered.number;
+        self.voice.board.update(Instant::now(), |status| {
+            status.standing.answer = Some(Answer { number, refused });
+        });
+        Ok(())
+    }
+}
+
+/// How the journal tells a move that an operator commanded.
+pub struct Told {
+    what: &'static str,
+    actor: String,
+    reason: String,
+}
+
+impl Told {
+    pub fn of(ordered: &Ordered, what: &'static str) -> Told {
+        Told { what, actor: ordered.actor.to_string(), reason: ordered.reason.clone().unwrap_or_default() }
+    }
+
+    /// What the daemon does by itself.
+    pub fn by_itself(what: &'static str) -> Told {
+        Told { what, actor: "liteferry".to_owned(), reason: String::new() }
+    }
+
+    pub fn entry<'t>(&'t self, detail: &'t str) -> Entry<'t> {
+        Entry { what: self.what, detail, actor: &self.actor, reason: &self.reason }
+    }
+}
+
+/// All that is closed, in one sentence.
+pub fn unmet(gates: &[Gate]) -> Option<Reason> {
+    let closed: Vec<&Gate> = gates.iter().filter(|gate| !gate.ok).collect();
+    let first = closed.first()?;
+    let names: Vec<String> = closed
+        .iter()
+        .map(|gate| format!("{} ({}, wanted: {})", gate.name, gate.reading, gate.limit))
+        .collect();
+    let sentence = format!("not every gate is open: {}", names.join("; "));
+    Some(Reason::new("gates_unmet", sentence, first.remedy.clone()))
+}

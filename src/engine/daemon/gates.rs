@@ -1,0 +1,214 @@
+//! What the gates look at, brought together: from the board, the records, and both sides. What costs a look at many rows is taken only
+//! where somebody is about to act on it.
+
+use super::crossing::switch::Preparations;
+use super::desk::Desk;
+use super::follow::Life;
+use crate::engine::status::View;
+use crate::model::fault::Fault;
+use crate::phase::RunState;
+use crate::phase::gate::{
+    BadSequence, Disk, Limits, Readings, Reverse, SequenceTrouble, Validated, Violated, to_switch,
+};
+use crate::phase::machine::Command;
+use crate::phase::pause::{Work, predicted_pause};
+use crate::plan::handover::orphans_sql;
+use crate::postgres::capture::{State, standing};
+use crate::postgres::connect::Session;
+use crate::postgres::fault;
+use std::time::{Duration, Instant};
+
+/// How closely is looked.
+pub enum Look<'p> {
+    /// At what is at hand; what only a closer look tells is as the last one left it.
+    AtHand,
+    Everything(&'p Preparations),
+}
+
+/// What the last closer look found.
+#[derive(Clone, Debug, Default)]
+pub struct Closer {
+    at: Option<Instant>,
+    sequences: Option<Vec<BadSequence>>,
+    constraints: Option<Vec<Violated>>,
+    uncaptured: Option<Vec<String>>,
+    round_trip: Duration,
+    constraints_to_restore: usize,
+    sequences_to_set: usize,
+}
+
+/// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Rows that break a constraint are counted up to here.
+const ORPHANS_MAX: u32 = 1_000;
+
+impl Life<'_> {
+    pub(super) async fn readings(&mut self, look: Look<'_>) -> Result<Readings, Fault> {
+        if let Look::Everything(preparations) = look {
+            self.closer = self.look_closer(preparations).await?;
+        }
+        let view = self.voice.board.look(Instant::now());
+        let owned = self.store.is_owned(self.migration, &self.owner).await?;
+        let ledger_open = self.store.ledger_open(self.migration).await?;
+        let closer = self.closer.clone();
+        let pause_expected = self.predicted(&closer);
+        self.voice.board.update(Instant::now(), |status| {
+            status.standing.pause_expected = Some(pause_expected);
+        });
+        Ok(Readings {
+            limits: limits(&self.desk),
+            owned,
+            run: view.status.run.state,
+            target_up: view.status.target.up,
+            tables_to_load: 0,
+            lag: view.lag(),
+            validation: validated(&view, self.desk.state.crossing.is_none()),
+            ledger_open,
+            sequences: closer.sequences,
+            constraints: closer.constraints,
+            uncaptured: closer.uncaptured,
+            reverse: reverse(&view),
+            one_way_columns: Vec::new(),
+            disk: disk(self.link.source.file().path()),
+            pause_expected,
+        })
+    }
+
+    /// Shows how the gates stand, every now and then.
+    pub(super) async fn show_gates(&mut self) -> Result<(), Fault> {
+        if self.desk.state.phase != crate::phase::Phase::Validate {
+            self.voice.board.update(Instant::now(), |status| status.standing.gates.clear());
+            return Ok(());
+        }
+        let mut readings = self.readings(Look::AtHand).await?;
+        if self.closer.is_due(readings.reverse.canary) {
+            self.open_way_back().await?;
+            self.send_canary().await?;
+            let preparations = Preparations::make(self).await?;
+            readings = self.readings(Look::Everything(&preparations)).await?;
+        }
+        let gates = to_switch(&readings);
+        self.voice.board.update(Instant::now(), |status| {
+            status.standing.gates = vec![(Command::Switch, gates)];
+        });
+        Ok(())
+    }
+
+    /// Whether the last verdict still says that both sides are equal.
+    pub(super) fn is_proved(&self) -> bool {
+        let view = self.voice.board.look(Instant::now());
+        validated(&view, true)
+            .is_some_and(|last| last.differences == 0 && last.same_history && last.same_schema)
+    }
+
+    async fn look_closer(&self, preparations: &Preparations) -> Result<Closer, Fault> {
+        let session = self.link.target.session().await?;
+        let began = Instant::now();
+        run(&session, "select 1").await?;
+        let round_trip = began.elapsed();
+        let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
+        let mut sequences = Vec::new();
+        for sequence in preparations.sequences() {
+            let why = match session.query_opt(&sequence.exhausted_sql(&counters), &[]).await {
+                Ok(None) => continue,
+                Ok(Some(_)) => SequenceTrouble::Exhausted,
+                Err(_) => SequenceTrouble::NotComputable,
+            };
+            sequences.push(BadSequence { name: sequence.name.to_string(), why });
+        }
+        let awaiting = self.store.awaiting_switch(self.migration).await?;
+        let mut constraints = Vec::new();
+        for statement in &awaiting {
+            let Some(sql) = orphans_sql(&statement.sql, ORPHANS_MAX) else { continue };
+            let failed = |error| fault::of(error, format!("look for rows that break {}", statement.what));
+            let rows: i64 = session.query_one(&sql, &[]).await.map_err(failed)?.get(0);
+            if rows > 0 {
+                constraints.push(Violated { constraint: statement.what.clone(), rows: rows.unsigned_abs() });
+            }
+            self.voice.board.tick(Instant::now());
+        }
+        let uncaptured = match standing(&session, self.migration, &self.tables).await?.capture {
+            State::Missing => self.tables.values().map(|route| route.target.to_string()).collect(),
+            State::Off | State::On | State::Mixed => Vec::new(),
+        };
+        self.link.target.give_back(session);
+        Ok(Closer {
+            at: Some(Instant::now()),
+            sequences: Some(sequences),
+            constraints: Some(constraints),
+            uncaptured: Some(uncaptured),
+            round_trip,
+            constraints_to_restore: awaiting.len(),
+            sequences_to_set: preparations.sequences().len(),
+        })
+    }
+
+    fn predicted(&self, closer: &Closer) -> Duration {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        predicted_pause(&Work {
+            drains: &self.drains,
+            round_trip: closer.round_trip,
+            tables: count(self.tables.len()),
+            sequences: count(closer.sequences_to_set),
+            constraints: count(closer.constraints_to_restore),
+        })
+    }
+}
+
+impl Closer {
+    /// `truth` is whether the canary came home.
+    fn is_due(&self, truth: bool) -> bool {
+        let (Some(at), Some(sequences), Some(constraints), Some(uncaptured)) =
+            (self.at, &self.sequences, &self.constraints, &self.uncaptured)
+        else {
+            return true;
+        };
+        let open = truth && sequences.is_empty() && constraints.is_empty() && uncaptured.is_empty();
+        !open && at.elapsed() >= LOOK_AGAIN
+    }
+}
+
+pub(super) fn limits(desk: &Desk<'_>) -> Limits {
+    let rules = &desk.job.switch;
+    Limits {
+        pause_budget: rules.pause_budget,
+        deadline: rules.deadline,
+        lag_max: rules.lag_max,
+        validation_age_max: rules.validation_age_max,
+        application_busy_timeout: rules.application_busy_timeout,
+    }
+}
+
+/// The board's verdict is of this history and this schema: both are voided with the attempt that they belonged to.
+pub(super) fn validated(view: &View, same_history: bool) -> Option<Validated> {
+    let last = view.status.validation.last?;
+    let epoch = view.status.target.position.map(|position| position.epoch);
+    Some(Validated {
+        age: view.age_of(last.at),
+        differences: last.differences,
+        same_history: same_history && epoch.is_none_or(|epoch| epoch == last.position.epoch),
+        same_schema: view.status.validation.schema_holds,
+    })
+}
+
+pub(super) fn reverse(view: &View) -> Reverse {
+    let shown = view.status.standing.reverse.unwrap_or_default();
+    Reverse {
+        canary: shown.canary,
+        running: view.status.run.state == RunState::Running,
+        changes: shown.changes,
+        lag: shown.oldest.map_or(Duration::ZERO, |oldest| view.age_of(oldest)),
+    }
+}
+
+async fn run(session: &Session, sql: &str) -> Result<(), Fault> {
+    session.batch_execute(sql).await.map_err(|error| fault::of(error, "ask the target how it fares"))
+}
+
+/// As `df` sees it: what an ordinary user may still fill.
+fn disk(path: &std::path::Path) -> Option<Disk> {
+    let database_bytes = path.metadata().ok()?.len();
+    let free_bytes = crate::sqlite::connect::free_bytes(path)?;
+    Some(Disk { free_bytes, database_bytes })
+}

@@ -1,0 +1,162 @@
+//! Hooks: what else is told when the writes move, and may veto it beforehand. A command is run by the shell, a callback is sent a POST.
+//!
+//! Nothing of the settings' secrets is handed on, and what a hook prints goes nowhere: its word is its exit status.
+
+use crate::engine::status::Reason;
+use crate::settings::{Hook, Hooks};
+use std::process::Stdio;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use url::Url;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// May veto.
+    BeforeSwitch,
+    AfterSwitch,
+    /// May veto.
+    BeforeRollback,
+    AfterRollback,
+}
+
+impl Moment {
+    pub fn word(self) -> &'static str {
+        match self {
+            Moment::BeforeSwitch => "before_switch",
+            Moment::AfterSwitch => "after_switch",
+            Moment::BeforeRollback => "before_rollback",
+            Moment::AfterRollback => "after_rollback",
+        }
+    }
+
+    fn hook(self, hooks: &Hooks) -> Option<&Hook> {
+        match self {
+            Moment::BeforeSwitch => hooks.before_switch.as_ref(),
+            Moment::AfterSwitch => hooks.after_switch.as_ref(),
+            Moment::BeforeRollback => hooks.before_rollback.as_ref(),
+            Moment::AfterRollback => hooks.after_rollback.as_ref(),
+        }
+    }
+}
+
+/// Calls the hook of a moment, if there is one; its refusal, its failure and its silence are all a no.
+pub async fn call(hooks: &Hooks, moment: Moment) -> Result<(), Reason> {
+    let Some(hook) = moment.hook(hooks) else { return Ok(()) };
+    tracing::info!(hook = moment.word(), "calling the hook");
+    let called = async {
+        match hook {
+            Hook::Command(command) => run(command, moment).await,
+            Hook::Callback(url) => post(url, moment).await,
+        }
+    };
+    let answer = match tokio::time::timeout(hooks.timeout, called).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("gave no answer within {} ms", hooks.timeout.as_millis())),
+    };
+    answer.map_err(|why| {
+        Reason::new(
+            "hook_refused",
+            format!("the hook {} {why}", moment.word()),
+            "See what the hook itself logged, and try again.",
+        )
+    })
+}
+
+async fn run(command: &str, moment: Moment) -> Result<(), String> {
+    let mut child = tokio::process::Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .env("LITEFERRY_MOMENT", moment.word())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("could not be run: {error}"))?;
+    let status = child.wait().await.map_err(|error| format!("could not be waited for: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("said no ({status})")) }
+}
+
+/// The smallest request that does: the answer's status is all that is wanted.
+async fn post(url: &Url, moment: Moment) -> Result<(), String> {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err("has no host to call".to_owned());
+    };
+    let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
+        .await
+        .map_err(|error| format!("could not be reached: {error}"))?;
+    let body = format!("{{\"moment\":\"{}\"}}", moment.word());
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.map_err(|error| format!("could not be told: {error}"))?;
+    let mut head = Vec::new();
+    let read = AsyncReadExt::take(&mut stream, HEAD_MAX).read_to_end(&mut head).await;
+    read.map_err(|error| format!("broke off: {error}"))?;
+    let status = std::str::from_utf8(head.get(..12).unwrap_or_default()).unwrap_or_default();
+    match status.strip_prefix("HTTP/1.1 ").or_else(|| status.strip_prefix("HTTP/1.0 ")) {
+        Some(code) if code.starts_with('2') => Ok(()),
+        Some(code) => Err(format!("said no (HTTP {code})")),
+        None => Err("gave an answer that is not HTTP".to_owned()),
+    }
+}
+
+const HEAD_MAX: u64 = 4_096;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    fn hooks(hook: Hook) -> Hooks {
+        Hooks { before_switch: Some(hook), timeout: Duration::from_millis(400), ..Hooks::none() }
+    }
+
+    async fn asked(hook: Hook) -> Result<(), String> {
+        call(&hooks(hook), Moment::BeforeSwitch).await.map_err(|reason| reason.sentence)
+    }
+
+    #[tokio::test]
+    async fn a_command_says_yes_no_or_nothing() {
+        let command = |text: &str| Hook::Command(text.to_owned());
+        assert_eq!(call(&Hooks::none(), Moment::BeforeSwitch).await, Ok(()));
+        assert_eq!(asked(command("test \"$LITEFERRY_MOMENT\" = before_switch")).await, Ok(()));
+        assert!(asked(command("exit 3")).await.unwrap_err().contains("said no (exit status: 3)"));
+        assert!(asked(command("sleep 5")).await.unwrap_err().contains("no answer within 400 ms"));
+        assert_eq!(call(&hooks(command("exit 3")), Moment::AfterSwitch).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_callback_answers_by_its_status() {
+        for (answer, expected) in [
+            ("HTTP/1.1 204 No Content\r\n\r\n", None),
+            ("HTTP/1.1 409 Conflict\r\n\r\n", Some("said no (HTTP 409)")),
+            ("what?", Some("not HTTP")),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/switch?now=1", listener.local_addr().unwrap());
+            let served = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = vec![0; 512];
+                let read = stream.read(&mut seen).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                String::from_utf8_lossy(&seen[..read]).into_owned()
+            });
+            let said = asked(Hook::Callback(Url::parse(&url).unwrap())).await;
+            match expected {
+                None => assert_eq!(said, Ok(())),
+                Some(text) => assert!(said.unwrap_err().contains(text)),
+            }
+            let request = served.await.unwrap();
+            assert!(request.starts_with("POST /switch?now=1 HTTP/1.1\r\n"), "{request}");
+            assert!(request.ends_with("{\"moment\":\"before_switch\"}"), "{request}");
+        }
+    }
+}

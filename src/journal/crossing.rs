@@ -1,0 +1,175 @@
+//! What is recorded of a crossing, in the very transaction that makes PostgreSQL ready for the application's writes or closes it.
+//!
+//! It works in the caller's session and never commits.
+
+use super::follow::still_ours;
+use super::machine::{Entry, JOURNAL};
+use super::store::{Store, unreadable};
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::phase::Phase;
+use crate::phase::machine::{Crossing, Event, State, transition};
+use crate::plan::{Statement, Suspended};
+use crate::postgres::fault::{of, of_control};
+use sqlx::Row;
+use tokio_postgres::Client;
+
+/// Whose crossing it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Crosser<'a> {
+    pub migration: i64,
+    pub owner: &'a str,
+    /// As it was recorded before the crossing was decided.
+    pub state: State,
+}
+
+/// Keeps the record as it is until the caller's transaction ends, if it is still ours and where we believe it to be.
+pub async fn held_still(client: &Client, crosser: Crosser<'_>) -> Result<(), Fault> {
+    let doing = "look whose the migration is";
+    let sql = "select 1 from liteferry.follow
+               where migration_id = $1 and owner = $2 and phase = $3 and crossing is not distinct from $4 for update";
+    let (phase, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
+    let held = client.query(sql, &[&crosser.migration, &crosser.owner, &phase, &crossing]).await;
+    let held = held.map_err(|error| of(error, doing))?;
+    still_ours(u64::try_from(held.len()).expect("a count fits"), doing)
+}
+
+/// The writes belong to PostgreSQL, which holds everything up to `last`; gives the routing's new epoch. What was taken away until now
+/// stands there again.
+pub async fn switched(
+    client: &Client,
+    crosser: Crosser<'_>,
+    last: Position,
+    entry: Entry<'_>,
+) -> Result<i64, Fault> {
+    let doing = "record the switch";
+    let failed = |error| of(error, doing);
+    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 100, restored = true, routing_epoch = routing_epoch + 1
+               where migration_id = $1 and owner = $2 and epoch = $3 and seq = $4 and nonce = $5
+                     and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
+    let (migration, phase) = (crosser.migration, Phase::Switch.word());
+    let (before, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
+    let rows = client
+        .query(
+            sql,
+            &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing],
+        )
+        .await
+        .map_err(failed)?;
+    still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
+    for table in ["planned", "suspended"] {
+        let which = if table == "planned" { " and stage = 'switch'" } else { "" };
+        let sql = format!("delete from liteferry.{table} where migration_id = $1{which}");
+        client.execute(&sql, &[&migration]).await.map_err(failed)?;
+    }
+    write_down(client, crosser, Crossing::Switch, entry).await?;
+    Ok(rows[0].get(0))
+}
+
+/// The writes belong to SQLite again, from `first` on; gives the routing's new epoch.
+pub async fn rolled_back(
+    client: &Client,
+    crosser: Crosser<'_>,
+    first: Position,
+    entry: Entry<'_>,
+) -> Result<i64, Fault> {
+    let doing = "record the rollback";
+    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1,
+                      epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
+               where migration_id = $1 and owner = $2 and phase = 'switch' and crossing = 'rollback' returning routing_epoch";
+    let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
+    let rows = client
+        .query(sql, &[&migration, &crosser.owner, &first.epoch, &first.seq, &first.nonce, &phase])
+        .await
+        .map_err(|error| of(error, doing))?;
+    still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
+    let sql = "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1";
+    client.execute(sql, &[&migration]).await.map_err(|error| of(error, doing))?;
+    write_down(client, crosser, Crossing::Rollback, entry).await?;
+    Ok(rows[0].get(0))
+}
+
+async fn write_down(
+    client: &Client,
+    crosser: Crosser<'_>,
+    crossing: Crossing,
+    entry: Entry<'_>,
+) -> Result<(), Fault> {
+    let begun = State { crossing: Some(crossing), ..crosser.state };
+    let after =
+        transition(begun, Event::Decided(crossing)).expect("a crossing that has begun may be decided");
+    let (before, after) = (begun.words(), after.words());
+    client
+        .execute(
+            JOURNAL,
+            &[&crosser.migration, &entry.what, &entry.detail, &entry.actor, &entry.reason, &before, &after],
+        )
+        .await
+        .map(drop)
+        .map_err(|error| of(error, "write the journal"))
+}
+
+impl Store {
+    /// Whether what disturbs the apply has been given back to the target's tables.
+    pub async fn is_restored(&self, migration: i64) -> Result<bool, Fault> {
+        sqlx::query("select restored from liteferry.follow where migration_id = $1")
+            .bind(migration)
+            .fetch_one(&self.pool)
+            .await
+            .map(|row| row.get(0))
+            .map_err(|error| of_control(error, "read whether constraints stand"))
+    }
+
+    /// Whether a history of the way back has begun.
+    pub async fn has_way_back(&self, migration: i64) -> Result<bool, Fault> {
+        sqlx::query("select 1 from liteferry.reverse where migration_id = $1")
+            .bind(migration)
+            .fetch_optional(&self.pool)
+            .await
+            .map(|row| row.is_some())
+            .map_err(|error| of_control(error, "read whether the way back is laid"))
+    }
+
+    /// Constraints and triggers that come back at the switch, in their weakest form: nothing is read for them.
+    pub async fn awaiting_switch(&self, migration: i64) -> Result<Vec<Statement>, Fault> {
+        let sql =
+            "select what, sql, fallback from liteferry.planned where migration_id = $1 and stage = 'switch'
+                   union all select what, restore, fallback from liteferry.suspended where migration_id = $1";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read what comes back at the switch"))?;
+        rows.iter()
+            .map(|row| {
+                let read = || -> Result<Statement, sqlx::Error> {
+                    Ok(Statement {
+                        what: row.try_get(0)?,
+                        sql: row.try_get(1)?,
+                        fallback: row.try_get(2)?,
+                        required: true,
+                    })
+                };
+                read().map_err(|_| unreadable("suspended constraint"))
+            })
+            .collect()
+    }
+
+    /// Takes away again what disturbs the apply, after a rollback, and records how it is given back.
+    pub async fn suspend_again(
+        &self,
+        (migration, owner): (i64, &str),
+        suspended: &[Suspended],
+    ) -> Result<(), Fault> {
+        let doing = "take constraints away again";
+        let failed = |error| of_control(error, doing);
+        let mut tx = self.pool.begin().await.map_err(failed)?;
+        for (at, item) in suspended.iter().enumerate() {
+            super::store::suspend(&mut tx, migration, at, item).await?;
+        }
+        let sql = "update liteferry.follow set restored = false where migration_id = $1 and owner = $2";
+        let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;
+        still_ours(done.rows_affected(), doing)?;
+        tx.commit().await.map_err(failed)
+    }
+}

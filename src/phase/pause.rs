@@ -1,0 +1,79 @@
+//! How long the application's writes are expected to wait while they are moved: foretold from what was measured lately, so that the
+//! operator sees it before he gives the command. Pure.
+
+use std::time::Duration;
+
+/// What is done between the fence and the decision, as far as it takes time.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// What the last batches took, from the wake to the commit.
+    pub drains: &'a [Duration],
+    /// Of an empty statement to the target and back.
+    pub round_trip: Duration,
+    /// Tables whose guards and captures change on both sides.
+    pub tables: u32,
+    pub sequences: u32,
+    /// Those that are given back to the target, not yet validated.
+    pub constraints: u32,
+}
+
+/// Statements to the target that wait for each other: one each to compare, begin, prove, set, guard and commit.
+const ROUND_TRIPS: u32 = 6;
+/// The commits of both sides, each with its write to the disk.
+const COMMITS: Duration = Duration::from_millis(10);
+const TABLE: Duration = Duration::from_micros(800);
+const SEQUENCE: Duration = Duration::from_micros(300);
+const CONSTRAINT: Duration = Duration::from_millis(1);
+
+pub fn predicted_pause(work: &Work<'_>) -> Duration {
+    drain(work.drains)
+        + COMMITS
+        + work.round_trip * ROUND_TRIPS
+        + TABLE * work.tables
+        + SEQUENCE * work.sequences
+        + CONSTRAINT * work.constraints
+}
+
+/// Three of four drains are no longer. One batch is drained under the fence; without any, the other parts stand alone.
+fn drain(drains: &[Duration]) -> Duration {
+    let mut sorted = drains.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * 3).div_ceil(4);
+    rank.checked_sub(1).map_or(Duration::ZERO, |at| sorted[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const REST: Work<'_> =
+        Work { drains: &[], round_trip: Duration::ZERO, tables: 0, sequences: 0, constraints: 0 };
+
+    #[test]
+    fn a_drain_is_taken_to_last_as_three_of_four_did() {
+        for (drains, expected) in [
+            (&[][..], Duration::ZERO),
+            (&[7 * MS], 7 * MS),
+            (&[9 * MS, MS], 9 * MS),
+            (&[MS, 900 * MS, 3 * MS, 2 * MS], 3 * MS),
+            (&[8 * MS, 7 * MS, 6 * MS, 5 * MS, 4 * MS, 3 * MS, 2 * MS, MS], 6 * MS),
+        ] {
+            assert_eq!(drain(drains), expected, "{drains:?}");
+            assert_eq!(predicted_pause(&Work { drains, ..REST }), COMMITS + expected);
+        }
+    }
+
+    #[test]
+    fn everything_that_has_to_be_done_takes_time() {
+        let least = predicted_pause(&REST);
+        for (work, more) in [
+            (Work { round_trip: 20 * MS, ..REST }, 120 * MS),
+            (Work { tables: 100, ..REST }, 80 * MS),
+            (Work { sequences: 100, ..REST }, 30 * MS),
+            (Work { constraints: 10, ..REST }, 10 * MS),
+        ] {
+            assert_eq!(predicted_pause(&work), least + more, "{work:?}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What the target needs before the application may write to it: from which value each sequence goes on, and which rows would break a
+//! constraint that comes back. Pure text over the catalog; whoever runs it decides when.
+
+use crate::model::catalog::{Catalog, PgTable};
+use crate::model::name::{PgName, ident, literal};
+use crate::model::schema::SqliteSchema;
+use crate::plan::overrides::Overrides;
+use crate::plan::route::Route;
+
+/// A sequence that must not issue a value again which either side has issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    pub name: PgName,
+    /// The column that it numbers; nothing where only the settings say how far it is.
+    pub numbers: Option<(PgName, String)>,
+    /// The SQLite table whose own counter it goes on from.
+    pub counter: Option<String>,
+    /// By the settings: it never falls below this.
+    pub floor: Option<i64>,
+    start: i64,
+    max: i64,
+}
+
+/// Every sequence that fills a column of a followed table, and those that the settings name.
+pub fn sequences<'r>(
+    routes: impl IntoIterator<Item = &'r Route>,
+    (schema, catalog): (&SqliteSchema, &Catalog),
+    overrides: &Overrides,
+) -> Vec<Sequence> {
+    let mut found: Vec<Sequence> = Vec::new();
+    for route in routes {
+        let Some(table) = catalog.tables.iter().find(|table| table.name == route.target) else { continue };
+        found.extend(of_table(route, table, (schema, catalog), overrides));
+    }
+    let unowned = catalog.sequences.iter().filter(|sequence| {
+        setting(overrides, &sequence.name).is_some() && found.iter().all(|known| known.name != sequence.name)
+    });
+    let of_setting = unowned.map(|sequence| Sequence {
+        name: sequence.name.clone(),
+        numbers: None,
+        counter: None,
+        floor: setting(overrides, &sequence.name),
+        start: sequence.start,
+        max: sequence.max,
+    });
+    let of_setting: Vec<Sequence> = of_setting.collect();
+    found.extend(of_setting);
+    found
+}
+
+fn of_table(
+    route: &Route,
+    table: &PgTable,
+    (schema, catalog): (&SqliteSchema, &Catalog),
+    overrides: &Overrides,
+) -> Vec<Sequence> {
+    let source = schema.tables.iter().find(|source| source.name == route.source);
+    let alias = source.and_then(|source| Some(&source.columns[source.rowid_alias()?].name));
+    let numbered = table.columns.iter().filter_map(|column| {
+        let name = column.sequence.as_ref()?;
+        // One that counts downwards is left alone, as it was told at setup.
+        let sequence =
+            catalog.sequences.iter().find(|sequence| sequence.name == *name && sequence.increment > 0)?;
+        let is_alias = route
+            .columns
+            .iter()
+            .any(|crossing| crossing.target == column.name && crossing.source.as_ref() == alias);
+        let counts = source.is_some_and(|source| source.autoincrement) && is_alias && alias.is_some();
+        Some(Sequence {
+            name: name.clone(),
+            numbers: Some((table.name.clone(), column.name.clone())),
+            counter: counts.then(|| route.source.clone()),
+            floor: setting(overrides, name),
+            start: sequence.start,
+            max: sequence.max,
+        })
+    });
+    numbered.collect()
+}
+
+fn setting(overrides: &Overrides, name: &PgName) -> Option<i64> {
+    let is_named = |setting: &String| name.name == *setting || name.to_string() == *setting;
+    overrides.sequences.iter().filter(|(setting, _)| is_named(setting)).map(|(_, value)| *value).max()
+}
+
+impl Sequence {
+    /// Moves it on, never back. `counters` are SQLite's own.
+    pub fn set_sql(&self, counters: &[(String, i64)]) -> String {
+        format!(
+            "select pg_catalog.setval({}::pg_catalog.regclass, least(v, {}), true) from ({}) as reached (v) where v >= {}",
+            literal(&self.name.sql()),
+            self.max,
+            self.reached_sql(counters),
+            self.start
+        )
+    }
+
+    /// One row if it has reached its last value: the next row would get no number.
+    pub fn exhausted_sql(&self, counters: &[(String, i64)]) -> String {
+        let reached = self.reached_sql(counters);
+        format!("select 1 from ({reached}) as reached (v) where v >= {}", self.max)
+    }
+
+    /// The largest value that was ever issued, as far as anybody knows.
+    fn reached_sql(&self, counters: &[(String, i64)]) -> String {
+        let counted = self.counter.as_ref().and_then(|table| {
+            let of_table = counters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
+            of_table.map(|(_, value)| *value).max()
+        });
+        let mut values = vec![format!(
+            "pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)",
+            literal(&self.name.sql())
+        )];
+        if let Some((table, column)) = &self.numbers {
+            values.push(format!("(select max({})::bigint from {})", ident(column), table.sql()));
+        }
+        values.extend([counted, self.floor].into_iter().flatten().map(|value| value.to_string()));
+        format!("select greatest({})", values.join(", "))
+    }
+}
+
+/// The rows that a foreign key would refuse: how many, at most `limit` counted. `statement` is one of ours or of the catalog's:
+/// `alter table T add constraint N foreign key (…) references P (…) …`. Nothing for any other.
+pub fn orphans_sql(statement: &str, limit: u32) -> Option<String> {
+    let (head, rest) = split_once_folded(statement, " foreign key ")?;
+    let table = head.strip_prefix("alter table ")?;
+    let (table, _) = split_once_folded(table, " add constraint ")?;
+    let (columns, rest) = in_parentheses(rest)?;
+    let (_, rest) = split_once_folded(rest, "references ")?;
+    let open = outside_quotes(rest, '(')?;
+    let parent = rest[..open].trim_end();
+    let (parents, rest) = in_parentheses(&rest[open..])?;
+    if rest.to_ascii_lowercase().starts_with(" match full") {
+        return None;
+    }
+    let (columns, parents) = (listed(columns), listed(parents));
+    if columns.is_empty() || columns.len() != parents.len() {
+        return None;
+    }
+    let filled: Vec<String> = columns.iter().map(|column| format!("child.{column} is not null")).collect();
+    let same: Vec<String> = columns
+        .iter()
+        .zip(&parents)
+        .map(|(column, parent)| format!("parent.{parent} = child.{column}"))
+        .collect();
+    Some(format!(
+        "select count(*) from (select 1 from {table} as child where {} and not exists (select from {parent} as parent where {}) \
+         limit {limit}) as orphan",
+        filled.join(" and "),
+        same.join(" and ")
+    ))
+}
+
+fn split_once_folded<'t>(text: &'t str, separator: &str) -> Option<(&'t str, &'t str)> {
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.to_ascii_lowercase().find(separator)?;
+        if text[..at].matches('"').count() % 2 == 0 {
+            return Some((&text[..at], &text[at + separator.len()..]));
+        }
+        from = at + 1;
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+    }
+}
+
+/// What stands in the parentheses that the text begins with, and what follows them.
+fn in_parentheses(text: &str) -> Option<(&str, &str)> {
+    let inside = text.trim_start().strip_prefix('(')?;
+    let end = outside_quotes(inside, ')')?;
+    Some((&inside[..end], &inside[end + 1..]))
+}
+
+fn outside_quotes(text: &str, wanted: char) -> Option<usize> {
+    let mut quoted = false;
+    text.char_indices().find_map(|(at, letter)| {
+        quoted ^= letter == '"';
+        (letter == wanted && !quoted).then_some(at)
+    })
+}
+
+fn listed(mut columns: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    while let Some(at) = outside_quotes(columns, ',') {
+        found.push(columns[..at].trim());
+        columns = &columns[at + 1..];
+    }
+    found.push(columns.trim());
+    found
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orphans_are_asked_for_by_the_keys_own_columns() {
+        let ours = r#"alter table "s"."a, (b)" add constraint "x foreign key (" foreign key ("p,1", "q") references "s"."p ("" (""id" ("id", "no)") on delete cascade"#;
+        assert_eq!(
+            orphans_sql(ours, 9).unwrap(),
+            r#"select count(*) from (select 1 from "s"."a, (b)" as child where child."p,1" is not null and child."q" is not null and not exists (select from "s"."p ("" (""id" as parent where parent."id" = child."p,1" and parent."no)" = child."q") limit 9) as orphan"#
+        );
+        let catalog = r#"alter table "public"."t" add constraint "fk" FOREIGN KEY (p) REFERENCES other.p(id) ON DELETE CASCADE"#;
+        assert_eq!(
+            orphans_sql(catalog, 1).unwrap(),
+            r#"select count(*) from (select 1 from "public"."t" as child where child.p is not null and not exists (select from other.p as parent where parent.id = child.p) limit 1) as orphan"#
+        );
+        for other in [
+            r#"alter table "t" add constraint "c" CHECK ((a > 1))"#,
+            r#"alter table "t" enable trigger "fk foreign key (a) references b (c)""#,
+            r#"alter table "t" add constraint "c" FOREIGN KEY (a, b) REFERENCES p(a, b) MATCH FULL"#,
+        ] {
+            assert_eq!(orphans_sql(other, 1), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_goes_on_after_everything_that_was_issued() {
+        let mut sequence = Sequence {
+            name: PgName::new("s", "it's_seq"),
+            numbers: Some((PgName::new("s", "t"), "id".into())),
+            counter: Some("T".into()),
+            floor: None,
+            start: 1,
+            max: 99,
+        };
+        let counters = [("t".to_owned(), 41), ("other".to_owned(), 77)];
+        assert_eq!(
+            sequence.set_sql(&counters),
+            "select pg_catalog.setval('\"s\".\"it''s_seq\"'::pg_catalog.regclass, least(v, 99), true) from (select \
+             greatest(pg_catalog.pg_sequence_last_value('\"s\".\"it''s_seq\"'::pg_catalog.regclass), \
+             (select max(\"id\")::bigint from \"s\".\"t\"), 41)) as reached (v) where v >= 1"
+        );
+        sequence.counter = None;
+        sequence.floor = Some(50);
+        assert!(sequence.set_sql(&counters).contains("\"s\".\"t\"), 50))"));
+    }
+}

@@ -1,0 +1,72 @@
+//! Waiting for work whose length nobody knows, such as an index: for as long as the server is at it.
+//!
+//! The statement's own connection tells nothing while the server works, and nothing either when its bytes are swallowed on the way; so
+//! it is another connection that asks.
+
+use super::connect::{Session, connect};
+use super::fault;
+use super::patience::{self, ANSWER_MISSING, answered};
+use super::url::Target as Address;
+use crate::model::fault::{Fault, FaultClass};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A transaction of ours, as the server knows it. It holds behind a pooler for as long as the transaction does.
+#[derive(Clone, Debug)]
+pub struct Attended {
+    address: Arc<Address>,
+    backend: i32,
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(8);
+/// An answer may be on its way at the moment of one look.
+const IDLE_LOOKS_MAX: u32 = 2;
+/// A server that tells nothing of its sessions is believed to be at work.
+const AT_WORK: &str = "select exists (select from pg_stat_activity where pid = $1
+    and (state is null or state not like 'idle%'))";
+
+impl Attended {
+    /// `session` is in a transaction.
+    pub async fn of(address: &Arc<Address>, session: &Session, doing: &str) -> Result<Attended, Fault> {
+        let asked = async {
+            let answer = session.query_one("select pg_backend_pid()", &[]).await;
+            answer.map_err(|error| fault::of(error, doing))
+        };
+        let backend = answered(patience::SMALL, doing, asked).await?.get(0);
+        Ok(Attended { address: Arc::clone(address), backend })
+    }
+
+    /// The transaction's work, given up once the server is found not to be at it.
+    pub async fn work<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let (mut work, mut idle) = (pin!(work), 0);
+        loop {
+            if let Ok(done) = timeout(LOOK_EVERY, work.as_mut()).await {
+                return done;
+            }
+            // Work that ends while its server is asked about is not lost: it is looked at again first.
+            let at_work = answered(patience::SMALL, doing, self.is_at_work(doing)).await?;
+            idle = if at_work { 0 } else { idle + 1 };
+            if idle >= IDLE_LOOKS_MAX {
+                return Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing).with_remedy(
+                    "the server is done, or never heard of it: something between here and PostgreSQL swallows bytes; it is tried again \
+                     on another connection",
+                ));
+            }
+        }
+    }
+
+    async fn is_at_work(&self, doing: &str) -> Result<bool, Fault> {
+        let session = connect(&self.address).await?;
+        let answer = session.query_one(AT_WORK, &[&self.backend]).await;
+        let at_work = answer.map_err(|error| fault::of(error, doing))?.get(0);
+        session.close().await;
+        Ok(at_work)
+    }
+}

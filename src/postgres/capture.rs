@@ -1,0 +1,222 @@
+//! The way back in PostgreSQL: puts capture and guards on the target's tables, lets them fire or rest, and takes them out.
+//!
+//! Every function works in the session it is given, and in its transaction where one is open; it never commits one. What is there is
+//! read from the catalog, never assumed, so that tables and partitions which came or went are no surprise.
+
+use super::fault;
+use crate::model::fault::Fault;
+use crate::model::history::Position;
+use crate::model::name::PgName;
+use crate::plan::reverse::{
+    self, CAPTURE_ROWS, CAPTURE_TRUNCATE, Firing, GUARD, Watched, capture_prefix, guard_name,
+};
+use crate::plan::route::Route;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio_postgres::Client;
+
+/// How one kind of triggers stands, over all tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Some table lacks its own.
+    Missing,
+    Off,
+    On,
+    /// Some fire and some do not.
+    Mixed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub capture: State,
+    pub guards: State,
+}
+
+/// What of the way back is spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Capture,
+    Guards,
+}
+
+/// A trigger that is there.
+struct Found {
+    table: PgName,
+    trigger: String,
+    enabled: String,
+    /// From the table that this is a partition of.
+    inherited: bool,
+}
+
+const TRIGGERS: &str = include_str!("sql/reverse_triggers.sql");
+const PARTITIONS: &str = include_str!("sql/partitions.sql");
+const FUNCTIONS: &str = "select p.proname::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'liteferry' and (starts_with(p.proname, $1) or p.proname = $2)";
+
+/// Puts in what is missing, at rest; what fires goes on firing. The functions are always made anew, for a table's key may have changed.
+pub async fn install(
+    client: &Client,
+    migration: i64,
+    tables: &BTreeMap<i64, Arc<Route>>,
+) -> Result<(), Fault> {
+    let there = names(&found(client, migration).await?);
+    run(client, &reverse::guard_function(migration), "make the guard").await?;
+    for (id, route) in tables {
+        let watched = Watched { migration, id: *id, route };
+        let doing = format!("put the way back on table {}", route.target);
+        run(client, &watched.capture_function(), &doing).await?;
+        let lacks = |table: &PgName, trigger: &str| !there.contains(&(table.clone(), trigger.to_owned()));
+        if lacks(&route.target, CAPTURE_ROWS) {
+            run(client, &watched.row_trigger(), &doing).await?;
+        }
+        for member in members(client, route).await? {
+            if lacks(&member, CAPTURE_TRUNCATE) {
+                run(client, &watched.truncate_trigger(&member), &doing).await?;
+            }
+            if lacks(&member, GUARD) {
+                run(client, &reverse::guard_trigger(migration, &member), &doing).await?;
+            }
+        }
+    }
+    // A row trigger is handed on to partitions as it was made, which is before it rests.
+    for one in found(client, migration).await?.iter().filter(|one| is_new(one, &there)) {
+        set(client, one, Firing::Never).await?;
+    }
+    Ok(())
+}
+
+/// Lets one part of it fire, or rest, on every table that has it.
+pub async fn set_part(client: &Client, migration: i64, (part, firing): (Part, Firing)) -> Result<(), Fault> {
+    let found = found(client, migration).await?;
+    let others = found.iter().filter(|one| part.holds(&one.trigger) && one.enabled != enabled_word(firing));
+    // One round trip, however many tables: the application's writers may be waiting.
+    let all: Vec<String> = others.map(|one| reverse::fire(&one.table, &one.trigger, firing)).collect();
+    run(client, &all.join("; "), "set the triggers of the way back").await
+}
+
+/// Takes out everything of the migration, and forgets what was noted. It is no fault if nothing is there.
+pub async fn remove(client: &Client, migration: i64) -> Result<(), Fault> {
+    for one in found(client, migration).await?.iter().filter(|one| !one.inherited) {
+        let doing = format!("take the way back off table {}", one.table);
+        run(client, &reverse::drop_trigger(&one.table, &one.trigger), &doing).await?;
+    }
+    let doing = "take the way back out";
+    let failed = |error| fault::of(error, doing);
+    let (prefix, guard) = (capture_prefix(migration), guard_name(migration).name);
+    for row in client.query(FUNCTIONS, &[&prefix, &guard]).await.map_err(failed)? {
+        run(client, &reverse::drop_function(&PgName::new("liteferry", row.get::<_, &str>(0))), doing).await?;
+    }
+    for table in ["canary", "reverse", "reverse_change"] {
+        let sql = format!("delete from liteferry.{table} where migration_id = $1");
+        client.execute(&sql, &[&migration]).await.map_err(failed)?;
+    }
+    // The canary's own farewell.
+    let sql = "delete from liteferry.reverse_change where migration_id = $1";
+    client.execute(sql, &[&migration]).await.map(drop).map_err(failed)
+}
+
+/// Whether everything is where it should be, and fires.
+pub async fn standing(
+    client: &Client,
+    migration: i64,
+    tables: &BTreeMap<i64, Arc<Route>>,
+) -> Result<Standing, Fault> {
+    let found = found(client, migration).await?;
+    let there = names(&found);
+    let mut wanted = Vec::new();
+    for route in tables.values() {
+        for member in members(client, route).await? {
+            wanted.extend(reverse::TRIGGERS.map(|trigger| (member.clone(), trigger.to_owned())));
+        }
+    }
+    let state = |part: Part| {
+        if wanted.iter().any(|name| part.holds(&name.1) && !there.contains(name)) {
+            return State::Missing;
+        }
+        let mut of_part = found.iter().filter(|one| part.holds(&one.trigger));
+        let (mut on, mut off) = (false, false);
+        of_part.by_ref().for_each(|one| match one.enabled.as_str() {
+            "A" => on = true,
+            _ => off = true,
+        });
+        match (on, off) {
+            (true, false) => State::On,
+            (false, _) => State::Off,
+            (true, true) => State::Mixed,
+        }
+    };
+    Ok(Standing { capture: state(Part::Capture), guards: state(Part::Guards) })
+}
+
+/// Begins a history of changes here as in SQLite, whose position it is; what was noted before it counts for nothing.
+pub async fn begin_history(client: &Client, migration: i64, at: Position) -> Result<(), Fault> {
+    let failed = |error| fault::of(error, "open the way back");
+    let sql = "delete from liteferry.reverse_change where migration_id = $1";
+    client.execute(sql, &[&migration]).await.map_err(failed)?;
+    let sql = "insert into liteferry.reverse (migration_id, epoch, mark, nonce) values ($1, $2, $3, $4)
+        on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce";
+    client.execute(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await.map(drop).map_err(failed)
+}
+
+/// Writes a new word for the canary, and gives it: once SQLite shows it, the whole way is open.
+pub async fn send_canary(client: &Client, migration: i64) -> Result<String, Fault> {
+    let sql = "insert into liteferry.canary (migration_id, word) values ($1, gen_random_uuid()::text)
+        on conflict (migration_id) do update set word = excluded.word returning word";
+    let row = client.query_one(sql, &[&migration]).await;
+    row.map(|row| row.get(0)).map_err(|error| fault::of(error, "send the canary"))
+}
+
+impl Part {
+    fn holds(self, trigger: &str) -> bool {
+        match self {
+            Part::Capture => trigger == CAPTURE_ROWS || trigger == CAPTURE_TRUNCATE,
+            Part::Guards => trigger == GUARD,
+        }
+    }
+}
+
+async fn found(client: &Client, migration: i64) -> Result<Vec<Found>, Fault> {
+    let (prefix, guard) = (capture_prefix(migration), guard_name(migration).name);
+    let rows = client.query(TRIGGERS, &[&prefix, &guard]).await;
+    let rows = rows.map_err(|error| fault::of(error, "look for the way back"))?;
+    let found = |row: &tokio_postgres::Row| Found {
+        table: PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        trigger: row.get(2),
+        enabled: row.get(3),
+        inherited: row.get(4),
+    };
+    Ok(rows.iter().map(found).collect())
+}
+
+/// The table and its partitions: a statement that names a partition fires no trigger of the whole.
+async fn members(client: &Client, route: &Route) -> Result<Vec<PgName>, Fault> {
+    let rows = client.query(PARTITIONS, &[&route.target.sql()]).await;
+    let rows = rows.map_err(|error| fault::of(error, format!("list the partitions of {}", route.target)))?;
+    Ok(rows.iter().map(|row| PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+}
+
+fn names(found: &[Found]) -> BTreeSet<(PgName, String)> {
+    found.iter().map(|one| (one.table.clone(), one.trigger.clone())).collect()
+}
+
+fn is_new(one: &Found, before: &BTreeSet<(PgName, String)>) -> bool {
+    one.enabled != enabled_word(Firing::Never) && !before.contains(&(one.table.clone(), one.trigger.clone()))
+}
+
+/// As `tgenabled` has it.
+fn enabled_word(firing: Firing) -> &'static str {
+    match firing {
+        Firing::Always => "A",
+        Firing::Never => "D",
+    }
+}
+
+async fn set(client: &Client, one: &Found, firing: Firing) -> Result<(), Fault> {
+    let doing = format!("set trigger {} of table {}", one.trigger, one.table);
+    run(client, &reverse::fire(&one.table, &one.trigger, firing), &doing).await
+}
+
+/// Several statements at once are one transaction, where none is open.
+async fn run(client: &Client, sql: &str, doing: &str) -> Result<(), Fault> {
+    client.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+}

@@ -1,0 +1,246 @@
+//! The writer of the way back: brings SQLite, batch by batch, to what PostgreSQL holds, each batch in one transaction together with the
+//! position that it reaches.
+//!
+//! A cell that already crosses to what PostgreSQL holds stays as it is, byte for byte; only others are written, spelt as their column
+//! spells its values. No trigger fires, no foreign key acts and nothing is logged as a change. It never writes a table of the
+//! application's while SQLite takes its writes, and a commit is on disk before it is told of.
+//!
+//! The write lock is held from a batch's first portion to its commit; a large backlog holds it long. After the switch nobody else writes.
+
+mod later;
+mod table;
+mod writing;
+
+use super::connect::{SqliteFile, schema_version};
+use super::control::{self, Control, FORK, Writes};
+use super::fault::from_sqlite;
+use super::history::{FileIdentity, schema_digest};
+use crate::link::{Applied, Applier, Extent, PART_REFUSED, Portion};
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::history::{Position, Reached};
+use crate::plan::capture::CONTROL;
+use rusqlite::Connection;
+use std::future::Future;
+use std::time::Duration;
+use writing::{REFUSED, Writing};
+
+pub struct SqliteApplier {
+    file: SqliteFile,
+    identity: FileIdentity,
+    /// The migration's token, which the control row bears too.
+    token: String,
+    /// `schema_digest` of the schema that the routes were made for.
+    schema: String,
+    /// Outside of any transaction.
+    idle: Option<Hand>,
+    batch: Option<Batch>,
+}
+
+/// A connection, and the schema version that was last found to be the expected schema.
+struct Hand {
+    writing: Writing,
+    schema_version: Option<i64>,
+}
+
+struct Batch {
+    from: Position,
+    to: Position,
+    /// None before the first portion: until then the write lock is not asked for.
+    hand: Option<Hand>,
+}
+
+/// Readers of the application may be in the way where it keeps a rollback journal.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+impl SqliteApplier {
+    /// `schema` is the digest of the schema that the routes were made for.
+    pub fn new(file: SqliteFile, token: String, schema: String) -> Result<SqliteApplier, Fault> {
+        let identity = FileIdentity::of(file.path())?;
+        Ok(SqliteApplier { file, identity, token, schema, idle: None, batch: None })
+    }
+
+    /// Where SQLite stands, once nothing of ours is under way there.
+    pub async fn reached(&mut self) -> Result<Reached, Fault> {
+        self.batch = None;
+        let (hand, token) = (self.take_hand().await?, self.token.clone());
+        let (hand, reached) = on_thread(move || {
+            let db = hand.writing.db();
+            // An earlier transaction of ours may still be ending on its thread: the lock waits for it.
+            run(db, "begin immediate", "look where SQLite stands")?;
+            let reached = control_of(db, &token).and_then(|control| control.reverse.ok_or_else(unopened));
+            run(db, "rollback", "look where SQLite stands")?;
+            Ok((hand, reached?))
+        })
+        .await?;
+        self.idle = Some(hand);
+        Ok(reached)
+    }
+
+    /// Closes the connection until the next batch.
+    pub async fn rest(&mut self) {
+        let idle = self.idle.take();
+        // Closing may be the last close of all, which works on the file.
+        let _ended = tokio::task::spawn_blocking(move || drop(idle)).await;
+    }
+
+    async fn take_hand(&mut self) -> Result<Hand, Fault> {
+        self.identity.confirm(self.file.path())?;
+        if let Some(hand) = self.idle.take() {
+            return Ok(hand);
+        }
+        let file = self.file.clone();
+        on_thread(move || {
+            Ok(Hand { writing: Writing::on(file.open_writer(LOCK_WAIT)?)?, schema_version: None })
+        })
+        .await
+    }
+
+    /// Begins the transaction, and makes sure that it begins where it should.
+    async fn begin(&mut self, from: Position) -> Result<Hand, Fault> {
+        let mut hand = self.take_hand().await?;
+        let (token, schema) = (self.token.clone(), self.schema.clone());
+        on_thread(move || {
+            let doing = "begin a batch on the way back";
+            run(hand.writing.db(), "begin immediate", doing)?;
+            let control = control_of(hand.writing.db(), &token)?;
+            if control.reverse.ok_or_else(unopened)?.at != from {
+                return Err(Fault::fatal("reverse_history_fork", doing).with_remedy(FORK));
+            }
+            hand.confirm_schema(&schema)?;
+            hand.writing.begin(control.writes)?;
+            Ok(hand)
+        })
+        .await
+    }
+
+    async fn take_batch_hand(&mut self, batch: &mut Batch) -> Result<Hand, Fault> {
+        match batch.hand.take() {
+            Some(hand) => Ok(hand),
+            None => self.begin(batch.from).await,
+        }
+    }
+}
+
+impl Hand {
+    fn confirm_schema(&mut self, expected: &str) -> Result<(), Fault> {
+        let db = self.writing.db();
+        let version = schema_version(db)?;
+        if self.schema_version == Some(version) {
+            return Ok(());
+        }
+        if schema_digest(db)? != expected {
+            return Err(Fault::fatal("reverse_schema_moved", "write SQLite under the schema it had").with_remedy(
+                "somebody changed SQLite's schema after the switch: put it back as it was, or give the way back up with `liteferry cleanup`",
+            ));
+        }
+        self.schema_version = Some(version);
+        Ok(())
+    }
+}
+
+impl Applier for SqliteApplier {
+    async fn position(&mut self) -> Result<Position, Fault> {
+        self.reached().await.map(|reached| reached.at)
+    }
+
+    async fn open(&mut self, from: Position, to: Position, _newest: Position) -> Result<(), Fault> {
+        self.batch = Some(Batch { from, to, hand: None });
+        Ok(())
+    }
+
+    async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
+        let mut batch = self.batch.take().expect("a batch is opened before it is put into");
+        let mut hand = self.take_batch_hand(&mut batch).await?;
+        let put = on_thread(move || {
+            portion.iter().try_for_each(|changed| hand.writing.put(changed))?;
+            Ok(hand)
+        });
+        batch.hand = Some(put.await?);
+        self.batch = Some(batch);
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        extent: Extent,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Applied, Fault> {
+        let mut batch = self.batch.take().expect("a batch is opened before it is committed");
+        let mut hand = self.take_batch_hand(&mut batch).await?;
+        let (from, to) = (batch.from, batch.to);
+        let written = on_thread(move || {
+            let applied = hand.writing.settle()?;
+            control::advance(hand.writing.db(), from, to)?;
+            Ok((hand, applied))
+        });
+        let (hand, applied) = match written.await {
+            // Of a part it cannot be told whether a row is at fault or only early.
+            Err(fault) if fault.code == REFUSED && extent == Extent::Part => {
+                return Err(Fault::new(FaultClass::Data, PART_REFUSED, "apply a part of the way back")
+                    .with_remedy("The changes are applied again together with all that followed them.")
+                    .with_source(fault));
+            }
+            written => written?,
+        };
+        if let Err(fault) = durable.await {
+            on_thread(move || {
+                drop(hand);
+                Ok(())
+            })
+            .await?;
+            return Err(fault);
+        }
+        let hand = on_thread(move || {
+            run(hand.writing.db(), "commit", "commit a batch on the way back")?;
+            Ok(hand)
+        });
+        self.idle = Some(hand.await?);
+        Ok(applied)
+    }
+}
+
+/// Whether a table is our own and not the application's.
+fn is_ours(table: &str) -> bool {
+    table == CONTROL
+}
+
+fn may_write(table: &str, writes: Writes) -> Result<(), Fault> {
+    match writes {
+        Writes::Postgres => Ok(()),
+        Writes::Sqlite if is_ours(table) => Ok(()),
+        Writes::Sqlite => Err(Fault::fatal("reverse_not_switched", format!("write back table {table}")).with_remedy(
+            "SQLite takes the application's writes, so nothing of PostgreSQL's may overwrite them: who wrote to PostgreSQL?",
+        )),
+    }
+}
+
+fn control_of(db: &Connection, token: &str) -> Result<Control, Fault> {
+    let doing = "find out whose SQLite's control row is";
+    let control = control::read(db)?.ok_or_else(|| {
+        Fault::fatal("capture_missing", doing).with_remedy(
+            "liteferry's tables are gone from SQLite (a backup from before, or `detach`): there is no way back into it",
+        )
+    })?;
+    if control.migration != token {
+        return Err(Fault::fatal("other_migration", doing)
+            .with_remedy("SQLite belongs to another target's migration: name that target"));
+    }
+    Ok(control)
+}
+
+fn unopened() -> Fault {
+    Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
+        .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+}
+
+fn run(db: &Connection, sql: &str, doing: &str) -> Result<(), Fault> {
+    db.execute_batch(sql).map_err(|error| from_sqlite(doing, error))
+}
+
+/// SQLite blocks. What is dropped on the way takes its connection with it, and SQLite rolls back.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "write SQLite").with_source(error)))
+}

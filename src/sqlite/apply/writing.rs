@@ -1,0 +1,255 @@
+//! One transaction of the way back: rows found by their keys, compared cell by cell, and written where a cell differs.
+//!
+//! A unique value may move between rows: a row that another still stands in the way of is laid aside until every other row is
+//! written. What then still does not fit is refused by name, and the batch with it.
+
+use super::later::Later;
+use super::may_write;
+use super::table::Table;
+use crate::canon::Back;
+use crate::link::{Applied, Changed};
+use crate::model::cell::{Cell, CellBuf};
+use crate::model::chunk::tuple_cells;
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::key::key_json;
+use crate::plan::route::Route;
+use crate::sqlite::control::Writes;
+use crate::sqlite::fault::from_sqlite;
+use rusqlite::{Connection, ffi};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+pub const REFUSED: &str = "reverse_refused";
+
+pub struct Writing {
+    db: Connection,
+    tables: Vec<Table>,
+    /// Places in `tables`, by the table's name.
+    places: HashMap<String, usize>,
+    writes: Writes,
+    applied: Applied,
+    later: Later,
+}
+
+/// A row as SQLite has it.
+pub struct Present {
+    /// What it is found by again.
+    pub address: Vec<CellBuf>,
+    pub cells: Vec<CellBuf>,
+}
+
+/// A row as SQLite should have it.
+pub struct Wanted<'t> {
+    pub cells: Vec<CellBuf>,
+    /// Columns that differ from the present row; all, where there is none.
+    pub changed: Vec<usize>,
+    pub tuple: Vec<Option<&'t [u8]>>,
+}
+
+/// What became of a row that was to be written.
+pub enum Written {
+    Done,
+    /// Another row has a value that must stand once.
+    InTheWay,
+}
+
+/// Lookups of a database with many tables, and updates of different columns, stay prepared.
+const STATEMENTS_MAX: usize = 512;
+
+impl Writing {
+    pub fn on(db: Connection) -> Result<Writing, Fault> {
+        db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // A commit must outlive a power cut in every journal mode. What the application's CHECKs refuse has been accepted by PostgreSQL and
+        // must not be lost. Rows laid aside may be many.
+        let set =
+            "pragma synchronous = extra; pragma ignore_check_constraints = on; pragma temp_store = file";
+        db.execute_batch(set).map_err(|error| from_sqlite("set up a connection of the way back", error))?;
+        let later = Later::on(&db)?;
+        let (tables, places) = (Vec::new(), HashMap::new());
+        Ok(Writing { db, tables, places, writes: Writes::Sqlite, applied: Applied::default(), later })
+    }
+
+    pub fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// The transaction has begun.
+    pub fn begin(&mut self, writes: Writes) -> Result<(), Fault> {
+        self.writes = writes;
+        self.applied = Applied::default();
+        // What is known of the tables holds for one schema.
+        (self.tables, self.places) = (Vec::new(), HashMap::new());
+        self.later.clear(&self.db)
+    }
+
+    pub fn put(&mut self, changed: &Changed) -> Result<(), Fault> {
+        may_write(&changed.route.source, self.writes)?;
+        let place = self.place(&changed.route)?;
+        if let Some(held) = &changed.emptied {
+            self.empty(place, held)?;
+        }
+        let table = &self.tables[place];
+        let keys_of_rows: HashSet<Vec<u8>> = (0..changed.rows.rows())
+            .map(|row| table.route.identity.key_of(changed.rows.row(row), crate::diff::RowDigest(0, 0)))
+            .collect();
+        let mut start = 0;
+        for end in &changed.keys.ends {
+            let tuple = &changed.keys.arena[start..*end];
+            start = *end;
+            if !keys_of_rows.contains(&bytes_of_key(tuple)) {
+                self.delete(place, tuple)?;
+            }
+        }
+        for row in 0..changed.rows.rows() {
+            self.write(place, changed.rows.row(row))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was laid aside, and raises the counters from which SQLite draws its next ids.
+    pub fn settle(&mut self) -> Result<Applied, Fault> {
+        let db = &self.db;
+        self.later.each(db, |place, address, _| match address {
+            Some(address) => self.tables[place].delete(db, &address),
+            None => Ok(()),
+        })?;
+        // Those that had a rowid get it back before SQLite gives it to another.
+        for old in [true, false] {
+            self.later.each(db, |place, address, cells| {
+                if address.is_some() != old {
+                    return Ok(());
+                }
+                match self.tables[place].insert_again(db, address.as_deref(), &cells)? {
+                    Written::Done => Ok(()),
+                    Written::InTheWay => Err(in_the_way(&self.tables[place].route)),
+                }
+            })?;
+        }
+        self.tables.iter().try_for_each(|table| table.raise_counter(db))?;
+        Ok(self.applied)
+    }
+
+    fn place(&mut self, route: &Arc<Route>) -> Result<usize, Fault> {
+        if let Some(place) = self.places.get(&route.source) {
+            return Ok(*place);
+        }
+        self.tables.push(Table::learn(&self.db, route)?);
+        self.places.insert(route.source.clone(), self.tables.len() - 1);
+        Ok(self.tables.len() - 1)
+    }
+
+    fn delete(&mut self, place: usize, key: &[u8]) -> Result<(), Fault> {
+        let table = &mut self.tables[place];
+        let cells: Vec<Option<&[u8]>> = tuple_cells(key).collect();
+        let key = table.key_of(&cells);
+        table.note_key(&key);
+        if let Some(present) = table.find(&self.db, &key)? {
+            table.delete(&self.db, &present.address)?;
+        }
+        self.applied.deleted += 1;
+        Ok(())
+    }
+
+    fn empty(&mut self, place: usize, held: &HashSet<String>) -> Result<(), Fault> {
+        let table = &self.tables[place];
+        if held.is_empty() {
+            return table.delete_all(&self.db);
+        }
+        table.delete_where(&self.db, |key| !held.contains(&key_json(key.iter().map(CellBuf::as_cell))))
+    }
+
+    fn write(&mut self, place: usize, tuple: &[u8]) -> Result<(), Fault> {
+        let table = &mut self.tables[place];
+        let tuple: Vec<Option<&[u8]>> = tuple_cells(tuple).collect();
+        let parts: Vec<Option<&[u8]>> = table.key().iter().map(|column| tuple[*column]).collect();
+        let key = table.key_of(&parts);
+        table.note_key(&key);
+        let present = table.find(&self.db, &key)?;
+        let wanted = wanted(&table.route, present.as_ref(), tuple);
+        self.applied.written += 1;
+        if present.is_some() && wanted.changed.iter().all(|column| !table.is_writable(*column)) {
+            return Ok(());
+        }
+        let written = match &present {
+            Some(present) => table.update(&self.db, &present.address, &wanted)?,
+            None => table.insert(&self.db, &wanted)?,
+        };
+        match written {
+            Written::Done => Ok(()),
+            Written::InTheWay => {
+                let address = present.as_ref().map(|present| present.address.as_slice());
+                self.later.lay_aside(&self.db, place, address, &wanted.cells)
+            }
+        }
+    }
+}
+
+/// The row that should stand here: present cells that already cross to what PostgreSQL holds, and its values in the place of the others.
+fn wanted<'t>(route: &Route, present: Option<&Present>, tuple: Vec<Option<&'t [u8]>>) -> Wanted<'t> {
+    let (mut cells, mut changed) = (Vec::with_capacity(tuple.len()), Vec::new());
+    let (mut scratch, mut text) = (Vec::new(), Vec::new());
+    for (at, (column, bytes)) in route.columns.iter().zip(&tuple).enumerate() {
+        if let Some(present) = present
+            && column.codec.crosses_to(present.cells[at].as_cell(), *bytes, &mut scratch)
+        {
+            cells.push(present.cells[at].clone());
+            continue;
+        }
+        changed.push(at);
+        cells.push(match bytes {
+            None => CellBuf::Null,
+            Some(bytes) => cell_of(column.codec.back(column.affinity, bytes, &mut text)),
+        });
+    }
+    Wanted { cells, changed, tuple }
+}
+
+pub fn cell_of(back: Back<'_>) -> CellBuf {
+    match back {
+        Back::Spelt(cell) => cell.to_buf(),
+        Back::Foreign(cell) => cell,
+    }
+}
+
+/// As `Identity::key_of` has it, of a tuple that is all key.
+fn bytes_of_key(tuple: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in tuple_cells(tuple) {
+        let part = part.unwrap_or_default();
+        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+/// A refusal as a fault, if it is none that time settles.
+pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, Fault> {
+    let Err(error) = outcome else { return Ok(Written::Done) };
+    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+    match code {
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            Ok(Written::InTheWay)
+        }
+        ffi::SQLITE_CONSTRAINT_NOTNULL => Err(refused(route, "a column there takes no NULL")),
+        ffi::SQLITE_CONSTRAINT_DATATYPE => {
+            Err(refused(route, "a column of the STRICT table takes no such value"))
+        }
+        _ => Err(from_sqlite(format!("write back table {}", route.source), error)),
+    }
+}
+
+pub fn refused(route: &Route, why: &str) -> Fault {
+    Fault::new(FaultClass::Fatal, REFUSED, format!("write back a row of table {}: {why}", route.source)).with_remedy(
+        "SQLite cannot hold what PostgreSQL holds: change the row in PostgreSQL, and the way back goes on where it stands",
+    )
+}
+
+fn in_the_way(route: &Route) -> Fault {
+    refused(route, "another row there has a value that SQLite keeps unique")
+}
+
+/// Whether the column holds what it should, now that SQLite has applied its affinity.
+pub fn holds(route: &Route, column: usize, (found, wanted): (Cell<'_>, &Wanted<'_>)) -> bool {
+    let codec = &route.columns[column].codec;
+    found == wanted.cells[column].as_cell() || codec.crosses_to(found, wanted.tuple[column], &mut Vec::new())
+}

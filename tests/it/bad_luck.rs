@@ -1,0 +1,171 @@
+//! What goes wrong around a running daemon: it says which, loses nothing, and goes on by itself once it is mended.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::psql;
+use rusqlite::Connection;
+use std::path::Path;
+use std::time::Duration;
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table t (id integer primary key, v text); insert into t values (1, 'a')";
+
+fn reason(daemon: &mut Daemon, code: &str) {
+    daemon.until(|status| status["run"]["reason"]["code"] == code);
+}
+
+#[test]
+fn a_source_that_is_locked_for_good_at_the_start_is_waited_for_by_name() {
+    let case = Case::new(SOURCE);
+    let application = Connection::open(&case.source.path).expect("it opens");
+    application
+        .execute_batch("pragma locking_mode = exclusive; begin exclusive; update t set v = 'b'")
+        .expect("locked");
+    let mut daemon = case.daemon(&["--set", "source.busy_timeout_ms=200"]);
+    reason(&mut daemon, "source_busy");
+    let status = daemon.until(|status| status["run"]["state"] == "degraded");
+    assert_eq!(status["source"]["up"], false, "{status:#}");
+    application.execute_batch("commit").expect("written");
+    drop(application);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn a_target_that_turns_read_only_is_waited_for_by_name() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let sessions = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    let turn = |to: &str| {
+        let name = &case.target.name;
+        psql(&case.target.url, &format!("begin read write; alter database {name} {to}; commit; {sessions}"));
+    };
+    turn("set default_transaction_read_only = on");
+    case.app("update t set v = 'while it took no writes'");
+    reason(&mut daemon, "read_only");
+    turn("reset default_transaction_read_only");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn a_right_that_is_taken_away_is_named_and_its_return_noticed() {
+    let case = Case::new(SOURCE);
+    let (role, name) = (format!("mover_{}", case.target.name), &case.target.name);
+    psql(
+        &case.target.url,
+        &format!(
+            "create role {role} login; grant create on database {name} to {role}; grant create on schema public to {role}"
+        ),
+    );
+    let url = case.target.url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let mut daemon = Daemon::start(&case.source, &url, &[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    psql(&case.target.url, &format!("revoke insert on t from {role}"));
+    case.app("insert into t values (2, 'b')");
+    assert_eq!(daemon.halted(), "privilege_missing");
+    assert!(daemon.log().contains("public.t"), "{}", daemon.log());
+    psql(&case.target.url, &format!("grant insert on t to {role}"));
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn an_existing_schema_whose_right_is_taken_away_is_named_too() {
+    let case = Case::new(SOURCE);
+    let role = format!("filler_{}", case.target.name);
+    let name = &case.target.name;
+    psql(
+        &case.target.url,
+        &format!(
+            "create table t (id bigint primary key, v text); create role {role} login; grant create on database {name} to {role};
+             grant select, insert, update, delete on t to {role}"
+        ),
+    );
+    let url = case.target.url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let mut daemon = Daemon::start(&case.source, &url, &["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    psql(&case.target.url, &format!("revoke delete on t from {role}"));
+    case.app("delete from t");
+    assert_eq!(daemon.halted(), "privilege_missing");
+    psql(&case.target.url, &format!("grant delete on t to {role}"));
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+/// Needs `libfaketime`; without it there is nothing to jump with.
+#[test]
+fn a_clock_that_jumps_disturbs_nothing() {
+    let Some(library) = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+        .map(|machine| format!("/usr/lib/{machine}/faketime/libfaketime.so.1"))
+        .into_iter()
+        .find(|library| Path::new(library).exists())
+    else {
+        return println!("skipped: libfaketime is not installed");
+    };
+    let case = Case::new(SOURCE);
+    let clock = case.source.path.with_extension("clock");
+    let set = |by: &str| std::fs::write(&clock, by).expect("the clock is set");
+    set("+0");
+    let environment = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("a plain path")),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let mut daemon =
+        Daemon::start_told(&case.source, &case.target.url, &["--set", "validate.every=10s"], &environment);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for (number, by) in ["-10d", "+0", "+10y", "-1h", "+0"].into_iter().enumerate() {
+        set(by);
+        case.app(&format!("insert into t values ({}, 'x')", 10 + number));
+        let status = daemon.drained(&case.source);
+        assert!(status["lag"]["seconds"].as_f64() < Some(30.0), "{by}: {status:#}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(!daemon.log().contains("ERROR"), "{}", daemon.log());
+    case.is_equal();
+}
+
+/// Root may write everywhere, so that another user has to run it.
+#[test]
+fn a_source_in_a_directory_that_is_not_ours_to_write_is_refused_by_name() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new(SOURCE);
+    let directory = case.source.path.parent().expect("a file stands in a directory");
+    let open = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&case.source.path, open(0o644)).expect("set");
+    let state = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(state.path(), open(0o777)).expect("set");
+    std::fs::set_permissions(directory, open(0o555)).expect("set");
+    let run = [
+        "run",
+        "--source",
+        &case.source.path.display().to_string(),
+        "--target",
+        &case.target.url,
+        "--set",
+        "http.listen=127.0.0.1:0",
+        "--set",
+        &format!("state.dir={}", state.path().join("state").display()),
+    ]
+    .map(str::to_owned);
+    let (log, code) = as_another(&run, state.path());
+    std::fs::set_permissions(directory, open(0o755)).expect("set");
+    assert!(log.contains("source_not_writable") || log.contains("source_owner"), "{code:?} {log}");
+}
+
+fn as_another(args: &[String], home: &Path) -> (String, Option<i32>) {
+    let mut command = std::process::Command::new("timeout");
+    command.args(["10", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let output = command
+        .env("HOME", home)
+        .arg(env!("CARGO_BIN_EXE_liteferry"))
+        .args(args)
+        .output()
+        .expect("it can be started");
+    let told = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&told).into_owned(), output.status.code())
+}

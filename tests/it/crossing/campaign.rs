@@ -1,0 +1,141 @@
+//! The writes cross again and again, and the daemon is killed at any moment of it, while one application obeys the routing and two write
+//! to one side each, whatever it says. `make crossings` asks for more rounds.
+
+use super::writers::{Outcome, Postgres, Sqlite, Written};
+use super::{Side, Walk, is_settled};
+use crate::generate::random::Random;
+use crate::support::database;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What `make test` takes the time for.
+const ROUNDS: u64 = 6;
+const KILLED_IN_HUNDRED: usize = 75;
+/// How often the application asks where it writes, beside after each refusal.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// What was done and seen.
+#[derive(Default)]
+struct Figures {
+    crossed: usize,
+    killed: usize,
+    /// The next daemon found a crossing that was begun and not decided.
+    abandoned: usize,
+    /// It found one that was decided and not finished.
+    finished: usize,
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_however_often_the_writes_cross_and_the_daemon_is_killed() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    let seed = number("LITEFERRY_SEED").unwrap_or(clock.as_secs());
+    let rounds = number("CROSSINGS").unwrap_or(ROUNDS);
+    println!("LITEFERRY_SEED={seed} ROUNDS={rounds}");
+    let mut random = Random::new(seed);
+    let mut walk = Walk::begin(database());
+    let longest = walk.one_obeys();
+    let (mut figures, mut usual) = (Figures::default(), Duration::from_millis(400));
+    for round in 0..rounds {
+        let (from, order) = match walk.phase().as_str() {
+            "switch" => ("switch", r#"{"to": "dual-write"}"#),
+            _ => ("validate", r#"{"to": "switch"}"#),
+        };
+        walk.stand_in(from);
+        if round > 1 && random.in_hundred(KILLED_IN_HUNDRED) {
+            // A refusal at the door is no crossing: the next round orders again.
+            walk.daemon.try_post("/v1/phase", order);
+            let share = u32::try_from(random.below(130)).expect("a small number");
+            sleep(usual * share / 100);
+            walk.restart(&[]);
+            figures.killed += 1;
+        } else {
+            let began = Instant::now();
+            walk.command(order);
+            usual = began.elapsed();
+        }
+        walk.is_whole(&format!("round {round}"));
+        figures.crossed += usize::from(walk.phase() != from);
+    }
+    let told = |which: &str| walk.case.rows(&format!("select 1 from liteferry.journal where {which}")).len();
+    figures.abandoned = told("detail like 'ended before it was decided%'");
+    figures.finished = told("detail like 'finished: %'")
+        + told("actor = 'liteferry' and detail like 'the application''s writes go to%'");
+    let count = walk.writers.acknowledged().len();
+    println!("{figures}");
+    println!(
+        "acknowledged {count}, lost 0; the longest wait of the one that obeys {} ms",
+        longest.load(Ordering::Relaxed)
+    );
+    walk.end();
+    assert!(figures.crossed >= 2, "the writes never crossed: nothing was shown");
+}
+
+impl Walk {
+    /// An application that writes where it is told to. Gives how many milliseconds it waited at most from one acknowledged write to the
+    /// next.
+    fn one_obeys(&mut self) -> Arc<AtomicU64> {
+        let longest = Arc::new(AtomicU64::new(0));
+        let (source, url) = (self.case.source.path.clone(), self.case.target.url.clone());
+        let (address, told) = (Arc::clone(&self.address), Arc::clone(&longest));
+        self.daemon.until(is_settled);
+        self.writers.join("a", move || {
+            let (mut sqlite, mut postgres) = (Sqlite::open(&source), Postgres::at(&url));
+            let (mut asked, mut side) = (None::<Instant>, Side::Sqlite);
+            let mut written = Instant::now();
+            move |row: &Written| {
+                if asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+                    // Whoever gets no answer keeps to the last one.
+                    side = routed(&address).unwrap_or(side);
+                    asked = Some(Instant::now());
+                }
+                let outcome = match side {
+                    Side::Sqlite => sqlite.write(row),
+                    Side::Postgres => postgres.write(row),
+                };
+                match outcome {
+                    Outcome::Acknowledged => {
+                        let waited = u64::try_from(written.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        told.fetch_max(waited, Ordering::Relaxed);
+                        written = Instant::now();
+                    }
+                    Outcome::Refused | Outcome::Unknown => asked = None,
+                }
+                outcome
+            }
+        });
+        longest
+    }
+}
+
+/// Where the daemon says that the application writes; nothing where it says so of neither side, or is away.
+fn routed(address: &Mutex<String>) -> Option<Side> {
+    let address = address.lock().expect("no thread has panicked").clone();
+    let mut stream = TcpStream::connect(&address).ok()?;
+    stream.set_read_timeout(Some(ANSWER_WAIT)).ok()?;
+    write!(stream, "GET /v1/routing HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let told: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1)?).ok()?;
+    match told["writes"].as_str()? {
+        "sqlite" => Some(Side::Sqlite),
+        "postgres" => Some(Side::Postgres),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { crossed, killed, abandoned, finished } = self;
+        write!(
+            out,
+            "crossed {crossed}, daemons killed {killed}: found begun and undecided {abandoned}, decided and unfinished {finished}"
+        )
+    }
+}

@@ -1,0 +1,194 @@
+//! Applications that write whatever the routing says: one to SQLite, one to PostgreSQL, at all times. What was acknowledged to them is
+//! kept, and whoever refuses them must be a guard.
+
+use rusqlite::Connection;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
+
+/// Where they write. The keys are issued by whichever side takes the row: one that was issued before is an error.
+pub const TABLE: &str = "create table log (id integer primary key autoincrement, who text not null, n integer not null, unique (who, n));";
+
+/// A row by who wrote it, and its number there.
+pub type Written = (String, i64);
+
+/// Threads that write until this is dropped, or one of them is told to end.
+pub struct Writers {
+    acknowledged: Arc<Mutex<BTreeSet<Written>>>,
+    running: Vec<Running>,
+}
+
+struct Running {
+    who: &'static str,
+    ending: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// What became of one write.
+pub enum Outcome {
+    Acknowledged,
+    /// By a guard, or because nobody is there: not carried out.
+    Refused,
+    /// The connection was lost: nobody knows.
+    Unknown,
+}
+
+const BETWEEN: Duration = Duration::from_millis(3);
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+/// Longer than any deadline that these tests set.
+const BUSY_WAIT: Duration = Duration::from_secs(60);
+
+impl Writers {
+    /// One that knows only SQLite, and one that knows only PostgreSQL.
+    pub fn start(source: &Path, url: &str) -> Writers {
+        let mut writers = Writers { acknowledged: Arc::default(), running: Vec::new() };
+        let (source, url) = (source.to_owned(), url.to_owned());
+        writers.join("s", move || {
+            let mut side = Sqlite::open(&source);
+            move |row: &Written| side.write(row)
+        });
+        writers.join("p", move || {
+            let mut side = Postgres::at(&url);
+            move |row: &Written| side.write(row)
+        });
+        writers
+    }
+
+    /// One more. What it makes, it makes on its own thread.
+    pub fn join<W: FnMut(&Written) -> Outcome>(
+        &mut self,
+        who: &'static str,
+        side: impl FnOnce() -> W + Send + 'static,
+    ) {
+        let ending = Arc::new(AtomicBool::new(false));
+        let (told, acknowledged) = (Arc::clone(&ending), Arc::clone(&self.acknowledged));
+        let thread = spawn(move || {
+            let mut write = side();
+            let mut n = 1;
+            while !told.load(Ordering::SeqCst) {
+                let row = (who.to_owned(), n);
+                let pause = match write(&row) {
+                    Outcome::Acknowledged => {
+                        acknowledged.lock().expect("no writer has panicked").insert(row);
+                        n += 1;
+                        BETWEEN
+                    }
+                    Outcome::Refused => REFUSED_PAUSE,
+                    Outcome::Unknown => {
+                        n += 1;
+                        REFUSED_PAUSE
+                    }
+                };
+                sleep(pause);
+            }
+        });
+        self.running.push(Running { who, ending, thread });
+    }
+
+    /// All rows so far.
+    pub fn acknowledged(&self) -> BTreeSet<Written> {
+        self.acknowledged.lock().expect("no writer has panicked").clone()
+    }
+
+    /// Whoever complained does so here.
+    pub fn end_one(&mut self, who: &str) {
+        let (ending, going_on) = self.running.drain(..).partition(|running| running.who == who);
+        self.running = going_on;
+        let ending: Vec<Running> = ending;
+        ending.into_iter().for_each(Running::end);
+    }
+
+    /// The same, of all.
+    pub fn end(mut self) -> BTreeSet<Written> {
+        self.running.drain(..).for_each(Running::end);
+        self.acknowledged()
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.running.iter().for_each(|running| running.ending.store(true, Ordering::SeqCst));
+    }
+}
+
+impl Running {
+    fn end(self) {
+        self.ending.store(true, Ordering::SeqCst);
+        self.thread.join().expect("a writer met nothing that an application would not expect");
+    }
+}
+
+pub fn open(source: &Path) -> Connection {
+    let db = Connection::open(source).expect("the application opens its database");
+    db.busy_timeout(BUSY_WAIT).expect("a timeout can be set");
+    db
+}
+
+pub struct Sqlite {
+    db: Connection,
+}
+
+impl Sqlite {
+    pub fn open(source: &Path) -> Sqlite {
+        Sqlite { db: open(source) }
+    }
+
+    pub fn write(&mut self, (who, n): &Written) -> Outcome {
+        match self.db.execute("insert into log (who, n) values (?1, ?2)", (who, n)) {
+            Ok(_) => Outcome::Acknowledged,
+            Err(error) if error.to_string().contains("the writes have moved to PostgreSQL") => {
+                Outcome::Refused
+            }
+            Err(error) => panic!("SQLite refused the application: {error}"),
+        }
+    }
+}
+
+pub struct Postgres {
+    runtime: Runtime,
+    url: String,
+    client: Option<Client>,
+}
+
+impl Postgres {
+    pub fn at(url: &str) -> Postgres {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        Postgres { runtime, url: url.to_owned(), client: None }
+    }
+
+    pub fn write(&mut self, (who, n): &Written) -> Outcome {
+        let Some(client) = self.client.take().or_else(|| self.runtime.block_on(connect(&self.url))) else {
+            return Outcome::Refused;
+        };
+        let sql = "insert into log (who, n) values ($1::text, $2::bigint)";
+        let written = self.runtime.block_on(client.execute(sql, &[who, n]));
+        if client.is_closed() {
+            return Outcome::Unknown;
+        }
+        self.client = Some(client);
+        match written {
+            Ok(_) => Outcome::Acknowledged,
+            Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Outcome::Refused,
+            // The server is being stopped: this statement was not carried out, and what comes after finds the connection closed.
+            Err(error) if error.code().is_none_or(|code| code.code().starts_with("57P")) => {
+                self.client = None;
+                Outcome::Unknown
+            }
+            Err(error) => panic!("PostgreSQL refused the application: {error:?}"),
+        }
+    }
+}
+
+/// Nothing where no server is.
+async fn connect(url: &str) -> Option<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+    // It ends with the client; what went wrong, the client is told.
+    tokio::spawn(async move { drop(connection.await) });
+    Some(client)
+}

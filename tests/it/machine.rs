@@ -1,0 +1,197 @@
+//! The machine's record: it moves by compare-and-set alone, and each move stands in the journal with who, why, before and after.
+
+use crate::support::{TestDatabase, database, psql};
+use futures_util::future::join_all;
+use liteferry::engine::records::Records;
+use liteferry::journal::machine::{Entry, Recorded};
+use liteferry::journal::store::Store;
+use liteferry::model::fault::Fault;
+use liteferry::phase::Phase;
+use liteferry::phase::machine::{Command, Crossing, Event, Percent, State, transition};
+use liteferry::postgres::connect::pool;
+use liteferry::postgres::url::Target;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// A migration that follows, without the tables it would follow.
+struct Bench {
+    target: TestDatabase,
+    store: Store,
+    owner: String,
+    runtime: Runtime,
+}
+
+const MIGRATION: i64 = 1;
+const FOLLOWS: &str = "insert into liteferry.migration (source_path, mode, target_schema, fingerprint, version)
+     values ('app.db', 'create', 'public', '', '');
+     insert into liteferry.follow (migration_id, token, epoch, seq, nonce, phase, source_schema, replica_sessions)
+     values (1, 't', 1, 0, 0, 'dual-write', '', false)";
+const DUAL_WRITE: State = State { phase: Phase::DualWrite, ..State::FIRST };
+const VALIDATE: State = State { phase: Phase::Validate, ..State::FIRST };
+const BEGUN: State = State { crossing: Some(Crossing::Switch), ..VALIDATE };
+const BY_ANN: Entry<'static> =
+    Entry { what: "command", detail: "validate", actor: "ann (http)", reason: "the week is over" };
+
+impl Bench {
+    fn new() -> Bench {
+        let target = database();
+        let runtime = Runtime::new().expect("a runtime can be made");
+        let store = runtime.block_on(async {
+            let store = Store::new(pool(&address(&target)).await.expect("the server answers"));
+            store.upgrade().await.expect("the schema can be made");
+            store
+        });
+        psql(&target.url, FOLLOWS);
+        let mut bench = Bench { target, store, owner: String::new(), runtime };
+        bench.owner = bench.take_over();
+        bench
+    }
+
+    fn take_over(&self) -> String {
+        let taken = self.runtime.block_on(self.store.take_over(MIGRATION, "a test"));
+        taken.expect("the migration is there")
+    }
+
+    fn recorded(&self) -> Result<Recorded, Fault> {
+        self.runtime.block_on(self.store.machine(MIGRATION))
+    }
+
+    fn state(&self) -> State {
+        self.recorded().expect("the record can be read").state
+    }
+
+    fn enter(&self, before: State, after: State) -> Result<(), Fault> {
+        self.enter_as(&self.owner, (before, after), BY_ANN)
+    }
+
+    fn enter_as(&self, owner: &str, states: (State, State), entry: Entry<'_>) -> Result<(), Fault> {
+        self.runtime.block_on(self.store.enter((MIGRATION, owner), states, entry))
+    }
+
+    fn lines(&self) -> Vec<Vec<Option<String>>> {
+        psql(
+            &self.target.url,
+            "select before, after from liteferry.journal where what = 'command' order by id",
+        )
+    }
+}
+
+fn address(target: &TestDatabase) -> Target {
+    Target::parse(&target.url, &|_| None).expect("the test's own URL")
+}
+
+fn line(before: &str, after: &str) -> Vec<Option<String>> {
+    vec![Some(before.to_owned()), Some(after.to_owned())]
+}
+
+#[test]
+fn a_move_is_recorded_with_who_and_why_and_from_where_to_where() {
+    let bench = Bench::new();
+    let first = bench.recorded().expect("the record can be read");
+    assert_eq!(first, Recorded { state: DUAL_WRITE, routing_epoch: 1 });
+    bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");
+    let reads = State { reads: Percent::new(25).expect("a percentage"), ..VALIDATE };
+    let fact = Entry { what: "phase", detail: "", actor: "", reason: "" };
+    bench.enter_as(&bench.owner, (VALIDATE, reads), fact).expect("it stands there");
+    assert_eq!(bench.state(), reads);
+
+    let records = Records::new(Arc::new(address(&bench.target)), "public".to_owned());
+    let journal = bench.runtime.block_on(records.journal(10)).expect("the journal can be read");
+    let fields = |entry: &Value| {
+        ["what", "detail", "actor", "reason", "before", "after"].map(|field| entry[field].clone())
+    };
+    let entries: Vec<_> = journal["entries"].as_array().expect("a list").iter().map(fields).collect();
+    let phase = [
+        json!("phase"),
+        json!(""),
+        Value::Null,
+        Value::Null,
+        json!("validate"),
+        json!("validate, reads 25 %"),
+    ];
+    let command = ["command", "validate", "ann (http)", "the week is over", "dual-write", "validate"];
+    assert_eq!(entries, [phase, command.map(|text| json!(text))]);
+}
+
+#[test]
+fn a_state_that_is_no_more_is_refused_and_leaves_no_line() {
+    let bench = Bench::new();
+    bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");
+    bench.enter(VALIDATE, BEGUN).expect("it stands there");
+    for (before, after) in [
+        // It has left this phase, or this step of the crossing; the last one is not there yet.
+        (DUAL_WRITE, VALIDATE),
+        (VALIDATE, BEGUN),
+        (State { crossing: Some(Crossing::Rollback), ..VALIDATE }, DUAL_WRITE),
+        (State { phase: Phase::Switch, ..State::FIRST }, State { phase: Phase::Cleanup, ..State::FIRST }),
+    ] {
+        assert_eq!(bench.enter(before, after).unwrap_err().code, "another_owner");
+    }
+    let other = bench.enter_as("somebody", (BEGUN, VALIDATE), BY_ANN);
+    assert_eq!(other.unwrap_err().code, "another_owner");
+    assert_eq!(bench.state(), BEGUN);
+    assert_eq!(bench.lines(), [line("dual-write", "validate"), line("validate", "validate, switch begun")]);
+}
+
+#[test]
+fn whoever_lost_the_migration_moves_it_no_more() {
+    let bench = Bench::new();
+    let new = bench.take_over();
+    assert_eq!(bench.enter(DUAL_WRITE, VALIDATE).unwrap_err().code, "another_owner");
+    bench.enter_as(&new, (DUAL_WRITE, VALIDATE), BY_ANN).expect("the new owner may");
+    assert_eq!(bench.lines().len(), 1);
+}
+
+#[test]
+fn of_many_moves_at_once_from_one_state_one_is_made() {
+    let bench = Bench::new();
+    bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");
+    let moves =
+        [DUAL_WRITE; 4].map(|after| bench.store.enter((MIGRATION, &bench.owner), (VALIDATE, after), BY_ANN));
+    let moved = bench.runtime.block_on(join_all(moves));
+    assert_eq!(moved.iter().filter(|moved| moved.is_ok()).count(), 1, "{moved:?}");
+    assert_eq!(bench.lines().len(), 2);
+}
+
+#[test]
+fn a_record_that_no_event_leads_to_is_not_acted_upon() {
+    let bench = Bench::new();
+    for record in [
+        "phase = 'Setup'",
+        "phase = 'setup', paused = true",
+        "phase = 'dual-write', crossing = 'switch'",
+        "phase = 'switch', reads_percent = 10",
+    ] {
+        psql(
+            &bench.target.url,
+            "update liteferry.follow set paused = false, crossing = null, reads_percent = 0",
+        );
+        psql(&bench.target.url, &format!("update liteferry.follow set {record}"));
+        assert_eq!(bench.recorded().unwrap_err().code, "state_unreadable", "{record}");
+    }
+}
+
+#[test]
+fn what_the_machine_says_is_what_the_record_holds_all_the_way() {
+    let bench = Bench::new();
+    let mut state = DUAL_WRITE;
+    for event in [
+        Event::Commanded(Command::Validate),
+        Event::Commanded(Command::Reads(Percent::ALL)),
+        Event::Commanded(Command::Pause),
+        Event::Commanded(Command::Resume),
+        Event::Commanded(Command::Switch),
+        Event::Decided(Crossing::Switch),
+        Event::Commanded(Command::Rollback),
+        Event::Abandoned(Crossing::Rollback),
+        Event::Commanded(Command::Cleanup),
+        Event::CleanedUp,
+    ] {
+        let after = transition(state, event).expect("it is legal");
+        bench.enter(state, after).expect("it stands there");
+        assert_eq!(bench.state(), after);
+        state = after;
+    }
+    assert_eq!(bench.lines().len(), 10);
+}

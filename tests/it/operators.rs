@@ -1,0 +1,183 @@
+//! Two operators at a real daemon, with old views, out of order and twice: it does what the machine says, or refuses because of a gate
+//! and changes nothing. `CASES=n` tries more sequences.
+
+#[path = "../model/orders.rs"]
+mod orders;
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use liteferry::phase::Phase;
+use liteferry::phase::machine::{Command, Crossing, Event, Percent, State};
+use orders::{Act, Expect, Operator, acts, answer, told};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const SOURCE: &str = "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a');";
+const CASES: u32 = 2;
+
+#[test]
+fn a_daemon_does_what_the_machine_says_whatever_two_operators_command() {
+    let asked = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok());
+    let settings = ProptestConfig {
+        cases: asked.unwrap_or(CASES),
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(settings, |(acts in acts())| {
+        let mut bench = Bench::new();
+        for act in acts {
+            bench.obey(act);
+        }
+        bench.tells_the_whole_way();
+    });
+}
+
+/// The daemon, what it should be in, and what each operator saw of it last.
+struct Bench {
+    case: Case,
+    daemon: Daemon,
+    state: State,
+    ann: State,
+    bob: State,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let case = Case::new(SOURCE);
+        let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        let state = State { phase: Phase::DualWrite, ..State::FIRST };
+        Bench { case, daemon, state, ann: state, bob: state }
+    }
+
+    fn obey(&mut self, act: Act) {
+        match act {
+            Act::Look(Operator::Ann) => self.ann = self.state,
+            Act::Look(Operator::Bob) => self.bob = self.state,
+            // What the daemon sees, it tells by itself; that it may be asked to say so again is what a crash comes to.
+            Act::Tell(Event::Armed) => self.crash(),
+            Act::Tell(_) => {}
+            Act::Order { by, command, expect, times } => {
+                for _ in 0..times {
+                    self.order(by, (command, expect));
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self) {
+        self.daemon.signal("-KILL");
+        self.daemon = self.case.daemon(&["--set", "validate.on=false"]);
+        self.rests_in("a crash");
+    }
+
+    fn order(&mut self, by: Operator, (command, expect): (Command, Expect)) {
+        let before = self.state;
+        let seen = match by {
+            Operator::Ann => self.ann,
+            Operator::Bob => self.bob,
+        };
+        let what = format!("{command:?}, {expect:?}, at {before:?}, seen {seen:?}");
+        let refused = self.give(command, (expect, seen));
+        match answer(before, seen, (command, expect)) {
+            Err(_) => assert!(refused.is_some(), "{what}: obeyed"),
+            Ok(after) if after == before => assert_eq!(refused, None, "{what}"),
+            // A gate that is closed is the daemon's to judge.
+            Ok(_) if refused.as_ref().is_some_and(is_of_gates) => {
+                assert!(matches!(command, Command::Switch | Command::Rollback | Command::Cleanup), "{what}");
+            }
+            Ok(after) => {
+                assert_eq!(refused, None, "{what}\n{}", self.daemon.log());
+                self.state = carried_out(after);
+            }
+        }
+        self.rests_in(&what);
+    }
+
+    /// Null where it was obeyed, nothing where it had been so already; else why it was refused.
+    fn give(&mut self, command: Command, (expect, seen): (Expect, State)) -> Option<Value> {
+        let expected = match expect {
+            Expect::Nothing => Value::Null,
+            Expect::TheSeenPhase => json!(seen.phase.word()),
+            Expect::This(phase) => json!(phase.word()),
+        };
+        let to = |phase: Phase| ("/v1/phase", json!({ "to": phase.word() }));
+        let (path, mut body) = match command {
+            Command::Validate => to(Phase::Validate),
+            Command::Switch => to(Phase::Switch),
+            Command::Rollback => to(Phase::DualWrite),
+            Command::Cleanup => ("/v1/phase", json!({ "to": "cleanup", "confirm": "source.db" })),
+            Command::Pause => ("/v1/pause", json!({})),
+            Command::Resume => ("/v1/resume", json!({})),
+            Command::Reads(percent) => ("/v1/reads", json!({ "percent": percent.get() })),
+        };
+        if expected != Value::Null {
+            body["expect"] = expected;
+        }
+        let (status, told) = self.daemon.post(path, &body.to_string());
+        if status != 202 {
+            assert_eq!(status, 409, "{path} {body}: {told:#}");
+            return Some(told);
+        }
+        let order = told["order"].as_i64().expect("an order has a number");
+        let status = self.daemon.until(|status| status["answer"]["order"].as_i64() >= Some(order));
+        Some(status["answer"]["refused"].clone()).filter(|refused| !refused.is_null())
+    }
+
+    /// The daemon shows the state that the machine gives, and a comparison has been made where one is wanted.
+    #[track_caller]
+    fn rests_in(&mut self, after: &str) {
+        let state = self.state;
+        let run = if state.paused { "paused" } else { "running" };
+        let status = self.daemon.until(|status| {
+            status["run"]["state"] == run
+                && status["machine"]["crossing"].is_null()
+                && status["phase"] == state.phase.word()
+        });
+        let shown = (&status["phase"], &status["machine"]["paused"], &status["machine"]["reads"]);
+        let wanted = (json!(state.phase.word()), json!(state.paused), json!(state.reads.get()));
+        assert_eq!(shown, (&wanted.0, &wanted.1, &wanted.2), "after {after}");
+        if state.phase == Phase::Validate && !state.paused && status["validation"]["verdict"].is_null() {
+            if status["validation"]["state"] == "idle" {
+                // One may have begun by itself meanwhile.
+                self.daemon.post("/v1/validate", "{}");
+            }
+            self.daemon.until(|status| {
+                status["validation"]["verdict"].is_string() && status["validation"]["state"] == "idle"
+            });
+        }
+    }
+
+    /// Each line of the journal begins where the one before it ended.
+    fn tells_the_whole_way(&self) {
+        let lines =
+            self.case.rows("select before, after from liteferry.journal where after is not null order by id");
+        for pair in lines.windows(2) {
+            assert_eq!(pair[0][1], pair[1][0], "{lines:#?}");
+        }
+        let last = lines.last().and_then(|line| line[1].clone());
+        assert_eq!(last.unwrap_or_else(|| Phase::DualWrite.word().to_owned()), self.state.words());
+    }
+}
+
+/// What the daemon makes of a command that it obeys.
+fn carried_out(after: State) -> State {
+    match (after.crossing, after.phase) {
+        (Some(crossing), _) => told(after, Event::Decided(crossing)).expect("it has begun"),
+        (None, Phase::Cleanup) => told(after, Event::CleanedUp).expect("a cleanup ends"),
+        (None, _) => after,
+    }
+}
+
+fn is_of_gates(refused: &Value) -> bool {
+    ["gates_unmet", "gates_closed"].contains(&refused["code"].as_str().unwrap_or_default())
+}
+
+#[test]
+fn a_crossing_that_is_carried_out_ends_where_the_machine_says() {
+    let validate = State { phase: Phase::Validate, ..State::FIRST };
+    let begun = State { crossing: Some(Crossing::Switch), ..validate };
+    assert_eq!(carried_out(begun), State { phase: Phase::Switch, reads: Percent::ALL, ..validate });
+    assert_eq!(carried_out(validate), validate);
+}

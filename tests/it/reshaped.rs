@@ -1,0 +1,189 @@
+//! The application migrates its schema in SQLite and in PostgreSQL while the daemon follows into tables that are the application's own:
+//! where both sides agree it goes on, and where they do not yet it waits for the other one, by name.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::psql;
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table customer (id integer primary key, name text);
+    create table item (code text not null primary key, price real, stock integer) without rowid;
+    create table line (id integer primary key, customer_id integer references customer (id), n integer);
+    create table old (id integer primary key, v text);
+    insert into customer values (1, 'Ann'), (2, 'Bob'); insert into item values ('a', 1.5, 3), ('b', 2.5, null);
+    insert into line values (1, 1, 2), (2, 2, 1); insert into old values (1, 'x')";
+const TARGET: &str = "create table customer (id bigint primary key, name text);
+    create table item (code text primary key, price double precision, stock integer);
+    create table line (id bigint primary key, customer_id bigint references customer deferrable initially deferred, n integer);
+    create table old (id bigint primary key, v text)";
+const EXISTING: &[&str] = &["--set", "target.mode=existing"];
+
+/// One migration of the application.
+struct Step {
+    what: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+    /// Writes that the schema before takes as well as the one after.
+    meanwhile: &'static str,
+    /// Writes that need the schema after.
+    after: &'static str,
+    /// Whether there is nothing to wait for once SQLite has it.
+    sqlite_alone: Alone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Waits,
+    GoesOn,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        what: "a column is added",
+        sqlite: "alter table customer add column score integer not null default 7",
+        postgres: "alter table customer add column score integer not null default 7; alter table customer alter column score drop default",
+        meanwhile: "update customer set name = name || '!' where id = 1; insert into customer (id, name) values (10, 'new')",
+        after: "update customer set score = 8 where id = 2",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a table is rebuilt with a column more",
+        sqlite: "begin; create table new__line (id integer primary key, customer_id integer references customer (id), n integer, note text);
+                 insert into new__line (id, customer_id, n) select id, customer_id, n from line; drop table line;
+                 alter table new__line rename to line; commit; insert into line values (5, 1, 5, 'unseen by any trigger')",
+        postgres: "alter table line add column note text",
+        meanwhile: "insert or replace into line (id, customer_id, n) values (2, 1, 9)",
+        after: "update line set note = 'seen' where id = 1",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a table is created, with a foreign key",
+        sqlite: "create table fresh (id integer primary key, customer_id integer not null references customer (id), t text unique);
+                 insert into fresh values (1, 1, 'a')",
+        postgres: "create table fresh (id bigint primary key, customer_id bigint not null references customer, t text unique)",
+        meanwhile: "update item set price = 9 where code = 'a'",
+        after: "insert into fresh values (2, 77, 'the parent comes later'); insert into customer (id, name) values (77, 'late')",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a foreign key is added to a column that comes",
+        sqlite: "alter table item add column line_id integer references line (id)",
+        postgres: "alter table item add column line_id bigint references line",
+        meanwhile: "update item set price = 10 where code = 'b'",
+        after: "update item set line_id = 500 where code = 'a'; insert or replace into line (id, n) values (500, 1)",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a column is renamed",
+        sqlite: "alter table item rename column stock to pieces",
+        postgres: "alter table item rename column stock to pieces",
+        meanwhile: "update item set price = 11; insert into item (code) values ('c')",
+        after: "update item set pieces = 12",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a column's type is changed, and SQLite's table rebuilt",
+        sqlite: "begin; create table _alembic_tmp_item (code text not null primary key, price real, pieces bigint, line_id integer) without rowid;
+                 insert into _alembic_tmp_item select * from item; drop table item; alter table _alembic_tmp_item rename to item; commit",
+        postgres: "alter table item alter column pieces type bigint",
+        meanwhile: "update item set price = 12, pieces = 13",
+        after: "update item set pieces = 1099511627776 where code = 'a'",
+        sqlite_alone: Alone::GoesOn,
+    },
+    Step {
+        what: "a column is dropped",
+        sqlite: "alter table customer drop column score",
+        postgres: "alter table customer drop column score",
+        meanwhile: "update customer set name = 'changed' where id = 2",
+        after: "replace into customer values (11, 'after')",
+        sqlite_alone: Alone::Waits,
+    },
+    Step {
+        what: "a table is dropped",
+        sqlite: "drop table old",
+        postgres: "drop table old",
+        meanwhile: "update customer set name = 'more' where id = 1",
+        after: "delete from customer where id = 11",
+        sqlite_alone: Alone::GoesOn,
+    },
+    Step {
+        what: "a table is renamed",
+        sqlite: "alter table line rename to position",
+        postgres: "alter table line rename to position",
+        meanwhile: "update customer set name = 'again' where id = 1",
+        after: "update position set n = 100",
+        sqlite_alone: Alone::Waits,
+    },
+];
+
+/// As SQLite does of itself: rows may come before those that they refer to.
+fn app(case: &Case, sql: &str) {
+    case.app(&format!("pragma foreign_keys = off; {sql}"));
+}
+
+fn settled(case: &Case, daemon: &mut Daemon, what: &str) {
+    daemon.drained(&case.source);
+    let began = std::time::Instant::now();
+    let suspects = "select 1 from liteferry.captured where suspect";
+    while !case.rows(suspects).is_empty() && began.elapsed() < std::time::Duration::from_secs(20) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    daemon.drained(&case.source);
+    assert!(case.rows(suspects).is_empty(), "{what}: tables stay suspect\n{}", daemon.log());
+    assert!(case.rows("select 1 from liteferry.ledger").is_empty(), "{what}\n{}", daemon.log());
+    case.is_equal();
+}
+
+#[test]
+fn a_migration_that_reaches_sqlite_first_waits_for_postgres_by_name() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for step in STEPS {
+        app(&case, step.sqlite);
+        app(&case, if step.what.contains("created") { step.meanwhile } else { step.after });
+        if step.sqlite_alone == Alone::Waits {
+            assert_eq!(daemon.halted(), "schema_change_refused", "{}\n{}", step.what, daemon.log());
+        } else if step.what.contains("dropped") {
+            daemon.drained(&case.source);
+        }
+        psql(&case.target.url, step.postgres);
+        app(&case, step.after);
+        settled(&case, &mut daemon, step.what);
+    }
+}
+
+#[test]
+fn a_migration_that_reaches_postgres_first_waits_for_sqlite() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for step in STEPS {
+        psql(&case.target.url, step.postgres);
+        app(&case, step.meanwhile);
+        // Long enough for the daemon to meet it.
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        app(&case, step.sqlite);
+        app(&case, step.after);
+        settled(&case, &mut daemon, step.what);
+    }
+}
+
+#[test]
+fn a_table_or_column_without_a_counterpart_is_refused_though_it_is_empty_as_yet() {
+    for (source, target, code) in [
+        ("create table more (id integer primary key)", "", "table_missing"),
+        ("alter table old add column w", "", "column_missing"),
+    ] {
+        let case = Case::new(SOURCE);
+        case.app(source);
+        psql(&case.target.url, TARGET);
+        psql(&case.target.url, target);
+        let path = case.source.path.display().to_string();
+        let sides = ["--source", &path, "--target", &case.target.url, "--set", "http.listen=127.0.0.1:0"];
+        let refused = crate::support::liteferry(&[&["run"], EXISTING, &sides].concat()).exits_with(1);
+        assert!(refused.stdout.contains(code), "{refused:#?}");
+    }
+}

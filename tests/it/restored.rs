@@ -1,0 +1,87 @@
+//! Backups put in the place of the source while the target holds rows of later states than that of its position. None goes unnoticed.
+
+use crate::follow::Case;
+use crate::support::psql;
+use std::fs::copy;
+
+/// Rows of `first` and `last` that the target's integer columns cannot hold stop a backfill on both sides of `middle`.
+const THREE: &str = "pragma journal_mode = wal;
+    create table first (id integer primary key, n); insert into first values (1, 'no number');
+    create table middle (id integer primary key, n); insert into middle values (1, 1);
+    create table last (id integer primary key, n); insert into last values (1, 'no number')";
+const TARGET: &str = "create table first (id bigint primary key, n integer);
+    create table middle (id bigint primary key, n integer);
+    create table last (id bigint primary key, n integer)";
+/// One table after the other, until a cell does not fit.
+const STRICT: &[&str] =
+    &["--set", "target.mode=existing", "--set", "misfits.policy=halt", "--set", "backfill.workers=1"];
+
+#[test]
+fn a_backup_that_comes_back_between_two_chunks_of_the_backfill_is_noticed() {
+    let case = Case::new(THREE);
+    psql(&case.target.url, TARGET);
+    let mut daemon = case.daemon(STRICT);
+    assert_eq!(daemon.halted(), "misfit");
+    daemon.stop();
+    let backup = case.source.path.with_extension("backup");
+    copy(&case.source.path, &backup).expect("a backup can be made");
+    case.app("insert into middle values (2, 2); update first set n = 1");
+    let mut daemon = case.daemon(STRICT);
+    assert_eq!(daemon.halted(), "misfit");
+    daemon.stop();
+    assert_eq!(case.rows("select count(*) from middle")[0][0].as_deref(), Some("2"), "it is loaded");
+
+    copy(&backup, &case.source.path).expect("a backup can be restored");
+    case.app("update first set n = 1; update last set n = 1");
+    for more in ["", "update last set n = 2; update first set n = 2; update last set n = 3"] {
+        case.app(more);
+        let mut daemon = case.daemon(STRICT);
+        let code = daemon.halted();
+        assert!(["history_fork", "seq_regressed"].contains(&code.as_str()), "{code}");
+        daemon.stop();
+    }
+    let mut daemon = case.daemon(&[STRICT, &["--resync"]].concat());
+    daemon.until(|status| status["target"]["position"]["epoch"] == 2);
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn a_backup_that_comes_back_between_two_parts_of_a_backlog_is_noticed() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, n);
+         insert into t values (1, 0), (2, 0)",
+    );
+    psql(&case.target.url, "create table t (id bigint primary key, n integer)");
+    let strict = [STRICT, &["--set", "follow.max_batch=100"]].concat();
+    let mut daemon = case.daemon(&strict);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    daemon.stop();
+    // A first part of the backlog, all of which the backup knows; behind it a row of the first part again, and one that stops it.
+    let busy = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 99)
+                insert into t select i + 100, i from n";
+    case.app(&format!("update t set n = 1 where id = 1; {busy}"));
+    let backup = case.source.path.with_extension("backup");
+    copy(&case.source.path, &backup).expect("a backup can be made");
+    case.app("update t set n = 2 where id = 1; update t set n = 'no number' where id = 2");
+    let mut daemon = case.daemon(&strict);
+    assert_eq!(daemon.halted(), "misfit");
+    daemon.stop();
+    assert_eq!(case.rows("select n from t where id = 1")[0][0].as_deref(), Some("2"), "a part was applied");
+
+    copy(&backup, &case.source.path).expect("a backup can be restored");
+    let mut daemon = case.daemon(&strict);
+    assert_eq!(daemon.halted(), "seq_regressed");
+    daemon.stop();
+    case.app(
+        "update t set n = 7 where id = 2; update t set n = 8 where id = 2; delete from t where id = 102",
+    );
+    let mut daemon = case.daemon(&strict);
+    assert_eq!(daemon.halted(), "history_fork");
+    daemon.stop();
+    let mut daemon = case.daemon(&[&strict[..], &["--resync"]].concat());
+    daemon.until(|status| status["target"]["position"]["epoch"] == 2);
+    daemon.drained(&case.source);
+    case.is_equal();
+}

@@ -1,0 +1,265 @@
+//! A migrated pair whose application has moved to PostgreSQL: writes there, batches taken back by SQLite, and both compared.
+
+use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use liteferry::flow::backfill::OnMisfit;
+use liteferry::flow::follow::{Step, step};
+use liteferry::journal::record::route_from_text;
+use liteferry::link::{Applied, Applier, Captured, Extent, Take};
+use liteferry::model::fault::Fault;
+use liteferry::model::history::Position;
+use liteferry::plan::capture::{CaptureTable, capture_table, key_of};
+use liteferry::plan::overrides::ExistingRows;
+use liteferry::plan::reverse::Firing;
+use liteferry::plan::route::Route;
+use liteferry::postgres::capture as there;
+use liteferry::postgres::changes::PgChanges;
+use liteferry::postgres::connect::{Session, connect};
+use liteferry::postgres::target::{LoadRole, PgTarget};
+use liteferry::postgres::url::Target;
+use liteferry::sqlite::apply::SqliteApplier;
+use liteferry::sqlite::capture::{self, Origin};
+use liteferry::sqlite::connect::SqliteFile;
+use liteferry::sqlite::control;
+use liteferry::sqlite::history::schema_digest;
+use liteferry::sqlite::introspect::introspect;
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+pub const TOKEN: &str = "00000000000000000000000000000001";
+/// Where both sides begin.
+pub const BEGIN: Position = Position { epoch: 1, seq: 0, nonce: 42 };
+
+pub struct Pair {
+    pub file: TempDb,
+    pub db: TestDatabase,
+    pub migration: i64,
+    pub routes: BTreeMap<i64, Arc<Route>>,
+}
+
+/// Both ends of the way back, and the runtime that they live in.
+pub struct Way {
+    runtime: Runtime,
+    pub changes: PgChanges,
+    pub applier: SqliteApplier,
+    pub at: Position,
+}
+
+impl Pair {
+    pub fn created(source: &str) -> Pair {
+        Pair::of(sqlite(source), database(), &["target.mode=create"])
+    }
+
+    pub fn mapped(source: &str, target: &str) -> Pair {
+        let db = database();
+        psql(&db.url, target);
+        Pair::of(sqlite(source), db, &["target.mode=existing"])
+    }
+
+    fn of(file: TempDb, db: TestDatabase, settings: &[&str]) -> Pair {
+        let source = file.path.display().to_string();
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let args = [&["copy", "--json", "--source", &source, "--target", &db.url], &settings[..]].concat();
+        liteferry(&args).exits_with(0);
+        let routes =
+            psql(&db.url, "select route::text from liteferry.route where not compared order by ordinal");
+        let route = |row: &Vec<Option<String>>| {
+            Arc::new(route_from_text(row[0].as_deref().expect("a route")).expect("it is readable"))
+        };
+        let routes = (1..).zip(routes.iter().map(route)).collect();
+        let migration = psql(&db.url, "select id from liteferry.migration")[0][0].clone();
+        let migration = migration.and_then(|id| id.parse().ok()).expect("a migration");
+        let pair = Pair { file, db, migration, routes };
+        pair.switch();
+        pair
+    }
+
+    /// What the switch leaves behind: capture armed on both sides, SQLite's writes closed.
+    fn switch(&self) {
+        let file =
+            SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable");
+        let source = file.open_writer(Duration::from_secs(5)).expect("it can be written");
+        let captures = self.captures(&source);
+        let origin = Origin { migration: TOKEN.into(), epoch: 1 };
+        capture::arm(&source, &origin, &captures).expect("capture is armed");
+        control::begin_reverse(&source, BEGIN).expect("the way back is opened");
+        source.execute_batch("update _liteferry_control set writes = 'postgres'").expect("closed");
+        self.with_session(async |session| {
+            session.batch_execute("begin").await.expect("begun");
+            there::install(session, self.migration, &self.routes).await?;
+            there::begin_history(session, self.migration, BEGIN).await?;
+            there::set_part(session, self.migration, (there::Part::Capture, Firing::Always)).await?;
+            session.batch_execute("commit").await.expect("committed");
+            Ok(())
+        });
+    }
+
+    pub fn captures(&self, source: &Connection) -> Vec<CaptureTable> {
+        let schema = introspect(source).expect("the schema is read");
+        let capture = |(id, route): (&i64, &Arc<Route>)| {
+            let table = schema.table(&route.source).expect("the table is there");
+            let key = key_of(route, table).expect("it has a key");
+            capture_table(&schema, table, key, *id).expect("it can be captured")
+        };
+        self.routes.iter().map(capture).collect()
+    }
+
+    pub fn with_session<T>(&self, work: impl AsyncFnOnce(&Session) -> Result<T, Fault>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let session = connect(&self.address()).await.expect("the server answers");
+            let done = work(&session).await.expect("it is done");
+            session.close().await;
+            done
+        })
+    }
+
+    fn address(&self) -> Target {
+        Target::parse(&self.db.url, &|_| None).expect("a URL")
+    }
+
+    pub fn way(&self) -> Way {
+        self.way_in_portions_of(1 << 20)
+    }
+
+    pub fn way_in_portions_of(&self, bytes: usize) -> Way {
+        let target = PgTarget::new(
+            Arc::new(self.address()),
+            Some(self.migration),
+            LoadRole::Origin,
+            ExistingRows::Refuse,
+        );
+        let changes = PgChanges::new(target, self.migration, self.routes.clone(), bytes);
+        let file =
+            SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable");
+        let schema = schema_digest(&file.open_reader().expect("it opens")).expect("it has a schema");
+        let applier = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let mut way = Way { runtime: runtime.expect("a runtime"), changes, applier, at: BEGIN };
+        way.resume().expect("SQLite stands somewhere");
+        way
+    }
+
+    /// The application writes to PostgreSQL.
+    pub fn app(&self, sql: &str) {
+        psql(&self.db.url, sql);
+    }
+
+    pub fn there(&self, sql: &str) -> Vec<String> {
+        psql(&self.db.url, sql).into_iter().flatten().map(|cell| cell.unwrap_or("null".into())).collect()
+    }
+
+    pub fn sqlite(&self) -> Connection {
+        Connection::open(&self.file.path).expect("SQLite opens")
+    }
+
+    /// Rows of SQLite; NULL as such, blobs as text.
+    pub fn here(&self, sql: &str) -> Vec<String> {
+        let db = self.sqlite();
+        let mut statement = db.prepare(sql).expect("a query");
+        let width = statement.column_count();
+        let mut rows = statement.query([]).expect("rows");
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().expect("a row") {
+            let cells: Vec<String> = (0..width)
+                .map(|at| match row.get_ref(at).expect("a cell") {
+                    ValueRef::Null => "NULL".into(),
+                    ValueRef::Integer(value) => value.to_string(),
+                    ValueRef::Real(value) => format!("{value:?}"),
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                        String::from_utf8_lossy(bytes).into_owned()
+                    }
+                })
+                .collect();
+            found.push(cells.join("|"));
+        }
+        found
+    }
+
+    pub fn waiting(&self) -> String {
+        self.there("select count(*) from liteferry.reverse_change")[0].clone()
+    }
+
+    /// By the validator that reads the whole of both sides.
+    #[track_caller]
+    pub fn is_equal(&self) {
+        let source = self.file.path.display().to_string();
+        let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.db.url]);
+        let found = report.json();
+        assert_eq!(found["success"], true, "{found:#}");
+    }
+}
+
+impl Way {
+    pub fn resume(&mut self) -> Result<(), Fault> {
+        self.runtime.block_on(async {
+            let reached = self.applier.reached().await?;
+            self.changes.resume(reached).await;
+            self.at = reached.at;
+            Ok(())
+        })
+    }
+
+    /// Takes one batch and forgets it; nothing if none waits.
+    pub fn step(&mut self, take: Take, on_misfit: OnMisfit) -> Result<Option<Step>, Fault> {
+        self.runtime.block_on(async {
+            let step = step(&self.changes, &mut self.applier, (self.at, take), on_misfit).await?;
+            if let Some(step) = &step {
+                self.at = step.to;
+                self.changes.forget(step.to.seq).await?;
+            }
+            Ok(step)
+        })
+    }
+
+    /// Takes all that waits.
+    #[track_caller]
+    pub fn drain(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        while let Some(step) = self.step(Take::UpTo(10_000), OnMisfit::Ledger).expect("a batch is taken") {
+            steps.push(step);
+        }
+        steps
+    }
+
+    /// Commits in SQLite, and forgets nothing.
+    pub fn commit_only(&mut self) -> Result<Applied, Fault> {
+        self.runtime.block_on(async {
+            let mut batch = self.changes.changes(self.at, Take::All).await?.expect("something waits");
+            self.applier.open(batch.from, batch.to, batch.newest).await?;
+            while let Some(portion) = batch.portions.next().await? {
+                self.applier.put(portion).await?;
+            }
+            self.applier.commit(Extent::Whole, self.changes.harden()).await
+        })
+    }
+
+    pub fn commit_only_if_any(&mut self) -> Option<Applied> {
+        let waits = self.lag().rows > 0;
+        waits.then(|| self.commit_only().expect("SQLite has taken it"))
+    }
+
+    /// As the driver does after a batch: where SQLite stands now, the next begins.
+    pub fn go_on(&mut self) {
+        self.at = self.runtime.block_on(self.applier.reached()).expect("SQLite stands somewhere").at;
+        self.runtime.block_on(self.changes.forget(self.at.seq)).expect("it is forgotten");
+    }
+
+    /// Writes the first portion, and goes no further.
+    pub fn abandon(&mut self) {
+        self.runtime.block_on(async {
+            let mut batch =
+                self.changes.changes(self.at, Take::All).await.expect("read").expect("something waits");
+            self.applier.open(batch.from, batch.to, batch.newest).await.expect("opened");
+            let portion = batch.portions.next().await.expect("it is read").expect("a portion");
+            self.applier.put(portion).await.expect("it is written");
+        });
+    }
+
+    pub fn lag(&self) -> liteferry::postgres::changes::Lag {
+        self.runtime.block_on(self.changes.lag()).expect("the queue can be looked at")
+    }
+}

@@ -1,0 +1,103 @@
+//! Late commits, crashes between the two commits, and histories that are not each other's.
+
+use super::ground::Pair;
+use liteferry::flow::backfill::OnMisfit;
+use liteferry::link::Take;
+
+/// Numbers are drawn before commits: the lower one comes last, when the higher one is long forgotten.
+#[test]
+fn a_commit_that_comes_late_with_a_low_number_is_not_missed() {
+    let pair = Pair::created(
+        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')",
+    );
+    let mut way = pair.way();
+    pair.with_session(async |slow| {
+        let run = async |sql: &str| slow.batch_execute(sql).await.expect("it is run");
+        run("begin; update public.t set v = 'late' where id = 1").await;
+        std::thread::scope(|scope| {
+            scope.spawn(|| pair.app("update t set v = 'early' where id = 2"));
+        });
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(way.drain().len(), 1));
+        });
+        assert_eq!(pair.here("select v from t order by id"), ["a", "early"]);
+        run("commit").await;
+        Ok(())
+    });
+    assert_eq!(way.drain().len(), 1);
+    assert_eq!(pair.here("select v from t order by id"), ["late", "early"]);
+    assert_eq!(pair.waiting(), "0");
+}
+
+#[test]
+fn what_commits_while_a_batch_is_taken_is_not_forgotten_with_it() {
+    let pair =
+        Pair::created("create table t (id integer primary key, v text); insert into t values (1, 'a')");
+    let mut way = pair.way();
+    pair.with_session(async |session| {
+        let run = async |sql: &str| session.batch_execute(sql).await.expect("it is run");
+        run("begin; update public.t set v = 'late' where id = 1").await;
+        let taken = || {
+            pair.app("insert into t values (2, 'b')");
+            way.commit_only().expect("SQLite has taken it");
+        };
+        std::thread::scope(|scope| drop(scope.spawn(taken)));
+        run("commit").await;
+        Ok(())
+    });
+    pair.app("update t set v = 'c' where id = 2");
+    way.go_on();
+    assert_eq!(pair.waiting(), "2", "one with a lower number, one with a higher");
+    way.drain();
+    assert_eq!(pair.here("select v from t order by id"), ["late", "c"]);
+}
+
+#[test]
+fn a_forgetting_that_was_lost_is_made_up_for_and_nothing_is_lost_or_doubled() {
+    let pair = Pair::created(
+        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')",
+    );
+    pair.app("update t set v = 'c' where id = 1; delete from t where id = 2; insert into t values (3, 'd')");
+    let mut way = pair.way_in_portions_of(1);
+    way.abandon();
+    drop(way);
+    assert_eq!(pair.here("select v from t order by id"), ["a", "b"], "SQLite has rolled back");
+    for _ in 0..2 {
+        let mut way = pair.way();
+        let at = way.at.seq;
+        way.commit_only().expect("SQLite has taken it");
+        drop(way);
+        assert_eq!(pair.way().at.seq, at + 1);
+        assert_ne!(pair.waiting(), "0");
+        pair.app("update t set v = v || '!' where id = 1");
+    }
+    let mut way = pair.way();
+    way.drain();
+    assert_eq!(pair.here("select id, v from t order by id"), ["1|c!!", "3|d"]);
+    assert_eq!(pair.there("select mark from liteferry.reverse"), [way.at.seq.to_string()]);
+    pair.is_equal();
+}
+
+#[test]
+fn two_histories_are_not_taken_for_one() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    let mut way = pair.way();
+    pair.app("insert into t values (1, 'a')");
+    way.drain();
+    for sql in ["nonce = nonce + 1", "mark = mark + 1, nonce = nonce - 1", "epoch = epoch + 1"] {
+        pair.app(&format!("update liteferry.reverse set {sql}"));
+        let fault = way.step(Take::All, OnMisfit::Ledger).expect_err("another history");
+        assert_eq!(fault.code, "reverse_history_fork", "{sql}");
+    }
+    let at = way.at;
+    pair.app(&format!(
+        "update liteferry.reverse set epoch = {}, mark = {}, nonce = {}",
+        at.epoch, at.seq, at.nonce
+    ));
+    pair.app("insert into t values (2, 'b')");
+    // A backup of SQLite from before.
+    pair.sqlite().execute_batch("update _liteferry_control set reverse_nonce = 1").expect("written");
+    assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
+    way.resume().expect("it stands somewhere");
+    assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
+}

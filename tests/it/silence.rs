@@ -1,0 +1,210 @@
+//! Connections whose bytes are swallowed on the way, sessions that end alone, targets that fall back in the middle of a step: the daemon
+//! waits for nothing without an end, and takes nothing of it for done.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
+use crate::support::swallow::Swallower;
+use crate::support::{database, psql};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table t (id integer primary key, u text unique); insert into t values (1, 'a'), (3, 'c')";
+/// An index is not begun before the lock is free.
+const SLOW_INDEX: &str = "create function wait() returns event_trigger language plpgsql as
+        $$ begin if current_query() ilike '%unique%' and current_query() not ilike '%liteferry.%' then perform pg_advisory_xact_lock(7); end if; end $$;
+    create event trigger wait on ddl_command_start when tag in ('CREATE INDEX', 'ALTER TABLE') execute function wait()";
+const WAITING: &str =
+    "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+const PATIENCE: Duration = Duration::from_secs(150);
+
+#[track_caller]
+fn wait(daemon: &Daemon, what: &str, ready: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !ready() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}\n{}", daemon.log());
+        sleep(Duration::from_millis(100));
+    }
+}
+
+fn is_followed(daemon: &Daemon, case: &Case) -> bool {
+    let newest: i64 = rusqlite::Connection::open(&case.source.path)
+        .and_then(|db| db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0)))
+        .unwrap_or(i64::MAX);
+    daemon.status().is_some_and(|status| {
+        status["phase"] == "dual-write"
+            && status["run"]["state"] == "running"
+            && status["target"]["position"]["seq"].as_i64() >= Some(newest)
+    })
+}
+
+/// `block` stops the daemon at some work until `release`; meanwhile all its links are swallowed.
+fn swallowed_while(block: &str, release: &str) {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, SLOW_INDEX);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run(block);
+    let proxy = Swallower::before(&case.target);
+    let daemon = Daemon::start(&case.source, &proxy.url(&case.target), &["--set", "validate.every=1h"]);
+    wait(&daemon, "work that waits", || !case.rows(WAITING).is_empty());
+    proxy.swallow();
+    blocker.run(release);
+    wait(&daemon, "the work is done after all", || is_followed(&daemon, &case));
+    case.app("insert into t values (9, 'z')");
+    wait(&daemon, "what came later", || is_followed(&daemon, &case));
+    let unique = case.rows("select 1 from pg_index where indisunique and indrelid = 't'::regclass");
+    assert_eq!(unique.len(), 2, "{}", daemon.log());
+    case.is_equal();
+}
+
+#[test]
+fn an_index_whose_answer_is_swallowed_is_not_waited_for_for_ever() {
+    swallowed_while("select pg_advisory_lock(7)", "select pg_advisory_unlock(7)");
+}
+
+#[test]
+fn a_load_whose_answer_is_swallowed_is_not_waited_for_for_ever() {
+    // The load's own transaction begins by looking at constraints; whatever writes the ranges waits here.
+    let lock = "create function stop() returns event_trigger language plpgsql as $$ begin
+            if exists (select from pg_event_trigger_ddl_commands() where object_identity = 'public.t') then
+                create trigger slow before insert on public.t for each statement execute function public.slow(); end if; end $$;
+        create function slow() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(8); return null; end $$;
+        create event trigger stop on ddl_command_end when tag in ('CREATE TABLE') execute function stop();
+        select pg_advisory_lock(8)";
+    swallowed_while(lock, "select pg_advisory_unlock(8)");
+}
+
+#[test]
+fn a_daemon_that_has_nothing_to_do_notices_that_its_links_are_dead() {
+    let case = Case::new(SOURCE);
+    let proxy = Swallower::before(&case.target);
+    let mut daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    proxy.swallow();
+    wait(&daemon, "a word of it", || {
+        daemon.log().contains("claim_lost") || daemon.log().contains("answer_missing")
+    });
+    case.app("insert into t values (9, 'z')");
+    wait(&daemon, "what came later", || is_followed(&daemon, &case));
+    case.is_equal();
+}
+
+#[test]
+fn a_comparison_whose_answer_is_swallowed_begins_anew() {
+    let case = Case::new(SOURCE);
+    let proxy = Swallower::before(&case.target);
+    let mut daemon = Daemon::start(&case.source, &proxy.url(&case.target), &["--set", "validate.every=10s"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let ended = || daemon.log().matches("validation ended").count();
+    wait(&daemon, "a first comparison", || ended() == 1);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("begin; lock table t in access exclusive mode");
+    wait(&daemon, "a comparison that waits", || !case.rows(WAITING).is_empty());
+    proxy.swallow();
+    blocker.run("rollback");
+    wait(&daemon, "another comparison", || ended() >= 2);
+    case.app("insert into t values (9, 'z')");
+    wait(&daemon, "what came later", || is_followed(&daemon, &case));
+}
+
+#[test]
+fn a_question_of_the_control_path_has_an_end() {
+    use liteferry::journal::store::Store;
+    use liteferry::postgres::connect::pool;
+    use liteferry::postgres::url::Target;
+    let target = database();
+    let proxy = Swallower::before(&target);
+    let address = Target::parse(&proxy.url(&target), &|_| None).expect("a URL");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let store = runtime.block_on(async { Store::new(pool(&address).await.expect("the server answers")) });
+    runtime.block_on(store.upgrade()).expect("the schema is made");
+    let blocker = HeldSession::open(&target.url);
+    blocker.run("begin; lock table liteferry.journal in access exclusive mode");
+    let asked = runtime.spawn(async move { store.note("what", "detail").await });
+    while psql(&target.url, WAITING).is_empty() {
+        sleep(Duration::from_millis(50));
+    }
+    proxy.swallow();
+    blocker.run("rollback");
+    let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), asked).await });
+    let fault = ended.expect("an end").expect("no panic").expect_err("no answer");
+    assert_eq!(fault.code, "postgres_unreachable", "{fault:?}");
+}
+
+#[test]
+fn a_claim_that_was_lost_alone_is_taken_again() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let claims = "from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
+    let claim = case.rows(&format!("select pid {claims}"));
+    assert_eq!(claim.len(), 1);
+    psql(&case.target.url, &format!("select pg_terminate_backend(pid) {claims}"));
+    wait(&daemon, "another claim", || {
+        let now = case.rows(&format!("select pid {claims}"));
+        now.len() == 1 && now != claim
+    });
+    assert!(daemon.log().contains("claim_lost"), "{}", daemon.log());
+    assert_eq!(case.daemon(&[]).exit(), Some(3), "a second daemon is kept away again");
+    case.app("insert into t values (9, 'z')");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn an_index_that_a_target_refused_after_it_fell_back_is_made_all_the_same() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, SLOW_INDEX);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("select pg_advisory_lock(7)");
+    let mut daemon = case.daemon(&[]);
+    let index = format!("{WAITING} and query ilike '%unique%'");
+    wait(&daemon, "an index that waits", || !case.rows(&index).is_empty());
+    // As if another catching up had gone further, and a failover had taken half of it back: two rows of different times, and a position
+    // that the index was not begun at. Of the row that is wrong a change is still to come.
+    case.app("update t set u = 'b' where id = 1; insert into t values (2, 'a')");
+    let db = rusqlite::Connection::open(&case.source.path).expect("it opens");
+    let sql = "select min(seq), nonce from _liteferry_change where seq > 1";
+    let (seq, nonce): (i64, i64) =
+        db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("a line");
+    drop(db);
+    case.app("update t set u = 'c2' where id = 1; delete from t where id = 2; insert into t values (2, 'a')");
+    let fallen =
+        format!("insert into t values (2, 'a'); update liteferry.follow set seq = {seq}, nonce = {nonce}");
+    psql(&case.target.url, &fallen);
+    blocker.run("select pg_advisory_unlock(7)");
+    wait(&daemon, "the refusal is met", || daemon.log().contains("position_moved"));
+    wait(&daemon, "following", || is_followed(&daemon, &case));
+    let unique = case.rows("select 1 from pg_index where indisunique and indrelid = 't'::regclass");
+    assert_eq!(unique.len(), 2, "{}", daemon.log());
+    assert!(case.rows("select 1 from liteferry.step where outcome <> 'done'").is_empty());
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn an_order_given_while_tables_are_brought_together_is_carried_out_afterwards() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    psql(&case.target.url, "update t set u = 'edited by hand' where id = 3");
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("begin; lock table t in access exclusive mode");
+    let mut daemon = case.daemon(&["--set", "validate.on=false", "--resync"]);
+    wait(&daemon, "a comparison that waits", || !case.rows(WAITING).is_empty());
+    let (status, answer) = daemon.post("/v1/validation", "{}");
+    assert_eq!(status, 202, "{answer}");
+    assert!(
+        case.rows("select 1 from liteferry.captured where suspect").len() == 1,
+        "they are not together yet"
+    );
+    blocker.run("rollback");
+    let validated = daemon.until(|status| status["validation"]["verdict"] == "equal");
+    assert_eq!(validated["run"]["state"], "running", "{validated:#}");
+    assert!(case.rows("select 1 from liteferry.captured where suspect").is_empty());
+    let noted = case.rows("select detail from liteferry.journal where what = 'validation'");
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    case.is_equal();
+}

@@ -1,0 +1,83 @@
+//! A disk so small that a test can fill it: a file system in memory, gone when the test is, however it went. It needs root.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+pub struct SmallDisk {
+    dir: TempDir,
+    /// Its input ends with us, and then it unmounts.
+    guard: Child,
+}
+
+/// It tells when it may be waited for: a mount that nobody would take away is never made.
+const GUARD: &str = r#"
+trap '' INT TERM HUP
+mount -t tmpfs -o "$1" tmpfs "$2" || exit 1
+echo mounted
+cat >/dev/null
+umount -l "$2"
+"#;
+
+impl SmallDisk {
+    /// Of so many bytes, for that user. `None`, with a word why, where this machine lets nobody mount.
+    pub fn mount(bytes: u64, (uid, gid): (u32, u32)) -> Option<SmallDisk> {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        let dir = tempfile::Builder::new().prefix("liteferry-disk-").permissions(open).tempdir();
+        let dir = dir.expect("a temporary directory can be made");
+        let options = format!("size={bytes},mode=0700,uid={uid},gid={gid}");
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD, "guard", &options]).arg(dir.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut guard = command.spawn().expect("a shell can be started");
+        let mut told = [0; 7];
+        let output = guard.stdout.as_mut().expect("a pipe");
+        if std::io::Read::read_exact(output, &mut told).is_ok() {
+            return Some(SmallDisk { dir, guard });
+        }
+        let refused = guard.wait_with_output().expect("a child ends");
+        println!("skipped: no disk can be mounted: {}", String::from_utf8_lossy(&refused.stderr).trim());
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Until not a byte more can be written. Room is made by dropping the answer.
+    pub fn fill(&self) -> Ballast {
+        let path = self.dir.path().join("ballast");
+        let mut file = File::create(&path).expect("a file can be made");
+        // Large pieces first, then what is left by the byte.
+        for piece in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
+        }
+        Ballast { path }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _unmounted = self.guard.wait();
+    }
+}
+
+/// What takes all the room of a disk.
+pub struct Ballast {
+    path: PathBuf,
+}
+
+impl Ballast {
+    pub fn shed(&self, bytes: u64) {
+        let file = File::options().write(true).open(&self.path).expect("opened");
+        let all = file.metadata().expect("it is there").len();
+        file.set_len(all - bytes).expect("cut short");
+    }
+
+    pub fn throw_off(self) {
+        fs::remove_file(&self.path).expect("removed");
+    }
+}

@@ -1,0 +1,73 @@
+//! The writes move to PostgreSQL, and back: what each side takes, what each side holds, and that nothing is lost on the way.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use serde_json::Value;
+
+const SHOP: &str = "pragma journal_mode = wal;
+    create table customer (id integer primary key autoincrement, email text unique not null, name text);
+    create table item (code text not null primary key, price real, stock int) without rowid;
+    create table line (order_id int not null references customer (id) on delete cascade, item text not null, n int, primary key (order_id, item));
+    insert into customer values (1, 'ann@x', 'Ann'), (2, 'bob@x', 'Bob'), (30, 'gone', null);
+    delete from customer where id = 30;
+    insert into item values ('a', 1.5, 3), ('b', -0.0, null);
+    insert into line values (1, 'a', 2), (1, 'b', 1);";
+
+impl Case {
+    /// Follows, and has compared everything.
+    pub fn validated(&self, more: &[&str]) -> Daemon {
+        let mut daemon = self.daemon(more);
+        daemon.until(|status| status["phase"] == "dual-write");
+        assert_eq!(daemon.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", daemon.log());
+        daemon.until(|status| {
+            status["validation"]["verdict"].is_string() && status["validation"]["state"] == "idle"
+        });
+        daemon
+    }
+
+    fn takes_sqlite(&self, sql: &str) -> Result<(), String> {
+        let db = rusqlite::Connection::open(&self.source.path).expect("the application opens its database");
+        db.execute_batch(sql).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.validated(&[]);
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+    let status = daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");
+    assert_eq!(status["routing"]["writes"], "postgres", "{status:#}");
+    let refused = case.takes_sqlite("insert into customer (email) values ('late')").unwrap_err();
+    assert!(refused.contains("the writes have moved to PostgreSQL"), "{refused}");
+    // The first row of each table gets a fresh key, and the constraints are awake.
+    let rows = case.rows("insert into customer (email, name) values ('dora@x', 'Dora') returning id");
+    assert_eq!(rows, [[Some("31".to_owned())]]);
+    case.rows("update item set price = 9.25 where code = 'b'; insert into item values ('c', 0.1, 7); delete from customer where id = 1");
+    assert_eq!(case.rows("select count(*) from line"), [[Some("0".to_owned())]], "ON DELETE CASCADE is back");
+    daemon.until(|status| status["reverse"]["changes"] == 0);
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    let status =
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+    assert_eq!(status["routing"]["writes"], "sqlite", "{status:#}");
+    case.takes_sqlite(
+        "insert into customer (email) values ('eve@x'); update item set stock = 1 where code = 'c'",
+    )
+    .unwrap();
+    daemon.drained(&case.source);
+    let db = rusqlite::Connection::open(&case.source.path).unwrap();
+    let held: String = db
+        .query_row(
+            "select group_concat(id || ' ' || email, ';') from (select * from customer order by id)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(held, "2 bob@x;31 dora@x;32 eve@x");
+    let price: f64 = db.query_row("select price from item where code = 'b'", [], |row| row.get(0)).unwrap();
+    assert_eq!(price, 9.25);
+    case.is_equal();
+    // PostgreSQL takes no writes of the application any more.
+    let refused = crate::support::refused_by(&case.target.url, "insert into item values ('x', 1, 1)");
+    assert!(refused.contains("takes no writes"), "{refused}");
+}
