@@ -71,7 +71,7 @@ pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failur
         say(&format!("{found:#}\n"))?;
         return Ok(Ending::Well);
     }
-    let fields = ["id", "table", "key", "column", "class", "standing", "recorded", "reason"];
+    let fields = ["id", "table", "key", "column", "class", "standing", "recorded", "accepted", "reason"];
     say(&table(&fields, &cells(&found["entries"], &fields)))?;
     Ok(Ending::Well)
 }
