@@ -725,7 +725,7 @@ mod tests {
             assert!(!all.contains("s3c"), "{all}");
         }
         let hook =
-            load("", &[], &[("hooks.after_switch", "https://me:s3cret@host/x?password=s3cret")]).unwrap();
+            load("", &[], &[("hooks.after_switch", "http://me:s3cret@host/x?password=s3cret")]).unwrap();
         assert!(!format!("{hook:?} {:?}", hook.effective()).contains("s3cret"));
         let broken = load("[target]\nurl = \"postgres://me:s3cret@host", &[], &[]).unwrap_err();
         assert!(!format!("{broken:?}").contains("s3cret"), "{broken:?}");

@@ -19,6 +19,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
+/// Whether somebody waits for what becomes of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    UntilAnswered,
+    No,
+}
+
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Given {
@@ -75,6 +82,12 @@ pub struct ReadsArgs {
     given: Given,
 }
 
+impl From<&bool> for Stay {
+    fn from(asked: &bool) -> Stay {
+        if *asked { Stay::UntilAnswered } else { Stay::No }
+    }
+}
+
 fn phases() -> PossibleValuesParser {
     PossibleValuesParser::new(Phase::ALL.map(Phase::word))
 }
@@ -92,17 +105,20 @@ pub async fn cleanup(shared: &Shared, moving: &Moving) -> Result<Ending, Failure
 }
 
 pub async fn pause(shared: &Shared, given: &Given) -> Result<Ending, Failure> {
-    give(shared, &Client::new(&load_settings(shared)?), ("/v1/pause", order(given)), given.wait).await
+    give(shared, &Client::new(&load_settings(shared)?), ("/v1/pause", order(given)), Stay::from(&given.wait))
+        .await
 }
 
 pub async fn resume(shared: &Shared, given: &Given) -> Result<Ending, Failure> {
-    give(shared, &Client::new(&load_settings(shared)?), ("/v1/resume", order(given)), given.wait).await
+    give(shared, &Client::new(&load_settings(shared)?), ("/v1/resume", order(given)), Stay::from(&given.wait))
+        .await
 }
 
 pub async fn reads(shared: &Shared, args: &ReadsArgs) -> Result<Ending, Failure> {
     let mut order = order(&args.given);
     order["percent"] = json!(args.percent);
-    give(shared, &Client::new(&load_settings(shared)?), ("/v1/reads", order), args.given.wait).await
+    give(shared, &Client::new(&load_settings(shared)?), ("/v1/reads", order), Stay::from(&args.given.wait))
+        .await
 }
 
 /// What was ordered, followed to its end where somebody waits.
@@ -110,14 +126,14 @@ pub async fn give(
     shared: &Shared,
     client: &Client,
     (path, order): (&str, Value),
-    wait: bool,
+    stay: Stay,
 ) -> Result<Ending, Failure> {
     let taken = match client.order(path, &order).await? {
         Taken::Is(taken) => taken,
         Taken::Not(problem) => return refused(shared, &problem),
     };
     let number = taken["order"].as_u64().unwrap_or(0);
-    if !wait {
+    if stay == Stay::No {
         let told = format!("order {number} was taken; `liteferry status` shows what becomes of it\n");
         say(&if shared.json { format!("{taken:#}\n") } else { told })?;
         return Ok(Ending::Well);
@@ -168,7 +184,7 @@ async fn lead(shared: &Shared, to: &str, moving: &Moving) -> Result<Ending, Fail
         let path = status["source"]["path"].as_str().unwrap_or_default();
         order["confirm"] = json!(Path::new(path).file_name().unwrap_or_default().to_string_lossy());
     }
-    give(shared, &client, ("/v1/phase", order), moving.given.wait).await
+    give(shared, &client, ("/v1/phase", order), Stay::from(&moving.given.wait)).await
 }
 
 fn order(given: &Given) -> Value {

@@ -2,7 +2,7 @@
 //! them. Never their values.
 
 use super::client::Client;
-use super::commands::give;
+use super::commands::{Stay, give};
 use super::output::say;
 use super::session::load_settings;
 use super::table::{cells, table};
@@ -59,7 +59,7 @@ pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failur
             Settle::Accept(entry) => ("accept", entry),
         };
         let order = (&*format!("/v1/ledger/{id}"), json!({ "action": action }));
-        return give(shared, &client, order, *wait).await;
+        return give(shared, &client, order, Stay::from(wait)).await;
     }
     let mut query = Serializer::new(String::new());
     query.append_pair("limit", &args.limit.to_string());
@@ -71,7 +71,7 @@ pub async fn ledger(shared: &Shared, args: &LedgerArgs) -> Result<Ending, Failur
         say(&format!("{found:#}\n"))?;
         return Ok(Ending::Well);
     }
-    let fields = ["id", "table", "key", "column", "class", "standing", "recorded", "reason"];
+    let fields = ["id", "table", "key", "column", "class", "standing", "recorded", "accepted", "reason"];
     say(&table(&fields, &cells(&found["entries"], &fields)))?;
     Ok(Ending::Well)
 }

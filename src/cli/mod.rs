@@ -17,9 +17,11 @@ mod notify;
 mod output;
 mod print;
 mod progress;
+mod reload;
 mod rollback;
 mod run;
 mod session;
+mod shell;
 mod status;
 mod stop;
 mod table;
@@ -101,6 +103,10 @@ enum Command {
     /// The settings in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Print what makes a shell complete liteferry's commands
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, for `man -l -`
+    Man(shell::ManArgs),
 }
 
 /// How a command ended, other than by a fault.
@@ -196,5 +202,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,
         Command::Detach(args) => detach::detach(&cli.shared, args).await,
         Command::Config(command) => config::config(&cli.shared, command),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     }
 }

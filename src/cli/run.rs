@@ -1,6 +1,7 @@
 //! `run`: the daemon. Stays until it is asked to stop; resumes wherever it was.
 
 use super::notify::Notifier;
+use super::reload::obey_hangups;
 use super::session::open;
 use super::{Ending, Failure, Shared, print, stop};
 use crate::engine::daemon::{
@@ -58,6 +59,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
         ended = daemon::run(&job, &voice, waiting, stopping) => ended,
         never = watched => never,
         never = notifier.tell(&voice.board) => match never {},
+        never = obey_hangups(shared, &opened.logging) => match never {},
     };
     listener.stop();
     opened.close().await?;

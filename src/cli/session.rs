@@ -8,13 +8,14 @@ use crate::postgres::password::Secret;
 use crate::postgres::url::{Target as Address, TlsMode};
 use crate::settings::{LogFormat, LogLevel, MisfitPolicy, Problem, Settings, Tls};
 use crate::sqlite::scan::ChunkLimit;
-use crate::telemetry::logging::{self, Shape};
+use crate::telemetry::logging::{self, LevelSwitch, Shape};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Opened {
     pub settings: Settings,
+    pub logging: LevelSwitch,
     pub request: Request,
     cluster: Option<Cluster>,
 }
@@ -54,7 +55,7 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
 /// Loads the settings, starts logging, and starts the private PostgreSQL where the target is `embedded`.
 pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
     let settings = load_settings(shared)?;
-    start_logging(&settings);
+    let logging = start_logging(&settings);
     let source = source(&settings)?;
     let missing =
         || Problem::new("target.url", "names no database: give --target URL or --target embedded", "not set");
@@ -84,7 +85,7 @@ pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
             read_time: Duration::from_millis(settings.backfill.max_read_ms.into()),
         },
     };
-    Ok(Opened { settings, request, cluster })
+    Ok(Opened { settings, logging, request, cluster })
 }
 
 impl Opened {
@@ -122,17 +123,20 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     Ok(address)
 }
 
-pub fn start_logging(settings: &Settings) {
+pub fn start_logging(settings: &Settings) -> LevelSwitch {
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,
     };
-    let level = match settings.log.level {
+    logging::start(shape, level(settings))
+}
+
+pub fn level(settings: &Settings) -> tracing::Level {
+    match settings.log.level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
         LogLevel::Info => tracing::Level::INFO,
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
-    };
-    logging::start(shape, level);
+    }
 }

@@ -95,5 +95,6 @@ fn entry_to_json(entry: &Entry) -> Value {
         "reason": entry.reason,
         "standing": entry.standing,
         "recorded": entry.recorded,
+        "accepted": entry.accepted,
     })
 }

@@ -16,7 +16,7 @@ use axum::http::header::HeaderMap;
 use axum::response::Response;
 
 /// Letters of a reason.
-const REASON_MAX: usize = 500;
+pub(super) const REASON_MAX: usize = 500;
 
 pub async fn phase(
     State(state): State<HttpState>,

@@ -126,7 +126,7 @@ impl Fields {
         match self.0.remove(name) {
             None => Ok(None),
             Some(number) => {
-                number.as_u64().map(Some).ok_or_else(|| Refusal::bad_field(name, "a whole number"))
+                whole(&number).map(Some).ok_or_else(|| Refusal::bad_field(name, "a whole number"))
             }
         }
     }
@@ -135,4 +135,12 @@ impl Fields {
     pub(super) fn end(self) -> Result<(), Refusal> {
         self.0.keys().next().map_or(Ok(()), |name| Err(Refusal::unknown_field(name)))
     }
+}
+
+/// JSON knows one kind of number: 42.0 is a whole one.
+fn whole(number: &Value) -> Option<u64> {
+    number.as_u64().or_else(|| {
+        let text = number.as_f64()?.to_string();
+        text.parse().ok()
+    })
 }

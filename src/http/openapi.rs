@@ -1,5 +1,6 @@
 //! The description of the API in OpenAPI 3.1, made from the table that the router is made from: it can leave nothing out.
 
+use super::commands::REASON_MAX;
 use super::error::PROBLEM;
 use super::routes::{Field, FieldKind, Kind, Need, Route, Verb};
 use crate::engine::records::ENTRIES_MAX;
@@ -63,26 +64,40 @@ fn named_in_path(path: &str) -> impl Iterator<Item = Value> {
         "name": "id",
         "in": "path",
         "required": true,
-        "description": "The number of the entry.",
-        "schema": { "type": "integer", "minimum": 1 },
+        "description": "The number of the entry, or all.",
+        "schema": { "oneOf": [{ "type": "integer", "minimum": 1 }, { "const": "all" }] },
     });
     path.contains("{id}").then_some(id).into_iter()
 }
 
-fn responses(route: &Route) -> Value {
-    let mut responses: Map<String, Value> = route
+fn responses(route: &Route) -> Map<String, Value> {
+    let special = |status: u16| route.answers.iter().any(|(known, _)| *known == status);
+    let common = REFUSED.iter().filter(|(status, _)| !special(*status));
+    route
         .answers
         .iter()
+        .chain(common)
         .map(|(status, summary)| {
             let content = if *status < 400 { good(route.kind) } else { refused() };
             (status.to_string(), json!({ "description": summary, "content": content }))
         })
-        .collect();
-    let default =
-        json!({ "description": "The request was refused; why, and what to do.", "content": refused() });
-    responses.insert("default".into(), default);
-    Value::Object(responses)
+        .collect()
 }
+
+/// What any request may meet before it is looked at more closely.
+const REFUSED: [(u16, &str); 11] = [
+    (400, "It names no host, or its body is not a JSON object."),
+    (401, "It does not bear the token."),
+    (403, "It comes from another site's page."),
+    (408, "It took too long."),
+    (411, "It has a body of unknown length."),
+    (413, "Its body is too long."),
+    (415, "An order is JSON, and this is not."),
+    (421, "It is for another host."),
+    (422, "A field or parameter is not known, or not what it must be."),
+    (431, "Its headers are too long."),
+    (503, "All places are taken."),
+];
 
 fn good(kind: Kind) -> Value {
     match kind {
@@ -124,12 +139,17 @@ fn schema(kind: FieldKind) -> Value {
         FieldKind::Flag => json!({ "type": "boolean" }),
         FieldKind::Limit => json!({ "type": "integer", "minimum": 1, "maximum": ENTRIES_MAX }),
         FieldKind::Text => json!({ "type": "string" }),
+        FieldKind::Name => json!({ "type": "string", "pattern": NO_NUL }),
+        FieldKind::Reason => json!({ "type": "string", "maxLength": REASON_MAX, "pattern": NO_NUL }),
         FieldKind::Percent => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
         FieldKind::Aim => one_of(Phase::ALL.iter().filter(|phase| Command::to(**phase).is_some())),
         FieldKind::Phase => one_of(Phase::ALL.iter()),
         FieldKind::Settle => json!({ "type": "string", "enum": ["retry", "accept"] }),
     }
 }
+
+/// PostgreSQL holds none.
+const NO_NUL: &str = r"^[^\u0000]*$";
 
 fn one_of<'a>(phases: impl Iterator<Item = &'a Phase>) -> Value {
     json!({ "type": "string", "enum": phases.map(|phase| phase.word()).collect::<Vec<_>>() })
@@ -155,4 +175,37 @@ fn problem() -> Value {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::error::Refusal;
+    use crate::http::routes::ROUTES;
+
+    #[test]
+    fn what_meets_a_request_anywhere_is_described_everywhere() {
+        let document = document(&ROUTES);
+        for refusal in [
+            Refusal::NoHost,
+            Refusal::ForeignHost,
+            Refusal::ForeignOrigin,
+            Refusal::HeadersTooLarge,
+            Refusal::NoLength,
+            Refusal::BodyTooLarge,
+            Refusal::NoToken,
+            Refusal::TooSlow,
+            Refusal::TooManyConnections,
+            Refusal::NotJson,
+            Refusal::NoObject,
+            Refusal::unknown_field("x"),
+        ] {
+            for route in &ROUTES {
+                let status = refusal.status().as_u16().to_string();
+                let answers = &document["paths"][route.path][verb(route.verb)]["responses"];
+                assert!(answers[&status].is_object(), "{status} is not described at {}", route.path);
+                assert!(answers["default"].is_null(), "what may be anything describes nothing");
+            }
+        }
+    }
 }

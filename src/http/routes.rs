@@ -82,6 +82,9 @@ pub enum FieldKind {
     Flag,
     Limit,
     Text,
+    /// Text without a NUL.
+    Name,
+    Reason,
     Percent,
     /// A phase that an order may lead to.
     Aim,
@@ -101,7 +104,7 @@ const fn must(name: &'static str, kind: FieldKind, summary: &'static str) -> Fie
 const LIMIT: Field = may("limit", FieldKind::Limit, "How many entries, the newest first.");
 const EXPECT: Field =
     may("expect", FieldKind::Phase, "Refused where the migration is in another phase than this.");
-const REASON: Field = may("reason", FieldKind::Text, "Why, for the journal; at most 500 letters.");
+const REASON: Field = may("reason", FieldKind::Reason, "Why, for the journal; at most 500 letters.");
 
 const TAKEN: (u16, &str) = (202, "It is on its way; where to look, and the number of the order.");
 const MANY: (u16, &str) = (503, "Earlier orders wait to be obeyed.");
@@ -204,7 +207,7 @@ pub static ROUTES: [Route; 19] = [
         verb: Verb::Get,
         path: "/v1/ledger",
         summary: "Cells that the target does not give back as they were; never their values.",
-        fields: &[LIMIT, may("table", FieldKind::Text, "Only of this table of the source.")],
+        fields: &[LIMIT, may("table", FieldKind::Name, "Only of this table of the source.")],
         answers: &[(200, "The entries, newest first."), (503, "The target does not answer.")],
         kind: Kind::Json,
         handler: || get(readings::ledger),

@@ -31,6 +31,7 @@ pub struct Entry {
     pub reason: String,
     pub standing: String,
     pub recorded: String,
+    pub accepted: bool,
 }
 
 impl Store {
@@ -128,7 +129,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Entry>, Fault> {
         let sql = r#"select id, source_table, left(key, 1000), column_name, class, reason, standing,
-                            to_char(recorded at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                            to_char(recorded at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), accepted is not null
                      from liteferry.ledger
                      where migration_id = $1 and ($2::text is null or lower(source_table) = lower($2))
                      order by id desc limit $3"#;
@@ -148,6 +149,7 @@ impl Store {
             reason: row.get(5),
             standing: row.get(6),
             recorded: row.get(7),
+            accepted: row.get(8),
         };
         Ok(rows.iter().map(entry).collect())
     }

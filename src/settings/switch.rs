@@ -106,7 +106,7 @@ impl fmt::Debug for Hook {
 fn hook(value: &ValueKind) -> Result<Hook, String> {
     let text = text_not_empty(value)?;
     if text.contains('\0') || text.trim().is_empty() {
-        return Err("must be a command line, or an http or https URL".into());
+        return Err("must be a command line, or an http URL".into());
     }
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(|letter| letter.is_ascii_alphanumeric()))
@@ -114,8 +114,11 @@ fn hook(value: &ValueKind) -> Result<Hook, String> {
         return Ok(Hook::Command(text));
     };
     match Url::parse(&text) {
-        Ok(url) if ["http", "https"].contains(&scheme) && url.has_host() => Ok(Hook::Callback(url)),
-        Ok(_) | Err(_) => Err("must be an http or https URL, for it begins like a URL".into()),
+        Ok(url) if scheme == "http" && url.has_host() => Ok(Hook::Callback(url)),
+        Ok(_) if scheme == "https" => {
+            Err("is called without TLS: give a command that calls it, such as curl -fsS -X POST".into())
+        }
+        Ok(_) | Err(_) => Err("must be an http URL, for it begins like a URL".into()),
     }
 }
 
@@ -130,10 +133,10 @@ mod tests {
         for text in ["systemctl stop app", "curl -X POST http://app/stop", "/bin/true", "a=1 b"] {
             assert_eq!(read(text), command(text));
         }
-        for text in ["http://127.0.0.1:8080/stop", "https://ops.example/hook?x=1"] {
+        for text in ["http://127.0.0.1:8080/stop", "http://ops.example/hook?x=1"] {
             assert!(matches!(read(text), Ok(Hook::Callback(url)) if url.as_str() == text), "{text}");
         }
-        for text in ["ftp://host/x", "http://", "http://[::1/x", "a\0b", " "] {
+        for text in ["ftp://host/x", "https://host/x", "http://", "http://[::1/x", "a\0b", " "] {
             assert!(read(text).is_err(), "{text:?}");
         }
         assert!(hook(&ValueKind::I64(1)).is_err());

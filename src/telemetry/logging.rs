@@ -2,6 +2,10 @@
 
 use std::io::IsTerminal;
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{Handle, Layer};
+use tracing_subscriber::{Registry, fmt};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -9,21 +13,34 @@ pub enum Shape {
     Json,
 }
 
+/// Changes what is logged while the process runs.
+#[derive(Clone, Debug)]
+pub struct LevelSwitch(Handle<LevelFilter, Registry>);
+
+impl LevelSwitch {
+    pub fn set(&self, level: Level) {
+        // It fails where the logs have gone already, and then there is nobody to tell.
+        let _gone = self.0.reload(LevelFilter::from_level(level));
+    }
+}
+
 /// Starts logging; a second call changes nothing.
-pub fn start(shape: Shape, level: Level) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+pub fn start(shape: Shape, level: Level) -> LevelSwitch {
+    let (filter, handle) = Layer::new(LevelFilter::from_level(level));
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         // What cannot be written would be complained of on the same closed pipe, by a panic.
         .log_internal_errors(false);
+    let filtered = tracing_subscriber::registry().with(filter);
     let started = match shape {
         Shape::Text => tracing::subscriber::set_global_default(
-            builder.with_ansi(std::io::stderr().is_terminal()).finish(),
+            filtered.with(lines.with_ansi(std::io::stderr().is_terminal())),
         ),
-        Shape::Json => tracing::subscriber::set_global_default(builder.json().finish()),
+        Shape::Json => tracing::subscriber::set_global_default(filtered.with(lines.json())),
     };
     if started.is_err() {
         tracing::debug!("logging was already started");
     }
+    LevelSwitch(handle)
 }

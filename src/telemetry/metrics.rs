@@ -395,10 +395,8 @@ struct Crossing {
 
 impl Crossing {
     fn registered(to: &Registry) -> Crossing {
-        let steps = HistogramOpts::new(
-            "liteferry_cutover_step_seconds",
-            "Time of each step of moving the writes, in either direction.",
-        );
+        let steps =
+            HistogramOpts::new("liteferry_cutover_step_seconds", "Time of each step of moving the writes.");
         let attempts = counts(
             to,
             "liteferry_cutover_attempts_total",

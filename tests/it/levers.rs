@@ -159,7 +159,10 @@ fn status_tables_and_ledger_are_told_to_people_and_programs() {
     let entry = &ledger["entries"][0];
     assert_eq!((&entry["column"], &entry["class"]), (&json!("body"), &json!("blob")), "{ledger:#}");
     let fields: Vec<&String> = entry.as_object().expect("an object").keys().collect();
-    assert_eq!(fields, ["id", "table", "key", "column", "class", "reason", "standing", "recorded"]);
+    assert_eq!(
+        fields,
+        ["id", "table", "key", "column", "class", "reason", "standing", "recorded", "accepted"]
+    );
     assert_eq!(daemon.liteferry(&["ledger", "--table", "item", "--json"]).json(), json!({ "entries": [] }));
     assert!(daemon.liteferry(&["ledger"]).exits_with(0).stdout.contains("note"));
     let settings = Daemon::settings(&source, &target);

@@ -108,7 +108,7 @@ function hear(status) {
   if (!last || now - last.at > 700) {
     let rate = null;
     if (last && last.seq !== null && seq !== null && seq >= last.seq) rate = (seq - last.seq) / ((now - last.at) / 1000);
-    state.samples.push({ at: now, seq, rate, lag: moved(status) ? null : status.lag.seconds, reverse: status.reverse ? status.reverse.lag_seconds : null });
+    state.samples.push({ at: now, seq, rate, lag: moved(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
     if (state.samples.length > SAMPLES) state.samples.shift();
   }
   if (!state.picked) state.tab = { validate: "switch", switch: "rollback", cleanup: "cleanup", done: "cleanup" }[status.phase] || "validate";
@@ -232,7 +232,7 @@ function showLevers(status) {
 function showLag(status) {
   $("lag-figure").hidden = moved(status);
   $("lag-now").textContent = time(status.lag.seconds);
-  $("reverse-figure").hidden = !status.reverse;
+  $("reverse-figure").hidden = !moved(status) || !status.reverse;
   if (status.reverse) $("reverse-now").textContent = time(status.reverse.lag_seconds);
   const rates = state.samples.slice(-5).map(sample => sample.rate).filter(rate => rate !== null);
   $("rate-now").textContent = rates.length ? number(Math.round(rates.reduce((sum, rate) => sum + rate, 0) / rates.length)) : "–";
@@ -325,9 +325,10 @@ async function askRecords() {
   await Promise.all([
     show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)])) : none("No table is followed yet.")),
     show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", ""], entries.map(each => [each.table, each.key, each.column, each.reason,
-      el("td", null, el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
+      el("td", null, each.accepted ? "accepted " : el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
         el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Everything crossed exactly.")),
-    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", ""], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what, each.detail])) : none("Nothing yet.")),
+    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", ""], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what,
+      el("td", null, each.detail, each.actor ? el("p", { class: "because" }, each.reason ? `${each.actor}: ${each.reason}` : each.actor) : null)]), { class: "journal" }) : none("Nothing yet.")),
     (async () => {
       try {
         const told = await ask("/v1/validation"), report = told.report || {};
@@ -409,10 +410,10 @@ async function send(event) {
   $("dialog-yes").disabled = false;
 }
 function askToken() {
-  return new Promise(done => open("Token", [el("p", null, "This listener wants its token for reading too."), tokenField()], async () => {
+  // Whoever closes the dialog is asked again: without the token there is nothing to show.
+  return new Promise(done => { $("dialog").addEventListener("close", done, { once: true }); open("Token", [el("p", null, "This listener wants its token for reading too."), tokenField()], async () => {
     await ask("/v1/status").catch(problem => { token = null; throw problem; });
-    done();
-  }, "Go on"));
+  }, "Go on"); });
 }
 let toasted = 0;
 function toast(text, lasts = 6000) {

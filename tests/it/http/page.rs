@@ -71,7 +71,7 @@ fn a_person_leads_a_migration_there_and_back_by_clicks() {
     assert_eq!(browser.run("document.querySelector('#dialog-yes').hidden"), json!(true));
     pictures(&browser, "refused");
     browser.click("#dialog-no");
-    gates(&server.board, true);
+    gates(&server.board, &[]);
     browser.click("#do-switch");
     browser.until("it is possible", "document.querySelector('#dialog-yes').hidden === false");
     assert_eq!(browser.run("document.querySelector('#token')"), Value::Null, "the token is asked for once");
@@ -147,7 +147,7 @@ fn prepare(board: &Board) {
         status.standing.routing = Some(Routing { epoch: 1, writes: Writes::Sqlite });
         status.standing.pause_expected = Some(Duration::from_millis(48));
     });
-    gates(board, false);
+    gates(board, &["validation", "ledger"]);
     let board = board.clone();
     thread::spawn(move || {
         for step in 0..3_000_i64 {
@@ -172,33 +172,21 @@ fn followed(id: i64, name: &str) -> Followed {
     Followed { id, source: name.to_owned(), target: format!("public.{name}"), suspect: false }
 }
 
-fn gates(board: &Board, open: bool) {
-    let gate = |name, ok, reading: &str, limit: &str, remedy: &str| Gate {
-        name,
-        ok,
-        reading: reading.to_owned(),
-        limit: limit.to_owned(),
-        remedy: if ok { String::new() } else { remedy.to_owned() },
+fn gates(board: &Board, closed: &[&str]) {
+    let (validated, held) =
+        if closed.is_empty() { ("2 min old", "0 entries") } else { ("31 h old", "2 entries") };
+    let gate = |name, reading: &str, limit: &str, remedy: &str| {
+        let ok = !closed.contains(&name);
+        let remedy = if ok { String::new() } else { remedy.to_owned() };
+        Gate { name, ok, reading: reading.to_owned(), limit: limit.to_owned(), remedy }
     };
     let all = vec![
-        gate("lag", true, "0.02 s", "1 s", ""),
-        gate(
-            "validation",
-            open,
-            if open { "2 min old" } else { "31 h old" },
-            "24 h",
-            "Run `liteferry validate`.",
-        ),
-        gate(
-            "ledger",
-            open,
-            if open { "0 entries" } else { "2 entries" },
-            "none, or accepted",
-            "Look at `liteferry ledger`; accept or retry each.",
-        ),
-        gate("canary", true, "came round 0.4 s ago", "within 10 s", ""),
-        gate("pause", true, "48 ms expected", "250 ms", ""),
-        gate("busy-timeout", true, "5 s as stated", "above 1 s", ""),
+        gate("lag", "0.02 s", "1 s", ""),
+        gate("validation", validated, "24 h", "Run `liteferry validate`."),
+        gate("ledger", held, "none, or accepted", "Look at `liteferry ledger`; accept or retry each."),
+        gate("canary", "came round 0.4 s ago", "within 10 s", ""),
+        gate("pause", "48 ms expected", "250 ms", ""),
+        gate("busy-timeout", "5 s as stated", "above 1 s", ""),
     ];
     board.update(Instant::now(), |status| status.standing.gates = vec![(Command::Switch, all)]);
 }
