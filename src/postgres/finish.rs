@@ -78,3 +78,39 @@ async fn largest_value(
     let sql = format!("select max({})::bigint from {}", ident(column), table.sql());
     session.query_one(&sql, &[]).await.map(|row| row.get(0)).map_err(|error| fault::of(error, doing))
 }
+
+/// A constraint that new rows are held to, and old ones not yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproved {
+    pub table: PgName,
+    pub name: String,
+}
+
+const UNPROVED: &str = "select n.nspname::text, c.relname::text, k.conname::text from pg_constraint as k
+    join pg_class as c on c.oid = k.conrelid join pg_namespace as n on n.oid = c.relnamespace
+    where not k.convalidated and k.contype in ('c', 'f')
+    order by 1, 2, 3";
+
+/// Those that came back at the switch without a look at the rows that were there.
+pub async fn unproved(session: &Session, tables: &[PgName]) -> Result<Vec<Unproved>, Fault> {
+    let found = session
+        .query(UNPROVED, &[])
+        .await
+        .map_err(|error| fault::of(error, "look for constraints that are not validated"))?;
+    let unproved = |row: &tokio_postgres::Row| Unproved {
+        table: PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        name: row.get(2),
+    };
+    Ok(found.iter().map(unproved).filter(|constraint| tables.contains(&constraint.table)).collect())
+}
+
+/// Reads the table, and lets its writers go on.
+pub async fn prove(session: &Session, constraint: &Unproved) -> Result<(), Fault> {
+    let (table, name) = (constraint.table.sql(), ident(&constraint.name));
+    session
+        .batch_execute(&format!("set statement_timeout = 0; alter table {table} validate constraint {name}"))
+        .await
+        .map_err(|error| {
+            fault::of(error, format!("validate constraint {name} of table {}", constraint.table))
+        })
+}

@@ -71,3 +71,29 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
     let refused = crate::support::refused_by(&case.target.url, "insert into item values ('x', 1, 1)");
     assert!(refused.contains("takes no writes"), "{refused}");
 }
+
+#[test]
+fn constraints_that_rows_hold_to_are_validated_after_the_switch() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.validated(&[]);
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+    let validated = "select conname from pg_constraint where contype = 'f' and convalidated";
+    daemon.until(|status| status["phase"] == "switch" && case.rows(validated).len() == 1);
+}
+
+#[test]
+fn rows_that_break_a_foreign_key_close_a_gate() {
+    let case = Case::new(&format!("{SHOP} insert into line values (77, 'a', 1);"));
+    let mut daemon = case.validated(&[]);
+    let shut = |status: &Value| {
+        status["gates"]["switch"]["closed"]
+            .as_array()
+            .is_some_and(|gates| gates.iter().any(|gate| gate == "constraints"))
+    };
+    daemon.until(shut);
+    let (status, refused) = daemon.post("/v1/phase", r#"{"to":"switch"}"#);
+    assert_eq!((status, &refused["code"]), (409, &Value::from("gates_closed")), "{refused:#}");
+    case.app("delete from line where order_id = 77");
+    daemon.until(|status| !shut(status));
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+}

@@ -14,11 +14,13 @@ use crate::flow::follow::{Step, step};
 use crate::link::{Captured, Extent, Take};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use crate::model::name::PgName;
 use crate::phase::RunState;
 use crate::phase::gate::{Readings, to_cleanup, to_rollback};
 use crate::phase::machine::{Command, Crossing, Event, State};
 use crate::plan::route::Route;
 use crate::postgres::changes::PgChanges;
+use crate::postgres::finish::{prove, unproved};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
@@ -27,6 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// What one attempt works with while PostgreSQL is written.
 pub struct Back<'a> {
@@ -63,7 +66,40 @@ pub async fn follow_back(
         request.overrides.existing_rows,
     );
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
+    let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
     Back { desk, stopping, file, tables, target, changes, applier }.keep_following(orders).await
+}
+
+/// Ends with the attempt.
+struct Proving(JoinHandle<()>);
+
+impl Drop for Proving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Constraints came back without a look at the rows that were there; now there is time for it. One that rows break stays as it is, and
+/// is told.
+async fn prove_constraints(target: PgTarget, tables: BTreeMap<i64, Arc<Route>>) {
+    let names: Vec<PgName> = tables.values().map(|route| route.target.clone()).collect();
+    let all = async {
+        let session = target.session().await?;
+        for constraint in unproved(&session, &names).await? {
+            if let Err(fault) = prove(&session, &constraint).await {
+                tracing::warn!(
+                    code = fault.code,
+                    constraint = constraint.name,
+                    table = %constraint.table,
+                    "rows break a constraint, or it could not be looked at: it stays NOT VALID"
+                );
+            }
+        }
+        Ok::<(), Fault>(())
+    };
+    if let Err(fault) = all.await {
+        tracing::warn!(code = fault.code, doing = fault.doing, "constraints are not validated");
+    }
 }
 
 /// Both ends of the way back.

@@ -126,7 +126,7 @@ impl Life<'_> {
     }
 
     /// Walks the way back once, rehearses what PostgreSQL will be given, and looks closely at every gate.
-    async fn ready_to_switch(&mut self) -> Result<(Preparations, Readings), Fault> {
+    pub(super) async fn ready_to_switch(&mut self) -> Result<(Preparations, Readings), Fault> {
         self.open_way_back().await?;
         self.send_canary().await?;
         let preparations = Preparations::make(self).await?;

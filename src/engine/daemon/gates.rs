@@ -37,7 +37,7 @@ pub struct Closer {
 }
 
 /// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Rows that break a constraint are counted up to here.
 const ORPHANS_MAX: u32 = 1_000;
@@ -82,10 +82,13 @@ impl Life<'_> {
         }
         let mut readings = self.readings(Look::AtHand).await?;
         if self.closer.is_due(readings.reverse.canary) {
-            self.open_way_back().await?;
-            self.send_canary().await?;
-            let preparations = Preparations::make(self).await?;
-            readings = self.readings(Look::Everything(&preparations)).await?;
+            match self.ready_to_switch().await {
+                Ok((_, closer)) => readings = closer,
+                Err(fault) => {
+                    tracing::warn!(code = fault.code, doing = fault.doing, "the switch would be refused");
+                    self.closer.at = Some(Instant::now());
+                }
+            }
         }
         let gates = to_switch(&readings);
         self.voice.board.update(Instant::now(), |status| {
@@ -155,13 +158,14 @@ impl Life<'_> {
 impl Closer {
     /// `truth` is whether the canary came home.
     fn is_due(&self, truth: bool) -> bool {
-        let (Some(at), Some(sequences), Some(constraints), Some(uncaptured)) =
-            (self.at, &self.sequences, &self.constraints, &self.uncaptured)
-        else {
-            return true;
-        };
-        let open = truth && sequences.is_empty() && constraints.is_empty() && uncaptured.is_empty();
-        !open && at.elapsed() >= LOOK_AGAIN
+        let open = truth
+            && self.sequences.as_ref().is_some_and(Vec::is_empty)
+            && self.constraints.as_ref().is_some_and(Vec::is_empty)
+            && self.uncaptured.as_ref().is_some_and(Vec::is_empty);
+        match self.at {
+            None => true,
+            Some(at) => !open && at.elapsed() >= LOOK_AGAIN,
+        }
     }
 }
 
