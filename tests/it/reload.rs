@@ -14,7 +14,7 @@ fn a_hangup_takes_the_level_of_the_logs_and_survives_settings_that_are_wrong() {
     let set = |level: &str| write(&file, format!("[log]\nlevel = \"{level}\"\n")).expect("it can be written");
     set("info");
     let mut daemon = Daemon::start(&source, &target.url, &["--config", &file.display().to_string()]);
-    daemon.drained(&source);
+    daemon.until(|status| status["phase"] == "dual-write");
     assert!(!daemon.log().contains("DEBUG"), "{}", daemon.log());
 
     set("loud");
