@@ -7,7 +7,7 @@ SECONDS := 60
 # Where `make versions` finds server programs: what packages have put side by side.
 PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit sim model it versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow bench-switch
+.PHONY: help prepare bench demo test unit it sim model versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow bench-switch schemathesis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ crossings: prepare ## move the writes there and back while applications write to
 
 mutants: prepare ## plant one bug at a time and see that a test catches it: make mutants ONLY=word
 	@ONLY="$(ONLY)" python3 tests/mutants/mutants.py
+
+schemathesis: prepare ## try a daemon by the description of its API (skipped where schemathesis is not installed; EXAMPLES=25)
+	@$(CARGO) build --locked
+	@sh tests/schemathesis.sh "$(CURDIR)/target/debug/liteferry"
 
 powercut: prepare ## cut the power under SQLite; PostgreSQL must have nothing that the disk has not (root; POWER_CUTS=100)
 	POWER_CUTS=$(or $(POWER_CUTS),100) $(CARGO) test --locked --test crash -- --nocapture power_cut

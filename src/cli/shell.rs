@@ -33,7 +33,7 @@ pub fn man(args: &ManArgs) -> Result<Ending, Failure> {
         Some(name) => match whole.find_subcommand(name) {
             Some(found) => found.clone(),
             None => {
-                let unknown = format!("there is no command `{name}`\n");
+                let unknown = format!("there is no command `{name}`");
                 built().error(ErrorKind::InvalidSubcommand, unknown).exit()
             }
         },

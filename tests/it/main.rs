@@ -22,6 +22,7 @@ mod operators;
 mod oracle;
 mod proof;
 mod refusals;
+mod reload;
 mod reshaped;
 mod restored;
 mod resume;

@@ -2,6 +2,7 @@
 //! daemon that is gone is said to be gone. Without chromium and its driver it is skipped, and says so.
 
 mod browser;
+mod real;
 
 use super::{Listening, OWN_HOST, listening};
 use browser::Browser;
