@@ -28,7 +28,7 @@ const OPEN_WAIT: Duration = Duration::from_secs(10);
 
 pub async fn rollback(shared: &Shared, args: &RollbackArgs) -> Result<Ending, Failure> {
     if args.without_target {
-        return Ok(without_target(shared, &args.moving).await?);
+        return without_target(shared, &args.moving).await;
     }
     commands::rollback(shared, &args.moving).await
 }

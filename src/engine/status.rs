@@ -494,8 +494,7 @@ fn position_to_json(position: Position) -> Value {
 }
 
 fn table_to_json((name, table): (&String, &TableProgress)) -> (String, Value) {
-    let value = json!({ "rows": table.rows, "total": table.total, "state": table.state.word() });
-    (name.clone(), value)
+    (name.clone(), json!({ "rows": table.rows, "total": table.total, "state": table.state.word() }))
 }
 
 #[cfg(test)]

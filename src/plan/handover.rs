@@ -155,7 +155,7 @@ fn split_once_folded<'t>(text: &'t str, separator: &str) -> Option<(&'t str, &'t
     let mut from = 0;
     loop {
         let at = from + text.get(from..)?.to_ascii_lowercase().find(separator)?;
-        if text[..at].matches('"').count() % 2 == 0 {
+        if text[..at].matches('"').count().is_multiple_of(2) {
             return Some((&text[..at], &text[at + separator.len()..]));
         }
         from = at + 1;

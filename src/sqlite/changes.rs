@@ -11,21 +11,16 @@
 use super::capture;
 use super::connect::{SqliteFile, schema_version};
 use super::fault::from_sqlite;
+use super::gather::{Gathering, gathered, log_rows};
 use super::harden::Hardener;
 use super::history::{self, FileIdentity, schema_digest};
-use super::lookup::Lookup;
-use super::scan::cell;
-use crate::link::{Batch, Captured, Changed, Extent, Piece, Pieces, Portion, Portions, Take};
-use crate::model::cell::{Cell, CellBuf};
-use crate::model::chunk::{Chunk, Keys};
+use crate::link::{Batch, Captured, Extent, Piece, Pieces, Portion, Portions, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
-use crate::model::key::key_json;
 use crate::plan::capture::CaptureTable;
-use crate::plan::packer::put_key;
-use crate::plan::route::{Identity, Route};
+use crate::plan::route::Route;
 use rusqlite::Connection;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -447,75 +442,3 @@ const PRUNE_ROWS: u32 = 500;
 const PRUNE_TURNS: u32 = 10;
 /// The application's own writers come in between.
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
-
-/// What of one table goes into the next portion.
-struct Gathering<'r> {
-    route: &'r Arc<Route>,
-    lookup: Lookup<'r>,
-    known: HashSet<String>,
-    keys: Keys,
-    names: Vec<String>,
-    rows: Chunk,
-}
-
-impl<'r> Gathering<'r> {
-    fn new(route: &'r Arc<Route>) -> Gathering<'r> {
-        Gathering {
-            route,
-            lookup: Lookup::new(route),
-            known: HashSet::new(),
-            keys: Keys::default(),
-            names: Vec::new(),
-            rows: Chunk::default(),
-        }
-    }
-
-    fn add(&mut self, db: &Connection, mut key: Vec<CellBuf>) -> Result<(), Fault> {
-        let Identity::Columns(columns) = &self.route.identity else {
-            unreachable!("a table without a key is refused before it is captured")
-        };
-        key.truncate(columns.len());
-        let name = key_json(key.iter().map(CellBuf::as_cell));
-        if !self.known.insert(name.clone()) {
-            return Ok(());
-        }
-        self.names.push(name);
-        put_key(self.route, columns, &key, &mut self.keys);
-        self.lookup.pack(db, &key, &mut self.rows)
-    }
-}
-
-/// Takes out what was gathered of every table; a key that comes again goes into a later portion again, with the same row.
-fn gathered(tables: &mut BTreeMap<i64, Gathering<'_>>) -> Portion {
-    let taken = tables.values_mut().filter(|table| !table.names.is_empty()).map(|table| {
-        table.known.clear();
-        Changed {
-            route: Arc::clone(table.route),
-            keys: std::mem::take(&mut table.keys),
-            names: std::mem::take(&mut table.names),
-            rows: std::mem::take(&mut table.rows),
-            emptied: None,
-        }
-    });
-    taken.collect()
-}
-
-/// Table numbers and keys of the changes after `from` up to and with `to`.
-fn log_rows(db: &Connection, (from, to): (i64, i64)) -> Result<Vec<(i64, Vec<CellBuf>)>, Fault> {
-    let failed = |error| from_sqlite("read the change table", error);
-    let sql = "select * from main._liteferry_change where seq > ?1 and seq <= ?2 order by seq";
-    let mut statement = db.prepare_cached(sql).map_err(failed)?;
-    let width = statement.column_count();
-    let mut rows = statement.query([from, to]).map_err(failed)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        let Cell::Integer(id) = cell(row, LOG_TABLE) else { continue };
-        let key = (LOG_KEY..width).map(|at| cell(row, at).to_buf()).collect();
-        found.push((id, key));
-    }
-    Ok(found)
-}
-
-/// Columns of the change table: seq, table, nonce, then the key.
-const LOG_TABLE: usize = 1;
-const LOG_KEY: usize = 3;

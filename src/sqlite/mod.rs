@@ -11,6 +11,7 @@ pub mod control;
 mod ddl;
 mod digest;
 pub mod fault;
+mod gather;
 mod harden;
 pub mod history;
 pub mod introspect;

@@ -102,6 +102,13 @@ impl Operation {
 }
 
 impl CutoverOutcome {
+    pub(super) const ALL: [CutoverOutcome; 4] = [
+        CutoverOutcome::Decided,
+        CutoverOutcome::Refused,
+        CutoverOutcome::Abandoned,
+        CutoverOutcome::InDoubt,
+    ];
+
     pub(super) fn word(self) -> &'static str {
         match self {
             CutoverOutcome::Decided => "decided",

@@ -404,12 +404,7 @@ impl Crossing {
             &["outcome"],
         );
         // The first one must be seen as an increase.
-        for outcome in [
-            CutoverOutcome::Decided,
-            CutoverOutcome::Refused,
-            CutoverOutcome::Abandoned,
-            CutoverOutcome::InDoubt,
-        ] {
+        for outcome in CutoverOutcome::ALL {
             attempts.with_label_values(&[outcome.word()]).inc_by(0);
         }
         Crossing {

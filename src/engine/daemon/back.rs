@@ -226,7 +226,7 @@ impl Back<'_> {
             target_up: true,
             tables_to_load: 0,
             lag: Duration::ZERO,
-            validation: validated(&view, true),
+            validation: validated(&view),
             ledger_open: 0,
             sequences: None,
             constraints: None,

@@ -69,6 +69,13 @@ pub(super) struct Life<'a> {
     pub applier: PgApplier,
 }
 
+/// When what was looked at last.
+struct Looks {
+    target: Instant,
+    ledger: Instant,
+    gates: Instant,
+}
+
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
 
@@ -319,21 +326,12 @@ impl Life<'_> {
         let mut pruning = Pruning::new(self.job.retention);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        let (mut looked, mut ledger_looked) = (Instant::now(), Instant::now());
-        let mut gates_shown = Instant::now();
+        let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
         self.show_gates().await?;
         self.look_at_ledger().await?;
         while !self.stopping.is_asked() {
-            while let Ok(order) = orders.try_recv() {
-                if let Some(next) = self.obey(order, &mut verifying).await? {
-                    return Ok(next);
-                }
-            }
-            if self.desk.state.paused {
-                if let Some(next) = self.stay_paused((orders, &mut verifying)).await? {
-                    return Ok(next);
-                }
-                continue;
+            if let Some(next) = self.obey_all(orders, &mut verifying).await? {
+                return Ok(next);
             }
             verifying.settle(self.store, self.voice).await?;
             if verifying.wants_a_pair(self.voice) {
@@ -343,7 +341,7 @@ impl Life<'_> {
             let idle = step.is_none();
             if let Some(step) = step {
                 at = step.to;
-                looked = Instant::now();
+                looks.target = Instant::now();
                 quiet.broken();
                 pruning.note(at);
             }
@@ -354,14 +352,7 @@ impl Life<'_> {
                 verifying.pair(held, at).await?;
             }
             pruning.prune(&self.changes, &mut self.applier).await?;
-            if ledger_looked.elapsed() >= LOOK_AT_LEDGER {
-                ledger_looked = Instant::now();
-                self.look_at_ledger().await?;
-            }
-            if verifying.has_concluded() || gates_shown.elapsed() >= SHOW_GATES {
-                gates_shown = Instant::now();
-                self.show_gates().await?;
-            }
+            self.look_around(&mut looks, &mut verifying).await?;
             let mut long = None;
             if idle && quiet.lasts() {
                 long = self.retire(&wake, at).await?;
@@ -379,12 +370,9 @@ impl Life<'_> {
                         break;
                     }
                 }
-                if gates_shown.elapsed() >= SHOW_GATES {
-                    gates_shown = Instant::now();
-                    self.show_gates().await?;
-                }
-                if looked.elapsed() >= LOOK_AT_TARGET {
-                    looked = Instant::now();
+                self.look_around(&mut looks, &mut verifying).await?;
+                if looks.target.elapsed() >= LOOK_AT_TARGET {
+                    looks.target = Instant::now();
                     let left = std::mem::replace(&mut at, self.applier.position().await?);
                     if left != at {
                         break;
@@ -398,6 +386,33 @@ impl Life<'_> {
         }
         self.voice.say(RunState::Stopping, None);
         Ok(Next::Stopped)
+    }
+
+    /// What waits to be ordered; while replication is paused, until it is resumed.
+    async fn obey_all(
+        &mut self,
+        orders: &mut mpsc::Receiver<Ordered>,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        while let Ok(order) = orders.try_recv() {
+            if let Some(next) = self.obey(order, verifying).await? {
+                return Ok(Some(next));
+            }
+        }
+        if self.desk.state.paused { self.stay_paused((orders, verifying)).await } else { Ok(None) }
+    }
+
+    /// Shows the ledger and the gates, each as often as it is worth.
+    async fn look_around(&mut self, looks: &mut Looks, verifying: &mut Verifying) -> Result<(), Fault> {
+        if looks.ledger.elapsed() >= LOOK_AT_LEDGER {
+            looks.ledger = Instant::now();
+            self.look_at_ledger().await?;
+        }
+        if verifying.has_concluded() || looks.gates.elapsed() >= SHOW_GATES {
+            looks.gates = Instant::now();
+            self.show_gates().await?;
+        }
+        Ok(())
     }
 
     /// Nothing is applied; changes wait in the source's log.

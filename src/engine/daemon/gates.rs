@@ -62,7 +62,7 @@ impl Life<'_> {
             target_up: view.status.target.up,
             tables_to_load: 0,
             lag: view.lag(),
-            validation: validated(&view, self.desk.state.crossing.is_none()),
+            validation: validated(&view),
             ledger_open,
             sequences: closer.sequences,
             constraints: closer.constraints,
@@ -100,8 +100,7 @@ impl Life<'_> {
     /// Whether the last verdict still says that both sides are equal.
     pub(super) fn is_proved(&self) -> bool {
         let view = self.voice.board.look(Instant::now());
-        validated(&view, true)
-            .is_some_and(|last| last.differences == 0 && last.same_history && last.same_schema)
+        validated(&view).is_some_and(|last| last.differences == 0 && last.same_history && last.same_schema)
     }
 
     async fn look_closer(&self, preparations: &Preparations) -> Result<Closer, Fault> {
@@ -181,13 +180,13 @@ pub(super) fn limits(desk: &Desk<'_>) -> Limits {
 }
 
 /// The board's verdict is of this history and this schema: both are voided with the attempt that they belonged to.
-pub(super) fn validated(view: &View, same_history: bool) -> Option<Validated> {
+pub(super) fn validated(view: &View) -> Option<Validated> {
     let last = view.status.validation.last?;
     let epoch = view.status.target.position.map(|position| position.epoch);
     Some(Validated {
         age: view.age_of(last.at),
         differences: last.differences,
-        same_history: same_history && epoch.is_none_or(|epoch| epoch == last.position.epoch),
+        same_history: epoch.is_none_or(|epoch| epoch == last.position.epoch),
         same_schema: view.status.validation.schema_holds,
     })
 }
