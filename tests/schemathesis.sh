@@ -11,6 +11,8 @@ if ! command -v schemathesis >/dev/null 2>&1; then
 fi
 
 dir=$(mktemp -d)
+# PostgreSQL's server may run as another user.
+chmod 755 "$dir"
 daemon=
 finish() {
     if [ -n "$daemon" ]; then

@@ -68,6 +68,7 @@ async function post(path, body) {
   if (!answer.ok) throw Object.assign(new Error(told.detail || "refused"), told);
   return told;
 }
+const copies = status => status.phase === "setup" || status.phase === "backfill";
 const moved = status => Boolean(status.routing && status.routing.writes === "postgres");
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
@@ -108,7 +109,7 @@ function hear(status) {
   if (!last || now - last.at > 700) {
     let rate = null;
     if (last && last.seq !== null && seq !== null && seq >= last.seq) rate = (seq - last.seq) / ((now - last.at) / 1000);
-    state.samples.push({ at: now, seq, rate, lag: moved(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
+    state.samples.push({ at: now, seq, rate, lag: moved(status) || copies(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
     if (state.samples.length > SAMPLES) state.samples.shift();
   }
   if (!state.picked) state.tab = { validate: "switch", switch: "rollback", cleanup: "cleanup", done: "cleanup" }[status.phase] || "validate";
@@ -231,7 +232,7 @@ function showLevers(status) {
 
 function showLag(status) {
   $("lag-figure").hidden = moved(status);
-  $("lag-now").textContent = time(status.lag.seconds);
+  $("lag-now").textContent = copies(status) ? "–" : time(status.lag.seconds);
   $("reverse-figure").hidden = !moved(status) || !status.reverse;
   if (status.reverse) $("reverse-now").textContent = time(status.reverse.lag_seconds);
   const rates = state.samples.slice(-5).map(sample => sample.rate).filter(rate => rate !== null);
@@ -278,7 +279,7 @@ function showBack(status) {
 }
 
 function showBackfill(status) {
-  const tables = Object.entries(status.backfill.tables), underWay = status.phase === "backfill" || status.phase === "setup";
+  const tables = Object.entries(status.backfill.tables), underWay = copies(status);
   $("backfill-card").hidden = !tables.length || !underWay;
   if ($("backfill-card").hidden) return;
   const rank = { copying: 0, waiting: 1, copied: 2 };
@@ -326,9 +327,9 @@ async function askRecords() {
     show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)])) : none("No table is followed yet.")),
     show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", ""], entries.map(each => [each.table, each.key, each.column, each.reason,
       el("td", null, each.accepted ? "accepted " : el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
-        el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Everything crossed exactly.")),
+        el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Nothing is held: what has crossed has crossed exactly.")),
     show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", ""], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what,
-      el("td", null, each.detail, each.actor ? el("p", { class: "because" }, each.reason ? `${each.actor}: ${each.reason}` : each.actor) : null)]), { class: "journal" }) : none("Nothing yet.")),
+      el("td", null, each.detail, ((who, why) => who || why ? el("p", { class: "because" }, [who, why].filter(Boolean).join(": ")) : null)(each.actor && !each.detail.includes(each.actor) ? each.actor : null, each.reason))]), { class: "journal" }) : none("Nothing yet.")),
     (async () => {
       try {
         const told = await ask("/v1/validation"), report = told.report || {};
