@@ -77,14 +77,16 @@ fn constraints_that_rows_hold_to_are_validated_after_the_switch() {
     let case = Case::new(SHOP);
     let mut daemon = case.validated(&[]);
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
-    let validated = "select conname from pg_constraint where contype = 'f' and convalidated";
+    let validated = "select conname from pg_constraint where contype = 'f' and convalidated and conrelid = 'line'::regclass";
     daemon.until(|status| status["phase"] == "switch" && case.rows(validated).len() == 1);
 }
 
 #[test]
 fn rows_that_break_a_foreign_key_close_a_gate() {
     let case = Case::new(&format!("{SHOP} insert into line values (77, 'a', 1);"));
-    let mut daemon = case.validated(&[]);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", daemon.log());
     let shut = |status: &Value| {
         status["gates"]["switch"]["closed"]
             .as_array()
