@@ -89,7 +89,10 @@ class Operator:
 
     def order(self, path, body):
         request = urllib.request.Request(self.daemon.base + path, json.dumps(body).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"})
-        number = json.loads(urllib.request.urlopen(request, timeout=10).read())["order"]
+        try:
+            number = json.loads(urllib.request.urlopen(request, timeout=10).read())["order"]
+        except urllib.error.HTTPError as refused:
+            sys.exit(f"{body} was refused: {refused.read().decode()}")
         status = self.daemon.until(lambda found: (found["answer"] or {}).get("order", 0) >= number)
         if status["answer"]["refused"]:
             sys.exit(f"{body} was refused: {status['answer']['refused']}")
@@ -99,11 +102,13 @@ class Operator:
 
     def validated(self):
         self.lead("validate")
-        self.daemon.until(lambda found: found["validation"]["verdict"] == "equal" and found["validation"]["state"] == "idle")
+        self.daemon.until(lambda found: found["validation"]["verdict"] == "equal")
 
 
 def crossing(operator, application, to):
     """Milliseconds: the longest gap between two acknowledgements, what the daemon foretold, and what it measured."""
+    gate = "rollback" if to == "dual-write" else to
+    operator.daemon.until(lambda found: found["gates"][gate]["open"])
     began = time.monotonic()
     operator.lead(to)
     operator.daemon.until(lambda found: found["phase"] == to and found["run"]["state"] == "running")
