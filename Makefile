@@ -7,7 +7,7 @@ SECONDS := 60
 # Where `make versions` finds server programs: what packages have put side by side.
 PGBIN := $(wildcard /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
-.PHONY: help prepare bench demo test unit it sim model versions crash powercut crossings mutants tidy deploy-check lint fmt doc deny fuzz bench-follow bench-switch schemathesis
+.PHONY: help prepare bench demo test unit it sim model versions crash powercut crossings rogues mutants tidy deploy-check lint fmt doc deny fuzz bench-follow bench-switch schemathesis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ crash: prepare ## kill and cut off everything while an application writes; both 
 
 crossings: prepare ## move the writes there and back while applications write to both sides and daemons are killed (ROUNDS=40, LITEFERRY_SEED=n)
 	CROSSINGS=$(or $(ROUNDS),40) $(CARGO) test --locked --test it -- --nocapture crossing::campaign
+
+rogues: prepare ## switch again and again while writers that ignore the routing hammer SQLite (SWITCHES=100)
+	SWITCHES=$(or $(SWITCHES),100) $(CARGO) test --locked --test it -- --nocapture crossing::campaign::rogues
 
 mutants: prepare ## plant one bug at a time and see that a test catches it: make mutants ONLY=word
 	@ONLY="$(ONLY)" python3 tests/mutants/mutants.py

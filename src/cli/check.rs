@@ -8,8 +8,10 @@ use crate::engine::copy::{emptying, standing_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
+use crate::model::finding::Finding;
 use crate::model::name::{ident, literal};
-use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan};
+use crate::plan::unspelt::unspelt;
+use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -32,6 +34,10 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let mut prepared = prepared?;
     let in_the_way = standing_in_the_way(&prepared);
     prepared.plan.findings.extend(in_the_way);
+    // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
+    let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    let foreign: Vec<Finding> = copied.flat_map(|table| unspelt(&table.route)).collect();
+    prepared.plan.findings.extend(foreign);
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared)))?;
     } else if args.sql {

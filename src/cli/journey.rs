@@ -68,10 +68,11 @@ impl Helm<'_> {
         say(&format!("   liteferry {}\n", words(command)))?;
         self.give(Order::Phase(command)).await?;
         match command {
-            // A verdict opens the switch's gate.
+            // A verdict and a look at the constraints open the switch's gates.
             Command::Validate => {
-                until("both sides are compared", || {
-                    self.board.look(Instant::now()).status.validation.clean.is_some()
+                until("the gates of the switch open", || {
+                    let gates = self.board.look(Instant::now()).status.standing.gates;
+                    gates.iter().any(|(to, gates)| *to == Command::Switch && gates.iter().all(|gate| gate.ok))
                 })
                 .await
             }

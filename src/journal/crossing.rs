@@ -10,6 +10,7 @@ use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::phase::machine::{Crossing, Event, State, transition};
 use crate::plan::{Statement, Suspended};
+use crate::postgres::capture::begin_history;
 use crate::postgres::fault::{of, of_control};
 use sqlx::Row;
 use tokio_postgres::Client;
@@ -34,6 +35,13 @@ pub async fn held_still(client: &Client, crosser: Crosser<'_>) -> Result<(), Fau
     still_ours(u64::try_from(held.len()).expect("a count fits"), doing)
 }
 
+/// Begins the history of the way back: one that is under way is forgotten with all that waits in it, so that whoever is not the owner any
+/// more, or believes to be elsewhere, must not.
+pub async fn begin_way_back(client: &Client, crosser: Crosser<'_>, at: Position) -> Result<(), Fault> {
+    held_still(client, crosser).await?;
+    begin_history(client, crosser.migration, at).await
+}
+
 /// The writes belong to PostgreSQL, which holds everything up to `last`; gives the routing's new epoch. What was taken away until now
 /// stands there again.
 pub async fn switched(
@@ -44,7 +52,7 @@ pub async fn switched(
 ) -> Result<i64, Fault> {
     let doing = "record the switch";
     let failed = |error| of(error, doing);
-    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 100, restored = true, routing_epoch = routing_epoch + 1
+    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 100, restored = true, routing_epoch = routing_epoch + 1, hook_due = 'after_switch'
                where migration_id = $1 and owner = $2 and epoch = $3 and seq = $4 and nonce = $5
                      and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::Switch.word());
@@ -74,7 +82,7 @@ pub async fn rolled_back(
     entry: Entry<'_>,
 ) -> Result<i64, Fault> {
     let doing = "record the rollback";
-    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1,
+    let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1, hook_due = 'after_rollback',
                       epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
                where migration_id = $1 and owner = $2 and phase = 'switch' and crossing = 'rollback' returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
@@ -130,17 +138,40 @@ impl Store {
             .map_err(|error| of_control(error, "read whether the way back is laid"))
     }
 
+    /// The hook that is owed, if the migration is still ours.
+    pub async fn hook_due(&self, (migration, owner): (i64, &str)) -> Result<Option<String>, Fault> {
+        sqlx::query("select hook_due from liteferry.follow where migration_id = $1 and owner = $2")
+            .bind(migration)
+            .bind(owner)
+            .fetch_optional(&self.pool)
+            .await
+            .map(|row| row.and_then(|row| row.get(0)))
+            .map_err(|error| of_control(error, "read which hook is owed"))
+    }
+
+    /// It was called, whatever it answered.
+    pub async fn hook_called(&self, (migration, owner): (i64, &str), hook: &str) -> Result<(), Fault> {
+        let sql = "update liteferry.follow set hook_due = null where migration_id = $1 and owner = $2 and hook_due = $3";
+        sqlx::query(sql)
+            .bind(migration)
+            .bind(owner)
+            .bind(hook)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(|error| of_control(error, "record that the hook was called"))
+    }
+
     /// Constraints and triggers that come back at the switch, in their weakest form: nothing is read for them.
     pub async fn awaiting_switch(&self, migration: i64) -> Result<Vec<Statement>, Fault> {
-        let sql =
-            "select what, sql, fallback from liteferry.planned where migration_id = $1 and stage = 'switch'
-                   union all select what, restore, fallback from liteferry.suspended where migration_id = $1";
+        let sql = "select what, sql, fallback from liteferry.planned where migration_id = $1 and stage = 'switch' order by ordinal";
         let rows = sqlx::query(sql)
             .bind(migration)
             .fetch_all(&self.pool)
             .await
             .map_err(|error| of_control(error, "read what comes back at the switch"))?;
-        rows.iter()
+        let planned: Result<Vec<Statement>, Fault> = rows
+            .iter()
             .map(|row| {
                 let read = || -> Result<Statement, sqlx::Error> {
                     Ok(Statement {
@@ -150,9 +181,10 @@ impl Store {
                         required: true,
                     })
                 };
-                read().map_err(|_| unreadable("suspended constraint"))
+                read().map_err(|_| unreadable("planned constraint"))
             })
-            .collect()
+            .collect();
+        Ok(planned?.into_iter().chain(self.suspended(migration).await?).collect())
     }
 
     /// Takes away again what disturbs the apply, after a rollback, and records how it is given back.
@@ -165,7 +197,7 @@ impl Store {
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
         for (at, item) in suspended.iter().enumerate() {
-            super::store::suspend(&mut tx, migration, at, item).await?;
+            super::suspended::suspend(&mut tx, migration, at, item).await?;
         }
         let sql = "update liteferry.follow set restored = false where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;

@@ -10,3 +10,4 @@ pub mod machine;
 pub mod record;
 pub mod reshape;
 pub mod store;
+mod suspended;

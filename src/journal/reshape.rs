@@ -1,7 +1,8 @@
 //! A schema change of the source, recorded together with what it does to the target's tables.
 
 use super::record;
-use super::store::{self, Store, run};
+use super::store::{Store, run};
+use super::suspended;
 use crate::model::fault::Fault;
 use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
@@ -84,8 +85,8 @@ impl Store {
             }
             record_change(&mut tx, reshaping.migration, change).await?;
         }
-        for suspended in reshaping.suspended {
-            store::suspend_also(&mut tx, reshaping.migration, suspended).await?;
+        for one in reshaping.suspended {
+            suspended::suspend_also(&mut tx, reshaping.migration, one).await?;
         }
         for id in reshaping.suspect {
             suspect(&mut tx, reshaping.migration, *id).await?;

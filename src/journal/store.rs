@@ -10,7 +10,7 @@ use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
 use crate::model::position;
 use crate::plan::route::Route;
-use crate::plan::{Mode, Plan, Statement, Suspended, TablePlan, TableRole};
+use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
 use crate::postgres::fault::of_control;
 use crate::postgres::patience;
 use sqlx::migrate::MigrateError;
@@ -172,7 +172,7 @@ impl Store {
         }
         record_renamed(tx, id, plan).await?;
         for (ordinal, suspended) in plan.suspended.iter().enumerate() {
-            suspend(tx, id, ordinal, suspended).await?;
+            super::suspended::suspend(tx, id, ordinal, suspended).await?;
         }
         for statement in beginning.last {
             run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
@@ -252,21 +252,6 @@ impl Store {
             .await
             .map_err(|error| of_control(error, "read the migration's steps"))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
-    }
-
-    /// What was taken away from the target and is to be given back, in the order of giving.
-    pub async fn suspended(&self, migration: i64) -> Result<Vec<Statement>, Fault> {
-        let rows = sqlx::query(
-            "select what, restore, fallback from liteferry.suspended where migration_id = $1 order by ordinal desc",
-        )
-        .bind(migration)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| of_control(error, "read the suspended constraints"))?;
-        Ok(rows
-            .iter()
-            .map(|row| Statement { what: row.get(0), sql: row.get(1), fallback: row.get(2), required: false })
-            .collect())
     }
 
     /// How many rows of each table the target refused, by the ledger's reason.
@@ -425,45 +410,6 @@ async fn record_renamed(
     Ok(())
 }
 
-/// Takes a constraint away and remembers how to give it back, in the same transaction.
-pub(super) async fn suspend(
-    tx: &mut Transaction<'_, Postgres>,
-    migration: i64,
-    ordinal: usize,
-    suspended: &Suspended,
-) -> Result<(), Fault> {
-    run(tx, &suspended.suspend, &format!("suspend {} on {}", suspended.name, suspended.table)).await?;
-    sqlx::query("insert into liteferry.suspended values ($1, $2, $3, $4, $5, $6)")
-        .bind(migration)
-        .bind(i32::try_from(ordinal).expect("a database has fewer than 2^31 constraints"))
-        .bind(&suspended.restore.what)
-        .bind(&suspended.suspend)
-        .bind(&suspended.restore.sql)
-        .bind(&suspended.restore.fallback)
-        .execute(&mut **tx)
-        .await
-        .map(|_| ())
-        .map_err(|error| of_control(error, "record a suspended constraint"))
-}
-
-/// The same for one that came later, which may bear the name of one that the application has dropped since.
-pub(super) async fn suspend_also(
-    tx: &mut Transaction<'_, Postgres>,
-    migration: i64,
-    suspended: &Suspended,
-) -> Result<(), Fault> {
-    let failed = |error| of_control(error, "record a suspended constraint");
-    sqlx::query("delete from liteferry.suspended where migration_id = $1 and what = $2")
-        .bind(migration)
-        .bind(&suspended.restore.what)
-        .execute(&mut **tx)
-        .await
-        .map_err(failed)?;
-    let sql = "select coalesce(max(ordinal) + 1, 0) from liteferry.suspended where migration_id = $1";
-    let next: i32 = sqlx::query(sql).bind(migration).fetch_one(&mut **tx).await.map_err(failed)?.get(0);
-    suspend(tx, migration, usize::try_from(next).expect("ordinals count from zero"), suspended).await
-}
-
 /// Copies into two schemas of a database make the one schema that remembers both; who comes second finds it half made.
 fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
     let taken = |code: &str| ["23505", "42P06", "42P07"].contains(&code);
@@ -475,7 +421,7 @@ fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
     of_control(error, doing)
 }
 
-pub(super) fn unreadable(what: &str) -> Fault {
+pub fn unreadable(what: &str) -> Fault {
     Fault::fatal("state_unreadable", format!("read a {what} from schema liteferry"))
         .with_remedy("run the version of liteferry that began this copy, or begin anew with --restart")
 }

@@ -23,7 +23,7 @@ pub struct Readings {
     pub owned: bool,
     pub run: RunState,
     pub target_up: bool,
-    /// Tables whose backfill is not complete.
+    /// Tables that came or were rebuilt, and have not been read equal since.
     pub tables_to_load: u64,
     /// Age of the oldest change that is not applied.
     pub lag: Duration,
@@ -34,7 +34,7 @@ pub struct Readings {
     /// Sequences of the target that could not be set.
     pub sequences: Option<Vec<BadSequence>>,
     /// Suspended constraints that rows break.
-    pub constraints: Option<Vec<Violated>>,
+    pub constraints: Option<Looked>,
     /// Tables whose changes in the target would not be noted.
     pub uncaptured: Option<Vec<String>>,
     pub reverse: Reverse,
@@ -80,6 +80,13 @@ pub enum SequenceTrouble {
     Exhausted,
     /// Where it has to start cannot be told from the rows.
     NotComputable,
+}
+
+/// What a look at the rows found, and how long ago it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    pub violated: Vec<Violated>,
+    pub age: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +184,7 @@ fn backfill(readings: &Readings) -> Gate {
     match readings.tables_to_load {
         0 => Reading::new("backfill", "complete", "complete").open(),
         tables => Reading::new("backfill", format!("{} to be loaded", counted(tables, "table")), "complete")
-            .shut("Wait until the tables are loaded: `liteferry status` shows how far they are."),
+            .shut("Wait until the tables that came or were rebuilt are read equal: `liteferry status` shows how far they are."),
     }
 }
 
@@ -270,15 +277,16 @@ fn sequences(readings: &Readings) -> Gate {
 
 fn constraints(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("constraints", reading, "no row breaks one");
-    let Some(violated) = &readings.constraints else {
+    let Some(Looked { violated, age }) = &readings.constraints else {
         return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
     };
+    let ago = spell(*age);
     if violated.is_empty() {
-        return gate("no row breaks one".to_owned()).open();
+        return gate(format!("no row broke one {ago} ago")).open();
     }
     let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
-    gate(listed(violated.iter().map(name))).shut(
-        "Mend these rows in SQLite, where the application writes: they are carried over like any change.",
+    gate(format!("{}, {ago} ago", listed(violated.iter().map(name)))).shut(
+        "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by itself.",
     )
 }
 

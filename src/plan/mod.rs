@@ -121,6 +121,8 @@ pub enum SequenceSource {
 pub struct Suspended {
     pub table: PgName,
     pub name: String,
+    /// The same where it is a constraint; nothing where it is a trigger.
+    pub constraint: Option<String>,
     pub suspend: String,
     pub restore: Statement,
 }

@@ -317,8 +317,10 @@ impl Shared {
 
     fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
         let failed = |error| from_sqlite("read the last changes", error);
-        let reader = self.reader()?;
+        let mut reader = self.reader()?;
         reader.db.execute_batch("begin").map_err(failed)?;
+        // A table that was made or rebuilt a moment ago has changed without a line in the log: nothing else would tell.
+        self.confirm_schema(&mut reader)?;
         let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
         for (id, key) in log_rows(&reader.db, (last.seq - changes_max, last.seq))? {
             let Some(route) = self.expected.tables.get(&id) else { continue };

@@ -94,10 +94,12 @@ pub fn next_reverse(db: &Connection) -> Result<Position, Fault> {
     Ok(Position { epoch: at.epoch, seq: at.seq + 1, nonce: drawn(db)? })
 }
 
-/// Begins a history of PostgreSQL's changes, here as there.
+/// Begins a history of PostgreSQL's changes, here as there, if none has begun and SQLite is still the side that is written, in the life
+/// of the log that `at` names.
 pub fn begin_reverse(db: &Connection, at: Position) -> Result<(), Fault> {
     let sql = format!(
-        "update main.{CONTROL} set reverse_epoch = ?1, reverse_mark = ?2, reverse_nonce = ?3, reverse_before = null"
+        "update main.{CONTROL} set reverse_epoch = ?1, reverse_mark = ?2, reverse_nonce = ?3, reverse_before = null \
+         where reverse_epoch is null and writes = 'sqlite' and epoch = ?1"
     );
     write_one(db, "open the way back", &sql, &[at.epoch, at.seq, at.nonce])
 }

@@ -6,6 +6,7 @@ mod writers;
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::{OwnServer, TestDatabase, database, psql, sqlite, try_psql};
 use liteferry::crash::{ABORT, FREEZE, POINTS};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use writers::{TABLE, Writers, Written};
 struct Walk {
     case: Case,
     daemon: Daemon,
+    settings: Vec<String>,
     /// Where the daemon of now listens.
     address: Arc<Mutex<String>>,
     writers: Writers,
@@ -42,6 +44,8 @@ const SETTINGS: [&str; 8] = [
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
+/// What a hook leaves a line in, beside the source.
+const CALLED: &str = "called";
 const CLEANUP: &str = r#"{"to": "cleanup", "confirm": "source.db"}"#;
 
 #[test]
@@ -49,8 +53,12 @@ fn a_daemon_that_dies_in_a_switch_leaves_one_side_open_with_every_acknowledged_w
     let mut walk = Walk::begin(database());
     for point in points("switch") {
         walk.stand_in("validate");
+        let called = walk.called("after_switch");
         walk.die_at(point, r#"{"to": "switch"}"#);
         walk.is_whole(point);
+        if walk.phase() == "switch" {
+            walk.is_called("after_switch", called, point);
+        }
     }
     walk.end();
 }
@@ -60,8 +68,12 @@ fn a_daemon_that_dies_in_a_rollback_leaves_one_side_open_with_every_acknowledged
     let mut walk = Walk::begin(database());
     for point in points("rollback") {
         walk.stand_in("switch");
+        let called = walk.called("after_rollback");
         walk.die_at(point, r#"{"to": "dual-write"}"#);
         walk.is_whole(point);
+        if walk.phase() != "switch" {
+            walk.is_called("after_rollback", called, point);
+        }
     }
     walk.end();
 }
@@ -78,26 +90,40 @@ fn a_server_that_dies_in_a_crossing_leaves_one_side_open_with_every_acknowledged
         walk.stand_in(from);
         walk.restart(&[(FREEZE, point)]);
         walk.stand_in(from);
-        walk.command(order);
+        let number = walk.command(order).expect("it was taken");
         assert!(walk.daemon.is_frozen(), "{point} was not reached\n{}", walk.daemon.log());
         server.stop_immediately();
         server.start();
         walk.daemon.signal("-CONT");
-        // It is the same daemon that finds the way out.
+        // It is the same daemon that finds the way out, and whoever asked is told what came of it.
         walk.is_whole(point);
+        let refused = walk.answer(number).expect("it lives");
+        assert_eq!(refused.is_null(), walk.phase() != from, "{point}: {refused:#}");
         walk.restart(&[]);
     }
     walk.end();
 }
 
 #[test]
-fn a_cleanup_that_was_left_half_done_is_ended_by_the_next_daemon() {
-    for point in points("cleanup") {
-        let mut walk = Walk::begin(database());
+fn a_cleanup_that_was_left_half_done_with_its_server_is_ended_by_the_next_daemon() {
+    let mut server = OwnServer::new();
+    for (at, point) in points("cleanup").enumerate() {
+        let name = format!("cleanup{at}");
+        psql(&server.url("postgres"), &format!("create database {name}"));
+        let any = server.url("postgres");
+        let url = format!("{}{name}", any.strip_suffix("postgres").expect("its database ends it"));
+        let mut walk = Walk::begin(TestDatabase { url, name });
         walk.stand_in("switch");
         // What is written to SQLite once nothing of ours is left in it, nobody carries over.
         walk.writers.end_one("s");
-        walk.die_at(point, CLEANUP);
+        walk.restart(&[(FREEZE, point)]);
+        walk.stand_in("switch");
+        walk.command(CLEANUP);
+        walk.gone();
+        server.stop_immediately();
+        walk.daemon.kill();
+        server.start();
+        walk.restart(&[]);
         walk.daemon.until(|status| status["phase"] == "done" && status["routing"]["writes"] == "postgres");
         assert!(walk.takes(Side::Postgres), "{point}");
         walk.has_all(Side::Postgres, point);
@@ -111,8 +137,84 @@ fn a_cleanup_that_was_left_half_done_is_ended_by_the_next_daemon() {
         }
         let ours = "select count(*) from pg_trigger where tgrelid = 'log'::regclass";
         assert_eq!(psql(&walk.case.target.url, ours), [[Some("0".to_owned())]], "{point}");
+        // Once more is no more.
+        let journal = "select id, what, detail from liteferry.journal order by id";
+        let told = walk.case.rows(journal);
+        assert_eq!(walk.daemon.command("/v1/phase", CLEANUP), Value::Null, "{point}");
+        assert_eq!(walk.case.rows(journal), told, "{point}");
         walk.writers.end();
     }
+}
+
+#[test]
+fn a_cleanup_waits_for_the_application_and_does_not_keep_it_waiting() {
+    let mut walk = Walk::begin(database());
+    walk.stand_in("switch");
+    let reading = HeldSession::open(&walk.case.target.url);
+    reading.run("begin; select count(*) from log");
+    walk.command(CLEANUP);
+    walk.daemon.until(|status| status["run"]["reason"]["code"] == "lock_timeout");
+    for _ in 0..20 {
+        walk.case.rows("set statement_timeout = '2s'; select count(*) from log");
+        sleep(LOOK * 5);
+    }
+    reading.run("commit");
+    walk.daemon.until(|status| status["phase"] == "done");
+    walk.writers.end();
+}
+
+#[test]
+fn a_migration_that_runs_as_the_switch_begins_is_carried_over_first() {
+    let mut walk = Walk::begin(database());
+    walk.stand_in("validate");
+    walk.restart_with("hooks.before_switch=sleep 2");
+    walk.stand_in("validate");
+    let db = writers::open(&walk.case.source.path);
+    // Nobody else writes: no change in the log tells of what comes.
+    walk.writers.end_one("s");
+    walk.daemon.until(|status| status["lag"]["changes"] == 0);
+    let (status, told) = walk.daemon.post("/v1/phase", r#"{"to": "switch"}"#);
+    assert_eq!(status, 202, "{told:#}");
+    while !walk.daemon.log().contains("calling the hook") {
+        sleep(LOOK);
+    }
+    let migration = "begin immediate; create table late (id integer primary key, v text); insert into late values (1, 'a')";
+    db.execute_batch(migration).expect("the application migrates its schema");
+    walk.daemon.until(|status| status["machine"]["crossing"] == "switch");
+    sleep(LOOK * 20);
+    db.execute_batch("commit").expect("the migration ends");
+    let refused = walk.answer(told["order"].as_i64().expect("an order has a number")).expect("it lives");
+    assert_eq!(refused["code"], "source_schema_moved", "{refused:#}");
+    walk.restart(&[]);
+    walk.stand_in("switch");
+    assert_eq!(walk.case.rows("select id, v from late"), [[Some("1".to_owned()), Some("a".to_owned())]]);
+    let refused = db.execute_batch("insert into late values (2, 'b')").expect_err("it is guarded");
+    assert!(refused.to_string().contains("the writes have moved"), "{refused}");
+    walk.writers.end();
+}
+
+#[test]
+fn a_rollback_outlives_the_server_however_late_that_writes_its_commits_down() {
+    let mut server = OwnServer::new();
+    let url = server.url("postgres");
+    psql(&url, "alter system set synchronous_commit = off");
+    psql(&url, "alter system set wal_writer_delay = '10s'");
+    server.stop_immediately();
+    server.start();
+    let mut walk = Walk::begin(TestDatabase { url, name: "postgres".to_owned() });
+    walk.stand_in("switch");
+    // Those rows may be lost: the server says so. Who waits for them would have its commits wait for the disk too.
+    walk.writers.end_one("p");
+    walk.restart(&[(FREEZE, "rollback open")]);
+    walk.stand_in("switch");
+    walk.command(r#"{"to": "dual-write"}"#);
+    assert!(walk.daemon.is_frozen(), "{}", walk.daemon.log());
+    server.stop_immediately();
+    server.start();
+    assert!(walk.takes(Side::Sqlite) && !walk.takes(Side::Postgres), "both sides take writes");
+    walk.daemon.signal("-CONT");
+    walk.daemon.until(|status| is_settled(status) && status["phase"] == "dual-write");
+    walk.writers.end();
 }
 
 #[test]
@@ -149,22 +251,48 @@ impl Walk {
     fn begin(target: TestDatabase) -> Walk {
         let source = sqlite(&format!("pragma journal_mode = wal; {TABLE}"));
         let case = Case { source, target };
-        let daemon = case.validated(&SETTINGS);
+        let called = case.source.path.with_file_name(CALLED).display().to_string();
+        let hook = |moment: &str| format!("hooks.{moment}=echo $LITEFERRY_MOMENT >> '{called}'");
+        let mut settings: Vec<String> = SETTINGS.map(str::to_owned).to_vec();
+        for moment in ["after_switch", "after_rollback"] {
+            settings.extend(["--set".to_owned(), hook(moment)]);
+        }
+        let daemon = case.validated(&borrowed(&settings));
         let writers = Writers::start(&case.source.path, &case.target.url);
         let address = Arc::new(Mutex::new(daemon.address().to_owned()));
-        Walk { case, daemon, address, writers }
+        Walk { case, daemon, settings, address, writers }
     }
 
     /// With one more setting until the next start.
     fn restart_with(&mut self, setting: &str) {
         self.daemon.kill();
-        let settings = [&SETTINGS[..], &["--set", setting]].concat();
+        let settings = [&borrowed(&self.settings)[..], &["--set", setting]].concat();
         self.daemon = Daemon::start(&self.case.source, &self.case.target.url, &settings);
+    }
+
+    /// How often a hook was called.
+    fn called(&self, moment: &str) -> usize {
+        let lines = std::fs::read_to_string(self.case.source.path.with_file_name(CALLED));
+        lines.unwrap_or_default().lines().filter(|line| *line == moment).count()
+    }
+
+    #[track_caller]
+    fn is_called(&self, moment: &str, before: usize, point: &str) {
+        let began = Instant::now();
+        while self.called(moment) == before {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{moment} was not called after {point}\n{}",
+                self.daemon.log()
+            );
+            sleep(LOOK);
+        }
     }
 
     fn restart(&mut self, told: &[(&str, &str)]) {
         self.daemon.kill();
-        self.daemon = Daemon::start_told(&self.case.source, &self.case.target.url, &SETTINGS, told);
+        let settings = borrowed(&self.settings);
+        self.daemon = Daemon::start_told(&self.case.source, &self.case.target.url, &settings, told);
         *self.address.lock().expect("no thread has panicked") = self.daemon.address().to_owned();
     }
 
@@ -218,16 +346,21 @@ impl Walk {
         self.daemon.until(compared);
     }
 
-    /// Orders until it is obeyed, dead or frozen: while others write, a gate may be closed for a moment.
+    /// Orders until it is obeyed, dead or frozen: while others write, a gate may be closed for a moment. Gives the order's number, where
+    /// that was told.
     #[track_caller]
-    fn command(&mut self, order: &str) {
+    fn command(&mut self, order: &str) -> Option<i64> {
         let began = Instant::now();
         let mut last = Value::Null;
         while began.elapsed() < PATIENCE {
-            let Some((status, told)) = self.daemon.try_post("/v1/phase", order) else { return self.gone() };
+            let Some((status, told)) = self.daemon.try_post("/v1/phase", order) else {
+                self.gone();
+                return None;
+            };
             if status == 202 {
-                match self.answer(told["order"].as_i64().expect("an order has a number")) {
-                    None | Some(Value::Null) => return,
+                let number = told["order"].as_i64().expect("an order has a number");
+                match self.answer(number) {
+                    None | Some(Value::Null) => return Some(number),
                     Some(refused) => last = refused,
                 }
             } else {
@@ -343,6 +476,10 @@ impl Walk {
         self.daemon.drained(&self.case.source);
         self.case.is_equal();
     }
+}
+
+fn borrowed(settings: &[String]) -> Vec<&str> {
+    settings.iter().map(String::as_str).collect()
 }
 
 fn is_settled(status: &Value) -> bool {

@@ -3,12 +3,14 @@
 use crate::support::{TestDatabase, database, psql};
 use futures_util::future::join_all;
 use liteferry::engine::records::Records;
+use liteferry::journal::crossing::{Crosser, begin_way_back};
 use liteferry::journal::machine::{Entry, Recorded};
 use liteferry::journal::store::Store;
 use liteferry::model::fault::Fault;
+use liteferry::model::history::Position;
 use liteferry::phase::Phase;
 use liteferry::phase::machine::{Command, Crossing, Event, Percent, State, transition};
-use liteferry::postgres::connect::pool;
+use liteferry::postgres::connect::{connect, pool};
 use liteferry::postgres::url::Target;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -141,6 +143,32 @@ fn whoever_lost_the_migration_moves_it_no_more() {
     assert_eq!(bench.enter(DUAL_WRITE, VALIDATE).unwrap_err().code, "another_owner");
     bench.enter_as(&new, (DUAL_WRITE, VALIDATE), BY_ANN).expect("the new owner may");
     assert_eq!(bench.lines().len(), 1);
+}
+
+#[test]
+fn the_way_back_is_begun_by_whoever_has_the_migration_where_it_stands() {
+    let bench = Bench::new();
+    bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");
+    let at = |nonce| Position { epoch: 1, seq: 0, nonce };
+    let begin = |owner: &str, state: State, at: Position| {
+        bench.runtime.block_on(async {
+            let session = connect(&address(&bench.target)).await.expect("the server answers");
+            session.batch_execute("begin").await.expect("begun");
+            let crosser = Crosser { migration: MIGRATION, owner, state };
+            let begun = begin_way_back(&session, crosser, at).await;
+            session.batch_execute("commit").await.expect("ended");
+            begun
+        })
+    };
+    begin(&bench.owner, VALIDATE, at(7)).expect("it is ours");
+    let waiting = "insert into liteferry.reverse_change (migration_id, tbl, key) values (1, 1, 'a')";
+    psql(&bench.target.url, waiting);
+    let new = bench.take_over();
+    for (owner, state) in [(&bench.owner, VALIDATE), (&new, DUAL_WRITE), (&new, BEGUN)] {
+        assert_eq!(begin(owner, state, at(8)).expect_err("it stands elsewhere").code, "another_owner");
+    }
+    let stands = "select nonce, (select count(*) from liteferry.reverse_change) from liteferry.reverse";
+    assert_eq!(psql(&bench.target.url, stands), [line("7", "1")]);
 }
 
 #[test]

@@ -5,12 +5,16 @@
 mod orders;
 
 use crate::follow::Case;
+use crate::generate::random::Random;
 use crate::support::daemon::Daemon;
 use liteferry::phase::Phase;
-use liteferry::phase::machine::{Command, Crossing, Event, Percent, State};
+use liteferry::phase::machine::{Command, Crossing, Event, Percent, State, transition};
 use orders::{Act, Expect, Operator, acts, answer, told};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SOURCE: &str = "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a');";
 const CASES: u32 = 2;
@@ -159,6 +163,108 @@ impl Bench {
         let last = lines.last().and_then(|line| line[1].clone());
         assert_eq!(last.unwrap_or_else(|| Phase::DualWrite.word().to_owned()), self.state.words());
     }
+}
+
+const TOGETHER: Duration = Duration::from_secs(10);
+
+/// What an operator sends, whatever the other one does at the same moment.
+fn operate(daemon: &Daemon, (name, mut random): (&str, Random), until: Instant) -> u64 {
+    let mut taken = 0;
+    while Instant::now() < until {
+        let seen = daemon.status().expect("it answers");
+        for _ in 0..random.below(4) {
+            let (path, mut body) = match random.below(9) {
+                0 | 1 => ("/v1/phase", json!({ "to": "validate" })),
+                2..5 => ("/v1/phase", json!({ "to": "switch" })),
+                5 => ("/v1/phase", json!({ "to": "dual-write" })),
+                6 => ("/v1/pause", json!({})),
+                7 => ("/v1/resume", json!({})),
+                _ => ("/v1/reads", json!({ "percent": random.below(101) })),
+            };
+            if random.in_hundred(70) {
+                body["expect"] = seen["phase"].clone();
+            }
+            body["reason"] = json!(name);
+            let (status, told) = daemon.try_post(path, &body.to_string()).expect("it answers");
+            assert!([202, 409, 503].contains(&status), "{path} {body}: {told:#}");
+            taken += u64::from(status == 202);
+        }
+        if seen["phase"] == "validate" && seen["validation"]["verdict"].is_null() {
+            daemon.try_post("/v1/validation", "{}");
+        }
+    }
+    taken
+}
+
+#[test]
+fn two_operators_at_the_same_time_lead_it_along_the_machines_own_ways() {
+    let seed = std::env::var("LITEFERRY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
+    println!("LITEFERRY_SEED={seed}");
+    let mut bench = Bench::new();
+    let until = Instant::now() + TOGETHER;
+    let taken: u64 = thread::scope(|scope| {
+        let operators = [("ann", seed), ("bob", seed + 1)];
+        let at_work = operators.map(|(name, seed)| {
+            let daemon = &bench.daemon;
+            scope.spawn(move || operate(daemon, (name, Random::new(seed)), until))
+        });
+        at_work.into_iter().map(|operator| operator.join().expect("an operator ends")).sum()
+    });
+    // Too many may wait as yet.
+    let last = loop {
+        let (status, last) = bench.daemon.post("/v1/resume", "{}");
+        match status {
+            503 => thread::sleep(Duration::from_millis(100)),
+            202 | 409 => break last,
+            _ => panic!("{last:#}"),
+        }
+    };
+    let status = bench.daemon.until(|status| {
+        let answered =
+            last["order"].is_null() || status["answer"]["order"].as_i64() >= last["order"].as_i64();
+        answered && status["machine"]["crossing"].is_null() && status["run"]["state"] == "running"
+    });
+    let words = known_states();
+    let lines =
+        bench.case.rows("select before, after, what from liteferry.journal where after <> '' order by id");
+    let mut at = Phase::DualWrite.word().to_owned();
+    for line in &lines {
+        let [before, after, what] = [0, 1, 2].map(|column| line[column].clone().unwrap_or_default());
+        assert_eq!(before, at, "{what} begins elsewhere: {lines:#?}");
+        let leads = |event| transition(words[&before], event) == Ok(words[&after]);
+        assert!(before == after || events().any(leads), "{what}: no event leads from {before} to {after}");
+        at = after;
+    }
+    let reads = status["machine"]["reads"].as_u64().and_then(|reads| u8::try_from(reads).ok());
+    let state = State {
+        phase: Phase::from_word(status["phase"].as_str().expect("a phase")).expect("a phase"),
+        crossing: None,
+        paused: status["machine"]["paused"] == true,
+        reads: reads.and_then(Percent::new).expect("a percentage"),
+    };
+    assert_eq!(at, state.words(), "the last line is where it stands");
+    println!("orders taken {taken}, moves {}", lines.len());
+    assert!(lines.len() >= 10, "hardly anything was moved: {lines:#?}");
+}
+
+fn events() -> impl Iterator<Item = Event> {
+    use Command::{Cleanup, Pause, Resume, Rollback, Switch, Validate};
+    let reads = (0..=100).filter_map(Percent::new).map(Command::Reads);
+    let commands = [Validate, Switch, Rollback, Cleanup, Pause, Resume].into_iter().chain(reads);
+    let crossings = Crossing::ALL.into_iter().flat_map(|one| [Event::Decided(one), Event::Abandoned(one)]);
+    commands.map(Event::Commanded).chain(crossings)
+}
+
+/// Every state that events lead to from the first one that the journal tells of, by its words.
+fn known_states() -> BTreeMap<String, State> {
+    let mut known = BTreeMap::new();
+    let mut next = vec![State { phase: Phase::DualWrite, ..State::FIRST }];
+    while let Some(state) = next.pop() {
+        if known.insert(state.words(), state).is_none() {
+            next.extend(events().filter_map(|event| transition(state, event).ok()));
+        }
+    }
+    known
 }
 
 /// What the daemon makes of a command that it obeys.

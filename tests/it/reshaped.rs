@@ -172,6 +172,67 @@ fn a_migration_that_reaches_postgres_first_waits_for_sqlite() {
 }
 
 #[test]
+fn constraints_come_back_under_the_names_of_today_and_go_with_their_tables() {
+    let case = Case::new(&format!(
+        "{SOURCE}; create table away (id integer primary key, customer_id integer references customer (id));
+         alter table line add column spare_id integer references customer (id)"
+    ));
+    psql(&case.target.url, TARGET);
+    psql(
+        &case.target.url,
+        "create table away (id bigint primary key, customer_id bigint references customer);
+         alter table line add column spare_id bigint references customer;
+         alter table line add constraint positive check (n > 0)",
+    );
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for (what, sql) in [
+        ("child", "alter table line rename to position"),
+        ("parent", "alter table customer rename to client"),
+        ("column", "alter table position rename column customer_id to client_id"),
+        ("end of a table", "drop table away"),
+    ] {
+        app(&case, sql);
+        psql(&case.target.url, sql);
+        app(&case, "update item set price = price + 1");
+        settled(&case, &mut daemon, what);
+    }
+    // SQLite drops no column that a foreign key is made of: its table is rebuilt.
+    app(&case, "begin; create table new_position (id integer primary key, client_id integer references client (id), n integer);
+         insert into new_position select id, client_id, n from position; drop table position;
+         alter table new_position rename to position; commit");
+    psql(&case.target.url, "alter table position drop column spare_id");
+    let began = std::time::Instant::now();
+    while !case.rows("select 1 from liteferry.route where route::text like '%spare_id%'").is_empty() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{}", daemon.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    settled(&case, &mut daemon, "end of a column");
+    assert_eq!(
+        daemon.command("/v1/phase", r#"{"to":"validate"}"#),
+        serde_json::Value::Null,
+        "{}",
+        daemon.log()
+    );
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    assert_eq!(
+        daemon.command("/v1/phase", r#"{"to":"switch"}"#),
+        serde_json::Value::Null,
+        "{}",
+        daemon.log()
+    );
+    let constraints = "select conname || ': ' || pg_get_constraintdef(oid) from pg_constraint
+        where conrelid = 'position'::regclass and contype in ('c', 'f') order by 1";
+    daemon.until(|status| status["phase"] == "switch");
+    let found: Vec<String> =
+        case.rows(constraints).into_iter().filter_map(|mut row| row.pop().flatten()).collect();
+    let found: Vec<&str> = found.iter().map(|text| text.trim_end_matches(" NOT VALID")).collect();
+    let key =
+        "line_customer_id_fkey: FOREIGN KEY (client_id) REFERENCES client(id) DEFERRABLE INITIALLY DEFERRED";
+    assert_eq!(found, [key, "positive: CHECK ((n > 0))"]);
+}
+
+#[test]
 fn a_table_or_column_without_a_counterpart_is_refused_though_it_is_empty_as_yet() {
     for (source, target, code) in [
         ("create table more (id integer primary key)", "", "table_missing"),

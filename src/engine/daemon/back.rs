@@ -239,6 +239,7 @@ impl Back<'_> {
     }
 
     async fn obey(&mut self, ordered: Ordered) -> Result<Option<Next>, Fault> {
+        self.desk.take_up(&ordered);
         let command = match ordered.order {
             Order::Phase(command) => command,
             Order::Validate(_) | Order::Ledger(..) => {
@@ -325,11 +326,7 @@ impl Back<'_> {
             pause_ms = super::millis(crossed.pause),
             "the application's writes go to SQLite again"
         );
-        let hooks = &self.desk.job.switch.hooks;
-        if let Err(reason) = hooks::call(hooks, Moment::AfterRollback).await {
-            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
-            self.desk.store.note("hook", &reason.sentence).await?;
-        }
+        self.desk.call_due_hook().await?;
         crash::passed("rollback", "told");
         self.desk.answer(ordered, None).await
     }

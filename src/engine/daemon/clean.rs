@@ -18,6 +18,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// A trigger is taken off under a lock for which everybody waits who comes after us: while the application holds the table for long, it is
+/// tried again later.
+const BEGIN: &str = "begin; set local lock_timeout = '1s'";
+
 const DETACH_WAIT: Duration = Duration::from_secs(10);
 
 pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
@@ -34,7 +38,7 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     crash::passed("cleanup", "sqlite");
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
-    session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+    session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing))?;
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
     crash::passed("cleanup", "postgres");

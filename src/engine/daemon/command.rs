@@ -33,16 +33,20 @@ impl Life<'_> {
                 Ok(None)
             }
             Order::Ledger(entries, settle) => {
+                self.desk.take_up(&ordered);
                 self.settle_entries(&ordered, (entries, settle)).await.map(|()| None)
             }
-            Order::Phase(command) => match self.desk.judge(&ordered, command) {
-                Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
-                // What is so already needs neither gates nor a line in the journal.
-                Ok(after) if after == self.desk.state => {
-                    self.desk.answer(&ordered, None).await.map(|()| None)
+            Order::Phase(command) => {
+                self.desk.take_up(&ordered);
+                match self.desk.judge(&ordered, command) {
+                    Err(reason) => self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
+                    // What is so already needs neither gates nor a line in the journal.
+                    Ok(after) if after == self.desk.state => {
+                        self.desk.answer(&ordered, None).await.map(|()| None)
+                    }
+                    Ok(after) => self.command(ordered, (command, after), verifying).await,
                 }
-                Ok(after) => self.command(ordered, (command, after), verifying).await,
-            },
+            }
         }
     }
 
@@ -141,10 +145,7 @@ impl Life<'_> {
             rows_compared = crossed.rows_compared,
             "the application's writes go to postgres"
         );
-        if let Err(reason) = hooks::call(&self.job.switch.hooks, Moment::AfterSwitch).await {
-            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
-            self.store.note("hook", &reason.sentence).await?;
-        }
+        self.desk.call_due_hook().await?;
         crash::passed("switch", "told");
         self.desk.answer(ordered, None).await
     }

@@ -2,11 +2,13 @@
 //!
 //! Disk first, then memory: nobody is told of a phase that is not recorded.
 
-use super::{Job, Ordered, Voice};
+use super::hooks::{self, Moment};
+use super::{Job, Order, Ordered, Voice};
 use crate::engine::standing::{Answer, Routing, Writes};
 use crate::engine::status::Reason;
+use crate::journal::crossing::{Crosser, held_still};
 use crate::journal::machine::{Entry, Recorded};
-use crate::journal::store::Store;
+use crate::journal::store::{Store, unreadable};
 use crate::model::fault::Fault;
 use crate::phase::Phase;
 use crate::phase::gate::Gate;
@@ -14,6 +16,7 @@ use crate::phase::machine::{Command, Event, Percent, State, ask, transition};
 use crate::plan::reverse::Firing;
 use crate::postgres::capture::{Part, set_part};
 use crate::postgres::connect::connect;
+use crate::postgres::fault;
 use std::time::Instant;
 
 pub struct Desk<'a> {
@@ -54,9 +57,15 @@ impl<'a> Desk<'a> {
         if self.state.phase <= Phase::DualWrite && self.state.crossing.is_none() {
             return Ok(());
         }
+        let doing = "shut PostgreSQL to the application's writes";
         let session = connect(&self.job.request.address).await?;
+        session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+        // A daemon that stood still must not shut what another has opened since.
+        let crosser = Crosser { migration: self.migration, owner: &self.owner, state: self.state };
+        held_still(&session, crosser).await?;
         set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
         set_part(&session, self.migration, (Part::Capture, Firing::Never)).await?;
+        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         let after = State { phase: Phase::DualWrite, reads: Percent::NONE, crossing: None, ..self.state };
         let told = Told::by_itself("resync");
         self.enter(after, told.entry("SQLite is the side that is written; PostgreSQL is made equal to it"))
@@ -103,6 +112,43 @@ impl<'a> Desk<'a> {
             .map_err(|illegal| Reason::new("not_possible", illegal.to_string(), illegal.remedy()))
     }
 
+    /// Calls the hook that a crossing has left owed, whoever lived to see it decided: the application must hear of it, at least once.
+    pub async fn call_due_hook(&self) -> Result<(), Fault> {
+        let ours = (self.migration, self.owner.as_str());
+        let Some(word) = self.store.hook_due(ours).await? else { return Ok(()) };
+        let moment = Moment::from_word(&word).ok_or_else(|| unreadable("hook"))?;
+        if let Err(reason) = hooks::call(&self.job.switch.hooks, moment).await {
+            tracing::error!(code = reason.code, "{}: {}", reason.sentence, reason.remedy);
+            self.store.note("hook", &reason.sentence).await?;
+        }
+        self.store.hook_called(ours, &word).await
+    }
+
+    /// From here on the order is owed an answer, whatever becomes of this attempt.
+    pub fn take_up(&self, ordered: &Ordered) {
+        self.voice.owe(Some(ordered.clone()));
+    }
+
+    /// An order that a fault came between is answered as soon as the records say what became of it.
+    pub async fn answer_interrupted(&self) -> Result<(), Fault> {
+        let Some(ordered) = self.voice.owed() else { return Ok(()) };
+        let is_so = match ordered.order {
+            Order::Phase(command) => {
+                transition(self.state, Event::Commanded(command)).is_ok_and(|after| after == self.state)
+            }
+            Order::Validate(_) | Order::Ledger(..) => false,
+        };
+        let interrupted = || {
+            let sentence = "a fault came between, and nothing came of the order";
+            Reason::new(
+                "order_interrupted",
+                sentence,
+                "`liteferry journal` tells what it was; give the order again.",
+            )
+        };
+        self.answer(&ordered, (!is_so).then(interrupted)).await
+    }
+
     /// Tells whoever asked what became of it; a refusal stands in the journal too.
     pub async fn answer(&self, ordered: &Ordered, refused: Option<Reason>) -> Result<(), Fault> {
         if let Some(reason) = &refused {
@@ -114,6 +160,7 @@ impl<'a> Desk<'a> {
         self.voice.board.update(Instant::now(), |status| {
             status.standing.answer = Some(Answer { number, refused });
         });
+        self.voice.owe(None);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
+use super::orphans::Orphans;
 use super::pace::{Pruning, Quiet};
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
@@ -57,6 +58,7 @@ pub(super) struct Life<'a> {
     pub desk: Desk<'a>,
     /// What the gates saw when they were last looked at closely.
     pub closer: Closer,
+    pub orphans: Orphans,
     /// What the last batches took.
     pub drains: Vec<Duration>,
     /// Digest of the source's schema that all of this was made for.
@@ -185,6 +187,7 @@ async fn open<'a>(
         owner,
         desk,
         closer: Closer::default(),
+        orphans: Orphans::default(),
         drains: Vec::new(),
         schema,
         tables,

@@ -8,11 +8,11 @@ use crate::engine::status::View;
 use crate::model::fault::Fault;
 use crate::phase::RunState;
 use crate::phase::gate::{
-    BadSequence, Disk, Limits, Readings, Reverse, SequenceTrouble, Validated, Violated, to_switch,
+    BadSequence, Disk, Limits, Readings, Reverse, SequenceTrouble, Validated, to_switch,
 };
 use crate::phase::machine::Command;
 use crate::phase::pause::{Work, predicted_pause};
-use crate::plan::handover::orphans_sql;
+use crate::plan::unspelt::unspelt;
 use crate::postgres::capture::{State, standing};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
@@ -30,7 +30,6 @@ pub enum Look<'p> {
 pub struct Closer {
     at: Option<Instant>,
     sequences: Option<Vec<BadSequence>>,
-    constraints: Option<Vec<Violated>>,
     uncaptured: Option<Vec<String>>,
     round_trip: Duration,
     prepared: Duration,
@@ -38,9 +37,6 @@ pub struct Closer {
 
 /// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Rows that break a constraint are counted up to here.
-const ORPHANS_MAX: u32 = 1_000;
 
 impl Life<'_> {
     pub(super) async fn readings(&mut self, look: Look<'_>) -> Result<Readings, Fault> {
@@ -50,6 +46,7 @@ impl Life<'_> {
         let view = self.voice.board.look(Instant::now());
         let owned = self.store.is_owned(self.migration, &self.owner).await?;
         let ledger_open = self.store.ledger_open(self.migration).await?;
+        let to_load = self.store.suspects(self.migration).await?.len();
         let closer = self.closer.clone();
         let pause_expected = self.predicted(&closer);
         self.voice.board.update(Instant::now(), |status| {
@@ -60,15 +57,15 @@ impl Life<'_> {
             owned,
             run: view.status.run.state,
             target_up: view.status.target.up,
-            tables_to_load: 0,
+            tables_to_load: u64::try_from(to_load).expect("a count fits"),
             lag: view.lag(),
             validation: validated(&view),
             ledger_open,
             sequences: closer.sequences,
-            constraints: closer.constraints,
+            constraints: self.orphans.looked(),
             uncaptured: closer.uncaptured,
             reverse: reverse(&view),
-            one_way_columns: Vec::new(),
+            one_way_columns: self.one_way_columns(),
             disk: disk(self.link.source.file().path()),
             pause_expected,
         })
@@ -80,6 +77,7 @@ impl Life<'_> {
             self.voice.board.update(Instant::now(), |status| status.standing.gates.clear());
             return Ok(());
         }
+        self.look_for_orphans().await?;
         let mut readings = self.readings(Look::AtHand).await?;
         if self.closer.is_due(readings.reverse.canary) {
             match self.ready_to_switch().await {
@@ -119,17 +117,6 @@ impl Life<'_> {
             };
             sequences.push(BadSequence { name: sequence.name.to_string(), why });
         }
-        let awaiting = self.store.awaiting_switch(self.migration).await?;
-        let mut constraints = Vec::new();
-        for statement in &awaiting {
-            let Some(sql) = orphans_sql(&statement.sql, ORPHANS_MAX) else { continue };
-            let failed = |error| fault::of(error, format!("look for rows that break {}", statement.what));
-            let rows: i64 = session.query_one(&sql, &[]).await.map_err(failed)?.get(0);
-            if rows > 0 {
-                constraints.push(Violated { constraint: statement.what.clone(), rows: rows.unsigned_abs() });
-            }
-            self.voice.board.tick(Instant::now());
-        }
         let uncaptured = match standing(&session, self.migration, &self.tables).await?.capture {
             State::Missing => self.tables.values().map(|route| route.target.to_string()).collect(),
             State::Off | State::On | State::Mixed => Vec::new(),
@@ -138,11 +125,25 @@ impl Life<'_> {
         Ok(Closer {
             at: Some(Instant::now()),
             sequences: Some(sequences),
-            constraints: Some(constraints),
             uncaptured: Some(uncaptured),
             round_trip,
             prepared,
         })
+    }
+
+    /// Beside the following: what is found shows at a later look at the gates.
+    async fn look_for_orphans(&mut self) -> Result<(), Fault> {
+        if self.orphans.is_due() {
+            let awaiting = self.store.awaiting_switch(self.migration).await?;
+            self.orphans.look(&self.job.request.address, awaiting);
+        }
+        self.orphans.gather().await;
+        Ok(())
+    }
+
+    fn one_way_columns(&self) -> Vec<String> {
+        let found = self.tables.values().flat_map(|route| unspelt(route));
+        found.map(|finding| finding.subject).collect()
     }
 
     fn predicted(&self, closer: &Closer) -> Duration {
@@ -159,7 +160,6 @@ impl Closer {
     fn is_due(&self, truth: bool) -> bool {
         let open = truth
             && self.sequences.as_ref().is_some_and(Vec::is_empty)
-            && self.constraints.as_ref().is_some_and(Vec::is_empty)
             && self.uncaptured.as_ref().is_some_and(Vec::is_empty);
         match self.at {
             None => true,

@@ -29,6 +29,11 @@ impl Moment {
         }
     }
 
+    pub fn from_word(word: &str) -> Option<Moment> {
+        let all = [Moment::BeforeSwitch, Moment::AfterSwitch, Moment::BeforeRollback, Moment::AfterRollback];
+        all.into_iter().find(|moment| moment.word() == word)
+    }
+
     fn hook(self, hooks: &Hooks) -> Option<&Hook> {
         match self {
             Moment::BeforeSwitch => hooks.before_switch.as_ref(),

@@ -17,6 +17,7 @@ mod follow;
 mod gates;
 mod hooks;
 mod order;
+mod orphans;
 mod pace;
 mod repair;
 mod reread;
@@ -150,6 +151,8 @@ pub struct Voice {
     pub metrics: Arc<Metrics>,
     /// The source and where the target stood when it was last read, to tell the lag by while the target is away.
     last: Arc<Mutex<Option<(SqliteChanges, Position)>>>,
+    /// The order that is being obeyed, until it is answered.
+    owed: Arc<Mutex<Option<Ordered>>>,
 }
 
 pub async fn run(
@@ -267,6 +270,11 @@ async fn work(
     let work = crossing::settle(&mut desk).await?;
     let state = desk.state;
     desk.arrived(state);
+    // What is decided and not finished has neither been told of nor answered.
+    if work != Work::FinishSwitch {
+        desk.call_due_hook().await?;
+        desk.answer_interrupted().await?;
+    }
     match work {
         Work::Forward | Work::FinishSwitch => {
             follow::follow(desk, (migration, work), (orders, stopping)).await
@@ -304,6 +312,7 @@ async fn rest(
             () = tokio::time::sleep(TICK) => {}
             () = stopping.asked() => {}
             Some(ordered) = orders.recv() => {
+                desk.take_up(&ordered);
                 let refused = match ordered.order {
                     Order::Phase(command) => desk.judge(&ordered, command).err(),
                     Order::Validate(_) | Order::Ledger(..) => Some(Reason::new(
@@ -377,7 +386,15 @@ fn millis(duration: Duration) -> u64 {
 
 impl Voice {
     pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
-        Voice { board, metrics, last: Arc::default() }
+        Voice { board, metrics, last: Arc::default(), owed: Arc::default() }
+    }
+
+    fn owe(&self, ordered: Option<Ordered>) {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
+    }
+
+    fn owed(&self) -> Option<Ordered> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn say(&self, state: RunState, fault: Option<&Fault>) {

@@ -8,18 +8,19 @@ use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::follow::Life;
 use crate::flow::follow::step;
-use crate::journal::crossing::{Crosser, held_still};
+use crate::journal::crossing::{Crosser, begin_way_back, held_still};
 use crate::link::{Applier, Captured, Extent, Take};
 use crate::model::cell::CellBuf;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::key::cells_of_key;
 use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, begin_history, install, send_canary, set_part};
+use crate::postgres::capture::{Part, install, send_canary, set_part};
 use crate::postgres::compare::differing;
 use crate::postgres::fault;
 use crate::sqlite::capture;
-use crate::sqlite::control;
+use crate::sqlite::capture::fence::control;
+use crate::sqlite::control::{begin_reverse, read};
 use std::time::{Duration, Instant};
 
 const WRITE_WAIT: Duration = Duration::from_secs(5);
@@ -56,27 +57,29 @@ impl Life<'_> {
         let session = self.link.target.session().await?;
         session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
         // A daemon that stood still must not shut what another has opened since.
-        let crosser = Crosser { migration: self.migration, owner: &self.owner, state: self.desk.state };
+        let owner = self.owner.clone();
+        let crosser = Crosser { migration: self.migration, owner: &owner, state: self.desk.state };
         held_still(&session, crosser).await?;
         install(&session, self.migration, &self.tables).await?;
         set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
-        let file = self.link.source.file().clone();
+        let (file, token) = (self.link.source.file().clone(), self.desk.token.clone());
         let epoch = self.applier.position().await?.epoch;
         let reached = blocking(doing, move || {
             let db = file.open_writer(WRITE_WAIT)?;
-            let found = control::read(&db)?.and_then(|control| control.reverse);
-            if let Some(reached) = found {
+            if let Some(reached) = control(&db, &token)?.reverse {
                 return Ok((reached.at, false));
             }
             let first = Position { epoch, seq: 0, nonce: capture::drawn(&db)? };
-            control::begin_reverse(&db, first)?;
+            begin_reverse(&db, first)?;
             Ok((first, true))
         });
         // The target is told after the source: the other way round a crash would leave a history that the source does not know.
         let (first, begun) = reached.await?;
         if begun || !self.store.has_way_back(self.migration).await? {
-            begin_history(&session, self.migration, first).await?;
+            session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+            begin_way_back(&session, crosser, first).await?;
+            session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         }
         self.link.target.give_back(session);
         Ok(())
@@ -98,8 +101,7 @@ impl Life<'_> {
             changes.forget(step.to.seq).await?;
             at = step.to;
         }
-        let came =
-            self.link.source.read(|db| Ok(control::read(db)?.and_then(|control| control.canary))).await?;
+        let came = self.link.source.read(|db| Ok(read(db)?.and_then(|control| control.canary))).await?;
         let home = came.as_deref() == Some(&word);
         self.voice.board.update(Instant::now(), |status| {
             let mut reverse = status.standing.reverse.unwrap_or_default();

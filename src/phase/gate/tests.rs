@@ -28,7 +28,7 @@ fn ready() -> Readings {
         }),
         ledger_open: 0,
         sequences: Some(Vec::new()),
-        constraints: Some(Vec::new()),
+        constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
         uncaptured: Some(Vec::new()),
         reverse: Reverse { canary: true, running: true, lag: Duration::ZERO },
         one_way_columns: Vec::new(),
@@ -148,10 +148,10 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
             ),
             (
                 |r| {
-                    r.constraints =
-                        Some(vec![Violated { constraint: "orders_customer_fkey".into(), rows: 3 }])
+                    let violated = vec![Violated { constraint: "orders_customer_fkey".into(), rows: 3 }];
+                    r.constraints = Some(Looked { violated, age: 12_000 * MS })
                 },
-                ["constraints", "orders_customer_fkey (3 rows)", "no row breaks one", "SQLite"],
+                ["constraints", "orders_customer_fkey (3 rows), 12 s ago", "no row breaks one", "SQLite"],
             ),
             (
                 |r| r.uncaptured = None,

@@ -202,6 +202,7 @@ fn suspended_constraint(constraint: &PgConstraint, validity: Validity) -> Suspen
     Suspended {
         table: constraint.table.clone(),
         name: constraint.name.clone(),
+        constraint: Some(constraint.name.clone()),
         suspend: format!("alter table {table} drop constraint {name}"),
         restore: Statement { what: format!("constraint {name} on {table}"), sql, fallback, required: false },
     }
@@ -218,6 +219,7 @@ fn suspended_trigger(table: &PgName, trigger: &PgTrigger) -> Suspended {
     Suspended {
         table: table.clone(),
         name: trigger.name.clone(),
+        constraint: None,
         suspend: format!("alter table {table_sql} disable trigger {name}"),
         restore: Statement {
             what: format!("trigger {name} on {table_sql}"),

@@ -35,6 +35,8 @@ pub struct Step {
 pub struct Writer {
     pub session: Session,
     pub ownership: Ownership,
+    /// The `synchronous_commit` that the session came with.
+    waiting: String,
     pub delete_entries: Statement,
     pub insert_entry: Statement,
     advance: Statement,
@@ -95,6 +97,9 @@ const SESSION: &str = "set lock_timeout = '5s'; set statement_timeout = '60s'; s
 
 impl Writer {
     pub async fn new(session: Session, ownership: Ownership) -> Result<Writer, Fault> {
+        let as_it_came = session.query_one("select current_setting('synchronous_commit')", &[]).await;
+        let waiting =
+            as_it_came.map_err(|error| fault::of(error, "set up a session that writes batches"))?.get(0);
         let set = session.batch_execute(SESSION).await;
         set.map_err(|error| fault::of(error, "set up a session that writes batches"))?;
         let prepare = async |sql: &str| {
@@ -105,7 +110,17 @@ impl Writer {
         let insert_entry = prepare(ledger::INSERT).await?;
         let tables = HashMap::new();
         let patience = patience::SMALL;
-        Ok(Writer { session, ownership, delete_entries, insert_entry, advance, tables, stages: 0, patience })
+        Ok(Writer {
+            session,
+            ownership,
+            waiting,
+            delete_entries,
+            insert_entry,
+            advance,
+            tables,
+            stages: 0,
+            patience,
+        })
     }
 
     /// The answer to a statement, which is not waited for without an end.
@@ -144,13 +159,14 @@ impl Writer {
             .await
     }
 
-    /// A commit that waits for the disk, as the server is set up to, has waited for all commits before it. Gives the number of
+    /// A commit that waits for the disk, as the session came, has waited for all commits before it. Gives the number of
     /// positions that are ours: none has made it wait where it is no more.
     pub async fn settle(&self) -> Result<u64, tokio_postgres::Error> {
         let Ownership { migration, owner } = &self.ownership;
         let sql = format!(
-            "begin; set local synchronous_commit to default; \
+            "begin; set local synchronous_commit = {}; \
              update liteferry.follow set owner_seen = now() where migration_id = {migration} and owner = {}; commit",
+            literal(&self.waiting),
             literal(owner)
         );
         let rows = |answer: &SimpleQueryMessage| match answer {

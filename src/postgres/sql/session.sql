@@ -9,6 +9,8 @@ set extra_float_digits = 3;
 set search_path = pg_catalog, pg_temp;
 set row_security = off;
 set statement_timeout = 0;
+-- A commit that decides, or that a removal relies on, has to outlive the server. What may be lost says so itself.
+select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
 set default_transaction_isolation = 'read committed';
 set client_min_messages = warning;
 -- A backend whose client has died gives up its work and its locks within seconds. Servers before 14 cannot, nor can all systems.

@@ -27,8 +27,7 @@ impl Fence {
     pub fn take(file: &SqliteFile, token: &str, wait: Duration) -> Result<Fence, Fault> {
         let doing = "keep the application's writers waiting";
         let db = file.open_writer(wait)?;
-        db.execute_batch("pragma synchronous = full; begin immediate")
-            .map_err(|error| from_sqlite(doing, error))?;
+        begin_for_good(&db, doing)?;
         let found = control(&db, token)?;
         match found.writes {
             Writes::Sqlite => Ok(Fence { db, epoch: found.epoch }),
@@ -82,7 +81,7 @@ impl Opening {
         let doing = "make SQLite ready for the application's writes";
         let failed = |error| from_sqlite(doing, error);
         let db = file.open_writer(wait)?;
-        db.execute_batch("pragma synchronous = full; begin immediate").map_err(failed)?;
+        begin_for_good(&db, doing)?;
         let found = control(&db, token)?;
         let epoch = found.epoch + 1;
         let seq: i64 = db
@@ -99,10 +98,18 @@ impl Opening {
     }
 }
 
+/// A power cut must not take a decision back. Where there is a rollback journal, its removal is part of the commit.
+const FOR_GOOD: &str = "pragma synchronous = extra";
+
+fn begin_for_good(db: &Connection, doing: &str) -> Result<(), Fault> {
+    run(db, doing, FOR_GOOD)?;
+    run(db, doing, "begin immediate")
+}
+
 /// Opens SQLite to the application where that was decided and not done; done twice it is done once.
 pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<(), Fault> {
     let doing = "open SQLite to the application's writes";
-    db.pragma_update(None, "synchronous", "full").map_err(|error| from_sqlite(doing, error))?;
+    db.execute_batch(FOR_GOOD).map_err(|error| from_sqlite(doing, error))?;
     let tx: Transaction<'_> = begin(db, doing)?;
     let found = control(&tx, token)?;
     // Somebody else has done it, and the writes may have moved on since.

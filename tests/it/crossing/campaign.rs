@@ -84,6 +84,43 @@ fn no_acknowledged_write_is_lost_however_often_the_writes_cross_and_the_daemon_i
     assert!(figures.crossed >= 2, "the writes never crossed: nothing was shown");
 }
 
+/// Switches that `make test` takes the time for.
+const SWITCHES: u64 = 2;
+
+#[test]
+fn rogues_that_ignore_the_routing_and_write_without_a_pause_lose_nothing_that_was_acknowledged() {
+    let asked = std::env::var("SWITCHES").ok().and_then(|asked| asked.parse().ok());
+    let mut walk = Walk::begin(database());
+    let source = walk.case.source.path.clone();
+    // One keeps its connection, one is another old process each time.
+    let kept = source.clone();
+    walk.writers.hammer("h", move || {
+        let mut side = Sqlite::open(&kept);
+        move |row: &Written| side.write(row)
+    });
+    walk.writers.hammer("t", move || move |row: &Written| Sqlite::open(&source).write_twice(row));
+    let (switches, mut pauses) = (asked.unwrap_or(SWITCHES), Vec::new());
+    for switch in 1..=switches {
+        walk.stand_in("switch");
+        walk.is_whole(&format!("switch {switch}"));
+        let status = walk.daemon.until(is_settled);
+        pauses.push(status["pause"]["measured_seconds"].as_f64().unwrap_or_default());
+        walk.stand_in("dual-write");
+    }
+    let attempts =
+        walk.case.rows("select 1 from liteferry.journal where detail like 'nothing happened%'").len();
+    let acknowledged = walk.writers.acknowledged();
+    let of_rogues = acknowledged.iter().filter(|(who, _)| who == "h" || who == "t").count();
+    pauses.sort_by(f64::total_cmp);
+    println!(
+        "switches {switches}, given up and ordered again {attempts}; acknowledged {}, {of_rogues} of them the rogues', lost 0; pauses: median {:.0} ms, longest {:.0} ms",
+        acknowledged.len(),
+        pauses[pauses.len() / 2] * 1e3,
+        pauses[pauses.len() - 1] * 1e3
+    );
+    walk.end();
+}
+
 impl Walk {
     /// Returns when the crossing shows, or does not within the time.
     fn until_begun(&self, wait: Duration) {

@@ -41,6 +41,8 @@ pub enum Outcome {
 
 const BETWEEN: Duration = Duration::from_millis(3);
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+/// A thousand times a second.
+const HAMMERED: Duration = Duration::from_millis(1);
 /// Longer than any deadline that these tests set.
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
@@ -60,10 +62,27 @@ impl Writers {
         writers
     }
 
-    /// One more. What it makes, it makes on its own thread.
+    /// One more, as fast as an application is at its work. What it makes, it makes on its own thread.
     pub fn join<W: FnMut(&Written) -> Outcome>(
         &mut self,
         who: &'static str,
+        side: impl FnOnce() -> W + Send + 'static,
+    ) {
+        self.join_at((who, [BETWEEN, REFUSED_PAUSE]), side);
+    }
+
+    /// One that does nothing else.
+    pub fn hammer<W: FnMut(&Written) -> Outcome>(
+        &mut self,
+        who: &'static str,
+        side: impl FnOnce() -> W + Send + 'static,
+    ) {
+        self.join_at((who, [Duration::ZERO, HAMMERED]), side);
+    }
+
+    fn join_at<W: FnMut(&Written) -> Outcome>(
+        &mut self,
+        (who, [after_a_write, after_a_refusal]): (&'static str, [Duration; 2]),
         side: impl FnOnce() -> W + Send + 'static,
     ) {
         let ending = Arc::new(AtomicBool::new(false));
@@ -77,12 +96,12 @@ impl Writers {
                     Outcome::Acknowledged => {
                         acknowledged.lock().expect("no writer has panicked").insert(row);
                         n += 1;
-                        BETWEEN
+                        after_a_write
                     }
-                    Outcome::Refused => REFUSED_PAUSE,
+                    Outcome::Refused => after_a_refusal,
                     Outcome::Unknown => {
                         n += 1;
-                        REFUSED_PAUSE
+                        after_a_refusal
                     }
                 };
                 sleep(pause);
@@ -140,8 +159,23 @@ impl Sqlite {
     }
 
     pub fn write(&mut self, (who, n): &Written) -> Outcome {
-        match self.db.execute("insert into log (who, n) values (?1, ?2)", (who, n)) {
-            Ok(_) => Outcome::Acknowledged,
+        Sqlite::outcome(self.db.execute("insert into log (who, n) values (?1, ?2)", (who, n)).map(drop))
+    }
+
+    /// Two rows in one transaction, which begins as a reader.
+    pub fn write_twice(&mut self, (who, n): &Written) -> Outcome {
+        let written = self.db.execute_batch(&format!(
+            "begin; insert into log (who, n) values ('{who}', {n}); insert into log (who, n) values ('{who}', -{n}); commit"
+        ));
+        if written.is_err() && !self.db.is_autocommit() {
+            self.db.execute_batch("rollback").expect("a transaction can be given up");
+        }
+        Sqlite::outcome(written)
+    }
+
+    fn outcome(written: rusqlite::Result<()>) -> Outcome {
+        match written {
+            Ok(()) => Outcome::Acknowledged,
             Err(error) if error.to_string().contains("the writes have moved to PostgreSQL") => {
                 Outcome::Refused
             }

@@ -1,6 +1,7 @@
 //! What stands in PostgreSQL for the way back: hostile names, partitions, roles.
 
 use super::ground::Pair;
+use liteferry::model::history::Position;
 use liteferry::plan::reverse::{EXEMPT, Firing};
 use liteferry::postgres::capture::{self as there, Part, State};
 use liteferry::sqlite::capture::{self, Origin};
@@ -137,7 +138,14 @@ fn a_control_table_of_an_older_version_is_widened_and_what_it_says_is_kept() {
     assert_eq!(standing, capture::Standing::Altered);
     capture::rearm(&db, &captures).expect("armed again");
     assert!(capture::census(&db, &captures).expect("a census").is_whole());
+    let elsewhere = Position { epoch: 2, ..super::ground::BEGIN };
+    assert_eq!(
+        control::begin_reverse(&db, elsewhere).expect_err("of another life").code,
+        "reverse_history_fork"
+    );
     control::begin_reverse(&db, super::ground::BEGIN).expect("opened");
+    let again = Position { nonce: 1, ..super::ground::BEGIN };
+    assert_eq!(control::begin_reverse(&db, again).expect_err("begun already").code, "reverse_history_fork");
     db.execute_batch("update _liteferry_control set writes = 'postgres', closed = 7, canary = 'w'")
         .expect("closed");
     let before = read();
