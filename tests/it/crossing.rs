@@ -194,30 +194,6 @@ fn a_migration_that_runs_as_the_switch_begins_is_carried_over_first() {
 }
 
 #[test]
-fn a_rollback_outlives_the_server_however_late_that_writes_its_commits_down() {
-    let mut server = OwnServer::new();
-    let url = server.url("postgres");
-    psql(&url, "alter system set synchronous_commit = off");
-    psql(&url, "alter system set wal_writer_delay = '10s'");
-    server.stop_immediately();
-    server.start();
-    let mut walk = Walk::begin(TestDatabase { url, name: "postgres".to_owned() });
-    walk.stand_in("switch");
-    // Those rows may be lost: the server says so. Who waits for them would have its commits wait for the disk too.
-    walk.writers.end_one("p");
-    walk.restart(&[(FREEZE, "rollback open")]);
-    walk.stand_in("switch");
-    walk.command(r#"{"to": "dual-write"}"#);
-    assert!(walk.daemon.is_frozen(), "{}", walk.daemon.log());
-    server.stop_immediately();
-    server.start();
-    assert!(walk.takes(Side::Sqlite) && !walk.takes(Side::Postgres), "both sides take writes");
-    walk.daemon.signal("-CONT");
-    walk.daemon.until(|status| is_settled(status) && status["phase"] == "dual-write");
-    walk.writers.end();
-}
-
-#[test]
 fn what_is_vetoed_leaves_the_writes_where_they_are_and_the_way_back_running() {
     let mut walk = Walk::begin(database());
     for (from, order, veto) in [

@@ -172,6 +172,21 @@ fn the_way_back_is_begun_by_whoever_has_the_migration_where_it_stands() {
 }
 
 #[test]
+fn what_is_recorded_and_decided_waits_for_the_disk_whatever_the_database_is_set_to() {
+    let bench = Bench::new();
+    psql(&bench.target.url, &format!("alter database {} set synchronous_commit = off", bench.target.name));
+    assert_eq!(psql(&bench.target.url, "show synchronous_commit"), [[Some("off".to_owned())]]);
+    let (sql, address) = ("select current_setting('synchronous_commit')", address(&bench.target));
+    bench.runtime.block_on(async {
+        let session = connect(&address).await.expect("the server answers");
+        let waits: String = session.query_one(sql, &[]).await.expect("it tells").get(0);
+        let pool = pool(&address).await.expect("the server answers");
+        let recorded: String = sqlx::query_scalar(sql).fetch_one(&pool).await.expect("it tells");
+        assert_eq!((waits.as_str(), recorded.as_str()), ("on", "on"));
+    });
+}
+
+#[test]
 fn of_many_moves_at_once_from_one_state_one_is_made() {
     let bench = Bench::new();
     bench.enter(DUAL_WRITE, VALIDATE).expect("it stands there");

@@ -80,7 +80,10 @@ impl Life<'_> {
         self.look_for_orphans().await?;
         let mut readings = self.readings(Look::AtHand).await?;
         if self.closer.is_due(readings.reverse.canary) {
-            match self.ready_to_switch().await {
+            let ready = self.ready_to_switch().await;
+            // An idle reader would spoil the application's own backups and stops.
+            self.link.source.release();
+            match ready {
                 Ok((_, closer)) => readings = closer,
                 Err(fault) => {
                     tracing::warn!(code = fault.code, doing = fault.doing, "the switch would be refused");
