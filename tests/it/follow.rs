@@ -103,6 +103,41 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
     assert_eq!(daemon.get("/readyz").expect("it listens").0, 200);
 }
 
+/// Commits, and stays connected: no file changes once the commit shows.
+const SLOW_COMMIT: &str = "import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute('pragma synchronous = full')
+db.execute(\"insert into item values ('slow', 1, 1)\")
+time.sleep(10)";
+
+#[test]
+fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["state"] == "idle");
+    let wal = case.source.path.with_extension("db-wal");
+    let began = std::time::Instant::now();
+    while wal.exists() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let held = "inject=fsync,fdatasync:delay_enter=400000";
+    let app = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", held])
+        .args(["python3", "-c", SLOW_COMMIT])
+        .arg(&case.source.path)
+        .spawn();
+    // Only where there is something to hold the disk back with.
+    let Ok(mut app) = app else { return };
+    let (began, row) = (std::time::Instant::now(), "select 1 from item where code = 'slow'");
+    while case.rows(row).is_empty() && began.elapsed() < Duration::from_secs(8) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let arrived = !case.rows(row).is_empty();
+    app.kill().expect("it is our child");
+    app.wait().expect("it is our child");
+    assert!(arrived, "the commit was not seen\n{}", daemon.log());
+}
+
 #[test]
 fn schema_changes_of_the_application_are_carried_over() {
     let case = Case::new(SHOP);

@@ -4,7 +4,7 @@ use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
 use super::orphans::Orphans;
-use super::pace::{Pruning, Quiet};
+use super::pace::{Late, Pruning, Quiet};
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
@@ -325,7 +325,7 @@ impl Life<'_> {
     async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
-        let mut quiet = Quiet::new();
+        let (mut quiet, mut late) = (Quiet::new(), Late::default());
         let mut pruning = Pruning::new(self.job.retention);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
@@ -359,6 +359,7 @@ impl Life<'_> {
             let mut long = None;
             if idle && quiet.lasts() {
                 long = self.retire(&wake, at).await?;
+                late.settle(long, Instant::now());
             }
             while idle && !self.stopping.is_asked() {
                 self.voice.board.tick(Instant::now());
@@ -381,8 +382,8 @@ impl Life<'_> {
                         break;
                     }
                 }
-                // Disconnected, only files that look otherwise are worth a look inside.
-                if long != Some(wake.look()) {
+                // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
+                if long != Some(wake.look()) || late.is_due(Instant::now()) {
                     break;
                 }
             }

@@ -1,10 +1,12 @@
-//! How the following paces itself: when a pause is long enough to leave the source alone, and when applied changes may be forgotten.
+//! How the following paces itself: when a pause is long enough to leave the source alone, when it is looked into all the same, and when
+//! applied changes may be forgotten.
 
 use crate::link::Captured;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::postgres::apply::PgApplier;
 use crate::sqlite::changes::SqliteChanges;
+use crate::sqlite::wake::Look;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,43 @@ impl Quiet {
 
     pub fn lasts(&self) -> bool {
         self.since.elapsed() >= Quiet::LONG
+    }
+}
+
+/// A commit may show long after it was written: the disk stands between. No file looks otherwise when it does, so that a source which was
+/// left alone is looked into some more times after its files have changed last.
+#[derive(Default)]
+pub struct Late {
+    settled: Option<(Look, Instant)>,
+    looked: usize,
+}
+
+impl Late {
+    const LOOKS_AFTER: [Duration; 6] = [
+        Duration::from_millis(60),
+        Duration::from_millis(250),
+        Duration::from_secs(1),
+        Duration::from_secs(4),
+        Duration::from_secs(15),
+        Duration::from_secs(60),
+    ];
+
+    /// How the source looks that is left alone, if it is.
+    pub fn settle(&mut self, look: Option<Look>, now: Instant) {
+        let Some(look) = look else { return };
+        if self.settled.is_none_or(|(settled, _)| settled != look) {
+            *self = Late { settled: Some((look, now)), looked: 0 };
+        }
+    }
+
+    /// Whether it is to be looked into; each time once.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let (Some((_, since)), Some(after)) = (self.settled, Late::LOOKS_AFTER.get(self.looked)) else {
+            return false;
+        };
+        let due = now.duration_since(since) >= *after;
+        self.looked += usize::from(due);
+        due
     }
 }
 
@@ -83,5 +122,27 @@ impl Pruning {
             }
             pruned => pruned,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_was_left_alone_is_looked_into_again_and_again_and_then_no_more() {
+        let (began, look) = (Instant::now(), Look::default());
+        let mut late = Late::default();
+        assert!(!late.is_due(began), "it was never left alone");
+        late.settle(Some(look), began);
+        let due_at = |late: &mut Late, millis: u64| late.is_due(began + Duration::from_millis(millis));
+        for (millis, due) in
+            [(59, false), (60, true), (61, false), (250, true), (5_000, true), (5_000, true), (5_000, false)]
+        {
+            // What is left alone again has not changed.
+            late.settle(Some(look), began + Duration::from_millis(millis));
+            assert_eq!(due_at(&mut late, millis), due, "{millis}");
+        }
+        assert!(due_at(&mut late, 900_000) && due_at(&mut late, 900_000) && !due_at(&mut late, 900_000));
     }
 }

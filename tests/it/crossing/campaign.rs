@@ -8,7 +8,7 @@ use crate::support::database;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -93,16 +93,26 @@ fn rogues_that_ignore_the_routing_and_write_without_a_pause_lose_nothing_that_wa
     let mut walk = Walk::begin(database());
     let source = walk.case.source.path.clone();
     // One keeps its connection, one is another old process each time.
-    let kept = source.clone();
+    let (kept, at_it) = (source.clone(), Arc::new(AtomicBool::new(false)));
+    let (first, second) = (Arc::clone(&at_it), Arc::clone(&at_it));
     walk.writers.hammer("h", move || {
         let mut side = Sqlite::open(&kept);
-        move |row: &Written| side.write(row)
+        move |row: &Written| if first.load(Ordering::SeqCst) { side.write(row) } else { Outcome::Refused }
     });
-    walk.writers.hammer("t", move || move |row: &Written| Sqlite::open(&source).write_twice(row));
+    walk.writers.hammer("t", move || {
+        move |row: &Written| match second.load(Ordering::SeqCst) {
+            true => Sqlite::open(&source).write_twice(row),
+            false => Outcome::Refused,
+        }
+    });
     let (switches, mut pauses) = (asked.unwrap_or(SWITCHES), Vec::new());
     for switch in 1..=switches {
-        walk.stand_in("switch");
+        walk.stand_in("validate");
+        // Around the switch, or the tables would be all of the work.
+        at_it.store(true, Ordering::SeqCst);
+        walk.command(r#"{"to": "switch"}"#);
         walk.is_whole(&format!("switch {switch}"));
+        at_it.store(false, Ordering::SeqCst);
         let status = walk.daemon.until(is_settled);
         pauses.push(status["pause"]["measured_seconds"].as_f64().unwrap_or_default());
         walk.stand_in("dual-write");
