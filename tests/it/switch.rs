@@ -73,6 +73,24 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
 }
 
 #[test]
+fn the_log_stays_bounded_while_postgres_is_written_beside_a_connection_that_the_application_leaves_open() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.validated(&[]);
+    let left_open = rusqlite::Connection::open(&case.source.path).unwrap();
+    left_open.query_row("select count(*) from item", [], |_| Ok(())).unwrap();
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+    let name =
+        "select string_agg(md5(n::text || clock_timestamp()::text), '') from generate_series(1, 300000) n";
+    for _ in 0..8 {
+        case.rows(&format!("update customer set name = ({name}) where id = 2"));
+        daemon.until(|status| status["phase"] == "switch" && status["reverse"]["changes"] == 0);
+    }
+    let log = std::fs::metadata(case.source.path.with_extension("db-wal")).unwrap().len();
+    assert!(log < 48 << 20, "{log} bytes of log after 75 MiB of writes");
+    drop(left_open);
+}
+
+#[test]
 fn constraints_that_rows_hold_to_are_validated_after_the_switch() {
     let case = Case::new(SHOP);
     let mut daemon = case.validated(&[]);

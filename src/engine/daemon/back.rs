@@ -135,6 +135,7 @@ impl Back<'_> {
             if let Some(step) = &moved {
                 at = step.to;
                 written = Instant::now();
+                self.applier.empty_log().await?;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {
                 looked = Some(Instant::now());
