@@ -4,6 +4,7 @@ use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
 use super::pace::{Pruning, Quiet};
+use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
@@ -328,7 +329,7 @@ impl Life<'_> {
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
         self.show_gates().await?;
-        self.look_at_ledger().await?;
+        let mut doubts = Doubts::new(&self.look_at_ledger().await?);
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
@@ -341,9 +342,15 @@ impl Life<'_> {
             let idle = step.is_none();
             if let Some(step) = step {
                 at = step.to;
+                doubts.stepped(&step);
                 looks.target = Instant::now();
                 quiet.broken();
                 pruning.note(at);
+            }
+            if (idle || doubts.have_waited())
+                && let Some(next) = self.learn_anew(&mut doubts).await?
+            {
+                return Ok(next);
             }
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
@@ -439,13 +446,13 @@ impl Life<'_> {
     }
 
     /// Counts what the ledger holds, for those who watch.
-    pub(super) async fn look_at_ledger(&self) -> Result<(), Fault> {
+    pub(super) async fn look_at_ledger(&self) -> Result<Vec<(String, String, u64)>, Fault> {
         let held = self.store.ledger_rows(self.migration).await?;
         let rows = held.iter().map(|(table, reason, rows)| LedgerRows { table, reason, rows: *rows });
         self.voice.metrics.ledger(&rows.collect::<Vec<_>>());
         let total = held.iter().map(|(_, _, rows)| rows).sum();
         self.voice.board.update(Instant::now(), |status| status.ledger_rows = total);
-        Ok(())
+        Ok(held)
     }
 
     /// Closes the connection. What was written while it closed is looked for once more, after which the files stay as they look until

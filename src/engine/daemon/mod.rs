@@ -18,6 +18,7 @@ mod gates;
 mod hooks;
 mod order;
 mod pace;
+mod relearn;
 mod repair;
 mod reread;
 mod reshape;
