@@ -50,6 +50,7 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
     let status =
         daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
     assert_eq!(status["routing"]["writes"], "sqlite", "{status:#}");
+    assert_eq!(status["reverse"], Value::Null, "a way back that is over is not behind: {status:#}");
     case.takes_sqlite(
         "insert into customer (email) values ('eve@x'); update item set stock = 1 where code = 'c'",
     )
@@ -97,6 +98,19 @@ fn constraints_that_rows_hold_to_are_validated_after_the_switch() {
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
     let validated = "select conname from pg_constraint where contype = 'f' and convalidated and conrelid = 'line'::regclass";
     daemon.until(|status| status["phase"] == "switch" && case.rows(validated).len() == 1);
+    // A cleanup that comes before they were proved leaves none behind.
+    case.rows(
+        "do $$ declare c record; begin
+             select conname, pg_get_constraintdef(oid) as def into c from pg_constraint where contype = 'f' and conrelid = 'line'::regclass;
+             execute format('alter table line drop constraint %I', c.conname);
+             execute format('alter table line add constraint %I %s not valid', c.conname, c.def);
+         end $$",
+    );
+    assert!(case.rows(validated).is_empty());
+    let confirm = r#"{"to":"cleanup","confirm":"source.db"}"#;
+    assert_eq!(daemon.command("/v1/phase", confirm), Value::Null, "{}", daemon.log());
+    daemon.until(|status| status["phase"] == "done");
+    assert_eq!(case.rows(validated).len(), 1, "{}", daemon.log());
 }
 
 #[test]
