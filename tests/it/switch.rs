@@ -43,7 +43,7 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
     // The first row of each table gets a fresh key, and the constraints are awake.
     let rows = case.rows("insert into customer (email, name) values ('dora@x', 'Dora') returning id");
     assert_eq!(rows, [[Some("31".to_owned())]]);
-    case.rows("update item set price = 9.25 where code = 'b'; insert into item values ('c', 0.1, 7); delete from customer where id = 1");
+    case.rows("update item set price = 9.25 where code = 'b'; insert into item values ('c', 0.1, 7), ('z', '-0', 0); delete from customer where id = 1");
     assert_eq!(case.rows("select count(*) from line"), [[Some("0".to_owned())]], "ON DELETE CASCADE is back");
     daemon.until(|status| status["reverse"]["changes"] == 0);
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());

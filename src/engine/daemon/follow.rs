@@ -9,7 +9,7 @@ use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Next, Ordered, Stopping, Voice};
+use super::{Job, Next, Ordered, Stopping, Voice, reread};
 use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
@@ -17,7 +17,7 @@ use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
-use crate::journal::follow::{Follow, Stage};
+use crate::journal::follow::{Follow, Stage, Which};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
 use crate::model::catalog::PgTable;
@@ -122,6 +122,11 @@ async fn suspend_again(desk: &Desk<'_>, work: Work) -> Result<(), Fault> {
         return Ok(());
     }
     let tables = followed(request, desk.store, desk.migration).await?;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    for (id, route) in &tables {
+        // SQLite is the side that is right again, and it has one zero only.
+        reread::ledger_of(desk.store, &file, (desk.migration, *id), (&route.source, Which::Zeros)).await?;
+    }
     let session = connect(&request.address).await?;
     let catalog = catalog(&session, &request.schema).await?;
     let of_route = |route: &Arc<Route>| catalog.tables.iter().find(|table| table.name == route.target);

@@ -9,6 +9,7 @@ use super::{Next, reread};
 use crate::engine::prepare::{Request, Values, prepare};
 use crate::flow::follow::Step;
 use crate::flow::progress::Unwatched;
+use crate::journal::follow::Which;
 use crate::journal::reshape::{Reshaping, TableChange};
 use crate::model::fault::Fault;
 use crate::model::name::ident;
@@ -127,7 +128,8 @@ impl Life<'_> {
         for (id, route) in &self.tables {
             if changes.iter().any(|change| change.table() == route.source) {
                 let file = self.link.source.file();
-                reread::ledger_of(self.store, file, (self.migration, *id), &route.source).await?;
+                reread::ledger_of(self.store, file, (self.migration, *id), (&route.source, Which::All))
+                    .await?;
             }
         }
         self.store

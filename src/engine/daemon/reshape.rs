@@ -9,7 +9,7 @@ use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
-use crate::journal::follow::Follow;
+use crate::journal::follow::{Follow, Which};
 use crate::journal::reshape::{Reshaping, TableChange};
 use crate::journal::store::Store;
 use crate::model::fault::{Fault, FaultClass};
@@ -60,7 +60,8 @@ pub async fn settle(
     voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
     for change in &changes {
         if let TableChange::Altered { id, route, .. } = change {
-            reread::ledger_of(store, source.file(), (followed.migration, *id), &route.source).await?;
+            let of = (route.source.as_str(), Which::All);
+            reread::ledger_of(store, source.file(), (followed.migration, *id), of).await?;
         }
     }
     for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
