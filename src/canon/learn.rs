@@ -148,6 +148,11 @@ impl Learner {
         }
     }
 
+    /// Values that the form carries exactly.
+    pub fn votes_for(&self, form: Form) -> u64 {
+        self.votes.iter().find(|vote| vote.form == form).map_or(0, |vote| vote.exact)
+    }
+
     /// Most columns hold texts of one kind, so the last one's forms are remembered: finding them costs more than reading the text.
     fn proposed(&mut self, cell: Cell<'_>) -> FormSet {
         let find = |hints: &Hints, ty: &Type| proposed_forms(ty, cell, hints);

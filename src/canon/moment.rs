@@ -440,12 +440,14 @@ impl Suffix {
     }
 }
 
-/// The clocks that may have written a reading, the likeliest first. `H:M:S` alone writes what `UnlessZero(6)` writes.
+/// The clocks that may have written a reading, the likeliest first. `H:M:S` alone writes what `UnlessZero(6)` writes: it is Python that
+/// leaves six zeros out; three digits are written always, by SQLite and JavaScript.
 fn clocks(reading: Option<Reading>) -> impl Iterator<Item = Clock> {
     let first = match reading.map(|reading| reading.face) {
         None => [Some(Moment::DATE.clock), None],
         Some(Face::Minutes) => [None, None],
         Some(Face::Seconds(0)) => [Some(Clock::UnlessZero(6)), Some(Clock::UnlessZero(3))],
+        Some(Face::Seconds(3)) => [Some(Clock::Fixed(3)), Some(Clock::UnlessZero(3))],
         Some(Face::Seconds(digits)) => [Some(Clock::UnlessZero(digits)), Some(Clock::Fixed(digits))],
     };
     let common =

@@ -20,11 +20,13 @@ pub struct Step {
     pub tables: BTreeMap<String, Done>,
 }
 
-/// Rows of one table that a batch wrote and deleted; one held back counts as deleted.
+/// What a batch did to one table. A row that is held back counts as deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     pub written: u64,
     pub deleted: u64,
+    /// Cells that did not cross exactly, those of rows held back included.
+    pub misfits: u64,
 }
 
 /// Applies what changed after `from`; nothing where nothing did. A part of the backlog may hold a row whose value another row of
@@ -62,6 +64,7 @@ async fn attempt(
         }
         for table in &portion {
             let done = tables.entry(table.route.source.clone()).or_default();
+            done.misfits += u64::try_from(table.rows.misfits.len()).expect("a count fits");
             let (keys, rows) = (table.names.len(), table.rows.rows());
             done.written += u64::try_from(rows).expect("a count fits");
             done.deleted += u64::try_from(keys.saturating_sub(rows)).expect("a count fits");

@@ -110,6 +110,14 @@ pub(super) async fn begin(
     Ok(())
 }
 
+/// Entries of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Of the negative zeros of PostgreSQL that came back as the zero that SQLite has.
+    Zeros,
+}
+
 impl Store {
     /// Whether the migration follows its source, and where it stands. Nothing for a one-shot copy.
     pub async fn follow(&self, migration: i64) -> Result<Option<Follow>, Fault> {
@@ -257,13 +265,21 @@ impl Store {
     }
 
     /// Names of rows that the ledger has an entry of, in their order from after `after` on.
-    pub async fn ledger_names(&self, migration: i64, table: &str, after: &str) -> Result<Vec<String>, Fault> {
+    pub async fn ledger_names(
+        &self,
+        migration: i64,
+        (table, which): (&str, Which),
+        after: &str,
+    ) -> Result<Vec<String>, Fault> {
         let sql = "select distinct key collate \"C\" from liteferry.ledger
-                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3 order by 1 limit 1000";
+                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3
+                         and ($4 or reason = 'reverse-spelling' and class = 'real' and raw = '\\x0000000000000000')
+                   order by 1 limit 1000";
         let rows = sqlx::query(sql)
             .bind(migration)
             .bind(table)
             .bind(after)
+            .bind(which == Which::All)
             .fetch_all(&self.pool)
             .await
             .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;

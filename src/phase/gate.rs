@@ -286,7 +286,8 @@ fn constraints(readings: &Readings) -> Gate {
     }
     let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
     gate(format!("{}, {ago} ago", listed(violated.iter().map(name)))).shut(
-        "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by itself.",
+        "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by \
+         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why.",
     )
 }
 

@@ -52,6 +52,9 @@ struct Batch {
 /// Readers of the application may be in the way where it keeps a rollback journal.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
+/// Four times what the application's own commits would let pile up, so that whoever else sees to the log comes first.
+const LOG_PAGES_MAX: i64 = 4000;
+
 impl SqliteApplier {
     /// `schema` is the digest of the schema that the routes were made for.
     pub fn new(file: SqliteFile, token: String, schema: String) -> Result<SqliteApplier, Fault> {
@@ -81,6 +84,22 @@ impl SqliteApplier {
         let idle = self.idle.take();
         // Closing may be the last close of all, which works on the file.
         let _ended = tokio::task::spawn_blocking(move || drop(idle)).await;
+    }
+
+    /// Has pages that were written go from the log into the database file, once there are many. After the switch no commit of the
+    /// application's does it: beside a connection that it leaves open the log would grow for as long as PostgreSQL is written.
+    pub async fn empty_log(&mut self) -> Result<(), Fault> {
+        let Some(hand) = self.idle.take() else { return Ok(()) };
+        let emptied = on_thread(move || {
+            let doing = "empty SQLite's log into the database file";
+            if waiting_pages(hand.writing.db(), "noop", doing)? > LOG_PAGES_MAX {
+                // Passive: it waits for nobody, and nobody waits for it.
+                waiting_pages(hand.writing.db(), "passive", doing)?;
+            }
+            Ok(hand)
+        });
+        self.idle = Some(emptied.await?);
+        Ok(())
     }
 
     async fn take_hand(&mut self) -> Result<Hand, Fault> {
@@ -235,6 +254,14 @@ fn unopened() -> Fault {
 
 fn run(db: &Connection, sql: &str, doing: &str) -> Result<(), Fault> {
     db.execute_batch(sql).map_err(|error| from_sqlite(doing, error))
+}
+
+/// Pages of the log that are not in the database file yet, after a checkpoint of this mode.
+fn waiting_pages(db: &Connection, mode: &str, doing: &str) -> Result<i64, Fault> {
+    db.query_row(&format!("pragma wal_checkpoint({mode})"), [], |row| {
+        Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
+    })
+    .map_err(|error| from_sqlite(doing, error))
 }
 
 /// SQLite blocks. What is dropped on the way takes its connection with it, and SQLite rolls back.

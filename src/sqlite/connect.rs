@@ -142,7 +142,7 @@ fn restrict(db: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
     {
         db.set_limit(limit, 0)?;
     }
-    // Checkpoints are the application's business; mapped memory would turn its truncation of the file into a SIGBUS.
+    // Checkpoints are the application's business as long as it writes; mapped memory would turn its truncation of the file into a SIGBUS.
     db.execute_batch(
         "pragma wal_autocheckpoint = 0; pragma mmap_size = 0; pragma cell_size_check = on; \
          pragma temp_store = memory; pragma cache_size = -4096;",

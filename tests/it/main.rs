@@ -29,6 +29,7 @@ mod resume;
 mod reverse;
 mod roles;
 mod silence;
+mod spelt;
 mod standby;
 mod support;
 mod switch;

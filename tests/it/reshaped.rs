@@ -4,6 +4,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::psql;
+use serde_json::Value;
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key, name text);
@@ -145,6 +146,11 @@ fn a_migration_that_reaches_sqlite_first_waits_for_postgres_by_name() {
         app(&case, if step.what.contains("created") { step.meanwhile } else { step.after });
         if step.sqlite_alone == Alone::Waits {
             assert_eq!(daemon.halted(), "schema_change_refused", "{}\n{}", step.what, daemon.log());
+            let status = daemon.status().expect("it answers");
+            let up = (&status["source"]["up"], &status["target"]["up"]);
+            assert_eq!(up, (&Value::Bool(true), &Value::Bool(true)), "{}: {status:#}", step.what);
+            let remedy = status["run"]["reason"]["remedy"].to_string();
+            assert!(remedy.contains("run the application's migration"), "{}: {remedy}", step.what);
         } else if step.what.contains("dropped") {
             daemon.drained(&case.source);
         }

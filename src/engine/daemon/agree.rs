@@ -52,7 +52,7 @@ fn crossings(route: &Route) -> BTreeMap<(Option<&str>, &str), (&Type, bool)> {
     route.columns.iter().map(crossing).collect()
 }
 
-fn is_apart(finding: &Finding) -> bool {
+pub fn is_apart(finding: &Finding) -> bool {
     finding.severity == Severity::Blocker && APART.contains(&finding.code)
 }
 

@@ -81,7 +81,7 @@ impl Drop for Proving {
 
 /// Constraints came back without a look at the rows that were there; now there is time for it. One that rows break stays as it is, and
 /// is told.
-async fn prove_constraints(target: PgTarget, tables: BTreeMap<i64, Arc<Route>>) {
+pub async fn prove_constraints(target: PgTarget, tables: BTreeMap<i64, Arc<Route>>) {
     let names: Vec<PgName> = tables.values().map(|route| route.target.clone()).collect();
     let all = async {
         let session = target.session().await?;
@@ -135,6 +135,7 @@ impl Back<'_> {
             if let Some(step) = &moved {
                 at = step.to;
                 written = Instant::now();
+                self.applier.empty_log().await?;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {
                 looked = Some(Instant::now());

@@ -2,9 +2,11 @@
 //!
 //! What must not go stays: ledger and journal, which say what of the source the target does not give back, and who did what.
 
-use super::Next;
+use super::back::prove_constraints;
 use super::crossing::blocking;
 use super::desk::{Desk, Told};
+use super::follow::followed;
+use super::{Next, TICK};
 use crate::crash;
 use crate::engine::archive::{Archive, archive};
 use crate::model::fault::Fault;
@@ -12,10 +14,13 @@ use crate::phase::machine::Event;
 use crate::postgres::capture::remove;
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
+use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::detach;
 use crate::sqlite::connect::SqliteFile;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A trigger is taken off under a lock for which everybody waits who comes after us: while the application holds the table for long, it is
@@ -36,6 +41,7 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
         blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?))
             .await?;
     crash::passed("cleanup", "sqlite");
+    prove_what_is_left(desk).await?;
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
     session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing))?;
@@ -48,6 +54,25 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     let detail = format!("archived as {} (SHA-256 {})", archived.path.display(), archived.sha256);
     desk.happened(Event::CleanedUp, told.entry(&detail)).await?;
     Ok(Next::Again)
+}
+
+/// What came back unproven is proved before nobody looks any more.
+async fn prove_what_is_left(desk: &Desk<'_>) -> Result<(), Fault> {
+    let request = &desk.job.request;
+    let tables = followed(request, desk.store, desk.migration).await?;
+    let target = PgTarget::new(
+        Arc::clone(&request.address),
+        Some(desk.migration),
+        LoadRole::Origin,
+        request.overrides.existing_rows,
+    );
+    let mut proving = pin!(prove_constraints(target, tables));
+    loop {
+        tokio::select! {
+            () = &mut proving => return Ok(()),
+            () = tokio::time::sleep(TICK) => desk.voice.board.tick(Instant::now()),
+        }
+    }
 }
 
 async fn make_archive(desk: &Desk<'_>, file: &SqliteFile) -> Result<Archive, Fault> {

@@ -86,7 +86,12 @@ impl<'a> Desk<'a> {
             tracing::info!(phase = after.phase.word(), "phase entered");
         }
         self.state = after;
-        self.voice.board.update(Instant::now(), |status| status.machine = after);
+        self.voice.board.update(Instant::now(), |status| {
+            status.machine = after;
+            if after.phase < Phase::Validate {
+                status.standing.reverse = None;
+            }
+        });
     }
 
     /// Tells the application where it writes.

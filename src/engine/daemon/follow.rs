@@ -5,11 +5,12 @@ use super::desk::Desk;
 use super::gates::Closer;
 use super::orphans::Orphans;
 use super::pace::{Late, Pruning, Quiet};
+use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Next, Ordered, Stopping, Voice};
+use super::{Job, Next, Ordered, Stopping, Voice, reread};
 use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
@@ -17,7 +18,7 @@ use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
-use crate::journal::follow::{Follow, Stage};
+use crate::journal::follow::{Follow, Stage, Which};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
 use crate::model::catalog::PgTable;
@@ -123,6 +124,11 @@ async fn suspend_again(desk: &Desk<'_>, work: Work) -> Result<(), Fault> {
         return Ok(());
     }
     let tables = followed(request, desk.store, desk.migration).await?;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    for (id, route) in &tables {
+        // SQLite is the side that is right again, and it has one zero only.
+        reread::ledger_of(desk.store, &file, (desk.migration, *id), (&route.source, Which::Zeros)).await?;
+    }
     let session = connect(&request.address).await?;
     let catalog = catalog(&session, &request.schema).await?;
     let of_route = |route: &Arc<Route>| catalog.tables.iter().find(|table| table.name == route.target);
@@ -331,7 +337,7 @@ impl Life<'_> {
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
         self.show_gates().await?;
-        self.look_at_ledger().await?;
+        let mut doubts = Doubts::new(&self.look_at_ledger().await?);
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
@@ -344,9 +350,15 @@ impl Life<'_> {
             let idle = step.is_none();
             if let Some(step) = step {
                 at = step.to;
+                doubts.stepped(&step);
                 looks.target = Instant::now();
                 quiet.broken();
                 pruning.note(at);
+            }
+            if (idle || doubts.have_waited())
+                && let Some(next) = self.learn_anew(&mut doubts).await?
+            {
+                return Ok(next);
             }
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
@@ -443,13 +455,13 @@ impl Life<'_> {
     }
 
     /// Counts what the ledger holds, for those who watch.
-    pub(super) async fn look_at_ledger(&self) -> Result<(), Fault> {
+    pub(super) async fn look_at_ledger(&self) -> Result<Vec<(String, String, u64)>, Fault> {
         let held = self.store.ledger_rows(self.migration).await?;
         let rows = held.iter().map(|(table, reason, rows)| LedgerRows { table, reason, rows: *rows });
         self.voice.metrics.ledger(&rows.collect::<Vec<_>>());
         let total = held.iter().map(|(_, _, rows)| rows).sum();
         self.voice.board.update(Instant::now(), |status| status.ledger_rows = total);
-        Ok(())
+        Ok(held)
     }
 
     /// Closes the connection. What was written while it closed is looked for once more, after which the files stay as they look until

@@ -19,6 +19,7 @@ mod hooks;
 mod order;
 mod orphans;
 mod pace;
+mod relearn;
 mod repair;
 mod reread;
 mod reshape;
@@ -384,6 +385,23 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+enum Side {
+    Source,
+    Target,
+}
+
+/// Which side a fault says is away. Of what only a look at both could tell, neither is.
+fn away(fault: &Fault) -> Option<Side> {
+    let looked_at =
+        ["source_closed", "source_opened", "source_schema_changed", "source_schema_moved", "source_sql"];
+    match fault.class {
+        _ if looked_at.contains(&fault.code) => None,
+        _ if fault.code.starts_with("source_") => Some(Side::Source),
+        FaultClass::Transient | FaultClass::Unknown => Some(Side::Target),
+        FaultClass::Data | FaultClass::Fatal => None,
+    }
+}
+
 impl Voice {
     pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
         Voice { board, metrics, last: Arc::default(), owed: Arc::default() }
@@ -400,10 +418,10 @@ impl Voice {
     fn say(&self, state: RunState, fault: Option<&Fault>) {
         let reason = fault.map(Reason::of);
         self.board.update(Instant::now(), |status| {
-            if fault.is_some_and(|fault| fault.code.starts_with("source_")) {
-                status.source.up = false;
-            } else if fault.is_some() {
-                status.target.up = false;
+            match fault.and_then(away) {
+                Some(Side::Source) => status.source.up = false,
+                Some(Side::Target) => status.target.up = false,
+                None => {}
             }
             status.run = Run { state, reason };
         });

@@ -3,6 +3,7 @@
 //!
 //! Naming a row too often does no harm, so that this is done before whatever calls for it is recorded.
 
+use crate::journal::follow::Which;
 use crate::journal::store::Store;
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
@@ -11,16 +12,16 @@ use crate::sqlite::connect::SqliteFile;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Names every row of a table, known to its triggers by its number, that the ledger has an entry of.
+/// Names every row of a table, known to its triggers by its number, that the ledger has such an entry of.
 pub async fn ledger_of(
     store: &Store,
     file: &SqliteFile,
     (migration, id): (i64, i64),
-    table: &str,
+    (table, which): (&str, Which),
 ) -> Result<(), Fault> {
     let mut after = String::new();
     loop {
-        let names = store.ledger_names(migration, table, &after).await?;
+        let names = store.ledger_names(migration, (table, which), &after).await?;
         let Some(last) = names.last() else { return Ok(()) };
         after.clone_from(last);
         // An entry under another name than a key's is of a table that had none.

@@ -9,13 +9,13 @@ use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
-use crate::journal::follow::Follow;
+use crate::journal::follow::{Follow, Which};
 use crate::journal::reshape::{Reshaping, TableChange};
 use crate::journal::store::Store;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
-use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::model::schema::{SqliteColumn, SqliteSchema, SqliteTable, Storage};
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
 use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::target::LoadRole;
@@ -60,7 +60,8 @@ pub async fn settle(
     voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
     for change in &changes {
         if let TableChange::Altered { id, route, .. } = change {
-            reread::ledger_of(store, source.file(), (followed.migration, *id), &route.source).await?;
+            let of = (route.source.as_str(), Which::All);
+            reread::ledger_of(store, source.file(), (followed.migration, *id), of).await?;
         }
     }
     for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
@@ -158,7 +159,13 @@ async fn changes(
 fn same_shape(route: &Route, table: &SqliteTable) -> bool {
     let of_route: BTreeSet<&str> =
         route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
-    let of_table: BTreeSet<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    // What both sides compute does not travel.
+    let travels = |name: &&str| {
+        let computed = |column: &&SqliteColumn| column.name == *name && column.generated.is_some();
+        of_route.contains(*name) || !table.columns.iter().any(|column| computed(&column))
+    };
+    let of_table: BTreeSet<&str> =
+        table.columns.iter().map(|column| column.name.as_str()).filter(travels).collect();
     let name = |at: &usize| Some(table.columns[*at].name.as_str());
     let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
     let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
@@ -171,7 +178,15 @@ fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Resul
         return Ok(());
     };
     let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
-    Err(Fault::fatal("schema_change_refused", doing).with_remedy(blocker.remedy.clone()))
+    let remedy = match agree::is_apart(blocker) && blocker.code != "table_missing" {
+        true => format!(
+            "run the application's migration against the target too: what was written meanwhile waits, and it goes on by itself. Where \
+             there is none: {}",
+            blocker.remedy
+        ),
+        false => blocker.remedy.clone(),
+    };
+    Err(Fault::fatal("schema_change_refused", doing).with_remedy(remedy))
 }
 
 fn told_apart<'p>(

@@ -22,9 +22,10 @@ pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
 fn finding(tool: &str, table: &str) -> Finding {
     let text = format!(
         "{tool} made this schema and can make PostgreSQL's too, with the types that the application expects there; those of a \
-         translated schema may differ (bigint for integer, text for uuid)"
+         translated schema may differ (bigint for integer or interval, text for uuid or an empty column), and statements that rely on \
+         them fail after the switch"
     );
     let remedy = "run the application's migrations against an empty database and fill that: [target] mode = \"existing\", \
                   existing_rows = \"replace\"";
-    Finding::note("migrations_at_hand", table, text).with_remedy(remedy)
+    Finding::warning("migrations_at_hand", table, text).with_remedy(remedy)
 }

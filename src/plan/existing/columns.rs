@@ -132,8 +132,9 @@ impl Crossing<'_> {
     fn route(&self, target: &PgColumn, adapted: &mut Adapted) {
         let learned =
             self.surveyed.and_then(|column| column.learners.first()).map(|learner| learner.learned());
-        let codec =
-            learned.as_ref().map_or_else(|| self.unsurveyed_codec(target), |found| found.codec.clone());
+        // Where no value has spoken there is nothing learned but the engines' own habit.
+        let spoke = learned.as_ref().filter(|_| self.surveyed.is_some_and(|column| column.values() > 0));
+        let codec = spoke.map_or_else(|| self.unsurveyed_codec(target), |found| found.codec.clone());
         adapted.notes.push(format!(
             "{} {} -> {} {}, {}",
             self.source.name, self.source.declared, target.name, target.type_name, codec.form,
@@ -351,6 +352,7 @@ mod tests {
     use crate::model::finding::Severity::{Blocker, Note, Warning};
     use crate::model::schema::Generated;
     use crate::model::types::Type;
+    use crate::plan::Plan;
     use crate::plan::overrides::ColumnOverride;
 
     #[test]
@@ -457,6 +459,21 @@ mod tests {
 
         let bytes = Case::with_value("BLOB", Type::Uuid);
         expect(&bytes.plan_with_value(Cell::Blob(&[7; 16])), Note, "byte_order_proposed", "uuid-blob");
+    }
+
+    #[test]
+    fn a_column_without_values_takes_the_form_that_the_usual_libraries_write() {
+        let form = |plan: Plan| plan.tables[0].route.columns[1].codec.form.to_string();
+        for (declared, ty, expected) in
+            [("char(32)", Type::Uuid, "uuid-hex"), ("bigint", Type::Interval(6), "duration-us")]
+        {
+            let case = Case::with_value(declared, ty);
+            assert_eq!(form(case.plan_with(&[])), expected, "{declared}, no rows");
+            assert_eq!(form(case.plan_with_value(Cell::Null)), expected, "{declared}, nothing but NULL");
+        }
+        let hyphens = Cell::Text(b"00000000-0000-0000-0000-000000000000");
+        let told = Case::with_value("char(32)", Type::Uuid).plan_with_value(hyphens);
+        assert_eq!(form(told), "uuid", "values are believed before their declaration");
     }
 
     #[test]

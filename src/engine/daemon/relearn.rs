@@ -1,0 +1,199 @@
+//! Forms learned anew: of columns that no value had spoken for when the migration began, most often because their table was empty, and
+//! whose values turn out to be spelt otherwise than was taken for granted.
+//!
+//! A form gives way only to one that every value speaks for which speaks for any. The schema of neither side is touched, and the whole
+//! table is compared afterwards. It never looks at a large table: following waits while it looks.
+
+use super::follow::Life;
+use super::{Next, reread};
+use crate::engine::prepare::{Request, Values, prepare};
+use crate::flow::follow::Step;
+use crate::flow::progress::Unwatched;
+use crate::journal::follow::Which;
+use crate::journal::reshape::{Reshaping, TableChange};
+use crate::model::fault::Fault;
+use crate::model::name::ident;
+use crate::model::schema::SqliteTable;
+use crate::plan::route::Route;
+use crate::plan::survey::TableSurvey;
+use crate::sqlite::fault::from_sqlite;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Misfits of each table since its values were last looked at.
+pub(super) struct Doubts {
+    tables: BTreeMap<String, Doubt>,
+    looked: Instant,
+}
+
+struct Doubt {
+    misfits: u64,
+    /// How many it takes for another look.
+    patience: u64,
+}
+
+/// While there is something to apply.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A table that began without values is looked at long before it has so many rows.
+const ROWS_MAX: i64 = 100_000;
+
+impl Doubts {
+    /// `held`: tables, reasons and how many entries the ledger has of each. What PostgreSQL itself refused is no question of forms.
+    pub fn new(held: &[(String, String, u64)]) -> Doubts {
+        let mut doubts = Doubts { tables: BTreeMap::new(), looked: Instant::now() };
+        for (table, _, misfits) in held.iter().filter(|(_, reason, _)| reason != "refused") {
+            doubts.note(table, *misfits);
+        }
+        doubts
+    }
+
+    pub fn stepped(&mut self, step: &Step) {
+        for (table, done) in step.tables.iter().filter(|(_, done)| done.misfits > 0) {
+            self.note(table, done.misfits);
+        }
+    }
+
+    fn note(&mut self, table: &str, misfits: u64) {
+        let doubt = self.tables.entry(table.to_owned()).or_insert_with(|| Doubt { misfits: 0, patience: 1 });
+        doubt.misfits += misfits;
+    }
+
+    /// Whether the last look is long enough ago for another one while there is something to apply.
+    pub fn have_waited(&self) -> bool {
+        self.looked.elapsed() >= LOOK_EVERY
+    }
+
+    /// The tables to look at now. Each that is named here waits for twice as many misfits before it is named again.
+    fn due(&mut self) -> BTreeSet<String> {
+        let mut due = BTreeSet::new();
+        for (table, doubt) in &mut self.tables {
+            if doubt.misfits >= doubt.patience {
+                doubt.patience = doubt.misfits.saturating_mul(2);
+                due.insert(table.clone());
+            }
+        }
+        due
+    }
+}
+
+impl Life<'_> {
+    /// Looks at the values of tables that have had misfits. Where a column's form is another now, everything begins anew with that.
+    pub(super) async fn learn_anew(&mut self, doubts: &mut Doubts) -> Result<Option<Next>, Fault> {
+        doubts.looked = Instant::now();
+        let mut due = doubts.due();
+        due = self.small_among(due).await?;
+        if due.is_empty() {
+            return Ok(None);
+        }
+        let request =
+            Request { surveyed: Some(due.clone()), values: Values::Surveyed, ..self.job.request.clone() };
+        let prepared = prepare(&request, &Unwatched).await?;
+        let survey = prepared.survey.as_ref().expect("the values were surveyed");
+        let mut changes = Vec::new();
+        for (id, route) in self.tables.iter().filter(|(_, route)| due.contains(&route.source)) {
+            let table = prepared.schema.tables.iter().find(|table| table.name == route.source);
+            let relearned =
+                table.zip(survey.tables.get(&route.source)).and_then(|seen| relearned(route, seen));
+            if let Some(route) = relearned {
+                changes.push(TableChange::Altered { id: *id, route, statements: Vec::new() });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        self.take_forms(&changes).await.map(|()| Some(Next::Again))
+    }
+
+    async fn small_among(&self, tables: BTreeSet<String>) -> Result<BTreeSet<String>, Fault> {
+        let mut small = BTreeSet::new();
+        let followed = |table: &String| self.tables.values().any(|route| route.source == *table);
+        for table in tables.into_iter().filter(followed) {
+            let sql =
+                format!("select count(*) from (select 1 from {} limit {})", ident(&table), ROWS_MAX + 1);
+            let count = self.link.source.read(move |db| {
+                db.query_row(&sql, [], |row| row.get::<_, i64>(0))
+                    .map_err(|error| from_sqlite("count a table's rows", error))
+            });
+            if count.await? <= ROWS_MAX {
+                small.insert(table);
+            }
+        }
+        Ok(small)
+    }
+
+    async fn take_forms(&self, changes: &[TableChange]) -> Result<(), Fault> {
+        let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
+        let recorded = self.store.follow(self.migration).await?.ok_or_else(missing)?;
+        for (id, route) in &self.tables {
+            if changes.iter().any(|change| change.table() == route.source) {
+                let file = self.link.source.file();
+                reread::ledger_of(self.store, file, (self.migration, *id), (&route.source, Which::All))
+                    .await?;
+            }
+        }
+        self.store
+            .reshape(&Reshaping {
+                migration: self.migration,
+                owner: &self.owner,
+                source_schema: &recorded.source_schema,
+                changes,
+                suspended: &[],
+                role: recorded.role,
+                suspect: &BTreeSet::new(),
+            })
+            .await?;
+        for change in changes {
+            let table = change.table();
+            tracing::info!(
+                table,
+                "its values are spelt otherwise than was taken for granted; it is read again"
+            );
+            self.store.note("forms", &format!("learned anew: {table}")).await?;
+        }
+        // A verdict was about the forms that it saw.
+        self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
+        Ok(())
+    }
+}
+
+/// The route under the forms that the values speak for, where that is another.
+fn relearned(route: &Arc<Route>, (table, survey): (&SqliteTable, &TableSurvey)) -> Option<Route> {
+    let mut fresh = Route::clone(route);
+    let mut changed = false;
+    for column in &mut fresh.columns {
+        let at = table.columns.iter().position(|found| Some(&found.name) == column.source.as_ref());
+        let Some(seen) = at.and_then(|at| survey.columns.get(at)) else { continue };
+        for learner in &seen.learners {
+            let learned = learner.learned();
+            let same_type = learned.codec.ty == column.codec.ty && learned.codec.zone == column.codec.zone;
+            let speaks = learned.elsewhere == 0 && learned.exact > learner.votes_for(column.codec.form);
+            if same_type && speaks {
+                column.codec = learned.codec;
+                changed = true;
+            }
+        }
+    }
+    changed.then_some(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_looked_at_again_only_after_twice_as_many_misfits() {
+        let held = [("t", "class", 2), ("t", "spelling", 1), ("u", "spelling", 1), ("v", "refused", 9)];
+        let mut doubts =
+            Doubts::new(&held.map(|(table, reason, rows)| (table.to_owned(), reason.to_owned(), rows)));
+        let due = |doubts: &mut Doubts| doubts.due().into_iter().collect::<Vec<_>>();
+        assert_eq!(due(&mut doubts), ["t", "u"]);
+        assert!(due(&mut doubts).is_empty());
+        doubts.note("u", 1);
+        doubts.note("t", 2);
+        assert_eq!(due(&mut doubts), ["u"]);
+        doubts.note("t", 1);
+        doubts.note("u", 1);
+        assert_eq!(due(&mut doubts), ["t"]);
+    }
+}

@@ -1,0 +1,62 @@
+//! Columns that held nothing when the migration began, and whose values then turn out to be spelt in one of the many ways in which
+//! applications spell them: they cross as if they had been there from the first.
+
+use crate::follow::Case;
+use crate::support::psql;
+
+const EXISTING: &[&str] = &["--set", "target.mode=existing"];
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table visit (id char(32) primary key not null, at datetime not null, took bigint, open bool not null);
+    create table tick (id integer primary key, at datetime not null, open bool not null, note text);
+    create table word (id char(36) primary key not null, at text)";
+const TARGET: &str =
+    "create table visit (id uuid primary key, at timestamptz not null, took interval, open boolean not null);
+     create table tick (id bigint primary key, at timestamptz not null, open boolean not null, note varchar(4));
+     create table word (id uuid primary key, at timestamptz)";
+
+#[test]
+fn what_an_empty_table_comes_to_hold_crosses_however_it_is_spelt() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    // Django's spelling is known from the declarations; the others are learned.
+    case.app(
+        "insert into visit values ('6f1c0e4c8a7b4f5e9d3c2b1a09f8e7d6', '2024-01-02 03:04:05.123456', 90000000, 1);
+         insert into visit values ('6f1c0e4c8a7b4f5e9d3c2b1a09f8e7d7', '2024-01-02 03:04:05', null, 0)",
+    );
+    daemon.drained(&case.source);
+    assert!(!daemon.log().contains("spelt otherwise"), "{}", daemon.log());
+    case.app("insert into tick values (1, 1704164645123, 't', 'note'), (2, 1704164646000, 'f', 'n')");
+    case.app("insert into word values ('6F1C0E4C-8A7B-4F5E-9D3C-2B1A09F8E7D6', '2024-01-02T03:04:05.123Z')");
+    let held = "select count(*) from liteferry.ledger";
+    daemon.until(|status| {
+        status["run"]["state"] == "running"
+            && case.rows("select at, open from tick union all select at, null from word").len() == 3
+            && case.rows(held) == [[Some("0".to_owned())]]
+    });
+    assert_eq!(daemon.log().matches("spelt otherwise").count(), 2, "{}", daemon.log());
+    // What is of no form at all is told of, and changes none.
+    case.app(
+        "insert into tick values (3, 1704164647000, 't', 'too long'), (4, 1704164648000, 'maybe', null)",
+    );
+    case.app(
+        "update tick set note = 'more' where id = 2; insert into tick values (5, 1704164649000, 'f', null)",
+    );
+    daemon.drained(&case.source);
+    let entries = case.rows("select key, column_name, reason from liteferry.ledger where standing <> 'row-held' or reason <> 'spelling' order by 1, 2");
+    assert!(!entries.is_empty(), "{entries:?}");
+    let at = case
+        .rows("select extract(epoch from at)::text, open::text from tick where id in (1, 2, 5) order by id");
+    let row = |at: &str, open: &str| [Some(at.to_owned()), Some(open.to_owned())];
+    assert_eq!(
+        at,
+        [
+            row("1704164645.123000", "true"),
+            row("1704164646.000000", "false"),
+            row("1704164649.000000", "false")
+        ]
+    );
+    daemon.until(|status| status["validation"]["verdict"] == "equal + ledger");
+}
