@@ -81,7 +81,7 @@ impl Life<'_> {
             return Ok(());
         }
         let mut readings = self.readings(Look::AtHand).await?;
-        if self.closer.is_due(readings.reverse.canary) {
+        if self.closer.is_due(&readings) {
             match self.ready_to_switch().await {
                 Ok((_, closer)) => readings = closer,
                 Err(fault) => {
@@ -155,9 +155,10 @@ impl Life<'_> {
 }
 
 impl Closer {
-    /// `truth` is whether the canary came home.
-    fn is_due(&self, truth: bool) -> bool {
-        let open = truth
+    /// A pause that was measured in a bad moment shuts its gate, and only a look opens it again; so does a canary that got lost.
+    fn is_due(&self, readings: &Readings) -> bool {
+        let open = readings.reverse.canary
+            && readings.pause_expected <= readings.limits.pause_budget
             && self.sequences.as_ref().is_some_and(Vec::is_empty)
             && self.constraints.as_ref().is_some_and(Vec::is_empty)
             && self.uncaptured.as_ref().is_some_and(Vec::is_empty);

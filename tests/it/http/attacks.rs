@@ -43,6 +43,7 @@ enum Stops {
 }
 
 type Mistake = (&'static str, Stops, fn(&mut Request));
+type Trick = (&'static str, fn(&str) -> String);
 
 const MISTAKES: [Mistake; 42] = [
     ("no token", Stops::Orders, |it| it.bearer.clear()),
@@ -112,7 +113,7 @@ const MISTAKES: [Mistake; 42] = [
 ];
 
 /// Other ways to write a path: none of them leads there.
-const TRICKS: [(&str, fn(&str) -> String); 10] = [
+const TRICKS: [Trick; 10] = [
     ("a slash in front", |path| format!("/{path}")),
     ("a slash behind", |path| format!("{path}/")),
     ("up and down", |path| format!("/v1/..{path}")),
