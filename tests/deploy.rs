@@ -80,6 +80,23 @@ fn every_setting_that_is_installed_exists() {
     }
 }
 
+/// What the image is built from must not be kept from its build; the rest of the directory may be gigabytes.
+#[test]
+fn the_image_is_built_from_what_is_sent_and_nothing_else_is_sent() {
+    let built = read("deploy/docker/Dockerfile");
+    let copied =
+        built.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--"));
+    let sources = copied.flat_map(|line| line.rsplit_once(' ').expect("it goes somewhere").0.split(' '));
+    let sent = read(".dockerignore");
+    let sent: BTreeSet<&str> = sent.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert_eq!(sources.collect::<BTreeSet<_>>(), sent);
+}
+
+#[test]
+fn docker_compose_reads_the_compose_file() {
+    run("docker-compose", &["-f", &path("docker-compose.yml"), "config", "--quiet"]);
+}
+
 #[test]
 fn promtool_finds_rules_and_their_tests_good() {
     run("promtool", &["check", "rules", &path(RULES)]);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Tries a daemon of its own by the description that it serves: no answer may be a 5xx, none undescribed, and what the description forbids must
-# be refused. Orders are given too, so it never asks a daemon that somebody needs. Without schemathesis it is skipped, and says so.
+# Tries a daemon of its own by the description that it serves, in one phase after another: no answer may be a 5xx, none undescribed, and what
+# the description forbids must be refused. Orders are given too, so it never asks a daemon that somebody needs. Without schemathesis it is
+# skipped, and says so.
 # usage: tests/schemathesis.sh path/to/liteferry
 set -eu
 
@@ -34,23 +35,74 @@ PYTHON
 
 # A port that is free now; PostgreSQL listens on a socket in the directory.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$liteferry" run --source "$dir/app.db" --target embedded --set "state.dir=$dir/state" --set "http.listen=127.0.0.1:$port" 2>"$dir/log" &
+at=http://127.0.0.1:$port
+ferry() {
+    command=$1
+    shift
+    "$liteferry" "$command" --source "$dir/app.db" --set "state.dir=$dir/state" --set "http.listen=127.0.0.1:$port" "$@"
+}
+ferry run --target embedded --set switch.deadline_ms=5000 --set switch.pause_budget_ms=5000 2>"$dir/log" &
 daemon=$!
 
-at=http://127.0.0.1:$port
-for _ in $(seq 100); do
-    if python3 -c "import urllib.request as r; r.urlopen('$at/readyz', timeout=1)" 2>/dev/null; then
-        break
+# Whether the status is as a line of Python has it.
+is() {
+    python3 -c "import json, sys, urllib.request as r; s = json.load(r.urlopen('$at/v1/status', timeout=2)); sys.exit(not ($1))" 2>/dev/null
+}
+until_is() {
+    for _ in $(seq 200); do
+        if is "$1"; then
+            return
+        fi
+        if ! kill -0 "$daemon" 2>/dev/null; then
+            break
+        fi
+        sleep 0.3
+    done
+    echo "waited in vain: $1"
+    cat "$dir/log"
+    exit 1
+}
+# From wherever the orders of the last trial have led.
+lead() {
+    ferry resume --wait >/dev/null
+    if is "s['phase'] == 'switch'"; then
+        ferry rollback --yes --wait
     fi
-    if ! kill -0 "$daemon" 2>/dev/null; then
-        cat "$dir/log"
-        exit 1
+    until_is "s['phase'] in ('dual-write', 'validate') and s['run']['state'] == 'running'"
+    if is "s['phase'] == 'validate'"; then
+        ferry rollback --yes --wait
     fi
-    sleep 0.3
-done
+    case $1 in
+    dual-write) return ;;
+    esac
+    ferry phase validate --yes --wait
+    ferry validate --target embedded >/dev/null
+    ferry ledger accept all >/dev/null
+    case $1 in
+    validate) return ;;
+    esac
+    until_is "s['gates']['switch']['open']"
+    ferry phase switch --yes --wait
+    case $1 in
+    switch) return ;;
+    esac
+    until_is "s['gates']['cleanup']['open']"
+    ferry cleanup --yes --wait
+    until_is "s['phase'] == 'done'"
+}
 
-# The stream of events never ends by itself. What is well-formed may still be refused: cleanup wants the file's name.
+until_is "s['phase'] == 'dual-write' and s['validation']['verdict']"
 cd "$dir"
-schemathesis run "$at/openapi.json" --header "Authorization: Bearer $(cat "$dir/state/token")" \
-    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method,ignored_auth,negative_data_rejection \
-    --exclude-path /v1/events --max-examples "${EXAMPLES:-25}" --request-timeout 10 --no-color
+for phase in dual-write validate switch done; do
+    lead "$phase"
+    echo "in the phase $phase:"
+    more=
+    case $phase in
+    # Where nothing is followed, 503 is the right answer there.
+    done) more="--exclude-path /readyz" ;;
+    esac
+    # The stream of events never ends by itself. What is well-formed may still be refused: cleanup wants the file's name.
+    schemathesis run "$at/openapi.json" --header "Authorization: Bearer $(cat "$dir/state/token")" \
+        --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method,ignored_auth,negative_data_rejection \
+        --exclude-path /v1/events $more --max-examples "${EXAMPLES:-25}" --request-timeout 10 --no-color
+done

@@ -58,7 +58,7 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
             board.look(Instant::now()).status.machine.phase == Phase::DualWrite
         })
         .await?;
-        say(&format!("   following; status at http://{}/v1/status\n", listener.at()))?;
+        say(&format!("   following; its page is at http://{}/\n", listener.at()))?;
         match audience {
             Audience::Person => watch(&board, &shop).await?,
             Audience::Nobody => tokio::time::sleep(Duration::from_secs(3)).await,

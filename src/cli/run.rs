@@ -15,7 +15,6 @@ use crate::model::fault::Fault;
 use crate::settings::{Journal, Settings};
 use crate::telemetry::metrics::Metrics;
 use clap::Args;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -42,7 +41,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
         orders,
         number: Arc::new(AtomicU64::new(0)),
     };
-    make_state_dir(&opened.settings.state.dir)?;
+    make_state_dir(&opened.settings)?;
     let listener = http::spawn(&opened.settings.http, state)?;
     tracing::info!(address = %listener.at(), "listening");
     let notifier = Notifier::of_this_process();
@@ -81,8 +80,12 @@ fn board(request: &Request) -> Board {
     Board::new(status, Instant::now())
 }
 
-/// The token is kept there, where no other place is named for it.
-fn make_state_dir(dir: &Path) -> Result<(), Fault> {
+/// The token is kept there, where no other place is named for it. Nothing else is: a container may have no such place.
+fn make_state_dir(settings: &Settings) -> Result<(), Fault> {
+    let dir = &settings.state.dir;
+    if !settings.http.token_file.starts_with(dir) {
+        return Ok(());
+    }
     std::fs::create_dir_all(dir).map_err(|error| {
         Fault::fatal("state_dir_unusable", format!("make directory {}", dir.display()))
             .with_remedy("state.dir names a directory that liteferry's user may make or write to")

@@ -4,7 +4,7 @@
 use super::standing::{Answer, Reverse, Routing, Writes};
 use super::status::{Reason, View};
 use crate::phase::gate::Gate;
-use crate::phase::machine::{Command, Event, IllegalEvent, Percent, State, Why, transition};
+use crate::phase::machine::{Command, IllegalEvent, Percent, State, Why, ask};
 use crate::phase::{Phase, RunState};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -35,22 +35,17 @@ const TTL_CROSSING: Duration = Duration::from_millis(20);
 
 impl View {
     pub fn outlook(&self, command: Command) -> Outlook {
-        let from = self.status.machine;
-        let known = transition(from, Event::Commanded(command)).map_err(illegal);
-        let refused = known.and_then(|_| self.obeyed(command)).err();
-        let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
-        let gates = self.status.standing.gates.iter().find_map(of).unwrap_or_default();
-        Outlook { command, from, refused, gates }
+        self.outlook_from(command, None)
     }
 
     /// The same, for somebody who takes the migration to be in a phase.
     pub fn outlook_from(&self, command: Command, expect: Option<Phase>) -> Outlook {
-        let outlook = self.outlook(command);
-        let phase = outlook.from.phase;
-        let Some(expect) = expect.filter(|expect| *expect != phase) else { return outlook };
-        let sentence = format!("the migration is in the phase {}, not in {}", phase.word(), expect.word());
-        let remedy = "Look at `liteferry status`, and order again what is still right.";
-        Outlook { refused: Some(Reason::new("phase_moved", sentence, remedy)), ..outlook }
+        let from = self.status.machine;
+        let known = ask(from, command, expect).map_err(Reason::illegal);
+        let refused = known.and_then(|_| self.obeyed(command)).err();
+        let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
+        let gates = self.status.standing.gates.iter().find_map(of).unwrap_or_default();
+        Outlook { command, from, refused, gates }
     }
 
     /// Whether the daemon would carry the command out soon. One that waited for a fault to pass would surprise everybody.
@@ -93,6 +88,20 @@ impl View {
         Some(Told { routing, reads, ttl: if crosses { TTL_CROSSING } else { TTL } })
     }
 
+    /// Whether the application could go back to SQLite without loss, or why not.
+    pub(super) fn way_back(&self) -> Result<(), String> {
+        match self.status.machine.phase {
+            // Its writes have never been anywhere else.
+            Phase::Setup | Phase::Backfill | Phase::DualWrite | Phase::Validate => return Ok(()),
+            Phase::Switch | Phase::Cleanup | Phase::Done => {}
+        }
+        match (self.outlook(Command::Rollback).because(), self.status.standing.reverse) {
+            (Some(reason), _) => Err(reason.sentence),
+            (None, None) => Err("the way back has not been looked at yet".to_owned()),
+            (None, Some(_)) => Ok(()),
+        }
+    }
+
     /// What the status says of the way.
     pub(super) fn standing_to_json(&self) -> Map<String, Value> {
         let State { crossing, paused, reads, .. } = self.status.machine;
@@ -131,7 +140,12 @@ impl View {
 
     fn reverse_to_json(&self, reverse: Reverse) -> Value {
         let lag = self.reverse_lag(reverse).as_secs_f64();
-        json!({ "changes": reverse.changes, "lag_seconds": lag, "canary": reverse.canary })
+        json!({
+            "changes": reverse.changes,
+            "lag_seconds": lag,
+            "canary": reverse.canary,
+            "applied": self.status.standing.written_back,
+        })
     }
 
     pub(super) fn reverse_lag(&self, reverse: Reverse) -> Duration {
@@ -191,14 +205,26 @@ pub fn gate_to_json(gate: &Gate) -> Value {
     json!({ "name": gate.name, "ok": gate.ok, "reading": gate.reading, "limit": gate.limit, "remedy": gate.remedy })
 }
 
-fn illegal(event: IllegalEvent) -> Reason {
-    let code = match event.why {
-        Why::Phase => "not_in_this_phase",
-        Why::Crossing => "crossing_under_way",
-        Why::Paused => "replication_paused",
-        Why::Expected(_) => "stale_expectation",
-    };
-    Reason::new(code, event.to_string(), event.remedy())
+impl Reason {
+    /// Of an order about rows, after the switch.
+    pub fn not_compared() -> Reason {
+        Reason::new(
+            "not_possible",
+            "PostgreSQL is written by the application: both sides are compared again after a rollback",
+            "Look at `liteferry status`: the reverse lag tells how far SQLite is behind.",
+        )
+    }
+
+    /// Why the machine does not know the way.
+    pub fn illegal(event: IllegalEvent) -> Reason {
+        let told = |code| Reason::new(code, event.to_string(), event.remedy());
+        match event.why {
+            Why::Phase => told("not_in_this_phase"),
+            Why::Crossing => told("crossing_under_way"),
+            Why::Paused => told("replication_paused"),
+            Why::Expected(_) => told("phase_moved"),
+        }
+    }
 }
 
 /// What would be done, in order, for whoever thinks about it.
@@ -325,7 +351,47 @@ mod tests {
         let view = view(status(Phase::DualWrite));
         assert!(view.outlook_from(Command::Validate, Some(Phase::DualWrite)).is_open());
         let moved = view.outlook_from(Command::Validate, Some(Phase::Validate)).because().unwrap();
-        assert_eq!(moved.sentence, "the migration is in the phase dual-write, not in validate");
+        assert_eq!(
+            (moved.code, moved.sentence.as_str()),
+            (
+                "phase_moved",
+                "`validate` was meant for the phase validate, and the migration is in the phase dual-write"
+            )
+        );
+    }
+
+    #[test]
+    fn the_way_back_is_open_only_where_a_rollback_would_be_taken() {
+        let gates = |ok| vec![(Command::Rollback, vec![gate("reverse_lag", ok)])];
+        for (phase, run, gates, looked, expected) in [
+            (Phase::DualWrite, RunState::Halted, gates(false), false, Ok(())),
+            (Phase::Validate, RunState::Running, gates(false), true, Ok(())),
+            (Phase::Switch, RunState::Running, gates(true), true, Ok(())),
+            (Phase::Switch, RunState::Paused, gates(true), true, Ok(())),
+            (Phase::Switch, RunState::Running, Vec::new(), false, Err("the way back has not been looked at")),
+            (Phase::Switch, RunState::Running, gates(false), true, Err("a gate is closed: reverse_lag")),
+            (Phase::Switch, RunState::Degraded, gates(true), true, Err("replication is degraded")),
+            (Phase::Switch, RunState::Halted, gates(true), true, Err("replication has halted")),
+            (
+                Phase::Done,
+                RunState::Running,
+                Vec::new(),
+                true,
+                Err("`rollback` is not possible in the phase done"),
+            ),
+        ] {
+            let mut status = status(phase);
+            (status.run, status.standing.gates) = (Run::plain(run), gates);
+            status.standing.reverse = looked.then(Reverse::default);
+            let view = view(status);
+            match (view.way_back(), expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(told), Err(known)) => assert!(told.starts_with(known), "{phase:?} {run:?}: {told}"),
+                (told, known) => panic!("{phase:?} {run:?}: {told:?}, not {known:?}"),
+            }
+            assert_eq!(view.to_json()["rollback"]["possible"], json!(expected.is_ok()));
+            assert_eq!(view.readings().rollback_possible, expected.is_ok());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! changes flow back, what became of the last command.
 
 use super::status::Reason;
+use crate::phase::Phase;
 use crate::phase::gate::Gate;
 use crate::phase::machine::Command;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ pub struct Standing {
     pub gates: Vec<(Command, Vec<Gate>)>,
     /// While changes flow from PostgreSQL to SQLite.
     pub reverse: Option<Reverse>,
+    /// Changes that were brought from PostgreSQL to SQLite since this process began.
+    pub written_back: u64,
     /// The pause that a switch is expected to cause, and that the last one did.
     pub pause_expected: Option<Duration>,
     pub pause_measured: Option<Duration>,
@@ -52,6 +55,21 @@ pub struct Answer {
     pub number: u64,
     /// Done, or refused and why.
     pub refused: Option<Reason>,
+}
+
+impl Standing {
+    /// What was read for the phase before says nothing of this one.
+    pub fn enter(&mut self, phase: Phase) {
+        match phase {
+            Phase::Setup | Phase::Backfill | Phase::Validate => {}
+            Phase::DualWrite => self.reverse = None,
+            Phase::Switch => self.pause_expected = None,
+            Phase::Cleanup | Phase::Done => {
+                (self.reverse, self.pause_expected) = (None, None);
+                self.gates.clear();
+            }
+        }
+    }
 }
 
 impl Routing {

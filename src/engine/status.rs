@@ -36,7 +36,6 @@ pub struct Status {
     pub backfill: Backfill,
     pub validation: Validation,
     pub ledger_rows: u64,
-    pub rollback: Rollback,
 }
 
 #[derive(Clone, Debug)]
@@ -140,13 +139,6 @@ pub struct Validated {
     pub position: Position,
     pub at: Instant,
     pub differences: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rollback {
-    Possible,
-    /// And why.
-    Impossible(String),
 }
 
 /// One for the process: the driver keeps it up to date, everybody else looks at it.
@@ -299,7 +291,7 @@ impl View {
             sqlite_up: source.up,
             postgres_up: target.up,
             gates: self.gates(),
-            rollback_possible: self.status.rollback == Rollback::Possible,
+            rollback_possible: self.way_back().is_ok(),
             reverse_lag: self.status.standing.reverse.map(|reverse| self.reverse_lag(reverse)),
         }
     }
@@ -315,7 +307,6 @@ impl View {
             backfill,
             validation,
             ledger_rows,
-            rollback,
             tables: _,
         } = &self.status;
         let mut all = json!({
@@ -342,10 +333,7 @@ impl View {
             },
             "validation": self.validation_to_json(validation),
             "ledger": { "rows": ledger_rows },
-            "rollback": match rollback {
-                Rollback::Possible => json!({ "possible": true, "reason": null }),
-                Rollback::Impossible(reason) => json!({ "possible": false, "reason": reason }),
-            },
+            "rollback": { "possible": self.way_back().is_ok(), "reason": self.way_back().err() },
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.uptime.as_secs(),
             "tick_age_seconds": self.tick_age.as_secs(),
@@ -432,7 +420,6 @@ impl Status {
             backfill: Backfill::default(),
             validation: Validation::default(),
             ledger_rows: 0,
-            rollback: Rollback::Possible,
         }
     }
 }
@@ -517,7 +504,6 @@ mod tests {
             backfill: Backfill::default(),
             validation: Validation::default(),
             ledger_rows: 0,
-            rollback: Rollback::Possible,
         }
     }
 
@@ -588,7 +574,6 @@ mod tests {
                 ..Validation::default()
             };
             status.ledger_rows = 9;
-            status.rollback = Rollback::Impossible("no canary has come round".into());
         });
         let view = board.look(now + 2 * SECOND);
         let position = json!({ "epoch": 1, "seq": 10, "nonce": "-9223372036854775808" });
@@ -611,7 +596,7 @@ mod tests {
                     "differences": 4 }),
             ),
             ("/ledger/rows", json!(9)),
-            ("/rollback", json!({ "possible": false, "reason": "no canary has come round" })),
+            ("/rollback", json!({ "possible": true, "reason": null })),
         ] {
             assert_eq!(json.pointer(pointer), Some(&expected), "{pointer}");
         }
@@ -642,7 +627,7 @@ mod tests {
             json!({ "code": "gates_closed", "sentence": "a gate is closed: lag", "remedy": "Wait." });
         for (name, expected) in [
             ("routing", json!({ "epoch": 4, "writes": "postgres" })),
-            ("reverse", json!({ "changes": 2, "lag_seconds": 1.0, "canary": true })),
+            ("reverse", json!({ "changes": 2, "lag_seconds": 1.0, "canary": true, "applied": 0 })),
             ("pause", json!({ "expected_seconds": 1.0, "measured_seconds": 2.0 })),
             ("answer", json!({ "order": 7, "refused": refused })),
         ] {

@@ -11,6 +11,7 @@
 use crate::crash;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::phase::Step;
 use crate::phase::machine::Crossing;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -85,30 +86,6 @@ pub struct Decided {
 impl Drained {
     pub fn last(&self) -> Position {
         self.last
-    }
-}
-
-/// A step of a crossing, for those who measure it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Fence,
-    Drain,
-    Check,
-    Prepare,
-    Decide,
-    Open,
-}
-
-impl Step {
-    pub fn word(self) -> &'static str {
-        match self {
-            Step::Fence => "fence",
-            Step::Drain => "drain",
-            Step::Check => "check",
-            Step::Prepare => "prepare",
-            Step::Decide => "decide",
-            Step::Open => "open",
-        }
     }
 }
 

@@ -2,73 +2,45 @@
 //! daemon, which looks again before it acts. Nothing here acts by itself.
 
 use super::error::Refusal;
-use super::levers::{Fields, actor, order};
+use super::levers::{Fields, Given, order};
 use super::readings::{aim, told};
-use super::routes::{HttpState, Peer, as_json};
+use super::routes::{HttpState, as_json};
 use crate::engine::daemon::{Order, Ordered};
 use crate::engine::status::Status;
 use crate::phase::Phase;
 use crate::phase::machine::{Command, Percent};
-use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::HeaderMap;
 use axum::response::Response;
 
 /// Letters of a reason.
 pub(super) const REASON_MAX: usize = 500;
 
-pub async fn phase(
-    State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let mut fields = Fields::read(&headers, &body)?;
+pub async fn phase(State(state): State<HttpState>, mut given: Given) -> Result<Response, Refusal> {
+    let fields = &mut given.fields;
     let (to, command) = aim(&fields.text("to")?.unwrap_or_default())?;
     let dry_run = fields.flag("dry_run")?.unwrap_or_default();
     let confirm = fields.text("confirm")?;
-    let rest = Rest::read(fields)?;
-    let view = state.view();
     if dry_run {
-        return Ok(as_json(&told(to, &view.outlook_from(command, rest.expect))));
+        let rest = Rest::read(given.fields)?;
+        return Ok(as_json(&told(to, &state.view().outlook_from(command, rest.expect))));
     }
-    confirmed(command, confirm.as_deref(), &view.status)?;
-    give(&state, command, rest, (peer, &headers))
+    confirmed(command, confirm.as_deref(), &state.view().status)?;
+    give(&state, command, given)
 }
 
-pub async fn pause(
-    State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let rest = Rest::read(Fields::read(&headers, &body)?)?;
-    give(&state, Command::Pause, rest, (peer, &headers))
+pub async fn pause(State(state): State<HttpState>, given: Given) -> Result<Response, Refusal> {
+    give(&state, Command::Pause, given)
 }
 
-pub async fn resume(
-    State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let rest = Rest::read(Fields::read(&headers, &body)?)?;
-    give(&state, Command::Resume, rest, (peer, &headers))
+pub async fn resume(State(state): State<HttpState>, given: Given) -> Result<Response, Refusal> {
+    give(&state, Command::Resume, given)
 }
 
-pub async fn reads(
-    State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let mut fields = Fields::read(&headers, &body)?;
-    let given = fields.number("percent")?.and_then(|percent| u8::try_from(percent).ok());
-    let percent = given.and_then(Percent::new);
+pub async fn reads(State(state): State<HttpState>, mut given: Given) -> Result<Response, Refusal> {
+    let percent = given.fields.number("percent")?.and_then(|percent| u8::try_from(percent).ok());
+    let percent = percent.and_then(Percent::new);
     let percent = percent.ok_or_else(|| Refusal::bad_field("percent", "a whole number from 0 to 100"))?;
-    let rest = Rest::read(fields)?;
-    give(&state, Command::Reads(percent), rest, (peer, &headers))
+    give(&state, Command::Reads(percent), given)
 }
 
 /// What every such order may hold.
@@ -94,17 +66,13 @@ impl Rest {
     }
 }
 
-fn give(
-    state: &HttpState,
-    command: Command,
-    rest: Rest,
-    (peer, headers): (Peer, &HeaderMap),
-) -> Result<Response, Refusal> {
+fn give(state: &HttpState, command: Command, given: Given) -> Result<Response, Refusal> {
+    let rest = Rest::read(given.fields)?;
     let outlook = state.view().outlook_from(command, rest.expect);
     if !outlook.is_open() {
         return Err(Refusal::Closed(Box::new(outlook)));
     }
-    let ordered = Ordered::new(Order::Phase(command), actor(peer, headers), 0);
+    let ordered = Ordered::new(Order::Phase(command), given.actor, 0);
     order(state, Ordered { expect: rest.expect, reason: rest.reason, ..ordered }, "/v1/status")
 }
 

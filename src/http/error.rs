@@ -23,7 +23,7 @@ pub enum Refusal {
     TooSlow,
     TooManyConnections,
     NotJson,
-    /// A body that is no JSON object.
+    /// A body that is no JSON object, or one that names a field twice.
     NoObject,
     /// Of a field or a parameter; what is wrong with it.
     UnknownField(String),
@@ -120,13 +120,15 @@ impl Refusal {
             Refusal::NotFound => told("not_found", "There is nothing here.", ""),
             Refusal::MethodNotAllowed => told("method_not_allowed", "The method is not for this path.", ""),
             Refusal::TooSlow => told("too_slow", "The request took too long.", ""),
-            Refusal::TooManyConnections => told("too_many_connections", "All connections are taken.", AGAIN),
+            Refusal::TooManyConnections => told("too_many_clients", "All connections are taken.", AGAIN),
             Refusal::NotJson => {
                 told("not_json", "An order is JSON.", "Send `Content-Type: application/json`.")
             }
-            Refusal::NoObject => {
-                told("no_object", "The body is not a JSON object.", "/openapi.json says what an order holds.")
-            }
+            Refusal::NoObject => told(
+                "no_object",
+                "The body is not a JSON object, or names a field twice.",
+                "/openapi.json says what an order holds.",
+            ),
             Refusal::UnknownField(detail) => told("unknown_field", detail, FIELDS),
             Refusal::BadField(detail) => told("bad_field", detail, FIELDS),
             Refusal::TooManyOrders => {

@@ -5,43 +5,46 @@ use super::error::Refusal;
 use super::routes::{HttpState, Peer, as_json};
 use crate::engine::daemon::{Actor, Entries, Order, Ordered, Repair, Settle};
 use crate::engine::status::{Reason, View};
-use crate::phase::RunState;
-use axum::Extension;
+use crate::phase::{Phase, RunState};
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde::de::{Error, MapAccess, Visitor};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::Ordering;
 
 /// By which a client says who is at it.
 const ACTOR: &str = "x-liteferry-actor";
 
-pub async fn validation(
-    State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let mut fields = Fields::read(&headers, &body)?;
-    let repair = match fields.flag("repair")? {
+/// An order as it comes: by whom, and what it holds.
+pub(super) struct Given {
+    pub(super) actor: Actor,
+    pub(super) fields: Fields,
+}
+
+/// What an order holds, field by field.
+pub(super) struct Fields(BTreeMap<String, Value>);
+
+pub async fn validation(State(state): State<HttpState>, mut given: Given) -> Result<Response, Refusal> {
+    let repair = match given.fields.flag("repair")? {
         Some(true) => Repair::ReadAgain,
         Some(false) | None => Repair::LeaveAsIs,
     };
-    fields.end()?;
+    given.fields.end()?;
     follows(&state.view()).map_err(Refusal::Conflict)?;
-    let ordered = Ordered::new(Order::Validate(repair), actor(peer, &headers), 0);
-    order(&state, ordered, "/v1/validation")
+    order(&state, Ordered::new(Order::Validate(repair), given.actor, 0), "/v1/validation")
 }
 
 pub async fn ledger(
     State(state): State<HttpState>,
-    Extension(peer): Extension<Peer>,
     entry: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    mut given: Given,
 ) -> Result<Response, Refusal> {
     let entries = match entry.ok().as_ref().map(|Path(id)| id.as_str()) {
         Some("all") => Some(Entries::All),
@@ -49,15 +52,14 @@ pub async fn ledger(
         None => None,
     };
     let entries = entries.ok_or_else(|| Refusal::bad_field("id", "the number of an entry, or all"))?;
-    let mut fields = Fields::read(&headers, &body)?;
-    let settle = match fields.text("action")?.as_deref() {
+    let settle = match given.fields.text("action")?.as_deref() {
         Some("accept") => Settle::Accept,
         Some("retry") => Settle::Retry,
         Some(_) | None => return Err(Refusal::bad_field("action", "retry or accept")),
     };
-    fields.end()?;
+    given.fields.end()?;
     follows(&state.view()).map_err(Refusal::Conflict)?;
-    order(&state, Ordered::new(Order::Ledger(entries, settle), actor(peer, &headers), 0), "/v1/status")
+    order(&state, Ordered::new(Order::Ledger(entries, settle), given.actor, 0), "/v1/status")
 }
 
 /// An order that nobody would obey is not taken.
@@ -67,6 +69,9 @@ fn follows(view: &View) -> Result<(), Reason> {
         let sentence = format!("changes are not followed in the phase {}", view.status.machine.phase.word());
         let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
         return Err(Reason::new("not_replicating", sentence, remedy));
+    }
+    if view.status.machine.phase >= Phase::Switch {
+        return Err(Reason::not_compared());
     }
     match run.state {
         RunState::Halted | RunState::Stopping => Err(run.reason.clone().unwrap_or_else(|| {
@@ -85,27 +90,64 @@ pub(super) fn order(state: &HttpState, ordered: Ordered, see: &str) -> Result<Re
     Ok((StatusCode::ACCEPTED, as_json(&accepted)).into_response())
 }
 
-pub(super) fn actor(Peer(from): Peer, headers: &HeaderMap) -> Actor {
-    let claimed = headers.get(ACTOR).map(|claimed| String::from_utf8_lossy(claimed.as_bytes()));
+impl FromRequest<HttpState> for Given {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &HttpState) -> Result<Given, Refusal> {
+        // Whoever puts `dry_run` there would not be heard, and must not be obeyed.
+        if let Some((name, _)) =
+            url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).next()
+        {
+            return Err(Refusal::unknown_field(&name));
+        }
+        is_json(request.headers())?;
+        let actor = actor(&request);
+        let body = Bytes::from_request(request, state).await.map_err(|_| Refusal::NoObject)?;
+        let fields = serde_json::from_slice(&body).map_err(|_| Refusal::NoObject)?;
+        Ok(Given { actor, fields })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Refusal::NotJson) }
+}
+
+fn actor(request: &Request) -> Actor {
+    let claimed = request.headers().get(ACTOR).map(|claimed| String::from_utf8_lossy(claimed.as_bytes()));
+    let Peer(from) = request.extensions().get().expect("the listener names the peer of every request");
     Actor::new(claimed.as_deref(), &format!("http {from}"))
 }
 
-/// What an order holds, field by field.
-pub(super) struct Fields(Map<String, Value>);
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Fields, D::Error> {
+        from.deserialize_map(Once)
+    }
+}
 
-impl Fields {
-    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Refusal> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::NotJson);
-        }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Fields(fields)),
-            Ok(_) | Err(_) => Err(Refusal::NoObject),
-        }
+/// An object that names nothing twice: readers of JSON differ in which of the two they take.
+struct Once;
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Fields;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
     }
 
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a field stands twice"));
+            }
+        }
+        Ok(Fields(fields))
+    }
+}
+
+impl Fields {
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
         match self.0.remove(name) {
             None => Ok(None),

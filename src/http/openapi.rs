@@ -86,7 +86,7 @@ fn responses(route: &Route) -> Map<String, Value> {
 
 /// What any request may meet before it is looked at more closely.
 const REFUSED: [(u16, &str); 11] = [
-    (400, "It names no host, or its body is not a JSON object."),
+    (400, "It names no host, or its body is not a JSON object that names each field once."),
     (401, "It does not bear the token."),
     (403, "It comes from another site's page."),
     (408, "It took too long."),

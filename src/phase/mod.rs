@@ -4,8 +4,10 @@ pub mod gate;
 pub mod machine;
 pub mod pause;
 mod run;
+mod step;
 
 pub use run::RunState;
+pub use step::Step;
 
 /// Where a migration stands. The order is the order of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

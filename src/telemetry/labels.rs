@@ -52,19 +52,6 @@ pub enum CutoverOutcome {
     InDoubt,
 }
 
-/// What an attempt to move the writes is made of, in either direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutoverStep {
-    /// The side that gives the writes up is locked.
-    Fence,
-    Drain,
-    Check,
-    /// The side that takes the writes is made ready.
-    Prepare,
-    Decide,
-    Open,
-}
-
 /// The tables that have a label: those that were named first.
 #[derive(Default)]
 pub(super) struct TableNames(Mutex<BTreeSet<String>>);
@@ -115,19 +102,6 @@ impl CutoverOutcome {
             CutoverOutcome::Refused => "refused",
             CutoverOutcome::Abandoned => "abandoned",
             CutoverOutcome::InDoubt => "in-doubt",
-        }
-    }
-}
-
-impl CutoverStep {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            CutoverStep::Fence => "fence",
-            CutoverStep::Drain => "drain",
-            CutoverStep::Check => "check",
-            CutoverStep::Prepare => "prepare",
-            CutoverStep::Decide => "decide",
-            CutoverStep::Open => "open",
         }
     }
 }

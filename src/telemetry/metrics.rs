@@ -3,9 +3,9 @@
 //! No label holds anything but a word from a closed set or the name of a table, and of those at most `labels::TABLES_MAX`: a schema of ten
 //! thousand tables must not become ten thousand series a metric. Never a key, a cell's value or a connection string.
 
-use super::labels::{CutoverOutcome, CutoverStep, Direction, Operation, RowVerdict, TableNames, Throttle};
+use super::labels::{CutoverOutcome, Direction, Operation, RowVerdict, TableNames, Throttle};
 use crate::model::fault::Fault;
-use crate::phase::{Phase, RunState};
+use crate::phase::{Phase, RunState, Step};
 use prometheus::core::Collector;
 use prometheus::{
     CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -150,7 +150,7 @@ impl Metrics {
         self.crossing.attempts.with_label_values(&[outcome.word()]).inc();
     }
 
-    pub fn cutover_stepped(&self, step: CutoverStep, took: Duration) {
+    pub fn cutover_stepped(&self, step: Step, took: Duration) {
         self.crossing.step_seconds.with_label_values(&[step.word()]).observe(took.as_secs_f64());
     }
 
@@ -537,7 +537,7 @@ mod tests {
         metrics.repaired("orders", 1);
         metrics.ledger(&[LedgerRows { table: "orders", reason: "spelling", rows: 5 }]);
         metrics.cutover_attempted(CutoverOutcome::Decided);
-        metrics.cutover_stepped(CutoverStep::Drain, Duration::from_millis(20));
+        metrics.cutover_stepped(Step::Drain, Duration::from_millis(20));
         metrics.cutover_paused(Duration::from_millis(60));
         metrics.throttled(Throttle::SourceWal);
         let fault = Fault::fatal("name_taken", "create a table");

@@ -1,6 +1,7 @@
 //! The daemon's listener over loopback: what it answers, what it refuses, and what clients cannot do to it. Requests are raw bytes,
 //! for a well-behaved client would not send most of them.
 
+pub mod attacks;
 mod clients;
 mod commands;
 mod orders;
@@ -289,7 +290,7 @@ fn idle_connections_keep_nobody_waiting() {
     let start = Instant::now();
     let busy = server.get("/v1/status");
     assert!(start.elapsed() < Duration::from_secs(1), "answered after {:?}", start.elapsed());
-    assert_eq!(busy.problem(503)["code"], "too_many_connections");
+    assert_eq!(busy.problem(503)["code"], "too_many_clients");
     while server.get("/v1/status").status != 200 {
         assert!(start.elapsed() < Duration::from_secs(8), "idle connections still hold all places");
         std::thread::sleep(Duration::from_millis(100));

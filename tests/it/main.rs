@@ -28,6 +28,7 @@ mod restored;
 mod resume;
 mod reverse;
 mod roles;
+mod secrets;
 mod silence;
 mod spelt;
 mod standby;

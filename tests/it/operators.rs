@@ -277,7 +277,7 @@ fn carried_out(after: State) -> State {
 }
 
 fn is_of_gates(refused: &Value) -> bool {
-    ["gates_unmet", "gates_closed"].contains(&refused["code"].as_str().unwrap_or_default())
+    refused["code"] == "gates_closed"
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::hooks::{self, Moment};
 use super::{Next, Order, Ordered, Stopping};
 use crate::crash;
 use crate::engine::standing::{Reverse, Writes};
-use crate::engine::status::{Reason, Rollback, Run};
+use crate::engine::status::{Reason, Run};
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::flow::follow::{Step, step};
 use crate::link::{Captured, Extent, Take};
@@ -189,6 +189,13 @@ impl Back<'_> {
         self.changes.forget(step.to.seq).await?;
         let metrics = &self.desk.voice.metrics;
         metrics.batch_applied(began.elapsed(), step.changes);
+        self.desk.voice.board.update(Instant::now(), |status| {
+            status.standing.written_back += step.changes;
+            // What has come since then is seen by the next look: until then nothing is known to wait.
+            if let (Extent::Whole, Some(reverse)) = (step.extent, &mut status.standing.reverse) {
+                (reverse.changes, reverse.oldest) = (0, None);
+            }
+        });
         for (table, done) in &step.tables {
             metrics.applied(Direction::Reverse, table, Operation::Upsert, done.written);
             metrics.applied(Direction::Reverse, table, Operation::Delete, done.deleted);
@@ -207,7 +214,6 @@ impl Back<'_> {
             status.target.up = true;
             status.run = Run::plain(state);
             status.standing.reverse = Some(Reverse { changes: lag.rows, oldest, canary: true });
-            status.rollback = Rollback::Possible;
         });
         let readings = self.readings().await?;
         self.desk.voice.board.update(now, |status| {
@@ -244,12 +250,7 @@ impl Back<'_> {
         let command = match ordered.order {
             Order::Phase(command) => command,
             Order::Validate(_) | Order::Ledger(..) => {
-                let reason = Reason::new(
-                    "not_possible",
-                    "PostgreSQL is written by the application: both sides are compared again after a rollback",
-                    "Look at `liteferry status`: the reverse lag tells how far SQLite is behind.",
-                );
-                return self.desk.answer(&ordered, Some(reason)).await.map(|()| None);
+                return self.desk.answer(&ordered, Some(Reason::not_compared())).await.map(|()| None);
             }
         };
         let after = match self.desk.judge(&ordered, command) {

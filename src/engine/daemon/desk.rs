@@ -82,14 +82,15 @@ impl<'a> Desk<'a> {
 
     /// Shows a state that is recorded already.
     pub fn arrived(&mut self, after: State) {
-        if after.phase != self.state.phase {
+        let enters = after.phase != self.state.phase;
+        if enters {
             tracing::info!(phase = after.phase.word(), "phase entered");
         }
         self.state = after;
         self.voice.board.update(Instant::now(), |status| {
             status.machine = after;
-            if after.phase < Phase::Validate {
-                status.standing.reverse = None;
+            if enters {
+                status.standing.enter(after.phase);
             }
         });
     }
@@ -113,8 +114,7 @@ impl<'a> Desk<'a> {
 
     /// What the command would make of the state.
     pub fn judge(&self, ordered: &Ordered, command: Command) -> Result<State, Reason> {
-        ask(self.state, command, ordered.expect)
-            .map_err(|illegal| Reason::new("not_possible", illegal.to_string(), illegal.remedy()))
+        ask(self.state, command, ordered.expect).map_err(Reason::illegal)
     }
 
     /// Calls the hook that a crossing has left owed, whoever lived to see it decided: the application must hear of it, at least once.
@@ -201,5 +201,5 @@ pub fn unmet(gates: &[Gate]) -> Option<Reason> {
         .map(|gate| format!("{} ({}, wanted: {})", gate.name, gate.reading, gate.limit))
         .collect();
     let sentence = format!("not every gate is open: {}", names.join("; "));
-    Some(Reason::new("gates_unmet", sentence, first.remedy.clone()))
+    Some(Reason::new("gates_closed", sentence, first.remedy.clone()))
 }

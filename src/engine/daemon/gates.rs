@@ -79,7 +79,7 @@ impl Life<'_> {
         }
         self.look_for_orphans().await?;
         let mut readings = self.readings(Look::AtHand).await?;
-        if self.closer.is_due(readings.reverse.canary) {
+        if self.closer.is_due(&readings) {
             let ready = self.ready_to_switch().await;
             // An idle reader would spoil the application's own backups and stops.
             self.link.source.release();
@@ -159,9 +159,10 @@ impl Life<'_> {
 }
 
 impl Closer {
-    /// `truth` is whether the canary came home.
-    fn is_due(&self, truth: bool) -> bool {
-        let open = truth
+    /// A pause that was measured in a bad moment shuts its gate, and only a look opens it again; so does a canary that got lost.
+    fn is_due(&self, readings: &Readings) -> bool {
+        let open = readings.reverse.canary
+            && readings.pause_expected <= readings.limits.pause_budget
             && self.sequences.as_ref().is_some_and(Vec::is_empty)
             && self.uncaptured.as_ref().is_some_and(Vec::is_empty);
         match self.at {

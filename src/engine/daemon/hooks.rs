@@ -67,10 +67,15 @@ pub async fn call(hooks: &Hooks, moment: Moment) -> Result<(), Reason> {
     })
 }
 
+/// Everybody on the machine sees a process's arguments, and nobody but its user its environment: the command goes there.
 async fn run(command: &str, moment: Moment) -> Result<(), String> {
-    let mut child = tokio::process::Command::new("sh")
-        .arg("-c")
-        .arg(command)
+    let mut shell = tokio::process::Command::new("sh");
+    for name in OUR_SECRETS {
+        shell.env_remove(name);
+    }
+    let mut child = shell
+        .args(["-c", "eval \"$LITEFERRY_HOOK\""])
+        .env("LITEFERRY_HOOK", command)
         .env("LITEFERRY_MOMENT", moment.word())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -81,6 +86,9 @@ async fn run(command: &str, moment: Moment) -> Result<(), String> {
     let status = child.wait().await.map_err(|error| format!("could not be waited for: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("said no ({status})")) }
 }
+
+/// Variables that may hold PostgreSQL's password: a hook has its own, or none.
+const OUR_SECRETS: [&str; 2] = ["PGPASSWORD", "LITEFERRY__TARGET__URL"];
 
 /// The smallest request that does: the answer's status is all that is wanted.
 async fn post(url: &Url, moment: Moment) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use super::Voice;
 use crate::engine::status::{Backfill, Followed, Lag, Run, TableProgress, TableState};
-use crate::flow::cross::{self, Crossed};
+use crate::flow::cross::Crossed;
 use crate::flow::follow::Step;
 use crate::flow::progress::{Event, Watch};
 use crate::journal::store::RangeState;
@@ -14,7 +14,7 @@ use crate::plan::route::Route;
 use crate::sqlite::changes::{self, SqliteChanges};
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
-use crate::telemetry::labels::{CutoverOutcome, CutoverStep, Direction, Operation, Throttle};
+use crate::telemetry::labels::{CutoverOutcome, Direction, Operation, Throttle};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -99,15 +99,7 @@ impl Voice {
     pub(super) fn crossed(&self, crossed: &Crossed) {
         self.attempted(CutoverOutcome::Decided);
         for (step, took) in &crossed.steps {
-            let step = match step {
-                cross::Step::Fence => CutoverStep::Fence,
-                cross::Step::Drain => CutoverStep::Drain,
-                cross::Step::Check => CutoverStep::Check,
-                cross::Step::Prepare => CutoverStep::Prepare,
-                cross::Step::Decide => CutoverStep::Decide,
-                cross::Step::Open => CutoverStep::Open,
-            };
-            self.metrics.cutover_stepped(step, *took);
+            self.metrics.cutover_stepped(*step, *took);
         }
         self.metrics.cutover_paused(crossed.pause);
         self.board.update(Instant::now(), |status| status.standing.pause_measured = Some(crossed.pause));

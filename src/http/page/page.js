@@ -12,7 +12,7 @@ const MOVES = {
   rollback: { to: "dual-write", name: "Roll back" },
   cleanup: { to: "cleanup", name: "Clean up" },
 };
-const state = { status: null, heard: 0, samples: [], tab: null, picked: false, waiting: null, sliding: false, doing: null };
+const state = { status: null, heard: 0, samples: [], tab: null, picked: false, waiting: null, sliding: false, doing: null, asked: null };
 
 function put(node, ...children) { node.replaceChildren(...children.flat(Infinity).filter(child => child !== null && child !== undefined)); return node; }
 function el(name, traits, ...children) {
@@ -104,12 +104,12 @@ function hear(status) {
   const now = performance.now(), before = state.status;
   state.heard = now;
   state.status = status;
-  const seq = status.target.position ? status.target.position.seq : null;
+  const back = moved(status), applied = back ? (status.reverse ? status.reverse.applied : null) : status.target.position ? status.target.position.seq : null;
   const last = state.samples.at(-1);
   if (!last || now - last.at > 700) {
     let rate = null;
-    if (last && last.seq !== null && seq !== null && seq >= last.seq) rate = (seq - last.seq) / ((now - last.at) / 1000);
-    state.samples.push({ at: now, seq, rate, lag: moved(status) || copies(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
+    if (last && last.back === back && last.applied !== null && applied !== null && applied >= last.applied) rate = (applied - last.applied) / ((now - last.at) / 1000);
+    state.samples.push({ at: now, back, applied, rate, lag: moved(status) || copies(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
     if (state.samples.length > SAMPLES) state.samples.shift();
   }
   if (!state.picked) state.tab = { validate: "switch", switch: "rollback", cleanup: "cleanup", done: "cleanup" }[status.phase] || "validate";
@@ -136,8 +136,9 @@ function life() {
   }
   $("life").className = "life " + (gone ? "gone" : heard ? "live" : "");
   $("life").textContent = gone ? "no connection" : heard ? "live" : "connecting …";
+  const compares = state.status !== null && ["dual-write", "validate"].includes(state.status.phase);
   for (const button of document.querySelectorAll("#levers button, #percent-set, .order")) {
-    button.disabled = gone || button.dataset.off === "yes";
+    button.disabled = gone || button.dataset.off === "yes" || (button.classList.contains("order") && !compares);
   }
   const phase = state.status ? state.status.phase : "";
   document.title = gone ? "! no connection – liteferry" : `${phase} – liteferry`;
@@ -182,6 +183,7 @@ function showShores(status) {
   const reads = writes === "postgres" ? 100 : status.machine.reads;
   const lag = time(status.lag.seconds);
   const sentence = status.machine.crossing ? `The writes are on their way: ${status.machine.crossing} is under way.`
+    : status.phase === "done" ? "The migration has ended: the application writes to PostgreSQL, and SQLite is archived."
     : writes === "postgres" ? "The application writes to PostgreSQL" + (status.reverse ? `; SQLite is ${time(status.reverse.lag_seconds)} behind.` : ".")
     : writes === "paused" ? "The writes wait for a moment while they are moved."
     : status.phase === "backfill" ? "The application writes to SQLite while its rows are copied."
@@ -210,7 +212,7 @@ function showLevers(status) {
   const first = { "dual-write": "validate", validate: "switch", switch: null }[status.phase];
   const lever = (id, name, off, grave, act) => [id, name, off, grave, act];
   const levers = Object.entries(MOVES).map(([command, { name }]) =>
-    lever(command, name, impossible(command) || (command === "validate" && status.phase === "validate") || (command === "switch" && status.phase === "switch") || status.phase === "done",
+    lever(command, name, impossible(command) || (command === "validate" && status.phase === "validate") || (command === "switch" && status.phase === "switch") || (command === "rollback" && status.phase === "dual-write") || status.phase === "done",
       command === "rollback" || command === "cleanup", () => move(command)));
   levers.push(status.machine.paused ? lever("resume", "Resume", false, false, () => simple("Resume", "/v1/resume", "What has waited is carried over."))
     : lever("pause", "Pause", !["dual-write", "validate", "switch"].includes(status.phase), false, () => simple("Pause", "/v1/pause", "Nothing is carried over any more; changes wait until replication is resumed.")));
@@ -272,7 +274,7 @@ function differing() {
 function showBack(status) {
   const { possible, reason } = status.rollback, { reverse, pause: { expected_seconds: expected, measured_seconds: measured } } = status;
   put($("back"), el("p", { class: "big " + (possible ? "good" : "bad") }, possible ? "Open" : "Closed"),
-    el("p", { class: "because" }, possible ? "The application can go back to SQLite without loss." : `Because ${reason}`),
+    el("p", { class: "because" }, !possible ? `Because ${reason}.` : moved(status) ? "The application can go back to SQLite without loss." : "The application has not left SQLite."),
     reverse ? el("p", { class: "because" }, `${number(reverse.changes)} changes wait · canary ${reverse.canary ? "has come round" : "has not come round"}`) : null,
     expected !== null ? el("p", { class: "because" }, `Expected write pause: ${time(expected)}`) : null,
     measured !== null ? el("p", { class: "because" }, `Write pause of the last switch: ${time(measured)}`) : null);
@@ -320,7 +322,8 @@ async function askGates() {
   } catch { /* the alarm tells of a daemon that is gone */ }
 }
 async function askRecords() {
-  const failed = (id, problem) => keep(id, [problem.message], () => [el("p", { class: "because" }, `Not known: ${problem.message}`)]);
+  // Where nobody answers, what was told last stays, and the alarm says how old it is.
+  const failed = (id, problem) => problem.code && keep(id, [problem.message], () => [el("p", { class: "because" }, `Not known: ${problem.message}`)]);
   const show = async (id, path, build) => { try { const told = await ask(path); keep(id, [told], () => [build(told)].flat()); } catch (problem) { failed(id, problem); } };
   const none = text => el("p", { class: "because" }, text);
   await Promise.all([
@@ -352,7 +355,7 @@ function open(title, body, act, yes) {
   $("dialog-yes").textContent = yes || "Do it";
   $("dialog-yes").disabled = !act;
   $("dialog-yes").hidden = !act;
-  if (!$("dialog").open) $("dialog").showModal();
+  if (!$("dialog").open) { state.asked = document.activeElement && document.activeElement.id; $("dialog").showModal(); }
 }
 function wrong(problem) {
   const gates = (problem.gates || []).map(gate => gate.name).join(", ");
@@ -432,7 +435,8 @@ $("reads").addEventListener("submit", event => {
   const percent = Number($("percent").value);
   simple("Move reads", "/v1/reads", `Of a hundred keys, ${percent} are to be read in PostgreSQL.`, { percent });
 });
-$("dialog").addEventListener("close", () => { state.sliding = false; put($("dialog-body")); });
+// The lever may have been made anew meanwhile: whoever has no mouse goes on where he was.
+$("dialog").addEventListener("close", () => { state.sliding = false; put($("dialog-body")); if (state.asked && $(state.asked)) $(state.asked).focus(); });
 setInterval(life, 500);
 setInterval(askGates, 2000);
 setInterval(askRecords, 5000);

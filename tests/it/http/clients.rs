@@ -122,14 +122,14 @@ fn whoever_waits_hears_what_became_of_it() {
     let quarter = Percent::new(25).expect("it is below a hundred");
     assert_eq!(ordered.order, Order::Phase(Command::Reads(quarter)));
 
-    let vetoed = || Some(Reason::new("hook_vetoed", "the hook before_switch said no", "Ask it why."));
+    let vetoed = || Some(Reason::new("hook_refused", "the hook before_switch said no", "Ask it why."));
     obeying(at(Phase::DualWrite), vetoed(), |server| {
         let told = typed(server, &["phase", "validate", "--wait"]).exits_with(1).stderr;
         assert_eq!(told, "liteferry: refused: the hook before_switch said no\n  → Ask it why.\n");
     });
     obeying(at(Phase::DualWrite), vetoed(), |server| {
         let told = typed(server, &["phase", "validate", "--wait", "--json"]).exits_with(1).json();
-        assert_eq!((&told["order"], &told["answer"]["refused"]["code"]), (&json!(1), &json!("hook_vetoed")));
+        assert_eq!((&told["order"], &told["answer"]["refused"]["code"]), (&json!(1), &json!("hook_refused")));
     });
     let server = at(Phase::DualWrite);
     server.board.update(Instant::now(), |status| {

@@ -61,6 +61,8 @@ fn orders_that_nobody_would_obey_are_refused() {
     while server.orders.try_recv().is_ok() {}
     server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
+    server.board.update(Instant::now(), |status| status.machine.phase = Phase::Switch);
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_possible");
     let fault = Fault::fatal("schema_drift", "follow orders").with_remedy("Look at orders.");
     server.board.update(Instant::now(), |status| {
         status.machine.phase = Phase::DualWrite;

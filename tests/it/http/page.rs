@@ -74,13 +74,20 @@ fn a_person_leads_a_migration_there_and_back_by_clicks() {
     browser.click("#dialog-no");
     gates(&server.board, &[]);
     browser.click("#do-switch");
-    browser.until("it is possible", "document.querySelector('#dialog-yes').hidden === false");
+    browser.until("it is possible", "document.querySelector('#reason') !== null");
     assert_eq!(browser.run("document.querySelector('#token')"), Value::Null, "the token is asked for once");
     browser.fill("#reason", "moving day");
     pictures(&browser, "confirm");
     browser.click("#dialog-yes");
     browser.until("switch", "document.querySelector('.path .here').textContent === 'switch'");
     browser.until("the answer is told", "document.querySelector('#toast').textContent.includes('done')");
+    browser.until("the way back is counted", "Number(document.querySelector('#rate-now').textContent) > 0");
+    browser.until(
+        "the way back is drawn",
+        "document.querySelector('.reverse').points.length > 1 && !document.querySelector('#reverse-figure').hidden",
+    );
+    let off = "[...document.querySelectorAll('.order')].every(button => button.disabled)";
+    browser.until("nothing is offered that would be refused", off);
     pictures(&browser, "switched");
     browser.click("#do-rollback");
     browser.until("the dry run is shown", "document.querySelectorAll('#dialog-body ol li').length === 4");
@@ -95,6 +102,50 @@ fn a_person_leads_a_migration_there_and_back_by_clicks() {
     );
     assert_eq!(browser.run("document.querySelector('#do-validate').disabled"), json!(true));
     pictures(&browser, "gone");
+    browser.is_silent();
+}
+
+#[test]
+fn the_keyboard_alone_reaches_each_lever() {
+    const TAB: &str = "\u{e004}";
+    const ENTER: &str = "\u{e007}";
+    const ESCAPE: &str = "\u{e00c}";
+    let Some(browser) = Browser::start() else { return };
+    let server = listening();
+    prepare(&server.board);
+    browser.open(&format!("http://127.0.0.1:{}/", server.handle.at().port()));
+    browser.until("tables are shown", "document.querySelector('#tables').textContent.includes('onerror')");
+    let at = || browser.run("document.activeElement.id || document.activeElement.textContent");
+    let mut reached = Vec::new();
+    // The levers first: nothing stands before them.
+    for _ in 0..10 {
+        browser.press(TAB);
+        reached.push(at().as_str().unwrap_or_default().to_owned());
+    }
+    for lever in ["do-validate", "do-pause", "percent", "percent-set", "Compare now", "Validate"] {
+        assert!(reached.iter().any(|name| name == lever), "{lever} is not among {reached:?}");
+    }
+    assert_eq!(
+        browser.run("document.querySelector('#do-rollback').disabled"),
+        json!(true),
+        "nothing to go back from"
+    );
+    browser.run("document.querySelector('#do-validate').focus()");
+    browser.press(ENTER);
+    browser.until("the dialog", "document.querySelector('#dialog').open && document.querySelector('#dialog').contains(document.activeElement)");
+    browser.press(ESCAPE);
+    browser.until(
+        "where it was",
+        "!document.querySelector('#dialog').open && document.activeElement.id === 'do-validate'",
+    );
+    browser.press(ENTER);
+    browser.until("the token's field", "document.querySelector('#token') !== null");
+    browser.fill("#token", &server.token);
+    browser.press(ENTER);
+    browser.until(
+        "the order is taken",
+        "document.querySelector('#toast').textContent.includes('taken as order 1')",
+    );
     browser.is_silent();
 }
 
@@ -163,6 +214,10 @@ fn prepare(board: &Board) {
 fn write(status: &mut Status, step: i64) {
     let behind = [12, 30, 21, 55, 18, 140, 34, 16][usize::try_from(step / 5 % 8).expect("it is small")];
     status.lag.oldest = Some(Instant::now() - Duration::from_millis(behind));
+    if let Some(reverse) = &mut status.standing.reverse {
+        (reverse.changes, reverse.oldest) = (2, status.lag.oldest);
+        status.standing.written_back += 23;
+    }
     status.source.seq = Some(41 + step * 23);
     if let Some(position) = &mut status.target.position {
         position.seq = 40 + step * 23;

@@ -14,6 +14,8 @@ pub struct Browser {
     _told: BufReader<ChildStdout>,
     port: u16,
     session: String,
+    /// Chromium's own process.
+    process: Option<u64>,
     _profile: TempDir,
 }
 
@@ -38,7 +40,8 @@ impl Browser {
                 break port.parse().expect("a port is a number");
             }
         };
-        let mut browser = Browser { driver, _told: told, port, session: String::new(), _profile: profile };
+        let mut browser =
+            Browser { driver, _told: told, port, session: String::new(), process: None, _profile: profile };
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
         let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &profile];
         let wanted = json!({
@@ -46,6 +49,7 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL" },
         });
         let made = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
+        browser.process = made["capabilities"]["goog:processID"].as_u64();
         browser.session = made["sessionId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         browser.look((1280, 900), "light");
         Some(browser)
@@ -81,6 +85,13 @@ impl Browser {
         let element = self.element(selector);
         self.tell(&format!("/element/{element}/clear"), &json!({}));
         self.tell(&format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// A key, or text, to what has the focus.
+    pub fn press(&self, keys: &str) {
+        let active = self.ask("GET", &format!("/session/{}/element/active", self.session), &json!({}));
+        let element = active[ELEMENT].as_str().unwrap_or_else(|| panic!("nothing has the focus: {active}"));
+        self.tell(&format!("/element/{element}/value"), &json!({ "text": keys }));
     }
 
     pub fn look(&self, (width, height): (u32, u32), colours: &str) {
@@ -134,40 +145,70 @@ impl Browser {
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the driver listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes a timeout");
+        self.try_ask(method, path, body).expect("the driver answers")
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Value> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let body = body.to_string();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             self.port,
             body.len()
         );
-        stream.write_all((head + &body).as_bytes()).expect("the driver reads");
+        stream.write_all((head + &body).as_bytes())?;
         let mut answer = BufReader::new(stream);
         let mut length = 0;
         loop {
             let mut line = String::new();
-            answer.read_line(&mut line).expect("the driver answers");
+            answer.read_line(&mut line)?;
             match line.to_ascii_lowercase().strip_prefix("content-length:") {
-                Some(told) => length = told.trim().parse().expect("a length is a number"),
+                Some(told) => length = told.trim().parse().map_err(std::io::Error::other)?,
                 None if line.trim().is_empty() => break,
                 None => {}
             }
         }
         let mut body = vec![0; length];
-        answer.read_exact(&mut body).expect("the driver answers in full");
-        let mut answer: Value = serde_json::from_slice(&body).expect("the driver answers in JSON");
-        answer["value"].take()
+        answer.read_exact(&mut body)?;
+        let mut answer: Value = serde_json::from_slice(&body)?;
+        Ok(answer["value"].take())
     }
 }
 
 impl Drop for Browser {
+    /// After a failed test too, when nothing here may fail once more: the driver ends what it has started, or else we do.
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.ask("DELETE", &format!("/session/{}", self.session), &json!({}));
+        let session = format!("/session/{}", self.session);
+        let _ended = self.try_ask("DELETE", &session, &json!({}));
+        if let Some(process) = self.process.filter(|process| is_alive(*process)) {
+            let _killed = Command::new("kill").args(["-KILL", &process.to_string()]).status();
         }
         let _ended_already = self.driver.kill();
         let _reaped_already = self.driver.wait();
+    }
+}
+
+/// Ours, and not one that has got its number since.
+fn is_alive(process: u64) -> bool {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains("--user-data-dir=")
+}
+
+#[test]
+fn a_failed_test_leaves_no_browser_behind() {
+    let Some(browser) = Browser::start() else { return };
+    let process = browser.process.expect("the driver names the process");
+    assert!(is_alive(process));
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _dropped_on_the_way = browser;
+        panic!("as a failed test does");
+    }));
+    assert!(failed.is_err());
+    let began = Instant::now();
+    while is_alive(process) {
+        assert!(began.elapsed() < Duration::from_secs(5), "chromium is still there");
+        sleep(Duration::from_millis(50));
     }
 }
 

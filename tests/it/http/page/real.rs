@@ -40,7 +40,7 @@ fn clicks_alone_lead_a_real_migration_there_and_back() {
     browser.until("it is accepted", "document.querySelector('#ledger').textContent.includes('accepted')");
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
     browser.click("#do-switch");
-    browser.until("it is possible", "document.querySelector('#dialog-yes').hidden === false");
+    browser.until("it is possible", "document.querySelector('#reason') !== null");
     browser.fill("#reason", "moving day");
     browser.click("#dialog-yes");
     phase(&browser, "switch");
