@@ -114,7 +114,7 @@ struct Head {
 }
 
 /// Portions that wait to be written.
-const PORTIONS_AHEAD: usize = 4;
+const PORTIONS_AHEAD: usize = 8;
 /// Log rows folded at once.
 const LOG_ROWS_PER_PORTION: i64 = 8_192;
 /// An edit of the schema table by hand moves no version: the schema is read again after so long.
