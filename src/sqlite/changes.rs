@@ -114,7 +114,7 @@ struct Head {
 }
 
 /// Portions that wait to be written.
-const PORTIONS_AHEAD: usize = 4;
+const PORTIONS_AHEAD: usize = 8;
 /// Log rows folded at once.
 const LOG_ROWS_PER_PORTION: i64 = 8_192;
 /// An edit of the schema table by hand moves no version: the schema is read again after so long.
@@ -138,17 +138,29 @@ impl SqliteChanges {
 
     /// Closes the connection until the next change.
     pub fn rest(&self) {
-        let reader = self.shared.state().reader.take();
-        drop(reader);
+        let ahead = self.ahead().take();
+        let (reader, held) = {
+            let mut state = self.shared.state();
+            (state.reader.take(), state.held.take())
+        };
+        drop((ahead, reader, held));
     }
 
     /// Keeps the next snapshot that the target is brought to, or already stands at, open for a comparison.
     pub fn hold_next(&self) {
-        self.shared.state().hold = true;
+        let state = &mut *self.shared.state();
+        state.hold = state.held.is_none();
     }
 
-    pub fn take_held(&self) -> Option<Held> {
-        self.shared.state().held.take()
+    /// The snapshot that was held, if the target stands where it does. It may have been read ahead of the target.
+    pub fn take_held(&self, at: Position) -> Option<Held> {
+        let state = &mut *self.shared.state();
+        let held = state.held.take()?;
+        if held.at.seq > at.seq {
+            state.held = Some(held);
+            return None;
+        }
+        Some(held).filter(|held| held.at == at)
     }
 
     /// Refuses, from here on, every snapshot that does not know these changes: rows of the target may be of them.
@@ -184,6 +196,21 @@ impl SqliteChanges {
         Reading { from, take, head, portions, hardened }
     }
 
+    async fn batch(&self, reading: Reading) -> Result<Option<Batch>, Fault> {
+        let Reading { head, portions, hardened, .. } = reading;
+        self.shared.state().hardened = Some(hardened);
+        let ended = || Fault::fatal("stopped", "read the source's changes");
+        let head = head.await.map_err(|_| ended())??;
+        Ok(head.map(|Head { from, to, newest, extent }| Batch {
+            from,
+            to,
+            extent,
+            changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
+            newest,
+            portions,
+        }))
+    }
+
     /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
     pub async fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
         let shared = Arc::clone(&self.shared);
@@ -207,18 +234,13 @@ impl Clone for SqliteChanges {
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let ahead = self.ahead().take().filter(|ahead| (ahead.from, ahead.take) == (from, take));
-        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| self.read(from, take));
-        self.shared.state().hardened = Some(hardened);
-        let ended = || Fault::fatal("stopped", "read the source's changes");
-        let head = head.await.map_err(|_| ended())??;
-        Ok(head.map(|Head { from, to, newest, extent }| Batch {
-            from,
-            to,
-            extent,
-            changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
-            newest,
-            portions,
-        }))
+        if let Some(ahead) = ahead
+            && let Some(batch) = self.batch(ahead).await?
+        {
+            return Ok(Some(batch));
+        }
+        // That nothing was there some time ago tells nothing of now.
+        self.batch(self.read(from, take)).await
     }
 
     fn read_ahead(&self, from: Position, take: Take) {
@@ -291,6 +313,7 @@ impl Shared {
         // A receiver that is gone has given the batch up; so has this thread.
         let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
             Ok(Ended::GivenUp) => return,
+            Ok(Ended::AtItsEnd) if pieces.is_closed() => return,
             Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
             Err(fault) => Err(fault),
         };

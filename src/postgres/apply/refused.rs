@@ -18,7 +18,7 @@ use tokio_postgres::types::ToSql;
 pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u64, u64), Fault> {
     let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
     let (session, stage) = (&writer.session, writer.table(route).stage());
-    writer.run(&stage.index_rows(), &doing).await?;
+    writer.run(&stage.number_rows(), &doing).await?;
     let numbers = writer.answer(&doing, session.query_one(&stage.numbers(), &[])).await?;
     let number = |index| usize::try_from(numbers.get::<_, i64>(index)).expect("rows are counted from one");
     let mut halves = Halves::of(number(0)..number(1));

@@ -35,16 +35,13 @@ pub struct Stage<'r> {
 }
 
 impl Stage<'_> {
-    /// The columns' types alone: what the target refuses is refused by the target, where the constraint has its name. Rows are numbered
-    /// in the order in which they come.
+    /// The columns' types alone: what the target refuses is refused by the target, where the constraint has its name.
     pub fn make(&self) -> String {
-        let (keys, columns, row) =
-            (ident_list(key_names(self.route)), columns(self.route), self.row_number());
+        let (keys, columns) = (ident_list(key_names(self.route)), columns(self.route));
         let (number, target) = (self.number, self.route.target.sql());
         format!(
             "create temporary table liteferry_keys_{number} on commit delete rows as select {keys} from {target} with no data;
-             create temporary table liteferry_rows_{number} on commit delete rows as select {columns} from {target} with no data;
-             alter table pg_temp.liteferry_rows_{number} add column {row} bigint generated always as identity"
+             create temporary table liteferry_rows_{number} on commit delete rows as select {columns} from {target} with no data"
         )
     }
 
@@ -84,11 +81,8 @@ impl Stage<'_> {
 
     /// Of rows with one key, which are then the same, the first stays.
     pub fn drop_repeated_rows(&self) -> String {
-        let (rows, row) = (self.rows(), self.row_number());
-        let same = self.same("again", "first");
-        format!(
-            "delete from {rows} as again using {rows} as first where {same} and again.{row} > first.{row}"
-        )
+        let (rows, same) = (self.rows(), self.same("again", "first"));
+        format!("delete from {rows} as again using {rows} as first where {same} and again.ctid > first.ctid")
     }
 
     pub fn insert_all(&self) -> String {
@@ -100,8 +94,12 @@ impl Stage<'_> {
         format!("{} where {row} >= {} and {row} < {}", self.insert_all(), rows.start, rows.end)
     }
 
-    pub fn index_rows(&self) -> String {
-        format!("create index on {} ({})", self.rows(), self.row_number())
+    /// Numbers what has gathered, so that `insert_some` finds its rows.
+    pub fn number_rows(&self) -> String {
+        let (rows, row) = (self.rows(), self.row_number());
+        format!(
+            "alter table {rows} add column {row} bigint generated always as identity; create index on {rows} ({row})"
+        )
     }
 
     /// The first row's number, and the one after the last row's.
