@@ -373,11 +373,8 @@ impl Life<'_> {
             }
             pruning.prune(&self.changes, &mut self.applier).await?;
             self.look_around(&mut looks, &mut verifying).await?;
-            let mut long = None;
-            if idle && quiet.lasts() {
-                long = self.retire(&wake, at).await?;
-                late.settle(long, Instant::now());
-            }
+            let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
+            late.settle(long, Instant::now());
             while idle && !self.stopping.is_asked() {
                 self.voice.board.tick(Instant::now());
                 tokio::select! {
@@ -392,12 +389,8 @@ impl Life<'_> {
                     }
                 }
                 self.look_around(&mut looks, &mut verifying).await?;
-                if looks.target.elapsed() >= LOOK_AT_TARGET {
-                    looks.target = Instant::now();
-                    let left = std::mem::replace(&mut at, self.applier.position().await?);
-                    if left != at {
-                        break;
-                    }
+                if looks.target.elapsed() >= LOOK_AT_TARGET && self.target_moved(&mut looks, &mut at).await? {
+                    break;
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
                 if long != Some(wake.look()) || late.is_due(Instant::now()) {
@@ -407,6 +400,12 @@ impl Life<'_> {
         }
         self.voice.say(RunState::Stopping, None);
         Ok(Next::Stopped)
+    }
+
+    async fn target_moved(&mut self, looks: &mut Looks, at: &mut Position) -> Result<bool, Fault> {
+        looks.target = Instant::now();
+        let left = std::mem::replace(at, self.applier.position().await?);
+        Ok(left != *at)
     }
 
     /// What waits to be ordered; while replication is paused, until it is resumed.
