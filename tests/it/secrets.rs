@@ -53,8 +53,14 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     ];
     let eyes = Eyes::open();
     // The directory of the state cannot be made, and need not be: the token lies elsewhere.
-    let settings =
-        ["log.level=trace", &token, &password, "switch.deadline_ms=5000", "state.dir=/proc/nowhere"];
+    let settings = [
+        "log.level=trace",
+        &token,
+        &password,
+        "switch.deadline_ms=5000",
+        "switch.pause_budget_ms=5000",
+        "state.dir=/proc/nowhere",
+    ];
     let settings: Vec<&str> = settings.into_iter().flat_map(|set| ["--set", set]).collect();
     let mut daemon = Daemon::start_told(&case.source, &case.target.url, &settings, &told);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"].is_string());
@@ -87,17 +93,25 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     heard += &daemon.log();
     assert!(heard.contains("calling the hook"), "nothing was logged");
 
-    for secret in SECRETS.into_iter().chain([CELL]) {
-        let line = heard.lines().find(|line| line.contains(secret));
-        assert_eq!(line.map(|line| line.chars().take(400).collect::<String>()), None, "{secret} was told");
-    }
+    is_told_nowhere(&heard);
     assert_eq!(eyes.close(), BTreeSet::new(), "arguments that everybody sees");
     let environment = fs::read_to_string(seen).expect("the hook was called");
     assert!(environment.contains("LITEFERRY_MOMENT=after_switch"), "{environment}");
     assert!(!environment.contains(VARIABLE), "a hook got the password of PostgreSQL");
+    is_recorded_nowhere(&case);
+}
+
+fn is_recorded_nowhere(case: &Case) {
     for table in ["journal", "migration"] {
         let rows = format!("{:?}", case.rows(&format!("select * from liteferry.{table}")));
         assert!(!SECRETS.iter().any(|secret| rows.contains(secret)), "{table} holds a secret");
+    }
+}
+
+fn is_told_nowhere(heard: &str) {
+    for secret in SECRETS.into_iter().chain([CELL]) {
+        let line = heard.lines().find(|line| line.contains(secret));
+        assert_eq!(line.map(|line| line.chars().take(400).collect::<String>()), None, "{secret} was told");
     }
 }
 

@@ -12,7 +12,7 @@ const MOVES = {
   rollback: { to: "dual-write", name: "Roll back" },
   cleanup: { to: "cleanup", name: "Clean up" },
 };
-const state = { status: null, heard: 0, samples: [], tab: null, picked: false, waiting: null, sliding: false, doing: null, asked: null };
+const state = { status: null, heard: 0, samples: [], tab: null, picked: false, waiting: null, sliding: false, doing: null };
 
 function put(node, ...children) { node.replaceChildren(...children.flat(Infinity).filter(child => child !== null && child !== undefined)); return node; }
 function el(name, traits, ...children) {
@@ -355,7 +355,7 @@ function open(title, body, act, yes) {
   $("dialog-yes").textContent = yes || "Do it";
   $("dialog-yes").disabled = !act;
   $("dialog-yes").hidden = !act;
-  if (!$("dialog").open) { state.asked = document.activeElement && document.activeElement.id; $("dialog").showModal(); }
+  if (!$("dialog").open) $("dialog").showModal();
 }
 function wrong(problem) {
   const gates = (problem.gates || []).map(gate => gate.name).join(", ");
@@ -435,8 +435,7 @@ $("reads").addEventListener("submit", event => {
   const percent = Number($("percent").value);
   simple("Move reads", "/v1/reads", `Of a hundred keys, ${percent} are to be read in PostgreSQL.`, { percent });
 });
-// The lever may have been made anew meanwhile: whoever has no mouse goes on where he was.
-$("dialog").addEventListener("close", () => { state.sliding = false; put($("dialog-body")); if (state.asked && $(state.asked)) $(state.asked).focus(); });
+$("dialog").addEventListener("close", () => { state.sliding = false; put($("dialog-body")); });
 setInterval(life, 500);
 setInterval(askGates, 2000);
 setInterval(askRecords, 5000);

@@ -81,7 +81,7 @@ fn a_person_leads_a_migration_there_and_back_by_clicks() {
     browser.click("#dialog-yes");
     browser.until("switch", "document.querySelector('.path .here').textContent === 'switch'");
     browser.until("the answer is told", "document.querySelector('#toast').textContent.includes('done')");
-    browser.until("the way back is counted", "Number(document.querySelector('#rate-now').textContent) > 0");
+    browser.until("the way back is counted", "Number(document.querySelector('#rate-now').textContent) > 400");
     browser.until(
         "the way back is drawn",
         "document.querySelector('.reverse').points.length > 1 && !document.querySelector('#reverse-figure').hidden",
@@ -216,7 +216,9 @@ fn write(status: &mut Status, step: i64) {
     status.lag.oldest = Some(Instant::now() - Duration::from_millis(behind));
     if let Some(reverse) = &mut status.standing.reverse {
         (reverse.changes, reverse.oldest) = (2, status.lag.oldest);
-        status.standing.written_back += 23;
+        // Faster than the way there, so that the two are told apart.
+        status.standing.written_back += 60;
+        return;
     }
     status.source.seq = Some(41 + step * 23);
     if let Some(position) = &mut status.target.position {
