@@ -6,6 +6,7 @@ mod history;
 mod objects;
 mod random;
 
+use crate::support::{database, liteferry, psql, sqlite};
 use ground::Pair;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{Extent, Take};
@@ -163,6 +164,25 @@ fn cells_that_stand_in_the_ledger_are_kept_until_they_change() {
     way.drain();
     assert!(pair.there("select key from liteferry.ledger").is_empty());
     pair.is_equal();
+}
+
+#[test]
+fn a_column_that_spells_less_than_its_target_holds_is_told_by_check() {
+    let source = sqlite(
+        "create table t (id integer primary key, n numeric, v text); insert into t values (1, 1.5, 'a')",
+    );
+    let target = database();
+    psql(&target.url, "create table t (id bigint primary key, n numeric, v text)");
+    let path = source.path.display().to_string();
+    let sides = ["--source", &path, "--target", &target.url, "--set", "target.mode=existing", "--json"];
+    let told = |command: &str| {
+        let report = liteferry(&[&[command], &sides[..]].concat()).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let reverse = findings.filter(|finding| finding["code"] == "reverse_spelling");
+        reverse.map(|finding| finding["subject"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("check"), ["t.n"]);
+    assert!(told("copy").is_empty(), "a copy has no way back");
 }
 
 #[test]
