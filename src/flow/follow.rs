@@ -8,7 +8,6 @@ use crate::link::{Applied, Applier, Batch, Captured, Extent, PART_REFUSED, Take}
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
 
 /// One batch that the target has committed.
 #[derive(Clone, Debug)]
@@ -31,18 +30,16 @@ pub struct Done {
 }
 
 /// Applies what changed after `from`; nothing where nothing did. A part of the backlog may hold a row whose value another row of
-/// the target has to give up first, further on in the backlog: then all of it is taken at once. Should `stirred` return while the
-/// target still commits, there is something to be read ahead.
+/// the target has to give up first, further on in the backlog: then all of it is taken at once.
 pub async fn step(
     source: &impl Captured,
     applier: &mut impl Applier,
     (from, take): (Position, Take),
     on_misfit: OnMisfit,
-    stirred: impl Future<Output = ()> + Send,
 ) -> Result<Option<Step>, Fault> {
-    match attempt(source, applier, (from, take), on_misfit, stirred).await {
+    match attempt(source, applier, (from, take), on_misfit).await {
         Err(fault) if fault.code == PART_REFUSED => {
-            attempt(source, applier, (from, Take::All), on_misfit, pending()).await
+            attempt(source, applier, (from, Take::All), on_misfit).await
         }
         outcome => outcome,
     }
@@ -53,7 +50,6 @@ async fn attempt(
     applier: &mut impl Applier,
     (from, take): (Position, Take),
     on_misfit: OnMisfit,
-    stirred: impl Future<Output = ()> + Send,
 ) -> Result<Option<Step>, Fault> {
     let Some(mut batch) = source.changes(from, take).await? else { return Ok(None) };
     applier.open(batch.from, batch.to, batch.newest).await?;
@@ -76,17 +72,10 @@ async fn attempt(
         applier.put(portion).await?;
     }
     let Batch { to, extent, changes, .. } = batch;
-    let ahead = async {
-        if extent == Extent::Whole {
-            stirred.await;
-        }
+    // Of a whole batch the next one is better read later, when it holds more.
+    if extent == Extent::Part {
         source.read_ahead(to, take);
-        pending().await
-    };
-    let applied = tokio::select! {
-        biased;
-        applied = applier.commit(extent, source.harden()) => applied?,
-        never = ahead => never,
-    };
+    }
+    let applied = applier.commit(extent, source.harden()).await?;
     Ok(Some(Step { to, extent, changes, applied, tables }))
 }

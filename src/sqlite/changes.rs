@@ -138,29 +138,17 @@ impl SqliteChanges {
 
     /// Closes the connection until the next change.
     pub fn rest(&self) {
-        let ahead = self.ahead().take();
-        let (reader, held) = {
-            let mut state = self.shared.state();
-            (state.reader.take(), state.held.take())
-        };
-        drop((ahead, reader, held));
+        let reader = self.shared.state().reader.take();
+        drop(reader);
     }
 
     /// Keeps the next snapshot that the target is brought to, or already stands at, open for a comparison.
     pub fn hold_next(&self) {
-        let state = &mut *self.shared.state();
-        state.hold = state.held.is_none();
+        self.shared.state().hold = true;
     }
 
-    /// The snapshot that was held, if the target stands where it does. It may have been read ahead of the target.
-    pub fn take_held(&self, at: Position) -> Option<Held> {
-        let state = &mut *self.shared.state();
-        let held = state.held.take()?;
-        if held.at.seq > at.seq {
-            state.held = Some(held);
-            return None;
-        }
-        Some(held).filter(|held| held.at == at)
+    pub fn take_held(&self) -> Option<Held> {
+        self.shared.state().held.take()
     }
 
     /// Refuses, from here on, every snapshot that does not know these changes: rows of the target may be of them.
@@ -196,21 +184,6 @@ impl SqliteChanges {
         Reading { from, take, head, portions, hardened }
     }
 
-    async fn batch(&self, reading: Reading) -> Result<Option<Batch>, Fault> {
-        let Reading { head, portions, hardened, .. } = reading;
-        self.shared.state().hardened = Some(hardened);
-        let ended = || Fault::fatal("stopped", "read the source's changes");
-        let head = head.await.map_err(|_| ended())??;
-        Ok(head.map(|Head { from, to, newest, extent }| Batch {
-            from,
-            to,
-            extent,
-            changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
-            newest,
-            portions,
-        }))
-    }
-
     /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
     pub async fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
         let shared = Arc::clone(&self.shared);
@@ -234,13 +207,18 @@ impl Clone for SqliteChanges {
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let ahead = self.ahead().take().filter(|ahead| (ahead.from, ahead.take) == (from, take));
-        if let Some(ahead) = ahead
-            && let Some(batch) = self.batch(ahead).await?
-        {
-            return Ok(Some(batch));
-        }
-        // That nothing was there some time ago tells nothing of now.
-        self.batch(self.read(from, take)).await
+        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| self.read(from, take));
+        self.shared.state().hardened = Some(hardened);
+        let ended = || Fault::fatal("stopped", "read the source's changes");
+        let head = head.await.map_err(|_| ended())??;
+        Ok(head.map(|Head { from, to, newest, extent }| Batch {
+            from,
+            to,
+            extent,
+            changes: u64::try_from(to.seq - from.seq).expect("a batch goes forward"),
+            newest,
+            portions,
+        }))
     }
 
     fn read_ahead(&self, from: Position, take: Take) {
@@ -313,7 +291,6 @@ impl Shared {
         // A receiver that is gone has given the batch up; so has this thread.
         let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
             Ok(Ended::GivenUp) => return,
-            Ok(Ended::AtItsEnd) if pieces.is_closed() => return,
             Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
             Err(fault) => Err(fault),
         };

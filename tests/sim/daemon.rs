@@ -148,8 +148,7 @@ impl Life {
     async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let shape = self.world.look().shape;
         let take = Take::UpTo(shape.take_max);
-        let stirred = self.world.pause();
-        let step = step(&self.link.source, &mut self.applier, (at, take), shape.on_misfit, stirred).await?;
+        let step = step(&self.link.source, &mut self.applier, (at, take), shape.on_misfit).await?;
         if let Some(step) = &step {
             self.world.look().oracle.told(step);
         }

@@ -23,13 +23,9 @@ pub struct MemorySource {
     world: World,
     /// What every snapshot has to show.
     seen: Arc<Mutex<Vec<Position>>>,
-    ahead: Arc<Mutex<Option<Ahead>>>,
     /// Where the target stood when the first chunk was loaded.
     since: Position,
 }
-
-/// What was asked for, and what the snapshot of that moment has of it.
-type Ahead = ((Position, Take), Result<Option<Batch>, Fault>);
 
 impl Source for MemorySource {
     async fn spans(&self, _route: &Arc<Route>, _want: usize) -> Result<Vec<Span>, Fault> {
@@ -59,41 +55,11 @@ impl Source for MemorySource {
 impl MemorySource {
     pub fn new(world: &World) -> MemorySource {
         let since = world.look().target.now().position;
-        MemorySource { world: world.clone(), seen: Arc::default(), ahead: Arc::default(), since }
+        MemorySource { world: world.clone(), seen: Arc::default(), since }
     }
 
     pub fn must_show(&self, seen: Vec<Position>) {
         *self.seen.lock().expect("a panic ends the simulation") = seen;
-    }
-
-    /// Opens a snapshot, and reads what it has of the changes as its portions are asked for.
-    fn begin(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
-        let state = &mut *self.world.look();
-        let snapshot = state.source.snapshot(from, state.bug)?;
-        let seen = &mut *self.seen.lock().expect("a panic ends the simulation");
-        if !state.has(Bug::AsksForPositionAlone) {
-            seen.iter().try_for_each(|seen| state.source.confirm(*seen, state.bug))?;
-        }
-        let most = match take {
-            Take::UpTo(most) => usize::try_from(most).expect("a batch is small"),
-            Take::All => usize::MAX,
-        };
-        let mut lines = snapshot.lines;
-        lines.truncate(most);
-        let Some(to) = lines.last().map(|change| change.at) else { return Ok(None) };
-        *seen = vec![snapshot.newest];
-        let whole = to == snapshot.newest || state.has(Bug::CallsPartWhole);
-        let extent = if whole { Extent::Whole } else { Extent::Part };
-        state.oracle.saw(match (extent, take) {
-            (_, Take::All) => "a batch of all that is waiting",
-            (Extent::Part, Take::UpTo(_)) => "a part of the backlog",
-            (Extent::Whole, Take::UpTo(_)) => "a whole batch",
-        });
-        let (pieces, portions) = Portions::channel(1);
-        let changes = u64::try_from(lines.len()).expect("a length fits");
-        let reading = Reading { world: self.world.clone(), lines, tables: snapshot.tables, pieces };
-        self.world.spawn(Box::pin(reading.run()));
-        Ok(Some(Batch { from, to, extent, changes, newest: snapshot.newest, portions }))
     }
 
     /// The newest change, if the history is that of the chunk before.
@@ -140,22 +106,37 @@ struct Reading {
 impl Captured for MemorySource {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         self.world.trip("source_busy").await?;
-        let ahead = self.ahead.lock().expect("a panic ends the simulation").take();
-        let ahead = ahead.filter(|(asked, _)| *asked == (from, take)).map(|(_, batch)| batch);
-        let batch = match ahead.transpose()?.flatten() {
-            Some(batch) => {
-                self.world.look().oracle.saw("a batch that was read ahead");
-                Some(batch)
+        let (batch, reading) = {
+            let state = &mut *self.world.look();
+            let snapshot = state.source.snapshot(from, state.bug)?;
+            let seen = &mut *self.seen.lock().expect("a panic ends the simulation");
+            if !state.has(Bug::AsksForPositionAlone) {
+                seen.iter().try_for_each(|seen| state.source.confirm(*seen, state.bug))?;
             }
-            None => self.begin(from, take)?,
+            let most = match take {
+                Take::UpTo(most) => usize::try_from(most).expect("a batch is small"),
+                Take::All => usize::MAX,
+            };
+            let mut lines = snapshot.lines;
+            lines.truncate(most);
+            let Some(to) = lines.last().map(|change| change.at) else { return Ok(None) };
+            *seen = vec![snapshot.newest];
+            let whole = to == snapshot.newest || state.has(Bug::CallsPartWhole);
+            let extent = if whole { Extent::Whole } else { Extent::Part };
+            state.oracle.saw(match (extent, take) {
+                (_, Take::All) => "a batch of all that is waiting",
+                (Extent::Part, Take::UpTo(_)) => "a part of the backlog",
+                (Extent::Whole, Take::UpTo(_)) => "a whole batch",
+            });
+            let (pieces, portions) = Portions::channel(1);
+            let changes = u64::try_from(lines.len()).expect("a length fits");
+            let batch = Batch { from, to, extent, changes, newest: snapshot.newest, portions };
+            let world = self.world.clone();
+            (batch, Reading { world, lines, tables: snapshot.tables, pieces })
         };
+        self.world.spawn(Box::pin(reading.run()));
         self.world.pause().await;
-        Ok(batch)
-    }
-
-    fn read_ahead(&self, from: Position, take: Take) {
-        let batch = self.begin(from, take);
-        *self.ahead.lock().expect("a panic ends the simulation") = Some(((from, take), batch));
+        Ok(Some(batch))
     }
 
     async fn harden(&self) -> Result<(), Fault> {

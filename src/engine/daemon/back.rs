@@ -26,7 +26,6 @@ use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
 use crate::telemetry::labels::{CutoverOutcome, Direction, Operation};
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -184,7 +183,7 @@ impl Back<'_> {
         let began = Instant::now();
         let take = Take::UpTo(CHANGES_MAX);
         let on_misfit = self.desk.job.request.on_misfit;
-        let step = step(&self.changes, &mut self.applier, (at, take), on_misfit, pending()).await?;
+        let step = step(&self.changes, &mut self.applier, (at, take), on_misfit).await?;
         let Some(step) = step else { return Ok(None) };
         // SQLite has it on disk: PostgreSQL may forget it.
         self.changes.forget(step.to.seq).await?;

@@ -44,7 +44,6 @@ use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
 use crate::telemetry::metrics::LedgerRows;
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -255,7 +254,7 @@ impl Life<'_> {
         self.take_steps(Stage::Key, Ground::Loaded, &watch).await?;
         let mut at = self.applier.position().await?;
         self.voice.say(RunState::CatchingUp, None);
-        while let Some(step) = self.step(at, pending()).await? {
+        while let Some(step) = self.step(at).await? {
             at = step.to;
             if step.extent == Extent::Whole {
                 break;
@@ -317,14 +316,10 @@ impl Life<'_> {
     }
 
     /// One batch, told to whoever watches.
-    pub(super) async fn step(
-        &mut self,
-        at: Position,
-        stirred: impl Future<Output = ()> + Send,
-    ) -> Result<Option<Step>, Fault> {
-        let (began, on_misfit) = (Instant::now(), self.job.request.on_misfit);
+    pub(super) async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
+        let began = Instant::now();
         let take = Take::UpTo(self.job.batch_max);
-        let step = step(&self.changes, &mut self.applier, (at, take), on_misfit, stirred).await?;
+        let step = step(&self.changes, &mut self.applier, (at, take), self.job.request.on_misfit).await?;
         self.voice.stepped(began, (at, step.as_ref()), &self.changes);
         if step.is_some() {
             self.drains.truncate(DRAINS_MAX - 1);
@@ -351,7 +346,7 @@ impl Life<'_> {
             if verifying.wants_a_pair(self.voice) {
                 self.changes.hold_next();
             }
-            let step = self.step(at, wake.wait()).await?;
+            let step = self.step(at).await?;
             let idle = step.is_none();
             if let Some(step) = step {
                 at = step.to;
@@ -368,7 +363,7 @@ impl Life<'_> {
             if verifying.is_reconciling() {
                 self.voice.say(RunState::CatchingUp, None);
             }
-            if let Some(held) = self.changes.take_held(at) {
+            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
             pruning.prune(&self.changes, &mut self.applier).await?;

@@ -21,7 +21,6 @@ use crate::postgres::fault;
 use crate::sqlite::capture;
 use crate::sqlite::capture::fence::control;
 use crate::sqlite::control::{begin_reverse, read};
-use std::future::pending;
 use std::time::{Duration, Instant};
 
 const WRITE_WAIT: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ impl Life<'_> {
     /// Applies everything that the source shows; gives where the target stands then.
     pub(super) async fn catch_up(&mut self) -> Result<Position, Fault> {
         let mut at = self.applier.position().await?;
-        while let Some(step) = self.step(at, pending()).await? {
+        while let Some(step) = self.step(at).await? {
             at = step.to;
             if step.extent == Extent::Whole {
                 break;
@@ -45,7 +44,7 @@ impl Life<'_> {
     pub(super) async fn catch_up_to(&mut self, last: Position) -> Result<Position, Fault> {
         let mut at = self.applier.position().await?;
         while at != last {
-            let Some(step) = self.step(at, pending()).await? else { break };
+            let Some(step) = self.step(at).await? else { break };
             at = step.to;
         }
         Ok(at)
@@ -98,10 +97,7 @@ impl Life<'_> {
         let mut at = reached.at;
         for _ in 0..STEPS_MAX {
             let on_misfit = self.job.request.on_misfit;
-            let Some(step) = step(&changes, &mut applier, (at, Take::All), on_misfit, pending()).await?
-            else {
-                break;
-            };
+            let Some(step) = step(&changes, &mut applier, (at, Take::All), on_misfit).await? else { break };
             changes.forget(step.to.seq).await?;
             at = step.to;
         }

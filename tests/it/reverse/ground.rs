@@ -25,7 +25,6 @@ use liteferry::sqlite::introspect::introspect;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -207,7 +206,7 @@ impl Way {
     /// Takes one batch and forgets it; nothing if none waits.
     pub fn step(&mut self, take: Take, on_misfit: OnMisfit) -> Result<Option<Step>, Fault> {
         self.runtime.block_on(async {
-            let step = step(&self.changes, &mut self.applier, (self.at, take), on_misfit, pending()).await?;
+            let step = step(&self.changes, &mut self.applier, (self.at, take), on_misfit).await?;
             if let Some(step) = &step {
                 self.at = step.to;
                 self.changes.forget(step.to.seq).await?;
