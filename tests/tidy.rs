@@ -53,6 +53,17 @@ fn the_repository_speaks_of_the_project_alone() {
 }
 
 #[test]
+fn every_planted_bug_finds_its_place() {
+    let list = root().join("tests/mutants/mutants.py");
+    let Ok(found) = std::process::Command::new("python3").arg(list).arg("--places").output() else {
+        eprintln!("skipped: python3 is not here");
+        return;
+    };
+    report(String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect());
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+}
+
+#[test]
 fn every_setting_is_documented_and_read() {
     let reads =
         ["src/settings.rs", "src/settings/switch.rs"].map(|path| lex::production(&read(path)).to_owned());
