@@ -463,10 +463,11 @@ impl Life<'_> {
         Ok(held)
     }
 
-    /// Closes the connection. What was written while it closed is looked for once more, after which the files stay as they look until
+    /// Closes the connections. What was written while it closed is looked for once more, after which the files stay as they look until
     /// somebody else touches them. Nothing where there is work to do.
     async fn retire(&mut self, wake: &Wake, at: Position) -> Result<Option<Look>, Fault> {
         self.changes.rest();
+        self.link.source.release();
         tokio::time::sleep(Quiet::CLOCK_TICK).await;
         let look = wake.look();
         if self.changes.waiting(at).await? > 0 {

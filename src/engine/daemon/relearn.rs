@@ -81,10 +81,25 @@ impl Life<'_> {
     /// Looks at the values of tables that have had misfits. Where a column's form is another now, everything begins anew with that.
     pub(super) async fn learn_anew(&mut self, doubts: &mut Doubts) -> Result<Option<Next>, Fault> {
         doubts.looked = Instant::now();
-        let mut due = doubts.due();
-        due = self.small_among(due).await?;
+        let due = doubts.due();
         if due.is_empty() {
             return Ok(None);
+        }
+        match self.forms_now(due).await {
+            Ok(changes) if changes.is_empty() => Ok(None),
+            Ok(changes) => self.take_forms(&changes).await.map(|()| Some(Next::Again)),
+            Err(fault) => {
+                // What ails a side is found, and named, by the following itself.
+                tracing::warn!(code = fault.code, doing = fault.doing, "the forms were not looked at");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn forms_now(&self, due: BTreeSet<String>) -> Result<Vec<TableChange>, Fault> {
+        let due = self.small_among(due).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
         let request =
             Request { surveyed: Some(due.clone()), values: Values::Surveyed, ..self.job.request.clone() };
@@ -99,10 +114,7 @@ impl Life<'_> {
                 changes.push(TableChange::Altered { id: *id, route, statements: Vec::new() });
             }
         }
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        self.take_forms(&changes).await.map(|()| Some(Next::Again))
+        Ok(changes)
     }
 
     async fn small_among(&self, tables: BTreeSet<String>) -> Result<BTreeSet<String>, Fault> {
