@@ -167,23 +167,35 @@ fn a_cleanup_waits_for_the_application_and_does_not_keep_it_waiting() {
 fn a_migration_that_runs_as_the_switch_begins_is_carried_over_first() {
     let mut walk = Walk::begin(database());
     walk.stand_in("validate");
-    walk.restart_with("hooks.before_switch=sleep 2");
+    let [begun, go] = ["begun", "go"].map(|name| walk.case.source.path.with_file_name(name));
+    let hook = format!("touch '{}'; until [ -e '{}' ]; do sleep 0.02; done", begun.display(), go.display());
+    walk.restart_with(&format!("hooks.before_switch={hook}"));
     walk.stand_in("validate");
     let db = writers::open(&walk.case.source.path);
     // Nobody else writes: no change in the log tells of what comes.
     walk.writers.end_one("s");
     walk.daemon.until(|status| status["lag"]["changes"] == 0);
-    let (status, told) = walk.daemon.post("/v1/phase", r#"{"to": "switch"}"#);
-    assert_eq!(status, 202, "{told:#}");
-    while !walk.daemon.log().contains("calling the hook") {
-        sleep(LOOK);
-    }
+    // A gate may be closed for a moment.
+    let began = Instant::now();
+    let order = loop {
+        assert!(began.elapsed() < PATIENCE, "the hook was never called\n{}", walk.daemon.log());
+        let (status, told) = walk.daemon.post("/v1/phase", r#"{"to": "switch"}"#);
+        let order = told["order"].as_i64();
+        if status == 202 {
+            walk.daemon.until(|status| begun.exists() || status["answer"]["order"].as_i64() >= order);
+        }
+        if begun.exists() {
+            break order.expect("an order has a number");
+        }
+        sleep(LOOK * 5);
+    };
     let migration = "begin immediate; create table late (id integer primary key, v text); insert into late values (1, 'a')";
     db.execute_batch(migration).expect("the application migrates its schema");
+    std::fs::write(go, "").expect("a file can be made");
     walk.daemon.until(|status| status["machine"]["crossing"] == "switch");
     sleep(LOOK * 20);
     db.execute_batch("commit").expect("the migration ends");
-    let refused = walk.answer(told["order"].as_i64().expect("an order has a number")).expect("it lives");
+    let refused = walk.answer(order).expect("it lives");
     assert_eq!(refused["code"], "source_schema_moved", "{refused:#}");
     walk.restart(&[]);
     walk.stand_in("switch");
