@@ -100,7 +100,7 @@ def timed(command, **more):
 def liteferry(cluster, source, folder, binary):
     url = cluster.fresh("ours")
     report = folder / "report.json"
-    seconds, memory = timed([binary, "copy", "--source", source, "--target", url, "--report", report, "--set", "backfill.workers=2"], stdout=subprocess.DEVNULL)
+    seconds, memory = timed([binary, "copy", "--source", source, "--target", url, "--report", report], stdout=subprocess.DEVNULL)
     phases = json.loads(report.read_text())["seconds"]
     return seconds, memory, phases
 
@@ -193,7 +193,7 @@ def table(rounds, loader, arrow, arguments):
         "| work | seconds | ratio | peak memory |", "| --- | --- | --- | --- |",
         f"| `psql \\copy … (format binary)` from a ready file, then the same indexes | {loaded:.2f} + {yardstick - loaded:.2f} | 1 | |",
         f"| `liteferry copy`: load + index | {phase['load']:.2f} + {phase['index']:.2f} | {backfill:.2f} | {memory:.0f} MiB |",
-        f"| `liteferry copy`: survey and plan | {phase['plan']:.2f} | | |",
+        f"| `liteferry copy`: survey and plan; tables; sequences and `analyze` | {phase['plan']:.2f}; {phase['setup']:.2f}; {phase['settle']:.2f} | | |",
         f"| reading both sides once | {reading:.2f} | 1 | |",
         f"| `liteferry copy`: validate | {phase['validate']:.2f} | {proof:.2f} | |",
         f"| `liteferry copy`, whole | {total:.2f} | {total / yardstick:.2f} × psql | {memory:.0f} MiB |",

@@ -1,7 +1,7 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
 use super::computed::computed;
-use super::finish::finish;
+use super::finish::{finish, settle};
 use super::prepare::{Prepared, Request, prepare};
 use super::refused::refused_rows;
 use super::report::{Report, Stopwatch};
@@ -94,21 +94,24 @@ pub async fn copy(
     let target =
         PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
     let link = Link { source: prepared.source.clone(), target };
-    let session = connect(&request.address).await?;
-    let routes = routes(&catalog(&session, &request.schema).await?, &store, migration).await?;
-    drop(session);
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    let routes = routes(&now, &store, migration).await?;
+    stopwatch.lap("setup");
     if state == State::Loading {
         load(&link, &store, (migration, &routes), request, watch).await?;
-        persist(watch, async |_| store.set_state(migration, State::Finishing).await).await?;
     }
     stopwatch.lap("load");
     if state != State::Complete {
         let of_it = (migration, &prepared.plan);
-        let finished =
-            persist(watch, async |watch| finish(&link.target, &store, of_it, request.workers, watch).await);
-        findings.extend(finished.await?);
+        let made =
+            async |watch: &dyn Watch| finish(&link.target, &store, of_it, request.workers, watch).await;
+        findings.extend(persist(watch, made).await?);
     }
     stopwatch.lap("index");
+    if state != State::Complete {
+        findings.extend(persist(watch, async |_| settle(&link.target, &prepared.plan).await).await?);
+    }
+    stopwatch.lap("settle");
     let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
     findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
@@ -412,7 +415,8 @@ async fn load(
         let open = states.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
         backfill(link, open, (request.workers, request.on_misfit), watch).await
     })
-    .await
+    .await?;
+    persist(watch, async |_| store.set_state(migration, State::Finishing).await).await
 }
 
 async fn record_verdict(

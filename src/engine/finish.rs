@@ -10,7 +10,7 @@ use crate::postgres::target::{Ground, Outcome, PgTarget};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 
-/// Runs what is left of the steps after the load; returns what had to be done otherwise or left out.
+/// Runs what is left of the plan's steps after the load; returns what had to be done otherwise or left out.
 pub async fn finish(
     target: &PgTarget,
     store: &Store,
@@ -26,7 +26,6 @@ pub async fn finish(
     let of_tables = |part: fn(&TablePlan) -> &Vec<Statement>| plan.tables.iter().flat_map(part);
     let one_by_one = of_tables(|table| &table.checks).chain(of_tables(|table| &table.foreign_keys));
     findings.extend(steps.take_one_by_one(one_by_one.chain(&restored).chain(&plan.views)).await?);
-    findings.extend(settle(target, plan).await?);
     Ok(findings)
 }
 
@@ -64,7 +63,8 @@ impl<'a> Steps<'a> {
         self.taken.iter().filter_map(|(what, outcome)| finding(what, outcome)).collect()
     }
 
-    /// Statements that are independent of each other, such as indexes.
+    /// Statements that are independent of each other, such as indexes. The server has several processes at work on each, so that half
+    /// as many at once as load rows keep it busy.
     pub async fn take_side_by_side(
         &self,
         statements: &[&Statement],
@@ -74,7 +74,7 @@ impl<'a> Steps<'a> {
             statements.iter().copied().filter(|statement| self.is_open(statement)).collect();
         let built: Vec<Option<Finding>> = stream::iter(open)
             .map(|statement| self.take(statement))
-            .buffer_unordered(workers.max(1))
+            .buffer_unordered(workers.div_ceil(2).max(1))
             .try_collect()
             .await?;
         Ok(built.into_iter().flatten().collect())
@@ -118,7 +118,7 @@ fn finding(what: &str, outcome: &Outcome) -> Option<Finding> {
 }
 
 /// Sequences and statistics: safe to do again, so not recorded.
-async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Fault> {
+pub async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Fault> {
     let session = target.session().await?;
     let mut findings = Vec::new();
     for sequence in &plan.sequences {

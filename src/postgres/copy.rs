@@ -5,15 +5,20 @@ use crate::model::fault::Fault;
 use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt};
 use std::pin::pin;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, ToStatement};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Sends tuples by a `copy … from stdin (format binary)` and gives the number of rows that the server took.
-pub async fn copy_in(client: &Client, sql: &str, tuples: &[u8], doing: &str) -> Result<u64, Fault> {
-    let sink = client.copy_in::<_, Bytes>(sql).await.map_err(|error| fault::of(error, doing))?;
+pub async fn copy_in(
+    client: &Client,
+    copy: &(impl ToStatement + ?Sized),
+    tuples: &[u8],
+    doing: &str,
+) -> Result<u64, Fault> {
+    let sink = client.copy_in::<_, Bytes>(copy).await.map_err(|error| fault::of(error, doing))?;
     let mut sink = pin!(sink);
     for part in [HEADER, tuples, TRAILER] {
         for piece in part.chunks(PIECE_BYTES) {

@@ -1,6 +1,7 @@
 //! Loads chunks by binary COPY: rows, ledger entries and the range's progress commit together.
 //!
-//! A chunk that the target refuses is halved until the rows it refuses stand alone; those go to the ledger whole. Nothing is skipped.
+//! A chunk goes out in one piece. One that the target refuses is halved until the rows it refuses stand alone; those go to the ledger
+//! whole. Nothing is skipped.
 
 use super::connect::Session;
 use super::copy::copy_in;
@@ -17,12 +18,17 @@ use crate::model::name::ident_list;
 use crate::model::position;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
+use futures_util::future::join3;
+use std::sync::Arc;
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
 use tracing::warn;
 
 /// How rows come into a table.
+#[derive(Clone)]
 enum Put {
-    Copy(String),
-    Merge(Merge),
+    Copy(Statement),
+    Merge(Arc<Merge>),
 }
 
 /// One connection that loads, one chunk at a time.
@@ -30,11 +36,39 @@ pub struct PgLoader {
     session: Session,
     migration: i64,
     existing_rows: ExistingRows,
+    progress: Statement,
+    /// Of the table that was loaded last.
+    put: Option<(Arc<Route>, Put)>,
 }
 
 impl PgLoader {
-    pub fn new(session: Session, migration: i64, existing_rows: ExistingRows) -> PgLoader {
-        PgLoader { session, migration, existing_rows }
+    pub async fn new(
+        session: Session,
+        migration: i64,
+        existing_rows: ExistingRows,
+    ) -> Result<PgLoader, Fault> {
+        let prepared = session.prepare(PROGRESS).await;
+        let progress = prepared.map_err(|error| fault::of(error, "prepare the record of progress"))?;
+        Ok(PgLoader { session, migration, existing_rows, progress, put: None })
+    }
+
+    async fn put_of(&mut self, route: &Arc<Route>) -> Result<Put, Fault> {
+        if let Some((known, put)) = &self.put
+            && Arc::ptr_eq(known, route)
+        {
+            return Ok(put.clone());
+        }
+        let put = if self.existing_rows.merges(route) {
+            Put::Merge(Arc::new(Merge::of(route)))
+        } else {
+            let doing = format!("prepare the load of table {}", route.target);
+            let sql = copy_sql(route);
+            let prepared =
+                async { self.session.prepare(&sql).await.map_err(|error| fault::of(error, &doing)) };
+            Put::Copy(answered(patience::SMALL, &doing, prepared).await?)
+        };
+        self.put = Some((Arc::clone(route), put.clone()));
+        Ok(put)
     }
 
     async fn run(&self, sql: &str, doing: &str) -> Result<(), Fault> {
@@ -48,7 +82,7 @@ impl PgLoader {
 
     async fn put_at_once(&self, put: &Put, rows: &[u8], doing: &str) -> Result<u64, Fault> {
         let merge = match put {
-            Put::Copy(sql) => return copy_in(&self.session, sql, rows, doing).await,
+            Put::Copy(copy) => return copy_in(&self.session, copy, rows, doing).await,
             Put::Merge(merge) => merge,
         };
         self.run(&merge.stage, doing).await?;
@@ -59,19 +93,47 @@ impl PgLoader {
         Ok(u64::try_from(written.get::<_, i64>(0)).expect("a count is not negative"))
     }
 
-    /// Loads a chunk inside an open transaction, all of it or, row by row, what the target takes.
-    async fn copy_chunk(&self, route: &Route, chunk: &Chunk) -> Result<Vec<RefusedRow>, Fault> {
-        let put = if self.existing_rows.merges(route) {
-            Put::Merge(Merge::of(route))
-        } else {
-            Put::Copy(copy_sql(route))
+    /// Sends the beginning, the progress and the rows without a wait in between. A refusal of any row refuses all of it.
+    async fn load_at_once(&self, range: &Range, chunk: &Chunk, put: &Put) -> Result<Loaded, Fault> {
+        let loaded = Loaded { rows: u64::try_from(chunk.rows()).expect("a count fits"), held: chunk.held };
+        let doing = format!("load table {}", range.route.target);
+        // Polled in this order, and so sent in it.
+        let (begun, recorded, put) = join3(
+            self.run(BEGIN, "begin a load"),
+            self.record_progress(range, chunk, loaded),
+            self.put(put, &chunk.arena, &doing),
+        )
+        .await;
+        begun?;
+        recorded?;
+        if put? != loaded.rows {
+            return Err(rows_swallowed(doing));
+        }
+        self.write_ledger(&range.route, chunk, &[]).await?;
+        Ok(loaded)
+    }
+
+    /// In a transaction of its own, row by row, what the target takes; the others go to the ledger.
+    async fn load_by_halves(&self, range: &Range, chunk: &Chunk, put: &Put) -> Result<Loaded, Fault> {
+        self.run(BEGIN, "begin a load").await?;
+        let refused = self.put_by_halves(&range.route, chunk, put).await?;
+        self.write_ledger(&range.route, chunk, &refused).await?;
+        let refused = u64::try_from(refused.len()).expect("a count fits");
+        let loaded = Loaded {
+            rows: u64::try_from(chunk.rows()).expect("a count fits") - refused,
+            held: chunk.held + refused,
         };
+        self.record_progress(range, chunk, loaded).await?;
+        Ok(loaded)
+    }
+
+    async fn put_by_halves(&self, route: &Route, chunk: &Chunk, put: &Put) -> Result<Vec<RefusedRow>, Fault> {
         let doing = format!("load table {}", route.target);
         let mut refused = Vec::new();
         let mut halves = Halves::of(0..chunk.rows());
         while let Some(rows) = halves.next() {
             self.run("savepoint liteferry_rows", &doing).await?;
-            match self.put(&put, &chunk.arena[chunk.span(rows.clone())], &doing).await {
+            match self.put(put, &chunk.arena[chunk.span(rows.clone())], &doing).await {
                 Ok(loaded) => {
                     let sent = u64::try_from(rows.len()).expect("a count fits");
                     if loaded != sent {
@@ -94,80 +156,77 @@ impl PgLoader {
         Ok(refused)
     }
 
-    async fn load_in_transaction(&self, range: &Range, chunk: &Chunk) -> Result<Loaded, Fault> {
-        let refused = self.copy_chunk(&range.route, chunk).await?;
-        let entries = ledger::entries(self.migration, &range.route, chunk, &refused)?;
-        if !entries.ends.is_empty() {
-            let (entries, doing) = (&entries.arena, "write the ledger");
-            let written = copy_in(&self.session, ledger::COPY, entries, doing);
-            answered(patience::for_bytes(entries.len()), doing, written).await?;
+    async fn write_ledger(&self, route: &Route, chunk: &Chunk, refused: &[RefusedRow]) -> Result<(), Fault> {
+        let entries = ledger::entries(self.migration, route, chunk, refused)?;
+        if entries.ends.is_empty() {
+            return Ok(());
         }
-        let refused = u64::try_from(refused.len()).expect("a count fits");
-        let loaded = Loaded {
-            rows: u64::try_from(chunk.rows()).expect("a count fits") - refused,
-            held: chunk.held + refused,
-        };
-        let recorded = self.record_progress(range, chunk, loaded);
-        answered(patience::SMALL, "record the range's progress", recorded).await?;
-        Ok(loaded)
+        let doing = "write the ledger";
+        let written = copy_in(&self.session, ledger::COPY, &entries.arena, doing);
+        answered(patience::for_bytes(entries.arena.len()), doing, written).await.map(drop)
     }
 
     /// Compare-and-set: a range that another copy has moved is not ours any more.
     async fn record_progress(&self, range: &Range, chunk: &Chunk, loaded: Loaded) -> Result<(), Fault> {
         let doing = "record the range's progress";
         let count = |count: u64| i64::try_from(count).expect("a chunk's rows fit");
-        let moved = self
-            .session
-            .execute(
-                "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6,
-                        seen_seq = $7, seen_nonce = $8
-                 where id = $1 and position = $2 and not done",
-                &[
-                    &range.id,
-                    &position::to_bytes(&range.after),
-                    &position::to_bytes(&chunk.last_key),
-                    &count(loaded.rows),
-                    &count(loaded.held),
-                    &chunk.ends_range,
-                    &chunk.newest.map(|newest| newest.seq),
-                    &chunk.newest.map(|newest| newest.nonce),
-                ],
-            )
-            .await
-            .map_err(|error| fault::of(error, doing))?;
-        if moved == 1 {
+        let (from, to) = (position::to_bytes(&range.after), position::to_bytes(&chunk.last_key));
+        let (rows, held) = (count(loaded.rows), count(loaded.held));
+        let (seq, nonce) = chunk.newest.map(|newest| (newest.seq, newest.nonce)).unzip();
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&range.id, &from, &to, &rows, &held, &chunk.ends_range, &seq, &nonce];
+        let recorded = async {
+            let recorded = self.session.execute(&self.progress, &values).await;
+            recorded.map_err(|error| fault::of(error, doing))
+        };
+        if answered(patience::SMALL, doing, recorded).await? == 1 {
             return Ok(());
         }
         Err(Fault::fatal("another_owner", doing).with_remedy(
             "another liteferry copies into this target: stop one of them, then run the command again",
         ))
     }
-}
 
-impl Loader for PgLoader {
-    async fn load(&mut self, range: &Range, chunk: &Chunk) -> Result<Loaded, Fault> {
-        self.run(BEGIN, "begin a load").await?;
-        match self.load_in_transaction(range, chunk).await {
-            Ok(loaded) => {
+    /// Commits what was loaded, or leaves nothing of it.
+    async fn end(&self, loaded: Result<Loaded, Fault>) -> Result<Loaded, Fault> {
+        match &loaded {
+            Ok(_) => {
                 let doing = "commit a load";
                 let committed = async {
                     let committed = self.session.batch_execute("commit").await;
                     committed.map_err(|error| fault::of_commit(error, doing))
                 };
                 answered(patience::SMALL, doing, committed).await?;
-                Ok(loaded)
             }
             // A session that has nothing to say is not asked once more.
-            Err(error) if error.code == ANSWER_MISSING => Err(error),
-            Err(error) => {
+            Err(error) if error.code == ANSWER_MISSING => {}
+            Err(_) => {
                 // The connection may be the thing that broke; the error that matters is the first one.
                 let _rolled_back = self.run("rollback", "roll back a load").await;
-                Err(error)
             }
+        }
+        loaded
+    }
+}
+
+impl Loader for PgLoader {
+    async fn load(&mut self, range: &Range, chunk: &Chunk) -> Result<Loaded, Fault> {
+        let put = self.put_of(&range.route).await?;
+        let loaded = self.load_at_once(range, chunk, &put).await;
+        match self.end(loaded).await {
+            Err(error) if error.class == FaultClass::Data => {
+                let loaded = self.load_by_halves(range, chunk, &put).await;
+                self.end(loaded).await
+            }
+            ended => ended,
         }
     }
 }
 
+const PROGRESS: &str =
+    "update liteferry.range set position = $3, rows = rows + $4, held = held + $5, done = $6,
+        seen_seq = $7, seen_nonce = $8
+    where id = $1 and position = $2 and not done";
 /// A unique constraint that is checked only at the commit would refuse the whole chunk there, and not say which row.
 /// One that lost us holds its range for no longer than a moment.
 const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local idle_in_transaction_session_timeout = '60s'; \

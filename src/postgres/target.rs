@@ -283,7 +283,8 @@ impl Target for PgTarget {
         let sql = "set synchronous_commit = off";
         let set = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
         answered(patience::SMALL, doing, set).await?;
-        Ok(PgLoader::new(session, self.of_migration()?, self.existing_rows))
+        answered(patience::SMALL, doing, PgLoader::new(session, self.of_migration()?, self.existing_rows))
+            .await
     }
 }
 

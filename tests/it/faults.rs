@@ -35,7 +35,7 @@ fn path(file: &TempDb) -> String {
 /// A copy in small chunks, under way.
 fn start(source: &str, url: &str) -> Child {
     let mut command = command(&["copy", "--source", source, "--target", url]);
-    command.args(["--set", "backfill.chunk_bytes=65536", "--set", "backfill.workers=2"]);
+    command.args(["--set", "backfill.chunk_bytes=65536"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 

@@ -262,9 +262,11 @@ function showValidation(status) {
     ? [el("p", { class: "big" }, running ? "Comparing …" : "Not compared yet")]
     : [el("p", { class: "big " + (validation.verdict === "differs" ? "bad" : "good") }, validation.verdict),
        el("p", { class: "because" }, `${time(validation.age_seconds)} ago · ${number(validation.differences)} rows differ${running ? " · comparing again …" : ""}`)];
-  keep("validation", [told.map(part => part.textContent), state.differing], () => [told, differing(), el("div", { class: "more" },
+  keep("validation", [told.map(part => part.textContent), state.differing], () => [told, differing()].filter(part => part !== null));
+  const differs = validation.verdict === "differs";
+  keep("validation-levers", [differs], () => [
     el("button", { type: "button", class: "small order", onclick: () => simple("Compare both sides", "/v1/validation", "Every row of both sides is compared, beside the writers.") }, "Compare now"),
-    validation.verdict === "differs" ? el("button", { type: "button", class: "small order", onclick: () => simple("Repair", "/v1/validation", "Rows that differ are read again from the source; then everything is compared once more.", { repair: true }) }, "Repair") : null)]);
+    differs ? [el("button", { type: "button", class: "small order", onclick: () => simple("Repair", "/v1/validation", "Rows that differ are read again from the source; then everything is compared once more.", { repair: true }) }, "Repair")] : []]);
 }
 function differing() {
   if (!state.differing || !state.differing.length) return null;

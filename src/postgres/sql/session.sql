@@ -9,6 +9,8 @@ set extra_float_digits = 3;
 set search_path = pg_catalog, pg_temp;
 set row_security = off;
 set statement_timeout = 0;
+-- A look at a catalog is estimated dear and done in milliseconds: compiling it takes a hundred times as long.
+set jit = off;
 -- A commit that decides, or that a removal relies on, has to outlive the server. What may be lost says so itself.
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
 set default_transaction_isolation = 'read committed';

@@ -130,6 +130,14 @@ fn the_keyboard_alone_reaches_each_lever() {
         json!(true),
         "nothing to go back from"
     );
+    // What changes every second takes the focus from nobody.
+    browser.run("document.querySelector('#validation-levers button').focus()");
+    let told = browser.run("document.querySelector('#validation').textContent");
+    browser.until(
+        "the verdict has aged",
+        &format!("document.querySelector('#validation').textContent !== {told}"),
+    );
+    assert_eq!(at(), json!("Compare now"));
     browser.run("document.querySelector('#do-validate').focus()");
     browser.press(ENTER);
     browser.until("the dialog", "document.querySelector('#dialog').open && document.querySelector('#dialog').contains(document.activeElement)");
