@@ -3,7 +3,7 @@
 use super::{TempDb, command};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -79,10 +79,8 @@ impl Daemon {
 
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let answer = self.read(stream)?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
     }
@@ -96,7 +94,6 @@ impl Daemon {
     pub fn try_post(&self, path: &str, body: &str) -> Option<(u16, Value)> {
         let token = std::fs::read_to_string(&self.token).expect("the daemon has made its token");
         let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -105,8 +102,7 @@ impl Daemon {
             body.len()
         );
         stream.write_all(head.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let answer = self.read(stream)?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
         Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
@@ -120,6 +116,21 @@ impl Daemon {
         let order = accepted["order"].as_i64().expect("an order has a number");
         let status = self.until(|status| status["answer"]["order"].as_i64() >= Some(order));
         status["answer"]["refused"].clone()
+    }
+
+    /// All that it says until it ends the connection; nothing where it stands still meanwhile.
+    fn read(&self, mut stream: TcpStream) -> Option<String> {
+        stream.set_read_timeout(Some(LOOK)).expect("a timeout can be set");
+        let (began, mut answer, mut piece) = (Instant::now(), Vec::new(), [0; 1 << 14]);
+        while began.elapsed() < PATIENCE && !self.is_frozen() {
+            match stream.read(&mut piece) {
+                Ok(0) => return String::from_utf8(answer).ok(),
+                Ok(count) => answer.extend_from_slice(&piece[..count]),
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     pub fn status(&self) -> Option<Value> {
