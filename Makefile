@@ -19,7 +19,7 @@ demo: prepare ## move a sample database into a private PostgreSQL, and show the 
 	$(CARGO) run --locked -- demo
 
 test: prepare ## every test: unit, simulated, against real databases, and the house rules
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-5} $(CARGO) test --locked
 
 unit: ## the tests that need no database
 	$(CARGO) test --locked --lib --bins

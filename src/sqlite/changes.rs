@@ -253,6 +253,32 @@ enum Ended {
 
 type Opened = oneshot::Sender<Result<Option<Head>, Fault>>;
 
+/// What a batch's reader gives out. The head goes out with the second piece, of which there is room for more: whoever waits for a batch
+/// of one portion, as most are, is woken once and finds it whole.
+struct Outlet<'p> {
+    head: Option<(Opened, Head)>,
+    pieces: &'p Pieces,
+    given: usize,
+}
+
+impl Outlet<'_> {
+    fn give(&mut self, piece: Result<Piece, Fault>) -> Result<(), Unwanted> {
+        let is_last = !matches!(piece, Ok(Piece::Portion(_)));
+        let given = self.pieces.blocking_send(piece).map_err(|_| Unwanted);
+        self.given += 1;
+        if (is_last || self.given > 1)
+            && let Some((opened, head)) = self.head.take()
+        {
+            // Whoever asked has gone, and the portions' receiver with him.
+            let _gone = opened.send(Ok(Some(head)));
+        }
+        given
+    }
+}
+
+/// Nobody takes the batch any more.
+struct Unwanted;
+
 impl Shared {
     /// A thread that panicked while it held the state left it whole.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -285,16 +311,14 @@ impl Shared {
         let disk = Arc::clone(&self);
         tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
         let (until, extent) = (head.to, head.extent);
-        if opened.send(Ok(Some(head))).is_err() {
-            return;
-        }
+        let mut outlet = Outlet { head: Some((opened, head)), pieces, given: 0 };
         // A receiver that is gone has given the batch up; so has this thread.
-        let ended = match self.read_portions(&reader.db, (from.seq, until.seq), pieces) {
+        let ended = match self.read_portions(&reader.db, (from.seq, until.seq), &mut outlet) {
             Ok(Ended::GivenUp) => return,
             Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
             Err(fault) => Err(fault),
         };
-        let _given_up = pieces.blocking_send(ended.map(|()| Piece::End));
+        let _given_up = outlet.give(ended.map(|()| Piece::End));
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -387,7 +411,7 @@ impl Shared {
         &self,
         db: &Connection,
         (from, to): (i64, i64),
-        pieces: &Pieces,
+        outlet: &mut Outlet<'_>,
     ) -> Result<Ended, Fault> {
         let mut reached = from;
         while reached < to {
@@ -399,13 +423,13 @@ impl Shared {
                 let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
                 table.add(db, key)?;
                 if table.rows.bytes() >= self.portion_bytes
-                    && pieces.blocking_send(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
+                    && outlet.give(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
                 {
                     return Ok(Ended::GivenUp);
                 }
             }
             let portion = gathered(&mut tables);
-            if !portion.is_empty() && pieces.blocking_send(Ok(Piece::Portion(portion))).is_err() {
+            if !portion.is_empty() && outlet.give(Ok(Piece::Portion(portion))).is_err() {
                 return Ok(Ended::GivenUp);
             }
             reached = until;

@@ -3,6 +3,7 @@
 use crate::support::daemon::Daemon;
 use crate::support::{OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
 use rusqlite::Connection;
+use std::io::Read;
 use std::time::Duration;
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -29,6 +30,14 @@ impl Case {
 
     pub fn daemon(&self, more: &[&str]) -> Daemon {
         Daemon::start(&self.source, &self.target.url, more)
+    }
+
+    /// Waits until the second history has begun and both sides have been brought together in it.
+    #[track_caller]
+    pub fn resynced(&self, daemon: &mut Daemon) {
+        let suspects = "select 1 from liteferry.captured where suspect";
+        daemon.until(|status| status["target"]["position"]["epoch"] == 2 && self.rows(suspects).is_empty());
+        daemon.drained(&self.source);
     }
 
     /// What the application does.
@@ -104,11 +113,12 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
 }
 
 /// Commits, and stays connected: no file changes once the commit shows.
-const SLOW_COMMIT: &str = "import sqlite3, sys, time
+const SLOW_COMMIT: &str = "import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
 db.execute('pragma synchronous = full')
 db.execute(\"insert into item values ('slow', 1, 1)\")
-time.sleep(10)";
+print('committed', flush=True)
+sys.stdin.read()";
 
 #[test]
 fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
@@ -125,15 +135,19 @@ fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
         .args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", held])
         .args(["python3", "-c", SLOW_COMMIT])
         .arg(&case.source.path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
         .spawn();
     // Only where there is something to hold the disk back with.
     let Ok(mut app) = app else { return };
+    let mut told = [0; 9];
+    app.stdout.take().expect("it is piped").read_exact(&mut told).expect("it commits");
     let (began, row) = (std::time::Instant::now(), "select 1 from item where code = 'slow'");
-    while case.rows(row).is_empty() && began.elapsed() < Duration::from_secs(8) {
+    while case.rows(row).is_empty() && began.elapsed() < Duration::from_secs(12) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let arrived = !case.rows(row).is_empty();
-    app.kill().expect("it is our child");
+    drop(app.stdin.take());
     app.wait().expect("it is our child");
     assert!(arrived, "the commit was not seen\n{}", daemon.log());
 }
@@ -196,7 +210,7 @@ fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() 
     daemon.stop();
 
     let mut daemon = case.daemon(&["--resync"]);
-    daemon.drained(&case.source);
+    case.resynced(&mut daemon);
     case.is_equal();
     daemon.stop();
     let mut daemon = case.daemon(&[]);
@@ -223,7 +237,7 @@ fn what_takes_capture_away_is_noticed_while_it_runs() {
             let log = |daemon: &Daemon| daemon.log().contains("equal again");
             daemon.until(|_| true);
             let began = std::time::Instant::now();
-            while !log(&daemon) && began.elapsed() < Duration::from_secs(20) {
+            while !log(&daemon) && began.elapsed() < Duration::from_secs(60) {
                 std::thread::sleep(Duration::from_millis(50));
             }
             assert!(log(&daemon), "{}", daemon.log());

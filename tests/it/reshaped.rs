@@ -126,7 +126,7 @@ fn settled(case: &Case, daemon: &mut Daemon, what: &str) {
     daemon.drained(&case.source);
     let began = std::time::Instant::now();
     let suspects = "select 1 from liteferry.captured where suspect";
-    while !case.rows(suspects).is_empty() && began.elapsed() < std::time::Duration::from_secs(20) {
+    while !case.rows(suspects).is_empty() && began.elapsed() < std::time::Duration::from_secs(60) {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     daemon.drained(&case.source);
@@ -210,7 +210,7 @@ fn constraints_come_back_under_the_names_of_today_and_go_with_their_tables() {
     psql(&case.target.url, "alter table position drop column spare_id");
     let began = std::time::Instant::now();
     while !case.rows("select 1 from liteferry.route where route::text like '%spare_id%'").is_empty() {
-        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{}", daemon.log());
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{}", daemon.log());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     settled(&case, &mut daemon, "end of a column");

@@ -41,8 +41,7 @@ fn a_backup_that_comes_back_between_two_chunks_of_the_backfill_is_noticed() {
         daemon.stop();
     }
     let mut daemon = case.daemon(&[STRICT, &["--resync"]].concat());
-    daemon.until(|status| status["target"]["position"]["epoch"] == 2);
-    daemon.drained(&case.source);
+    case.resynced(&mut daemon);
     case.is_equal();
 }
 
@@ -81,7 +80,6 @@ fn a_backup_that_comes_back_between_two_parts_of_a_backlog_is_noticed() {
     assert_eq!(daemon.halted(), "history_fork");
     daemon.stop();
     let mut daemon = case.daemon(&[&strict[..], &["--resync"]].concat());
-    daemon.until(|status| status["target"]["position"]["epoch"] == 2);
-    daemon.drained(&case.source);
+    case.resynced(&mut daemon);
     case.is_equal();
 }

@@ -53,14 +53,7 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     ];
     let eyes = Eyes::open();
     // The directory of the state cannot be made, and need not be: the token lies elsewhere.
-    let settings = [
-        "log.level=trace",
-        &token,
-        &password,
-        "switch.deadline_ms=5000",
-        "switch.pause_budget_ms=5000",
-        "state.dir=/proc/nowhere",
-    ];
+    let settings = ["log.level=trace", &token, &password, "state.dir=/proc/nowhere"];
     let settings: Vec<&str> = settings.into_iter().flat_map(|set| ["--set", set]).collect();
     let mut daemon = Daemon::start_told(&case.source, &case.target.url, &settings, &told);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"].is_string());

@@ -71,7 +71,7 @@ impl Browser {
         let safe = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         while self.run(&safe) != json!(true) {
             let shown = || self.run("document.body.innerText");
-            assert!(began.elapsed() < Duration::from_secs(20), "not in 20 s: {what}\n{}", shown());
+            assert!(began.elapsed() < Duration::from_secs(60), "not in a minute: {what}\n{}", shown());
             sleep(Duration::from_millis(100));
         }
     }

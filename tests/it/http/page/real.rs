@@ -14,14 +14,11 @@ const ROWS: &str = "pragma journal_mode = wal;
     insert into orders select id, id, 'note' from customers;
     update orders set note = 'a' || char(0) where id = 7";
 
-/// A machine under test is slow, and that is not what is looked at.
-const PATIENT: [&str; 4] = ["--set", "switch.pause_budget_ms=5000", "--set", "switch.deadline_ms=5000"];
-
 #[test]
 fn clicks_alone_lead_a_real_migration_there_and_back() {
     let Some(browser) = Browser::start() else { return };
     let (source, target) = (sqlite(ROWS), database());
-    let mut daemon = Daemon::start(&source, &target.url, &PATIENT);
+    let mut daemon = Daemon::start(&source, &target.url, &[]);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"].is_string());
     let token =
         std::fs::read_to_string(format!("{}.state/token", source.path.display())).expect("it is made");
