@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use layers::{ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT};
 pub use switch::{Cleanup, Hook, Hooks, Switch};
 
 #[derive(Clone, Debug)]
