@@ -18,6 +18,7 @@ mod http;
 mod levers;
 mod machine;
 mod merge;
+mod mounted;
 mod operators;
 mod oracle;
 mod proof;
