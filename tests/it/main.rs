@@ -22,6 +22,7 @@ mod mounted;
 mod operators;
 mod oracle;
 mod proof;
+mod reached;
 mod refusals;
 mod reload;
 mod reshaped;
