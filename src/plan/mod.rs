@@ -13,6 +13,8 @@ mod naming;
 pub mod overrides;
 pub mod packer;
 mod parse;
+pub mod referring;
+pub mod renamed;
 pub mod reverse;
 pub mod route;
 #[cfg(test)]
@@ -99,6 +101,13 @@ pub struct Statement {
 }
 
 /// A sequence to be set after the load so that no value is issued twice.
+impl Statement {
+    /// What is being done while it runs.
+    pub fn making(&self) -> String {
+        format!("make {}", self.what)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequencePlan {
     pub source: SequenceSource,

@@ -23,6 +23,7 @@ mod operators;
 mod oracle;
 mod proof;
 mod reached;
+mod referring;
 mod refusals;
 mod reload;
 mod reshaped;

@@ -209,3 +209,4 @@ mod tests {
         assert_eq!(due(&mut doubts), ["t"]);
     }
 }
+                referring: &[],
