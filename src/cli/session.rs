@@ -1,7 +1,7 @@
 //! What a command works with: settings, the request made of them, and the private PostgreSQL where one is asked for.
 
 use super::{Failure, Shared};
-use crate::engine::prepare::{Request, Values};
+use crate::engine::prepare::{Request, Values, Widening};
 use crate::flow::backfill::OnMisfit;
 use crate::postgres::embedded::Cluster;
 use crate::postgres::password::Secret;
@@ -97,8 +97,12 @@ pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
         overrides: settings.overrides(),
         values,
         on_misfit: match settings.misfits.policy {
-            MisfitPolicy::Ledger => OnMisfit::Ledger,
+            MisfitPolicy::Ledger | MisfitPolicy::Widen => OnMisfit::Ledger,
             MisfitPolicy::Halt => OnMisfit::Halt,
+        },
+        widening: match settings.misfits.policy {
+            MisfitPolicy::Widen => Widening::UpTo(settings.misfits.widen_rows_max.into()),
+            MisfitPolicy::Ledger | MisfitPolicy::Halt => Widening::Never,
         },
         workers: usize::from(settings.backfill.workers),
         surveyed: None,

@@ -25,6 +25,7 @@ pub mod typing;
 pub mod unspelt;
 pub mod version;
 pub mod view;
+pub mod widen;
 
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;
@@ -100,7 +101,6 @@ pub struct Statement {
     pub required: bool,
 }
 
-/// A sequence to be set after the load so that no value is issued twice.
 impl Statement {
     /// What is being done while it runs.
     pub fn making(&self) -> String {
@@ -108,6 +108,7 @@ impl Statement {
     }
 }
 
+/// A sequence to be set after the load so that no value is issued twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequencePlan {
     pub source: SequenceSource,

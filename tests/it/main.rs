@@ -39,3 +39,4 @@ mod support;
 mod switch;
 mod translate;
 mod turns;
+mod widened;

@@ -356,6 +356,7 @@ impl Life<'_> {
                 pruning.note(at);
             }
             if (idle || doubts.have_waited())
+                && !verifying.is_comparing()
                 && let Some(next) = self.learn_anew(&mut doubts).await?
             {
                 return Ok(next);
@@ -388,7 +389,7 @@ impl Life<'_> {
                     break;
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
-                if long != Some(wake.look()) || late.is_due(Instant::now()) {
+                if long != Some(wake.look()) || late.is_due(Instant::now()) || doubts.are_due_again() {
                     break;
                 }
             }
