@@ -15,12 +15,13 @@ use std::time::Duration;
 const WIDEN: &[&str] = &["--set", "misfits.policy=widen", "--set", "types.int_width=declared"];
 
 const SOURCE: &str = "pragma journal_mode = wal;
-    create table t (id integer primary key, n integer not null default 7, b boolean, d date, u uuid, j json, r real, s smallint, x);
+    create table t (id integer primary key, n integer not null default 7, b boolean, d date, u uuid, j json, r real, s smallint, x,
+                    late integer);
     create index t_n on t (n); create index t_u on t (u);
     create table other (id integer primary key, n integer);
-    insert into t values (1, 5, 1, '2024-02-29', '12345678-1234-5678-1234-567812345678', '{\"a\": 1}', 0.5, 3, 1),
-                         (2, 6, 0, '2024-03-01', '12345678-1234-5678-1234-567812345679', '[]', 1.0, 4, 2),
-                         (3, -7, 1, null, null, null, 1e300, -3, 3);
+    insert into t values (1, 5, 1, '2024-02-29', '12345678-1234-5678-1234-567812345678', '{\"a\": 1}', 0.5, 3, 1, 1),
+                         (2, 6, 0, '2024-03-01', '12345678-1234-5678-1234-567812345679', '[]', 1.0, 4, 2, 2),
+                         (3, -7, 1, null, null, null, 1e300, -3, 3, 3);
     insert into other values (1, 1)";
 
 /// What each column comes to hold, one after the other.
@@ -52,8 +53,7 @@ impl App {
             let mut written = 0;
             while !told.load(Ordering::Relaxed) {
                 written += 1;
-                let sql =
-                    "insert into t values (?1 + 1000, ?1, ?1 % 2, '2024-02-28', null, '{}', ?1 / 2.0, 1, ?1)";
+                let sql = "insert into t values (?1 + 1000, ?1, ?1 % 2, '2024-02-28', null, '{}', ?1 / 2.0, 1, ?1, ?1)";
                 db.execute(sql, [written]).expect("a row is written");
                 db.execute("update t set n = n + 1 where id = ?1", [written / 2 + 1000])
                     .expect("and another");
@@ -92,8 +92,8 @@ fn ledger(case: &Case) -> String {
 /// Every cell as SQLite has it, class and spelling.
 fn cells(case: &Case) -> Vec<String> {
     let db = Connection::open(&case.source.path).expect("the application opens its database");
-    let shown =
-        ["n", "b", "d", "u", "j", "r", "s", "x"].map(|name| format!("typeof({name}) || quote({name})"));
+    let shown = ["n", "b", "d", "u", "j", "r", "s", "x", "late"]
+        .map(|name| format!("typeof({name}) || quote({name})"));
     let sql = format!("select id || ' ' || {} from t order by id", shown.join(" || ' ' || "));
     let mut statement = db.prepare(&sql).expect("a query");
     let rows = statement.query_map([], |row| row.get(0)).expect("it runs");
@@ -120,7 +120,7 @@ fn columns_become_wider_under_writers_and_across_a_crash_and_the_values_go_back_
     daemon.until(|status| status["phase"] == "dual-write");
     assert_eq!(
         types(&case, "t"),
-        "n integer, b boolean, d date, u uuid, j json, r double precision, s smallint, x bigint"
+        "n integer, b boolean, d date, u uuid, j json, r double precision, s smallint, x bigint, late integer"
     );
     let app = App::start(&case);
     for sql in &LATER[..3] {
@@ -132,7 +132,7 @@ fn columns_become_wider_under_writers_and_across_a_crash_and_the_values_go_back_
         case.app(sql);
     }
     let mut daemon = case.daemon(WIDEN);
-    let wider = "n text, b text, d text, u text, j text, r text, s double precision, x text";
+    let wider = "n text, b text, d text, u text, j text, r text, s double precision, x text, late integer";
     daemon.until(|status| {
         status["run"]["state"] == "running" && types(&case, "t") == wider && ledger(&case).is_empty()
     });
@@ -146,9 +146,12 @@ fn columns_become_wider_under_writers_and_across_a_crash_and_the_values_go_back_
     let noted = case.rows("select count(*) from liteferry.journal where what = 'widened'");
     assert_ne!(noted[0][0].as_deref(), Some("0"));
 
-    let before = cells(&case);
     daemon.until(|status| status["validation"]["verdict"] == "equal");
     ordered(&mut daemon, r#"{"to":"validate"}"#);
+    // Beside the guards, and after a verdict that was about another type.
+    case.app("update t set late = 'late' where id = 1");
+    daemon.until(|_| types(&case, "t").ends_with("late text") && ledger(&case).is_empty());
+    let before = cells(&case);
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
     ordered(&mut daemon, r#"{"to":"switch"}"#);
     daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");

@@ -361,9 +361,6 @@ impl Life<'_> {
             {
                 return Ok(next);
             }
-            if verifying.is_reconciling() {
-                self.voice.say(RunState::CatchingUp, None);
-            }
             if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
@@ -389,7 +386,8 @@ impl Life<'_> {
                     break;
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
-                if long != Some(wake.look()) || late.is_due(Instant::now()) || doubts.are_due_again() {
+                let in_doubt = doubts.are_due_again() && !verifying.is_comparing();
+                if long != Some(wake.look()) || late.is_due(Instant::now()) || in_doubt {
                     break;
                 }
             }

@@ -35,12 +35,18 @@ struct Doubt {
     misfits: u64,
     /// How many it takes for another look.
     patience: u64,
+    /// How many the last look left, and when the next may be taken for any that came since.
+    left: u64,
+    rested: Instant,
 }
 
 /// While there is something to apply.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After a look that something came between.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// From a look that changed nothing to the next, and so many times its own length, where not even twice as many misfits came meanwhile.
+const REST: Duration = Duration::from_secs(30);
+const REST_BY_LENGTH: u32 = 9;
 /// A table that began without values is looked at long before it has so many rows.
 const ROWS_MAX: i64 = 100_000;
 
@@ -61,7 +67,7 @@ impl Doubts {
     }
 
     fn note(&mut self, table: &str, misfits: u64) {
-        let doubt = self.tables.entry(table.to_owned()).or_insert_with(|| Doubt { misfits: 0, patience: 1 });
+        let doubt = self.tables.entry(table.to_owned()).or_insert_with(Doubt::new);
         doubt.misfits += misfits;
     }
 
@@ -72,7 +78,20 @@ impl Doubts {
 
     /// Whether a look is to be taken again by now, though nothing was applied.
     pub fn are_due_again(&self) -> bool {
-        self.again.is_some_and(|again| again <= Instant::now())
+        match self.again {
+            Some(again) => again <= Instant::now(),
+            None => self.tables.values().any(Doubt::is_due),
+        }
+    }
+
+    /// A look that took so long has changed nothing of these. `held`: as for `new`.
+    fn looked_at(&mut self, (tables, took): (&BTreeSet<String>, Duration), held: &[(String, String, u64)]) {
+        let rested = Instant::now() + REST.max(took * REST_BY_LENGTH);
+        for (table, doubt) in self.tables.iter_mut().filter(|(table, _)| tables.contains(*table)) {
+            let of_table = held.iter().filter(|(of, reason, _)| of == table && reason != "refused");
+            doubt.misfits = of_table.map(|(_, _, misfits)| misfits).sum();
+            (doubt.left, doubt.patience, doubt.rested) = (doubt.misfits, (doubt.misfits * 2).max(1), rested);
+        }
     }
 
     fn look_again(&mut self, tables: &BTreeSet<String>) {
@@ -82,7 +101,7 @@ impl Doubts {
         self.again = Some(Instant::now() + LOOK_AGAIN);
     }
 
-    /// The tables to look at now. Each that is named here waits for twice as many misfits before it is named again.
+    /// The tables to look at now. Each that is named here waits for twice as many misfits before it is named again, or for a rest.
     fn due(&mut self) -> BTreeSet<String> {
         let mut due = BTreeSet::new();
         if self.again.is_some_and(|again| again > Instant::now()) {
@@ -90,12 +109,23 @@ impl Doubts {
         }
         self.again = None;
         for (table, doubt) in &mut self.tables {
-            if doubt.misfits >= doubt.patience {
+            if doubt.is_due() {
                 doubt.patience = doubt.misfits.saturating_mul(2);
+                doubt.left = doubt.misfits;
                 due.insert(table.clone());
             }
         }
         due
+    }
+}
+
+impl Doubt {
+    fn new() -> Doubt {
+        Doubt { misfits: 0, patience: 1, left: 0, rested: Instant::now() + REST }
+    }
+
+    fn is_due(&self) -> bool {
+        self.misfits >= self.patience || (self.misfits > self.left && self.rested <= Instant::now())
     }
 }
 
@@ -107,23 +137,28 @@ impl Life<'_> {
         if due.is_empty() {
             return Ok(None);
         }
-        let seen = match self.attended(self.values_of(&due)).await {
-            Ok(Some(seen)) => seen,
-            Ok(None) => return Ok(None),
+        let widened = match self.attended(self.values_of(&due)).await {
+            Ok(Some(seen)) => {
+                let changes = self.forms_now(&seen);
+                if !changes.is_empty() {
+                    self.take_forms(&changes).await?;
+                    return Ok(Some(Next::Again));
+                }
+                self.widen(&seen).await?
+            }
+            Ok(None) => Widened::Nothing,
             Err(fault) => {
                 // What ails a side is found, and named, by the following itself.
                 tracing::warn!(code = fault.code, doing = fault.doing, "the values were not looked at");
-                doubts.look_again(&due);
-                return Ok(None);
+                Widened::Later
             }
         };
-        let changes = self.forms_now(&seen);
-        if !changes.is_empty() {
-            self.take_forms(&changes).await?;
-            return Ok(Some(Next::Again));
-        }
-        match self.widen(&seen).await? {
-            Widened::Nothing => Ok(None),
+        match widened {
+            Widened::Nothing => {
+                let held = self.look_at_ledger().await?;
+                doubts.looked_at((&due, doubts.looked.elapsed()), &held);
+                Ok(None)
+            }
             Widened::Anew => Ok(Some(Next::Again)),
             Widened::Later => {
                 doubts.look_again(&due);
@@ -289,5 +324,29 @@ mod tests {
         assert!(doubts.are_due_again());
         assert_eq!(due(&mut doubts), ["u"]);
         assert!(!doubts.are_due_again());
+    }
+
+    #[test]
+    fn what_is_left_after_a_look_does_not_hide_what_comes() {
+        let held = |misfits| {
+            [("t".to_owned(), "class".to_owned(), misfits), ("t".to_owned(), "refused".to_owned(), 9)]
+        };
+        let mut doubts = Doubts::new(&held(5));
+        assert_eq!(doubts.due().len(), 1);
+        let all = BTreeSet::from(["t".to_owned()]);
+        // They have left the ledger since they were counted.
+        doubts.looked_at((&all, Duration::ZERO), &held(0));
+        assert!(doubts.due().is_empty());
+        doubts.note("t", 1);
+        assert!(doubts.are_due_again());
+        assert_eq!(doubts.due().len(), 1);
+        // So many stay, and one more is looked at after a rest.
+        doubts.looked_at((&all, Duration::ZERO), &held(8));
+        doubts.note("t", 1);
+        assert!(doubts.due().is_empty() && !doubts.are_due_again());
+        doubts.tables.get_mut("t").expect("it is in doubt").rested = Instant::now();
+        assert!(doubts.are_due_again());
+        assert_eq!(doubts.due().len(), 1);
+        assert!(doubts.due().is_empty());
     }
 }
