@@ -47,6 +47,8 @@ pub struct Stays {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Why {
+    /// The operator has said which type it has.
+    Set,
     /// No type that we would choose holds all of its values.
     NoType,
     InKey,
@@ -60,6 +62,7 @@ impl fmt::Display for Stays {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let column = &self.column;
         match &self.why {
+            Why::Set => write!(out, "{column}: its type is set in types.column"),
             Why::NoType => write!(out, "{column}: no type holds all of its values"),
             Why::InKey => write!(out, "{column}: it belongs to the table's key"),
             Why::NotConverted(ty) => {
@@ -87,6 +90,7 @@ pub fn wider(ground: Ground<'_>, route: &Route, columns: &BTreeSet<String>) -> (
         let judged = match exact {
             Some(decision) if is_no_question_of(column, decision) => continue,
             Some(decision) => standing.widen(ground, (at, decision), &widened),
+            None if is_set(ground, table, name) => Err(Why::Set),
             None => Err(Why::NoType),
         };
         match judged {
@@ -110,6 +114,10 @@ pub fn wider(ground: Ground<'_>, route: &Route, columns: &BTreeSet<String>) -> (
         said,
     });
     (wider, stay)
+}
+
+fn is_set(ground: Ground<'_>, table: &SqliteTable, column: &str) -> bool {
+    ground.overrides.column(&table.name, column).is_some_and(|own| own.type_sql.is_some())
 }
 
 /// Its cells fit by now, or another column of their rows does not fit. What text does not hold, bytes alone do.
@@ -273,6 +281,7 @@ mod tests {
     use super::*;
     use crate::model::cell::Cell::{self, Blob, Integer, Null, Real, Text};
     use crate::model::schema::{Deferrable, FkAction, IndexOrigin, SqliteCheck, SqliteForeignKey};
+    use crate::plan::overrides::ColumnOverride;
     use crate::plan::samples::{self, index, keyed, part};
 
     /// A table `t` whose column `v` holds the first values at setup, and all of them now.
@@ -281,8 +290,15 @@ mod tests {
         more: &[SqliteTable],
         (first, later): (&[Cell<'static>], &[Cell<'static>]),
     ) -> String {
+        widened_under(&Overrides::default(), (table, more), (first, later))
+    }
+
+    fn widened_under(
+        overrides: &Overrides,
+        (table, more): (&SqliteTable, &[SqliteTable]),
+        (first, later): (&[Cell<'static>], &[Cell<'static>]),
+    ) -> String {
         let schema = samples::schema(std::iter::once(table).chain(more).cloned().collect());
-        let overrides = Overrides::default();
         let surveyed = |cells: &[Cell<'static>]| {
             let width = table.columns.len();
             let row = |cell: &Cell<'static>| {
@@ -292,18 +308,13 @@ mod tests {
             };
             let rows: Vec<Vec<Cell<'_>>> = cells.iter().map(row).collect();
             let rows: Vec<&[Cell<'_>]> = rows.iter().map(Vec::as_slice).collect();
-            samples::survey(&schema, &[("t", &rows)], &overrides)
+            samples::survey(&schema, &[("t", &rows)], overrides)
         };
-        let plan = create::plan(&schema, Some(&surveyed(first)), "public", &overrides);
+        let plan = create::plan(&schema, Some(&surveyed(first)), "public", overrides);
         let routes: Vec<&Route> = plan.tables.iter().map(|table| &table.route).collect();
         let survey = surveyed(&[first, later].concat());
-        let ground = Ground {
-            schema: &schema,
-            survey: &survey,
-            target_schema: "public",
-            overrides: &overrides,
-            routes: &routes,
-        };
+        let ground =
+            Ground { schema: &schema, survey: &survey, target_schema: "public", overrides, routes: &routes };
         let all = table.columns.iter().map(|column| column.name.clone()).collect();
         let (wider, stay) = wider(ground, routes[0], &all);
         let altered = wider.map(|wider| {
@@ -338,6 +349,14 @@ mod tests {
         for (declared, first, later, expected) in cases {
             assert_eq!(widened(&of(declared), &[], (first, later)), expected, "{declared} {later:?}");
         }
+    }
+
+    #[test]
+    fn the_operators_word_for_a_type_holds() {
+        let own = ColumnOverride { type_sql: Some("bigint".to_owned()), form: None, zone: None };
+        let set = Overrides { columns: [("t.v".to_owned(), own)].into(), ..Overrides::default() };
+        let later: (&[Cell<'static>], &[Cell<'static>]) = (&[Integer(1)], &[Text(b"x")]);
+        assert_eq!(widened_under(&set, (&of("INTEGER"), &[]), later), "v: its type is set in types.column");
     }
 
     #[test]

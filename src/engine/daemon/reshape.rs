@@ -16,6 +16,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
 use crate::model::schema::{SqliteColumn, SqliteSchema, SqliteTable, Storage};
+use crate::phase::Phase;
 use crate::plan::referring::{Referring, referring};
 use crate::plan::renamed::renamed;
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
@@ -230,7 +231,10 @@ fn told_apart<'p>(
     for table in fresh.filter(|table| table.role == TableRole::Copied) {
         let known = followed.tables.iter().find(|(_, route)| route.source == table.route.source);
         if let Some((id, route)) = known {
-            let (now, names) = match (mode, schema.tables.iter().find(|found| found.name == route.source)) {
+            let found = schema.tables.iter().find(|found| found.name == route.source);
+            // Keys and indexes that are still to be made bear the old names.
+            let is_made = followed.recorded.phase > Phase::Backfill;
+            let (now, names) = match (mode, found.filter(|_| is_made)) {
                 (Mode::Create, Some(found)) => renamed(route, found, &table.route),
                 // The application's own migrations rename the target's columns.
                 (Mode::Existing, _) | (Mode::Create, None) => (Route::clone(route), Vec::new()),
