@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use layers::{ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT};
 pub use switch::{Cleanup, Hook, Hooks, Switch};
 
 #[derive(Clone, Debug)]
@@ -98,6 +99,8 @@ pub struct Types {
 #[derive(Clone, Debug)]
 pub struct Misfits {
     pub policy: MisfitPolicy,
+    /// A larger table is never rewritten for the sake of a wider column.
+    pub widen_rows_max: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +108,8 @@ pub enum MisfitPolicy {
     /// The cell is kept in the ledger and the copy goes on.
     #[default]
     Ledger,
+    /// The same, until `run` has given the column a type that holds it.
+    Widen,
     /// The first misfit ends the copy.
     Halt,
 }
@@ -201,7 +206,10 @@ impl Settings {
                 exclude: from.take("tables.exclude", list),
             },
             types: Types::read(&mut from),
-            misfits: Misfits { policy: from.take("misfits.policy", choice(&MISFIT_POLICIES)) },
+            misfits: Misfits {
+                policy: from.take("misfits.policy", choice(&MISFIT_POLICIES)),
+                widen_rows_max: from.take("misfits.widen_rows_max", number(1..=1_000_000_000)),
+            },
             backfill: Backfill::read(&mut from),
             follow: Follow::read(&mut from),
             validate: Validate {
@@ -223,6 +231,10 @@ impl Settings {
             effective: Vec::new(),
         };
         from.refuse_the_rest();
+        if settings.misfits.policy == MisfitPolicy::Widen && settings.target.mode == Mode::Existing {
+            let text = "is \"widen\", and target.mode \"existing\": the target's columns are law there, and none is made wider";
+            from.problem("misfits.policy", text, "target.mode");
+        }
         if !from.problems.is_empty() {
             return Err(from.problems);
         }
@@ -387,8 +399,8 @@ const NUMERIC_CHOICES: [(&str, NumericChoice); 2] =
 
 const INT_WIDTHS: [(&str, IntWidth); 2] = [("bigint", IntWidth::Bigint), ("declared", IntWidth::Declared)];
 
-const MISFIT_POLICIES: [(&str, MisfitPolicy); 2] =
-    [("ledger", MisfitPolicy::Ledger), ("halt", MisfitPolicy::Halt)];
+const MISFIT_POLICIES: [(&str, MisfitPolicy); 3] =
+    [("ledger", MisfitPolicy::Ledger), ("widen", MisfitPolicy::Widen), ("halt", MisfitPolicy::Halt)];
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -527,6 +539,7 @@ mod tests {
             ("types.source_tz", "'Europe/Nowhere'"),
             ("types.unit", "'fortnight'"),
             ("misfits.policy", "'drop'"),
+            ("misfits.widen_rows_max", "0"),
             ("backfill.workers", "0"),
             ("backfill.chunk_bytes", "1.5"),
             ("backfill.max_read_ms", "-1"),
@@ -673,6 +686,13 @@ mod tests {
             "target.mode",
         ];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn columns_of_an_existing_target_are_never_made_wider() {
+        let widen = ("misfits.policy", "widen");
+        assert_eq!(load("", &[], &[widen]).unwrap().misfits.policy, MisfitPolicy::Widen);
+        assert_eq!(problem_keys(load("", &[], &[widen, ("target.mode", "existing")])), ["misfits.policy"]);
     }
 
     #[test]

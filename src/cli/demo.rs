@@ -5,7 +5,7 @@ use super::output::say;
 use super::progress::Progress;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{Copied, Earlier, Listing, copy, validate_alone};
-use crate::engine::prepare::{Request, Values};
+use crate::engine::prepare::{Request, Values, Widening};
 use crate::engine::report::{Report, Verdict};
 use crate::flow::backfill::OnMisfit;
 use crate::journal::store::State;
@@ -91,6 +91,7 @@ fn request(source: PathBuf, cluster: &Cluster) -> Request {
         overrides: Overrides::default(),
         values: Values::Surveyed,
         on_misfit: OnMisfit::Ledger,
+        widening: Widening::Never,
         workers: 2,
         surveyed: None,
         limit: ChunkLimit { bytes: 1 << 20, read_time: Duration::from_millis(500) },

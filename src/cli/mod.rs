@@ -34,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 use output::complain;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stop::Stop;
+use stop::{Listening, Stop};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, Parser)]
@@ -139,12 +139,13 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
+        let mut listening = Listening::begin();
         match &cli.command {
-            // The daemon has transactions to finish first, and sees to its stop itself.
+            // The daemon has transactions to finish first, and listens for its stop itself.
             Command::Run(_) => dispatch(&cli).await,
             _ => tokio::select! {
                 done = dispatch(&cli) => done,
-                stop = stop::asked() => Err(Failure::Stopped(stop)),
+                stop = listening.asked() => Err(Failure::Stopped(stop)),
             },
         }
     });

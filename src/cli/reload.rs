@@ -6,12 +6,11 @@ use super::session::{level, load_settings};
 use super::{Failure, print};
 use crate::telemetry::logging::LevelSwitch;
 use std::convert::Infallible;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tracing::Level;
 
 /// Goes on for as long as somebody waits for it. Settings that are wrong change nothing, and each is named.
-pub async fn obey_hangups(shared: &Shared, logging: &LevelSwitch) -> Infallible {
-    let mut hangups = signal(SignalKind::hangup()).expect("this signal can be listened for");
+pub async fn obey_hangups(mut hangups: Signal, (shared, logging): (&Shared, &LevelSwitch)) -> Infallible {
     loop {
         if hangups.recv().await.is_none() {
             std::future::pending::<Infallible>().await;

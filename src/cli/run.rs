@@ -3,7 +3,8 @@
 use super::notify::Notifier;
 use super::reload::obey_hangups;
 use super::session::open;
-use super::{Ending, Failure, Shared, print, stop};
+use super::stop::{self, Listening};
+use super::{Ending, Failure, Shared, print};
 use crate::engine::daemon::{
     self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, SwitchRules, Timetable, Voice,
 };
@@ -28,7 +29,11 @@ pub struct RunArgs {
 }
 
 pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
-    let opened = open(shared, Values::Surveyed).await?;
+    let (mut listening, hangups) = (Listening::begin(), stop::hangups());
+    let opened = tokio::select! {
+        opened = open(shared, Values::Surveyed) => opened?,
+        _ = listening.asked() => return Ok(Ending::Well),
+    };
     let start = if args.resync { Start::Resync } else { Start::GoOn };
     let job = job(&opened.settings, opened.request.clone(), start);
     let voice = Voice::new(board(&job.request), Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
@@ -48,7 +53,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     notifier.ready();
     let (stopper, stopping) = Stopper::new();
     let watched = async {
-        stop::asked().await;
+        listening.asked().await;
         tracing::info!("asked to stop");
         notifier.stopping();
         stopper.ask();
@@ -58,7 +63,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
         ended = daemon::run(&job, &voice, waiting, stopping) => ended,
         never = watched => never,
         never = notifier.tell(&voice.board) => match never {},
-        never = obey_hangups(shared, &opened.logging) => match never {},
+        never = obey_hangups(hangups, (shared, &opened.logging)) => match never {},
     };
     listener.stop();
     opened.close().await?;

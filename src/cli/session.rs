@@ -1,12 +1,14 @@
 //! What a command works with: settings, the request made of them, and the private PostgreSQL where one is asked for.
 
 use super::{Failure, Shared};
-use crate::engine::prepare::{Request, Values};
+use crate::engine::prepare::{Request, Values, Widening};
 use crate::flow::backfill::OnMisfit;
 use crate::postgres::embedded::Cluster;
 use crate::postgres::password::Secret;
-use crate::postgres::url::{Target as Address, TlsMode};
-use crate::settings::{LogFormat, LogLevel, MisfitPolicy, Problem, Settings, Tls};
+use crate::postgres::url::{Target as Address, TlsMode, holds_password};
+use crate::settings::{
+    LogFormat, LogLevel, MisfitPolicy, ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT, Problem, Settings, Tls,
+};
 use crate::sqlite::scan::ChunkLimit;
 use crate::telemetry::logging::{self, LevelSwitch, Shape};
 use std::path::PathBuf;
@@ -49,7 +51,27 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
     // A variable that is not UTF-8 cannot be one of ours.
     let env = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    Settings::load(shared.config.as_deref(), env, &sets).map_err(Failure::Settings)
+    let settings = Settings::load(shared.config.as_deref(), env, &sets).map_err(Failure::Settings)?;
+    match password_in_arguments(&settings) {
+        Some(problem) => Err(Failure::Settings(vec![problem])),
+        None => Ok(settings),
+    }
+}
+
+/// Every user of the machine reads the arguments of every process.
+fn password_in_arguments(settings: &Settings) -> Option<Problem> {
+    let url = settings.target.url.as_deref().filter(|_| origin_of_url(settings) == ORIGIN_COMMAND_LINE)?;
+    if !holds_password(url) {
+        return None;
+    }
+    let text = "holds a password, and everybody on this machine can read a command line: take it out, and give it in PGPASSWORD, or in a \
+                file that PGPASSFILE or target.password_file names; or the whole URL in LITEFERRY__TARGET__URL";
+    Some(Problem::new("target.url", text, ORIGIN_COMMAND_LINE))
+}
+
+fn origin_of_url(settings: &Settings) -> &str {
+    let url = settings.effective().iter().find(|setting| setting.key == "target.url");
+    url.map_or("", |setting| &setting.origin)
 }
 
 /// Loads the settings, starts logging, and starts the private PostgreSQL where the target is `embedded`.
@@ -75,8 +97,12 @@ pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
         overrides: settings.overrides(),
         values,
         on_misfit: match settings.misfits.policy {
-            MisfitPolicy::Ledger => OnMisfit::Ledger,
+            MisfitPolicy::Ledger | MisfitPolicy::Widen => OnMisfit::Ledger,
             MisfitPolicy::Halt => OnMisfit::Halt,
+        },
+        widening: match settings.misfits.policy {
+            MisfitPolicy::Widen => Widening::UpTo(settings.misfits.widen_rows_max.into()),
+            MisfitPolicy::Ledger | MisfitPolicy::Halt => Widening::Never,
         },
         workers: usize::from(settings.backfill.workers),
         surveyed: None,
@@ -115,9 +141,9 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     if let Some(ca_file) = &settings.target.ca_file {
         address.ca_file = Some(ca_file.clone());
     }
-    if address.had_password_in_url {
+    if address.had_password_in_url && !origin_of_url(settings).starts_with(ORIGIN_ENVIRONMENT) {
         tracing::warn!(
-            "the target's URL holds a password, which others on this machine may see: use password_file or PGPASSFILE"
+            "the settings file holds a password: see that nobody else may read it, or use password_file or PGPASSFILE"
         );
     }
     Ok(address)

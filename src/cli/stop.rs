@@ -1,4 +1,5 @@
-//! Being asked to stop: by Ctrl-C, or by the SIGTERM of a service manager or a container.
+//! Being asked to stop: by Ctrl-C, or by the SIGTERM of a service manager or a container. And SIGHUP, which would end a process that does
+//! not listen for it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,12 +19,35 @@ impl Stop {
     }
 }
 
-/// Waits until somebody asks.
-pub async fn asked() -> Stop {
-    let listen = |kind| -> Signal { signal(kind).expect("these signals can be listened for") };
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
-    tokio::select! {
-        _ = interrupt.recv() => Stop::CtrlC,
-        _ = terminate.recv() => Stop::Terminate,
+/// Whoever asks is heard from here on, also while nobody waits for it.
+#[derive(Debug)]
+pub struct Listening {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Listening {
+    /// Within a runtime, and before anything else is done there.
+    pub fn begin() -> Listening {
+        Listening {
+            interrupt: listen_for(SignalKind::interrupt()),
+            terminate: listen_for(SignalKind::terminate()),
+        }
     }
+
+    /// Waits until somebody asks, or has asked.
+    pub async fn asked(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.interrupt.recv() => Stop::CtrlC,
+            _ = self.terminate.recv() => Stop::Terminate,
+        }
+    }
+}
+
+pub fn hangups() -> Signal {
+    listen_for(SignalKind::hangup())
+}
+
+fn listen_for(kind: SignalKind) -> Signal {
+    signal(kind).expect("these signals can be listened for")
 }

@@ -37,6 +37,7 @@ pub struct Request {
     pub overrides: Overrides,
     pub values: Values,
     pub on_misfit: OnMisfit,
+    pub widening: Widening,
     pub workers: usize,
     pub limit: ChunkLimit,
     /// Of which tables the values are looked at; of all where this is missing.
@@ -48,6 +49,23 @@ pub struct Request {
 pub enum Values {
     Surveyed,
     Unseen,
+}
+
+/// Whether a column of our own making gives way to values that come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Widening {
+    Never,
+    /// In a table of at most so many rows: PostgreSQL rewrites it, and its readers wait.
+    UpTo(i64),
+}
+
+impl Widening {
+    pub fn rows_max(self) -> Option<i64> {
+        match self {
+            Widening::Never => None,
+            Widening::UpTo(rows) => Some(rows),
+        }
+    }
 }
 
 /// Both sides as they were found, and the plan.

@@ -118,6 +118,15 @@ pub enum Which {
     Zeros,
 }
 
+/// What of a column's values the ledger has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Its own cells, at least one.
+    Cells,
+    /// Nothing but whole rows, for the sake of some column of theirs.
+    Rows,
+}
+
 impl Store {
     /// Whether the migration follows its source, and where it stands. Nothing for a one-shot copy.
     pub async fn follow(&self, migration: i64) -> Result<Option<Follow>, Fault> {
@@ -284,6 +293,22 @@ impl Store {
             .await
             .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Columns of a table, as the target calls them, that the ledger has values of which their type does not hold.
+    pub async fn ledger_columns(&self, migration: i64, table: &str) -> Result<Vec<(String, Held)>, Fault> {
+        let sql = "select column_name, bool_and(standing = 'row-held') from liteferry.ledger
+                   where migration_id = $1 and source_table = $2 and accepted is null
+                         and reason not in ('no-key', 'not-null', 'reverse-spelling') and reason not like 'refused%'
+                   group by 1 order by 1";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .bind(table)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read which columns the ledger has entries of"))?;
+        let held = |row: &PgRow| if row.get(1) { Held::Rows } else { Held::Cells };
+        Ok(rows.iter().map(|row| (row.get(0), held(row))).collect())
     }
 
     /// Entries in the ledger by table and reason.

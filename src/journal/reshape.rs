@@ -4,6 +4,7 @@ use super::record;
 use super::store::{Store, run};
 use super::suspended;
 use crate::model::fault::Fault;
+use crate::plan::referring::Referring;
 use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum TableChange {
     Gone { id: i64, table: String, statements: Vec<Statement> },
     Altered { id: i64, route: Route, statements: Vec<Statement> },
-    New { id: i64, route: Route, statements: Vec<Statement>, at_switch: Vec<Statement> },
+    New { id: i64, route: Route, statements: Vec<Statement> },
 }
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Reshaping<'a> {
     /// Constraints and triggers to be taken away until the switch.
     pub suspended: &'a [Suspended],
     pub role: LoadRole,
+    /// What tables refer to from now on, to be made at the switch.
+    pub referring: &'a [Referring],
     /// Tables whose rows may have changed unseen.
     pub suspect: &'a BTreeSet<i64>,
 }
@@ -81,12 +84,15 @@ impl Store {
         super::follow::still_ours(ours.rows_affected(), doing)?;
         for change in reshaping.changes {
             for statement in change.statements() {
-                run(&mut tx, &statement.sql, &format!("make {}", statement.what)).await?;
+                run(&mut tx, &statement.sql, &statement.making()).await?;
             }
             record_change(&mut tx, reshaping.migration, change).await?;
         }
         for one in reshaping.suspended {
             suspended::suspend_also(&mut tx, reshaping.migration, one).await?;
+        }
+        for one in reshaping.referring {
+            refer(&mut tx, reshaping.migration, one).await?;
         }
         for id in reshaping.suspect {
             suspect(&mut tx, reshaping.migration, *id).await?;
@@ -149,7 +155,7 @@ async fn record_change(
             query.execute(&mut **tx).await.map_err(recording)?;
             suspect(tx, migration, *id).await
         }
-        TableChange::New { id, route, at_switch, .. } => {
+        TableChange::New { id, route, .. } => {
             let sql = "insert into liteferry.route (migration_id, ordinal, source_table, compared, route)
                        values ($1, (select coalesce(max(ordinal), 0) + 1 from liteferry.route where migration_id = $1),
                                $2, false, $3::jsonb)";
@@ -158,13 +164,34 @@ async fn record_change(
             query.execute(&mut **tx).await.map_err(recording)?;
             let sql = "insert into liteferry.captured (migration_id, id, source_table, suspect) values ($1, $2, $3, true)";
             let query = sqlx::query(sql).bind(migration).bind(id).bind(&route.source);
-            query.execute(&mut **tx).await.map_err(recording)?;
-            for statement in at_switch {
-                super::follow::plan_for_switch(tx, migration, (&route.source, statement)).await?;
-            }
-            Ok(())
+            query.execute(&mut **tx).await.map_err(recording).map(drop)
         }
     }
+}
+
+/// The foreign keys that wait for the switch, in the place of those that waited; a key that came back once, and was suspended again, is
+/// one of these too.
+async fn refer(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    referring: &Referring,
+) -> Result<(), Fault> {
+    for (sql, table) in [
+        (
+            "delete from liteferry.planned where migration_id = $1 and stage = 'switch' and source_table = $2",
+            referring.table.clone(),
+        ),
+        (
+            "delete from liteferry.suspended where migration_id = $1 and relation_name = $2 and parent is not null",
+            referring.target.sql(),
+        ),
+    ] {
+        sqlx::query(sql).bind(migration).bind(table).execute(&mut **tx).await.map_err(recording)?;
+    }
+    for statement in &referring.foreign_keys {
+        super::follow::plan_for_switch(tx, migration, (&referring.table, statement)).await?;
+    }
+    Ok(())
 }
 
 async fn suspect(tx: &mut Transaction<'_, Postgres>, migration: i64, id: i64) -> Result<(), Fault> {

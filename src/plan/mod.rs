@@ -13,6 +13,8 @@ mod naming;
 pub mod overrides;
 pub mod packer;
 mod parse;
+pub mod referring;
+pub mod renamed;
 pub mod reverse;
 pub mod route;
 #[cfg(test)]
@@ -23,6 +25,7 @@ pub mod typing;
 pub mod unspelt;
 pub mod version;
 pub mod view;
+pub mod widen;
 
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;
@@ -96,6 +99,13 @@ pub struct Statement {
     pub fallback: Option<String>,
     /// Whether a refusal of both ends the migration, or is a warning.
     pub required: bool,
+}
+
+impl Statement {
+    /// What is being done while it runs.
+    pub fn making(&self) -> String {
+        format!("make {}", self.what)
+    }
 }
 
 /// A sequence to be set after the load so that no value is issued twice.

@@ -1,6 +1,7 @@
 //! What the operator decides instead of us: tables, types, units, zones, and what becomes of rows already there.
 
 use super::route::{Identity, Route};
+use super::spelling;
 use crate::canon::{Form, Zone};
 use std::collections::BTreeMap;
 
@@ -90,6 +91,25 @@ impl ExistingRows {
 impl Overrides {
     pub fn column(&self, table: &str, column: &str) -> Option<&ColumnOverride> {
         self.columns.get(&format!("{table}.{column}"))
+    }
+
+    /// The same, with the type and the form of every column that these routes carry stated as they are.
+    #[must_use]
+    pub fn as_it_stands<'r>(&self, routes: impl IntoIterator<Item = &'r Route>) -> Overrides {
+        let mut stated = self.clone();
+        for route in routes {
+            for column in &route.columns {
+                let Some(name) = &column.source else { continue };
+                let codec = &column.codec;
+                let own = ColumnOverride {
+                    type_sql: Some(spelling::spelled(&codec.ty)),
+                    form: Some(codec.form),
+                    zone: Some(codec.zone),
+                };
+                stated.columns.insert(format!("{}.{name}", route.source), own);
+            }
+        }
+        stated
     }
 
     pub fn includes(&self, table: &str) -> bool {

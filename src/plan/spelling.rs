@@ -21,6 +21,17 @@ pub fn parse(spelling: &str) -> Option<Type> {
     with_arguments(&spaced(&format!("{name} {tail}")), &numbers(arguments)?)
 }
 
+/// The spelling that names this type.
+pub fn spelled(ty: &Type) -> String {
+    match ty {
+        Type::Enum(labels) => {
+            let quoted = labels.iter().map(|label| format!("'{}'", label.replace('\'', "''")));
+            format!("enum({})", quoted.collect::<Vec<_>>().join(", "))
+        }
+        ty => ty.sql(),
+    }
+}
+
 fn plain(name: &str) -> Option<Type> {
     Some(match name {
         "bool" | "boolean" => Type::Bool,

@@ -1,7 +1,12 @@
 //! The survey: what one pass over a table's values found, gathered cell by cell. Types are decided from it.
 
+use super::route::{ColumnRoute, Route};
+use crate::canon::form::Unit;
 use crate::canon::learn::Learner;
+use crate::canon::{Codec, Form};
 use crate::model::cell::{Cell, Class};
+use crate::model::schema::{SqliteColumn, SqliteSchema};
+use crate::model::types::Type;
 use std::collections::BTreeMap;
 
 /// By table name as in SQLite.
@@ -39,6 +44,52 @@ pub struct ColumnSurvey {
     pub bytes_max: u64,
     /// One for each type that the column might become.
     pub learners: Vec<Learner>,
+}
+
+impl Survey {
+    /// What a look at these tables would find if every column held what its route carries by nature, and nothing else: the ground that
+    /// their indexes and constraints were planned on.
+    pub fn as_it_crosses<'r>(schema: &SqliteSchema, routes: impl IntoIterator<Item = &'r Route>) -> Survey {
+        let mut survey = Survey::default();
+        for route in routes {
+            let Some(table) = schema.tables.iter().find(|table| table.name == route.source) else { continue };
+            let of_column = |column: &SqliteColumn| {
+                let carried = |crossing: &&ColumnRoute| crossing.source.as_ref() == Some(&column.name);
+                let mut survey = ColumnSurvey::default();
+                if let Some(crossing) = route.columns.iter().find(carried) {
+                    by_nature(&crossing.codec).iter().for_each(|cell| survey.observe(*cell));
+                }
+                survey
+            };
+            let columns = table.columns.iter().map(of_column).collect();
+            survey
+                .tables
+                .insert(table.name.clone(), TableSurvey { rows: 1, columns, ..TableSurvey::default() });
+        }
+        survey
+    }
+}
+
+/// One cell of each class that a column so carried has by nature; of integers the smallest and the largest.
+fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
+    match (codec.form, &codec.ty) {
+        (Form::Native, Type::Bool) => &[Cell::Integer(0), Cell::Integer(1)],
+        (Form::Native, Type::Int2) => &[Cell::Integer(-32_768), Cell::Integer(32_767)],
+        (Form::Native, Type::Int4) => &[Cell::Integer(-2_147_483_648), Cell::Integer(2_147_483_647)],
+        (Form::Native, Type::Int8 | Type::Oid) => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
+        (Form::Native, Type::Float4 | Type::Float8) | (Form::Real, _) => &[Cell::Real(0.5)],
+        (Form::Native, Type::Numeric(_)) | (Form::Number, _) => {
+            &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX), Cell::Real(0.5)]
+        }
+        (Form::Native, Type::Bytea) | (Form::UuidBlob(_), _) => &[Cell::Blob(b"x")],
+        (Form::OtherClass, Type::Bytea) => &[Cell::Text(b"x")],
+        (Form::OtherClass, _) => &[Cell::Blob(b"x")],
+        (Form::Affinity, _) => &[Cell::Integer(0), Cell::Real(0.5), Cell::Text(b"x")],
+        (Form::Epoch(Unit::RealSeconds | Unit::Julian), _) => &[Cell::Real(0.5)],
+        (form, _) if form.counts() => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
+        (Form::Native | Form::Digits | Form::Words(_) | Form::Moment(_), _) => &[Cell::Text(b"x")],
+        (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_) | Form::Array(_), _) => &[Cell::Text(b"x")],
+    }
 }
 
 impl ColumnSurvey {

@@ -18,7 +18,7 @@ pub struct Target {
     pub dbname: String,
     /// Stands before the password file.
     pub password: Option<Secret>,
-    /// The text itself held the password: on a command line other users can read it.
+    /// The text itself held the password: wherever it stands, others must not be able to read it.
     pub had_password_in_url: bool,
     pub passfile: Option<PathBuf>,
     /// `None`: verified TLS, except for sockets and loopback addresses. See `Target::tls_for`.
@@ -84,6 +84,15 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const APPLICATION_NAME: &str = "liteferry";
 
+/// Whether the text itself has a password. One that cannot be read has none that would be used.
+pub fn holds_password(text: &str) -> bool {
+    conninfo::read(text).is_ok_and(|given| names_password(&given))
+}
+
+fn names_password(given: &Given) -> bool {
+    given.get("password").is_some_and(|password| !password.is_empty())
+}
+
 impl Target {
     /// `env` looks up an environment variable; what the text does not say is taken from there, as libpq does.
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Target, TargetError> {
@@ -98,7 +107,7 @@ impl Target {
             dbname: words.get("dbname").unwrap_or_else(|| user.clone()),
             user,
             password: words.get("password").map(Secret::new),
-            had_password_in_url: given.get("password").is_some_and(|password| !password.is_empty()),
+            had_password_in_url: names_password(&given),
             passfile: words.get("passfile").map(PathBuf::from).or_else(home_passfile),
             tls: words.get("sslmode").map(|word| TlsMode::from_word(&word)).transpose()?,
             ca_file: words.get("sslrootcert").filter(|path| path != "system").map(PathBuf::from),

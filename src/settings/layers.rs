@@ -9,7 +9,9 @@ use std::path::Path;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 pub const ORIGIN_DEFAULT: &str = "default";
-const ORIGIN_COMMAND_LINE: &str = "command line";
+pub const ORIGIN_COMMAND_LINE: &str = "command line";
+/// Before the variable's name.
+pub const ORIGIN_ENVIRONMENT: &str = "environment";
 const ENVIRONMENT_PREFIX: &str = "LITEFERRY__";
 
 /// Sections whose keys are names from the databases; the environment has no letter case to tell those.
@@ -88,7 +90,7 @@ fn without_excerpt(error: &ConfigError) -> String {
 
 /// `name` is the variable's own, for the origin; `keys` what follows the prefix, in lower case.
 fn from_environment(name: &str, keys: &str, value: String) -> Result<Layer, Problem> {
-    let origin = format!("environment {name}");
+    let origin = format!("{ORIGIN_ENVIRONMENT} {name}");
     let path: Vec<&str> = keys.split("__").collect();
     let dotted = path.join(".");
     if NAMED_BY_DATABASE.iter().any(|section| dotted.starts_with(&format!("{section}."))) {

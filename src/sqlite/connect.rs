@@ -11,6 +11,7 @@ use crate::model::finding::Finding;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::Access;
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +76,26 @@ impl SqliteFile {
     }
 
     fn open(&self, wait: Duration) -> Result<Connection, Fault> {
+        self.connect(wait).map_err(|fault| match fault.code {
+            "source_cannot_open" => self.unwritable_directory(&fault).unwrap_or(fault),
+            _ => fault,
+        })
+    }
+
+    /// SQLite says no more than that it cannot open a file; most often it is one that it would have to make.
+    fn unwritable_directory(&self, fault: &Fault) -> Option<Fault> {
+        let directory = self.path.parent()?;
+        let refused = rustix::fs::access(directory, Access::WRITE_OK).err()?;
+        let remedy = format!(
+            "SQLite keeps files beside the database while it is open, and we may not write to {}: run as the owner of the database, \
+             on a file system that is not mounted read-only.",
+            directory.display()
+        );
+        let told = Fault::fatal("source_permission", fault.doing.clone()).with_remedy(remedy);
+        Some(told.with_source(std::io::Error::from(refused)))
+    }
+
+    fn connect(&self, wait: Duration) -> Result<Connection, Fault> {
         let doing = || format!("open {}", self.path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -7,7 +7,7 @@ use crate::oracle::Oracle;
 use crate::support::{TestDatabase, database, psql};
 use liteferry::canon::Zone;
 use liteferry::engine::copy::{Copied, Earlier, Listing, copy};
-use liteferry::engine::prepare::{Request, Values};
+use liteferry::engine::prepare::{Request, Values, Widening};
 use liteferry::engine::report::{Report, Verdict};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::progress::Unwatched;
@@ -88,6 +88,7 @@ fn request(seed: u64, source: &Path, target: &TestDatabase) -> Request {
         overrides,
         values: Values::Surveyed,
         on_misfit: OnMisfit::Ledger,
+        widening: Widening::Never,
         workers: 2,
         // Small enough for several chunks of a table.
         surveyed: None,

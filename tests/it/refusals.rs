@@ -170,7 +170,7 @@ fn a_reader_who_has_gone_is_no_fault_and_a_full_output_is() {
 
     // A pipe nobody reads, for the words of a refusal and of the log.
     let mut program =
-        command(&["check", "--source", "/nowhere.db", "--target", "postgres://u:p@127.0.0.1:1/d"]);
+        command(&["check", "--source", "/nowhere.db", "--target", "postgres://u@127.0.0.1:1/d"]);
     let mut child = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
     drop(child.stderr.take());
     assert_eq!(child.wait().expect("ended").code(), Some(1));
@@ -288,6 +288,29 @@ fn an_address_that_is_none_is_a_setting_to_mend() {
         assert_eq!(output.status, Some(78), "{url}: {output:?}");
         assert!(output.stderr.contains("setting target.url"), "{url}: {output:?}");
     }
+}
+
+#[test]
+fn a_password_among_the_arguments_is_refused_with_what_to_do_instead() {
+    let file = sqlite(TABLE);
+    let source = path(&file);
+    let target = database();
+    let with_password = target.url.replacen('@', ":mark@", 1);
+    let pairs = "host=/nowhere user=u password=mark";
+    let set = format!("target.url={with_password}");
+    for arguments in [["--target", &with_password], ["--target", pairs], ["--set", &set]] {
+        for words in [&["check"][..], &["run"], &["status"], &["config", "show"]] {
+            let output = liteferry(&[words, &["--source", &source], &arguments].concat()).exits_with(78);
+            assert!(output.stderr.contains("setting target.url: holds a password"), "{output:?}");
+            let told = ["PGPASSWORD", "PGPASSFILE", "target.password_file", "LITEFERRY__TARGET__URL"];
+            assert!(told.iter().all(|word| output.stderr.contains(word)), "{output:?}");
+            assert!(!output.stderr.contains("mark") && output.stdout.is_empty(), "{output:?}");
+        }
+    }
+    // Nobody but the user reads the environment.
+    let mut program = command(&["check", "--source", &source]);
+    let output = program.env("LITEFERRY__TARGET__URL", &with_password).output().expect("started");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]

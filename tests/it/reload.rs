@@ -1,8 +1,10 @@
 //! SIGHUP: the level of the logs changes while the daemon runs, and settings that are wrong change nothing.
 
 use crate::support::daemon::Daemon;
-use crate::support::{database, sqlite};
-use std::fs::write;
+use crate::support::{command, database, sqlite};
+use std::fs::{OpenOptions, write};
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,31 @@ fn a_hangup_takes_the_level_of_the_logs_and_survives_settings_that_are_wrong() {
     daemon.command("/v1/phase", r#"{"to": "validate"}"#);
     until(&daemon, "phase=\"validate\"");
     assert_eq!(daemon.stop().0, Some(0));
+}
+
+/// The password is read before anything else is done: a pipe in its place tells when that is.
+#[test]
+fn a_daemon_that_has_hardly_begun_ends_well_when_it_is_asked_to() {
+    let source = sqlite("pragma journal_mode = wal; create table t (id integer primary key)");
+    let target = database();
+    let pipe = source.path.with_extension("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo can be run").success());
+    let (path, file) = (source.path.display(), format!("target.password_file={}", pipe.display()));
+    let mut child = command(&["run", "--source", &path.to_string(), "--target", &target.url]);
+    child
+        .args(["--set", &file, "--set", "http.listen=127.0.0.1:0"])
+        .current_dir(pipe.parent().expect("a directory"));
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be started");
+    // Returns once somebody reads.
+    let mut password = OpenOptions::new().write(true).open(&pipe).expect("the pipe is read");
+    for signal in ["-HUP", "-TERM"] {
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+    // Nobody may be there to read it.
+    let _written = password.write_all(b"secret\n");
+    drop(password);
+    assert_eq!(child.wait().expect("it is our child").code(), Some(0));
 }
 
 #[track_caller]

@@ -58,5 +58,7 @@ fn what_an_empty_table_comes_to_hold_crosses_however_it_is_spelt() {
             row("1704164649.000000", "false")
         ]
     );
+    let (accepted, _) = daemon.post("/v1/validation", "{}");
+    assert_eq!(accepted, 202);
     daemon.until(|status| status["validation"]["verdict"] == "equal + ledger");
 }

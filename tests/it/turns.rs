@@ -2,7 +2,7 @@
 
 use crate::support::{database, sqlite};
 use liteferry::engine::copy::{Copied, Earlier, Listing, copy};
-use liteferry::engine::prepare::{Request, Values};
+use liteferry::engine::prepare::{Request, Values, Widening};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::progress::{Event, Watch};
 use liteferry::plan::Mode;
@@ -46,6 +46,7 @@ fn a_table_without_a_rowid_is_told_of_turn_by_turn() {
         overrides: Overrides::default(),
         values: Values::Surveyed,
         on_misfit: OnMisfit::Ledger,
+        widening: Widening::Never,
         workers: 2,
         // A turn ends after each row.
         surveyed: None,

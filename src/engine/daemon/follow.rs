@@ -356,12 +356,10 @@ impl Life<'_> {
                 pruning.note(at);
             }
             if (idle || doubts.have_waited())
+                && !verifying.is_comparing()
                 && let Some(next) = self.learn_anew(&mut doubts).await?
             {
                 return Ok(next);
-            }
-            if verifying.is_reconciling() {
-                self.voice.say(RunState::CatchingUp, None);
             }
             if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
@@ -388,7 +386,8 @@ impl Life<'_> {
                     break;
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
-                if long != Some(wake.look()) || late.is_due(Instant::now()) {
+                let in_doubt = doubts.are_due_again() && !verifying.is_comparing();
+                if long != Some(wake.look()) || late.is_due(Instant::now()) || in_doubt {
                     break;
                 }
             }

@@ -29,6 +29,7 @@ mod verify;
 mod verifying;
 mod watch;
 mod way;
+mod widening;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};

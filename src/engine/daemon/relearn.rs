@@ -2,11 +2,13 @@
 //! whose values turn out to be spelt otherwise than was taken for granted.
 //!
 //! A form gives way only to one that every value speaks for which speaks for any. The schema of neither side is touched, and the whole
-//! table is compared afterwards. It never looks at a large table: following waits while it looks.
+//! table is compared afterwards. It never looks at a large table: following waits while it looks. Where no form helps, a wider type may,
+//! if the operator wants it (`widening`).
 
 use super::follow::Life;
+use super::widening::Widened;
 use super::{Next, reread};
-use crate::engine::prepare::{Request, Values, prepare};
+use crate::engine::prepare::{Prepared, Request, Values, prepare};
 use crate::flow::follow::Step;
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::Which;
@@ -15,7 +17,7 @@ use crate::model::fault::Fault;
 use crate::model::name::ident;
 use crate::model::schema::SqliteTable;
 use crate::plan::route::Route;
-use crate::plan::survey::TableSurvey;
+use crate::plan::survey::{Survey, TableSurvey};
 use crate::sqlite::fault::from_sqlite;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,23 +27,33 @@ use std::time::{Duration, Instant};
 pub(super) struct Doubts {
     tables: BTreeMap<String, Doubt>,
     looked: Instant,
+    /// When to look once more at what a look came to nothing for.
+    again: Option<Instant>,
 }
 
 struct Doubt {
     misfits: u64,
     /// How many it takes for another look.
     patience: u64,
+    /// How many the last look left, and when the next may be taken for any that came since.
+    left: u64,
+    rested: Instant,
 }
 
 /// While there is something to apply.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// After a look that something came between.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// From a look that changed nothing to the next, and so many times its own length, where not even twice as many misfits came meanwhile.
+const REST: Duration = Duration::from_secs(30);
+const REST_BY_LENGTH: u32 = 9;
 /// A table that began without values is looked at long before it has so many rows.
 const ROWS_MAX: i64 = 100_000;
 
 impl Doubts {
     /// `held`: tables, reasons and how many entries the ledger has of each. What PostgreSQL itself refused is no question of forms.
     pub fn new(held: &[(String, String, u64)]) -> Doubts {
-        let mut doubts = Doubts { tables: BTreeMap::new(), looked: Instant::now() };
+        let mut doubts = Doubts { tables: BTreeMap::new(), looked: Instant::now(), again: None };
         for (table, _, misfits) in held.iter().filter(|(_, reason, _)| reason != "refused") {
             doubts.note(table, *misfits);
         }
@@ -55,7 +67,7 @@ impl Doubts {
     }
 
     fn note(&mut self, table: &str, misfits: u64) {
-        let doubt = self.tables.entry(table.to_owned()).or_insert_with(|| Doubt { misfits: 0, patience: 1 });
+        let doubt = self.tables.entry(table.to_owned()).or_insert_with(Doubt::new);
         doubt.misfits += misfits;
     }
 
@@ -64,12 +76,42 @@ impl Doubts {
         self.looked.elapsed() >= LOOK_EVERY
     }
 
-    /// The tables to look at now. Each that is named here waits for twice as many misfits before it is named again.
+    /// Whether a look is to be taken again by now, though nothing was applied.
+    pub fn are_due_again(&self) -> bool {
+        match self.again {
+            Some(again) => again <= Instant::now(),
+            None => self.tables.values().any(Doubt::is_due),
+        }
+    }
+
+    /// A look that took so long has changed nothing of these. `held`: as for `new`.
+    fn looked_at(&mut self, (tables, took): (&BTreeSet<String>, Duration), held: &[(String, String, u64)]) {
+        let rested = Instant::now() + REST.max(took * REST_BY_LENGTH);
+        for (table, doubt) in self.tables.iter_mut().filter(|(table, _)| tables.contains(*table)) {
+            let of_table = held.iter().filter(|(of, reason, _)| of == table && reason != "refused");
+            doubt.misfits = of_table.map(|(_, _, misfits)| misfits).sum();
+            (doubt.left, doubt.patience, doubt.rested) = (doubt.misfits, (doubt.misfits * 2).max(1), rested);
+        }
+    }
+
+    fn look_again(&mut self, tables: &BTreeSet<String>) {
+        for (_, doubt) in self.tables.iter_mut().filter(|(table, _)| tables.contains(*table)) {
+            doubt.patience = doubt.misfits;
+        }
+        self.again = Some(Instant::now() + LOOK_AGAIN);
+    }
+
+    /// The tables to look at now. Each that is named here waits for twice as many misfits before it is named again, or for a rest.
     fn due(&mut self) -> BTreeSet<String> {
         let mut due = BTreeSet::new();
+        if self.again.is_some_and(|again| again > Instant::now()) {
+            return due;
+        }
+        self.again = None;
         for (table, doubt) in &mut self.tables {
-            if doubt.misfits >= doubt.patience {
+            if doubt.is_due() {
                 doubt.patience = doubt.misfits.saturating_mul(2);
+                doubt.left = doubt.misfits;
                 due.insert(table.clone());
             }
         }
@@ -77,64 +119,127 @@ impl Doubts {
     }
 }
 
+impl Doubt {
+    fn new() -> Doubt {
+        Doubt { misfits: 0, patience: 1, left: 0, rested: Instant::now() + REST }
+    }
+
+    fn is_due(&self) -> bool {
+        self.misfits >= self.patience || (self.misfits > self.left && self.rested <= Instant::now())
+    }
+}
+
 impl Life<'_> {
-    /// Looks at the values of tables that have had misfits. Where a column's form is another now, everything begins anew with that.
+    /// Looks at the values of tables that have had misfits. Where a column's form or type is another now, everything begins anew with that.
     pub(super) async fn learn_anew(&mut self, doubts: &mut Doubts) -> Result<Option<Next>, Fault> {
         doubts.looked = Instant::now();
         let due = doubts.due();
         if due.is_empty() {
             return Ok(None);
         }
-        match self.forms_now(due).await {
-            Ok(changes) if changes.is_empty() => Ok(None),
-            Ok(changes) => self.take_forms(&changes).await.map(|()| Some(Next::Again)),
+        let widened = match self.attended(self.values_of(&due)).await {
+            Ok(Some(seen)) => {
+                let changes = self.forms_now(&seen);
+                if !changes.is_empty() {
+                    self.take_forms(&changes).await?;
+                    return Ok(Some(Next::Again));
+                }
+                self.widen(&seen).await?
+            }
+            Ok(None) => Widened::Nothing,
             Err(fault) => {
                 // What ails a side is found, and named, by the following itself.
-                tracing::warn!(code = fault.code, doing = fault.doing, "the forms were not looked at");
+                tracing::warn!(code = fault.code, doing = fault.doing, "the values were not looked at");
+                Widened::Later
+            }
+        };
+        match widened {
+            Widened::Nothing => {
+                let held = self.look_at_ledger().await?;
+                doubts.looked_at((&due, doubts.looked.elapsed()), &held);
+                Ok(None)
+            }
+            Widened::Anew => Ok(Some(Next::Again)),
+            Widened::Later => {
+                doubts.look_again(&due);
                 Ok(None)
             }
         }
     }
 
-    async fn forms_now(&self, due: BTreeSet<String>) -> Result<Vec<TableChange>, Fault> {
-        let due = self.small_among(due).await?;
-        if due.is_empty() {
-            return Ok(Vec::new());
-        }
-        let request =
-            Request { surveyed: Some(due.clone()), values: Values::Surveyed, ..self.job.request.clone() };
-        let prepared = prepare(&request, &Unwatched).await?;
-        let survey = prepared.survey.as_ref().expect("the values were surveyed");
-        let mut changes = Vec::new();
-        for (id, route) in self.tables.iter().filter(|(_, route)| due.contains(&route.source)) {
-            let table = prepared.schema.tables.iter().find(|table| table.name == route.source);
-            let relearned =
-                table.zip(survey.tables.get(&route.source)).and_then(|seen| relearned(route, seen));
-            if let Some(route) = relearned {
-                changes.push(TableChange::Altered { id: *id, route, statements: Vec::new() });
+    /// Both sides as they are, with what the values of these tables say; nothing where each of them is too large for a look.
+    async fn values_of(&self, due: &BTreeSet<String>) -> Result<Option<Seen>, Fault> {
+        let mut rows = BTreeMap::new();
+        let rows_max = self.job.request.widening.rows_max().unwrap_or(0).max(ROWS_MAX);
+        let followed = |table: &&String| self.tables.values().any(|route| route.source == **table);
+        for table in due.iter().filter(followed) {
+            let count = self.rows_up_to(table, rows_max + 1).await?;
+            if count > rows_max {
+                tracing::info!(
+                    table,
+                    rows_max,
+                    "too large for a look at its values: its misfits stay in the ledger"
+                );
+                continue;
             }
+            rows.insert(table.clone(), count);
         }
-        Ok(changes)
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let surveyed = Some(rows.keys().cloned().collect());
+        let request = Request { surveyed, values: Values::Surveyed, ..self.job.request.clone() };
+        Ok(Some(Seen { prepared: prepare(&request, &Unwatched).await?, rows }))
     }
 
-    async fn small_among(&self, tables: BTreeSet<String>) -> Result<BTreeSet<String>, Fault> {
-        let mut small = BTreeSet::new();
-        let followed = |table: &String| self.tables.values().any(|route| route.source == *table);
-        for table in tables.into_iter().filter(followed) {
-            let sql =
-                format!("select count(*) from (select 1 from {} limit {})", ident(&table), ROWS_MAX + 1);
-            let count = self.link.source.read(move |db| {
-                db.query_row(&sql, [], |row| row.get::<_, i64>(0))
-                    .map_err(|error| from_sqlite("count a table's rows", error))
-            });
-            if count.await? <= ROWS_MAX {
-                small.insert(table);
+    async fn rows_up_to(&self, table: &str, rows_max: i64) -> Result<i64, Fault> {
+        let sql = format!("select count(*) from (select 1 from {} limit {rows_max})", ident(table));
+        let count = self.link.source.read(move |db| {
+            db.query_row(&sql, [], |row| row.get::<_, i64>(0))
+                .map_err(|error| from_sqlite("count a table's rows", error))
+        });
+        count.await
+    }
+
+    fn forms_now(&self, seen: &Seen) -> Vec<TableChange> {
+        let mut changes = Vec::new();
+        for (id, route) in self.seen(seen, ROWS_MAX) {
+            let table = seen.prepared.schema.tables.iter().find(|table| table.name == route.source);
+            let relearned =
+                table.zip(seen.survey().tables.get(&route.source)).and_then(|seen| relearned(route, seen));
+            if let Some(route) = relearned {
+                changes.push(TableChange::Altered { id, route, statements: Vec::new() });
             }
         }
-        Ok(small)
+        changes
+    }
+
+    /// The tables that were looked at, and have no more rows than this.
+    pub(super) fn seen<'s>(
+        &'s self,
+        seen: &'s Seen,
+        rows_max: i64,
+    ) -> impl Iterator<Item = (i64, &'s Arc<Route>)> {
+        let is_small =
+            move |route: &Route| seen.rows.get(&route.source).is_some_and(|rows| *rows <= rows_max);
+        self.tables.iter().filter(move |(_, route)| is_small(route)).map(|(id, route)| (*id, route))
     }
 
     async fn take_forms(&self, changes: &[TableChange]) -> Result<(), Fault> {
+        self.take_changes(changes).await?;
+        for change in changes {
+            let table = change.table();
+            tracing::info!(
+                table,
+                "its values are spelt otherwise than was taken for granted; it is read again"
+            );
+            self.store.note("forms", &format!("learned anew: {table}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Records under which routes these tables cross from now on. What the ledger has of them is read again.
+    pub(super) async fn take_changes(&self, changes: &[TableChange]) -> Result<(), Fault> {
         let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
         let recorded = self.store.follow(self.migration).await?.ok_or_else(missing)?;
         for (id, route) in &self.tables {
@@ -152,20 +257,26 @@ impl Life<'_> {
                 changes,
                 suspended: &[],
                 role: recorded.role,
+                referring: &[],
                 suspect: &BTreeSet::new(),
             })
             .await?;
-        for change in changes {
-            let table = change.table();
-            tracing::info!(
-                table,
-                "its values are spelt otherwise than was taken for granted; it is read again"
-            );
-            self.store.note("forms", &format!("learned anew: {table}")).await?;
-        }
         // A verdict was about the forms that it saw.
         self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
         Ok(())
+    }
+}
+
+/// A look at tables whose values were in doubt.
+pub(super) struct Seen {
+    pub prepared: Prepared,
+    /// How many each has, of those that were looked at.
+    rows: BTreeMap<String, i64>,
+}
+
+impl Seen {
+    pub fn survey(&self) -> &Survey {
+        self.prepared.survey.as_ref().expect("the values were surveyed")
     }
 }
 
@@ -207,5 +318,35 @@ mod tests {
         doubts.note("t", 1);
         doubts.note("u", 1);
         assert_eq!(due(&mut doubts), ["t"]);
+        doubts.look_again(&["u".to_owned()].into());
+        assert!(due(&mut doubts).is_empty() && !doubts.are_due_again(), "not at once");
+        doubts.again = Some(Instant::now());
+        assert!(doubts.are_due_again());
+        assert_eq!(due(&mut doubts), ["u"]);
+        assert!(!doubts.are_due_again());
+    }
+
+    #[test]
+    fn what_is_left_after_a_look_does_not_hide_what_comes() {
+        let held = |misfits| {
+            [("t".to_owned(), "class".to_owned(), misfits), ("t".to_owned(), "refused".to_owned(), 9)]
+        };
+        let mut doubts = Doubts::new(&held(5));
+        assert_eq!(doubts.due().len(), 1);
+        let all = BTreeSet::from(["t".to_owned()]);
+        // They have left the ledger since they were counted.
+        doubts.looked_at((&all, Duration::ZERO), &held(0));
+        assert!(doubts.due().is_empty());
+        doubts.note("t", 1);
+        assert!(doubts.are_due_again());
+        assert_eq!(doubts.due().len(), 1);
+        // So many stay, and one more is looked at after a rest.
+        doubts.looked_at((&all, Duration::ZERO), &held(8));
+        doubts.note("t", 1);
+        assert!(doubts.due().is_empty() && !doubts.are_due_again());
+        doubts.tables.get_mut("t").expect("it is in doubt").rested = Instant::now();
+        assert!(doubts.are_due_again());
+        assert_eq!(doubts.due().len(), 1);
+        assert!(doubts.due().is_empty());
     }
 }

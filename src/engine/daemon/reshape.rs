@@ -16,6 +16,9 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
 use crate::model::schema::{SqliteColumn, SqliteSchema, SqliteTable, Storage};
+use crate::phase::Phase;
+use crate::plan::referring::{Referring, referring};
+use crate::plan::renamed::renamed;
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
 use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::target::LoadRole;
@@ -55,6 +58,7 @@ pub async fn settle(
     let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(|id| !census.is_intact(*id)).collect();
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
+    let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
     tracing::warn!("the schema is not what it was; the change is carried over");
     // A verdict was about the schema that it saw.
     voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
@@ -75,6 +79,7 @@ pub async fn settle(
         changes: &changes,
         suspended: &suspended,
         role,
+        referring: &referring,
         suspect: &unseen,
     };
     store.reshape(&reshaping).await?;
@@ -85,6 +90,33 @@ pub async fn settle(
     }
     voice.board.tick(std::time::Instant::now());
     Ok(())
+}
+
+/// Foreign keys that wait for the switch, of every table that changed or refers to one that did. In `existing` mode none waits: the
+/// application's own migrations make them.
+fn referring_now(
+    request: &Request,
+    schema: &SqliteSchema,
+    followed: &Followed<'_>,
+    (changes, unseen): (&[TableChange], &BTreeSet<i64>),
+) -> Vec<Referring> {
+    if request.mode == Mode::Existing {
+        return Vec::new();
+    }
+    let mut routes: BTreeMap<&str, &Route> =
+        followed.tables.values().map(|route| (route.source.as_str(), route.as_ref())).collect();
+    for change in changes {
+        match change {
+            TableChange::Gone { table, .. } => drop(routes.remove(table.as_str())),
+            TableChange::Altered { route, .. } | TableChange::New { route, .. } => {
+                routes.insert(&route.source, route);
+            }
+        }
+    }
+    let rebuilt = unseen.iter().filter_map(|id| Some(followed.tables.get(id)?.source.clone()));
+    let changed = changes.iter().map(|change| change.table().to_owned()).chain(rebuilt).collect();
+    let routes: Vec<&Route> = routes.into_values().collect();
+    referring(schema, (&request.schema, &request.overrides), &routes, &changed)
 }
 
 async fn arm_again(
@@ -143,7 +175,7 @@ async fn changes(
             fresh.iter().any(|table| agree::is_about(finding, table)) || other.contains(&finding.subject)
         };
         refuse_blockers(prepared.plan.findings.iter().filter(about))?;
-        told_apart(fresh.iter().copied(), followed, job.request.mode, &mut changes);
+        told_apart(fresh.iter().copied(), (followed, schema), job.request.mode, &mut changes);
         let disturbs = |suspended: &&Suspended| {
             fresh.iter().any(|table| table.role == TableRole::Copied && table.route.target == suspended.table)
         };
@@ -191,20 +223,27 @@ fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Resul
 
 fn told_apart<'p>(
     fresh: impl Iterator<Item = &'p TablePlan>,
-    followed: &Followed<'_>,
+    (followed, schema): (&Followed<'_>, &SqliteSchema),
     mode: Mode,
     changes: &mut Vec<TableChange>,
 ) {
     let mut next = followed.tables.keys().max().copied().unwrap_or(0);
     for table in fresh.filter(|table| table.role == TableRole::Copied) {
         let known = followed.tables.iter().find(|(_, route)| route.source == table.route.source);
-        match known {
-            Some((id, route)) if key_names(route) == key_names(&table.route) => {
-                changes.push(altered(*id, route, table, mode));
+        if let Some((id, route)) = known {
+            let found = schema.tables.iter().find(|found| found.name == route.source);
+            // Keys and indexes that are still to be made bear the old names.
+            let is_made = followed.recorded.phase > Phase::Backfill;
+            let (now, names) = match (mode, found.filter(|_| is_made)) {
+                (Mode::Create, Some(found)) => renamed(route, found, &table.route),
+                // The application's own migrations rename the target's columns.
+                (Mode::Existing, _) | (Mode::Create, None) => (Route::clone(route), Vec::new()),
+            };
+            if key_names(&now) == key_names(&table.route) {
+                changes.push(altered(*id, (&now, names), table, mode));
                 continue;
             }
-            Some((id, route)) => changes.push(gone(*id, route, mode)),
-            None => {}
+            changes.push(gone(*id, route, mode));
         }
         next += 1;
         changes.push(new_table(next, table));
@@ -244,21 +283,24 @@ fn gone(id: i64, route: &Arc<Route>, mode: Mode) -> TableChange {
 
 fn new_table(id: i64, table: &TablePlan) -> TableChange {
     let statements = table.create.iter().chain(&table.indexes).chain(&table.checks).cloned().collect();
-    TableChange::New { id, route: table.route.clone(), statements, at_switch: table.foreign_keys.clone() }
+    TableChange::New { id, route: table.route.clone(), statements }
 }
 
 /// The columns that stay cross as they did; those that came cross as planned now, and may be empty until they are filled.
-fn altered(id: i64, route: &Arc<Route>, fresh: &TablePlan, mode: Mode) -> TableChange {
+fn altered(id: i64, (route, names): (&Route, Vec<Statement>), fresh: &TablePlan, mode: Mode) -> TableChange {
     match mode {
-        Mode::Create => altered_as_planned(id, route, fresh),
+        Mode::Create => altered_as_planned(id, (route, names), fresh),
         // The target's columns are law, and they may have changed too.
         Mode::Existing => TableChange::Altered { id, route: fresh.route.clone(), statements: Vec::new() },
     }
 }
 
-fn altered_as_planned(id: i64, route: &Arc<Route>, fresh: &TablePlan) -> TableChange {
+fn altered_as_planned(
+    id: i64,
+    (route, mut statements): (&Route, Vec<Statement>),
+    fresh: &TablePlan,
+) -> TableChange {
     let target = route.target.sql();
-    let mut statements = Vec::new();
     let stays = |column: &&ColumnRoute| names(&fresh.route).contains(&column.source.as_deref());
     let mut columns: Vec<ColumnRoute> = route.columns.iter().filter(stays).cloned().collect();
     for left in route.columns.iter().filter(|column| !stays(column)) {
@@ -290,6 +332,6 @@ fn altered_as_planned(id: i64, route: &Arc<Route>, fresh: &TablePlan) -> TableCh
         }
         other => other.clone(),
     };
-    let route = Route { columns, identity, scan, ..Route::clone(route) };
+    let route = Route { columns, identity, scan, ..route.clone() };
     TableChange::Altered { id, route, statements }
 }

@@ -115,6 +115,14 @@ impl Verifying {
         !self.suspects.is_empty()
     }
 
+    /// Whether a snapshot of the target is held.
+    pub fn is_comparing(&self) -> bool {
+        match self.state {
+            State::Idle { .. } | State::Waiting(_) => false,
+            State::Comparing { .. } => true,
+        }
+    }
+
     /// Takes an order. Whatever happens from here on, it is carried out and stands in the journal.
     pub async fn obey(&mut self, ordered: Ordered, (store, voice): (&Store, &Voice)) -> Result<(), Fault> {
         match ordered.order {

@@ -175,7 +175,9 @@ impl Voice {
             status.source.wal_bytes = changes.wal_bytes();
             status.source.log_rows = known.map_or(0, |known| known.log_rows.unsigned_abs());
             status.target.position = Some(at);
-            status.run = Run::plain(if behind { RunState::CatchingUp } else { RunState::Running });
+            // Tables that changed unseen are no copy of anything before they are read equal.
+            let apart = behind || status.tables.iter().any(|table| table.suspect);
+            status.run = Run::plain(if apart { RunState::CatchingUp } else { RunState::Running });
             // What is left of a backlog has waited at least as long as what was applied of it.
             status.lag = Lag { changes: waiting, oldest: status.lag.oldest.filter(|_| waiting > 0) };
         });

@@ -6,49 +6,70 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-pub struct SmallDisk {
+/// What was mounted on a directory of its own.
+pub struct Mounted {
     dir: TempDir,
     /// Its input ends with us, and then it unmounts.
     guard: Child,
 }
 
-/// It tells when it may be waited for: a mount that nobody would take away is never made.
+pub struct SmallDisk(Mounted);
+
+/// It tells when it may be waited for: a mount that nobody would take away is never made. The script is given an argument and the directory.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
-mount -t tmpfs -o "$1" tmpfs "$2" || exit 1
+mounting || exit 1
 echo mounted
 cat >/dev/null
 umount -l "$2"
 "#;
 
-impl SmallDisk {
-    /// Of so many bytes, for that user. `None`, with a word why, where this machine lets nobody mount.
-    pub fn mount(bytes: u64, (uid, gid): (u32, u32)) -> Option<SmallDisk> {
+impl Mounted {
+    /// By a shell's commands. `None`, with a word why, where this machine lets nobody mount.
+    pub fn by(mounting: &str, argument: &str) -> Option<Mounted> {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         let dir = tempfile::Builder::new().prefix("liteferry-disk-").permissions(open).tempdir();
         let dir = dir.expect("a temporary directory can be made");
-        let options = format!("size={bytes},mode=0700,uid={uid},gid={gid}");
+        let script = GUARD.replace("mounting", mounting);
         let mut command = Command::new("sh");
-        command.args(["-c", GUARD, "guard", &options]).arg(dir.path());
+        command.args(["-c", &script, "guard", argument]).arg(dir.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut guard = command.spawn().expect("a shell can be started");
         let mut told = [0; 7];
         let output = guard.stdout.as_mut().expect("a pipe");
         if std::io::Read::read_exact(output, &mut told).is_ok() {
-            return Some(SmallDisk { dir, guard });
+            return Some(Mounted { dir, guard });
         }
         let refused = guard.wait_with_output().expect("a child ends");
-        println!("skipped: no disk can be mounted: {}", String::from_utf8_lossy(&refused.stderr).trim());
+        println!("skipped: nothing can be mounted: {}", String::from_utf8_lossy(&refused.stderr).trim());
         None
     }
 
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+impl SmallDisk {
+    /// Of so many bytes, for that user. `None`, with a word why, where this machine lets nobody mount.
+    pub fn mount(bytes: u64, (uid, gid): (u32, u32)) -> Option<SmallDisk> {
+        let options = format!("size={bytes},mode=0700,uid={uid},gid={gid}");
+        Mounted::by("mount -t tmpfs -o \"$1\" tmpfs \"$2\"", &options).map(SmallDisk)
+    }
+
+    /// From here on nobody writes there.
+    pub fn turn_read_only(&self) {
+        let turned = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
+        assert!(turned.expect("mount can be run").success());
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
 
     /// Until not a byte more can be written. Room is made by dropping the answer.
     pub fn fill(&self) -> Ballast {
-        let path = self.dir.path().join("ballast");
+        let path = self.path().join("ballast");
         let mut file = File::create(&path).expect("a file can be made");
         // Large pieces first, then what is left by the byte.
         for piece in [1 << 20, 4096, 1] {
@@ -58,7 +79,7 @@ impl SmallDisk {
     }
 }
 
-impl Drop for SmallDisk {
+impl Drop for Mounted {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
         let _unmounted = self.guard.wait();

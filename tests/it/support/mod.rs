@@ -72,6 +72,16 @@ pub fn sqlite_in(dir: TempDir, sql: &str) -> TempDb {
     TempDb { path, _dir: dir }
 }
 
+impl TempDb {
+    /// One that somebody else has made, and removes.
+    pub fn at(path: &Path) -> TempDb {
+        TempDb {
+            path: path.to_owned(),
+            _dir: tempfile::tempdir().expect("a temporary directory can be made"),
+        }
+    }
+}
+
 /// Runs the program and waits for its end.
 pub fn liteferry(args: &[&str]) -> Output {
     finished(command(args).output().expect("the program can be started"))

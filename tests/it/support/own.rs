@@ -12,6 +12,7 @@ use std::process::Command;
 pub struct OwnServer {
     runtime: tokio::runtime::Runtime,
     dir: tempfile::TempDir,
+    settings: Vec<(&'static str, String)>,
     cluster: Option<Cluster>,
 }
 
@@ -48,6 +49,7 @@ impl OwnServer {
         OwnServer {
             runtime: runtime.expect("a runtime can be made"),
             dir: dir.expect("a directory can be made"),
+            settings: vec![("fsync", "off".to_owned())],
             cluster: None,
         }
     }
@@ -56,8 +58,17 @@ impl OwnServer {
         self.dir.path()
     }
 
+    /// From now on with these settings too.
+    pub fn restart_with(&mut self, settings: impl IntoIterator<Item = (&'static str, String)>) {
+        self.stop_immediately();
+        self.settings.extend(settings);
+        self.start();
+    }
+
     pub fn start(&mut self) {
-        let starting = Cluster::start_with(self.dir.path(), &[("fsync", "off")]);
+        let settings: Vec<(&str, &str)> =
+            self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let starting = Cluster::start_with(self.dir.path(), &settings);
         self.cluster = Some(self.runtime.block_on(starting).expect("PostgreSQL starts"));
     }
 
@@ -70,7 +81,7 @@ impl OwnServer {
         format!("postgres://{user}@{}/postgres", self.socket_dir().display().to_string().replace('/', "%2F"))
     }
 
-    fn socket_dir(&self) -> PathBuf {
+    pub fn socket_dir(&self) -> PathBuf {
         let target = self.cluster.as_ref().expect("the server runs").target();
         let Some(Place::Socket(dir)) = target.hosts.into_iter().next().map(|host| host.place) else {
             panic!("a private server is reached through its socket");

@@ -1,0 +1,57 @@
+//! Foreign keys that wait for the switch in `create` mode, as the application's schema has them now: its migrations rename, add and drop
+//! tables and columns while the keys wait.
+//!
+//! Pure. It changes no key of a table that neither changed itself nor refers to one that did.
+
+use super::create;
+use super::overrides::Overrides;
+use super::route::Route;
+use super::survey::Survey;
+use super::{Statement, TablePlan};
+use crate::model::name::PgName;
+use crate::model::schema::{SqliteSchema, SqliteTable};
+use std::collections::BTreeSet;
+
+/// What a table refers to from now on, instead of all that it referred to.
+#[derive(Clone, Debug)]
+pub struct Referring {
+    /// Its name in SQLite.
+    pub table: String,
+    pub target: PgName,
+    pub foreign_keys: Vec<Statement>,
+}
+
+/// `routes`: every followed table as it crosses now. `changed`: tables, by their names before and after, that are not what they were.
+pub fn referring(
+    schema: &SqliteSchema,
+    (target_schema, overrides): (&str, &Overrides),
+    routes: &[&Route],
+    changed: &BTreeSet<String>,
+) -> Vec<Referring> {
+    let is_changed = |name: &str| changed.iter().any(|changed| changed.eq_ignore_ascii_case(name));
+    let concerned = |table: &&SqliteTable| {
+        is_changed(&table.name) || table.foreign_keys.iter().any(|key| is_changed(&key.parent))
+    };
+    let concerned: BTreeSet<&str> =
+        schema.tables.iter().filter(concerned).map(|table| table.name.as_str()).collect();
+    if concerned.is_empty() {
+        return Vec::new();
+    }
+    let stated = overrides.as_it_stands(routes.iter().copied());
+    let survey = Survey::as_it_crosses(schema, routes.iter().copied());
+    let plan = create::plan(schema, Some(&survey), target_schema, &stated);
+    // A name that this schema would not be given today is none that its statements could use.
+    let stands = |table: &TablePlan| {
+        let of_table = |route: &&&Route| route.source == table.route.source;
+        routes.iter().find(of_table).is_some_and(|route| route.target == table.route.target)
+    };
+    let concerned = plan.tables.into_iter().filter(|table| concerned.contains(table.route.source.as_str()));
+    concerned
+        .filter(stands)
+        .map(|table| Referring {
+            table: table.route.source,
+            target: table.route.target,
+            foreign_keys: table.foreign_keys,
+        })
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! How `run` reaches its server: by TLS and no weaker than it was told, with a password out of a file, and through a list of hosts of which
+//! one takes writes.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::{OwnServer, TestDatabase, liteferry, psql, sqlite};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table t (id integer primary key, v text); insert into t values (1, 'a')";
+
+/// A server that takes nobody but by TLS and with a password, at two addresses of which its certificate names one.
+struct Guarded {
+    server: OwnServer,
+    dir: PathBuf,
+    named: String,
+    unnamed: String,
+}
+
+const PASSWORD: &str = "secret: of \\ two parts";
+
+impl Guarded {
+    /// `None`, with a word why, where nothing makes certificates.
+    fn start() -> Option<Guarded> {
+        if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
+            println!("skipped: there is no openssl to make certificates with");
+            return None;
+        }
+        let mut server = OwnServer::new();
+        psql(&server.url("postgres"), &format!("create role mover login superuser password '{PASSWORD}'"));
+        // Every address of the loopback network is this machine; whoever else tests here has others.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let (named, unnamed) = (format!("127.77.{high}.{low}"), format!("127.78.{high}.{low}"));
+        let dir = server.dir().to_owned();
+        for name in ["authority", "stranger"] {
+            authority(&dir, name);
+        }
+        certificate(&dir, &named);
+        let owner = fs::metadata(dir.join("data")).expect("the server's data are there");
+        fs::write(dir.join("hba.conf"), "local all all trust\nhostssl all all all scram-sha-256\n")
+            .expect("written");
+        for file in ["server.pem", "server.key", "hba.conf"] {
+            chown(dir.join(file), Some(owner.uid()), Some(owner.gid())).expect("the server may own them");
+        }
+        let path = |file: &str| dir.join(file).display().to_string();
+        server.restart_with([
+            ("listen_addresses", format!("{named},{unnamed}")),
+            ("hba_file", path("hba.conf")),
+            ("ssl", "on".to_owned()),
+            ("ssl_cert_file", path("server.pem")),
+            ("ssl_key_file", path("server.key")),
+        ]);
+        Some(Guarded { server, dir, named, unnamed })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn url(&self, host: &str, authority: &str) -> String {
+        format!("postgres://mover@{host}/postgres?sslmode=verify-full&sslrootcert={}", self.file(authority))
+    }
+
+    fn passfile(&self, name: &str, mode: u32) -> String {
+        let escaped = PASSWORD.replace('\\', "\\\\").replace(':', "\\:");
+        let text = format!("# ours\nelsewhere:*:*:*:none\n{}:5432:postgres:mover:{escaped}\n", self.named);
+        let path = self.dir.join(name);
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode can be set");
+        path.display().to_string()
+    }
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output();
+    let output = output.expect("openssl can be run");
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+fn authority(dir: &Path, name: &str) {
+    openssl(dir, &format!("req -x509 {KEY} -keyout {name}.key -out {name}.pem -days 3650 -subj /CN={name}"));
+}
+
+fn certificate(dir: &Path, address: &str) {
+    fs::write(dir.join("names"), format!("subjectAltName=IP:{address}\n")).expect("written");
+    openssl(dir, &format!("req {KEY} -keyout server.key -out server.csr -subj /CN=server"));
+    openssl(
+        dir,
+        "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 3650 -extfile names -out server.pem",
+    );
+    fs::set_permissions(dir.join("server.key"), Permissions::from_mode(0o600)).expect("a mode can be set");
+}
+
+#[test]
+fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
+    let Some(server) = Guarded::start() else { return };
+    let passfile = server.passfile("pgpass", 0o600);
+    let target = TestDatabase { url: server.url(&server.named, "authority.pem"), name: "postgres".into() };
+    let source = sqlite(SOURCE);
+    let told = [("PGPASSFILE", passfile.as_str())];
+    let mut daemon = Daemon::start_told(&source, &target.url, &[], &told);
+    let status = daemon.until(|status| status["phase"] == "dual-write");
+    assert!(!status.to_string().contains("secret"), "{status:#}");
+    rusqlite::Connection::open(&source.path)
+        .and_then(|db| db.execute_batch("insert into t values (2, 'b')"))
+        .expect("the application writes");
+    daemon.drained(&source);
+    let tls = "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'mover' and client_addr is not null";
+    assert_eq!(psql(&server.server.url("postgres"), tls)[0][0].as_deref(), Some("t"));
+    assert_eq!(daemon.stop().0, Some(0));
+
+    // Nothing weaker is taken, and each refusal has its name.
+    let (exposed, absent) = (server.passfile("exposed", 0o644), server.file("absent"));
+    for (host, authority, passfile, code) in [
+        (&server.unnamed, "authority.pem", &passfile, "tls_identity"),
+        (&server.named, "stranger.pem", &passfile, "tls_identity"),
+        (&server.named, "nowhere.pem", &passfile, "tls_file_unreadable"),
+        (&server.named, "authority.pem", &exposed, "password_file_exposed"),
+        (&server.named, "authority.pem", &absent, "password_missing"),
+    ] {
+        let told = [("PGPASSFILE", passfile.as_str())];
+        let mut daemon = Daemon::start_told(&source, &server.url(host, authority), &[], &told);
+        assert_eq!(daemon.halted(), code, "{host} {authority} {passfile}\n{}", daemon.log());
+        assert!(!daemon.log().contains("secret"), "{}", daemon.log());
+    }
+}
+
+#[test]
+fn of_several_hosts_the_one_that_takes_writes_is_followed_into_also_after_a_failover() {
+    let mut primary = OwnServer::new();
+    let standby = primary.standby();
+    let hosts = format!("/nowhere,{},{}", standby.socket_dir().display(), primary.socket_dir().display());
+    let url = format!("host={hosts} user=postgres dbname=postgres target_session_attrs=read-write");
+    let case = Case { source: sqlite(SOURCE), target: TestDatabase { url, name: "postgres".into() } };
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into t values (2, 'b')");
+    daemon.drained(&case.source);
+    let held = |server: &OwnServer| psql(&server.url("postgres"), "select count(*) from t")[0][0].clone();
+    assert_eq!(held(&primary).as_deref(), Some("2"));
+    primary.stop_immediately();
+    case.app("insert into t values (3, 'while there was nobody to take it')");
+    daemon.until(|status| status["run"]["state"] == "degraded");
+    psql(&standby.url("postgres"), "select pg_promote()");
+    daemon.drained(&case.source);
+    assert_eq!(held(&standby).as_deref(), Some("3"));
+    let source = case.source.path.display().to_string();
+    let report = liteferry(&["validate", "--json", "--source", &source, "--target", &case.target.url]);
+    assert_eq!(report.exits_with(0).json()["verdict"], "equal");
+    assert_eq!(daemon.stop().0, Some(0));
+}

@@ -1,0 +1,93 @@
+//! Foreign keys that wait for the switch while the application renames, adds and drops what they name.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use serde_json::Value;
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table customer (id integer primary key, code text unique not null);
+    create table item (id integer primary key, name text);
+    create table line (id integer primary key, customer_id integer references customer (id) on delete cascade,
+                       code text references customer (code), item_id integer references item (id));
+    create table loose (id integer primary key, item_id integer references item (id));
+    insert into customer values (1, 'a'); insert into item values (1, 'x');
+    insert into line values (1, 1, 'a', 1); insert into loose values (1, 1)";
+
+fn keys(case: &Case) -> Vec<String> {
+    let sql = "select conrelid::regclass || ' ' || pg_get_constraintdef(oid) from pg_constraint
+        where contype = 'f' and connamespace = 'public'::regnamespace order by 1";
+    let keys = case.rows(sql).into_iter().filter_map(|mut row| row.pop().flatten());
+    keys.map(|key| key.trim_end_matches(" NOT VALID").to_owned()).collect()
+}
+
+#[track_caller]
+fn ordered(daemon: &mut Daemon, body: &str) {
+    assert_eq!(daemon.command("/v1/phase", body), Value::Null, "{body}\n{}", daemon.log());
+}
+
+#[track_caller]
+fn switched(daemon: &mut Daemon) {
+    ordered(daemon, r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    ordered(daemon, r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");
+}
+
+/// The daemon has understood the schema as it is then, and has found both sides equal under it.
+#[track_caller]
+fn carried_over(case: &Case, daemon: &mut Daemon, sql: &str) {
+    let understood = || case.rows("select source_schema from liteferry.follow");
+    let before = understood();
+    case.app(&format!("pragma foreign_keys = off; {sql}"));
+    daemon.until(|_| understood() != before);
+    daemon.until(|_| case.rows("select 1 from liteferry.captured where suspect").is_empty());
+    case.app("update line set code = code");
+    daemon.drained(&case.source);
+}
+
+#[test]
+fn planned_foreign_keys_follow_what_they_name() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    carried_over(
+        &case,
+        &mut daemon,
+        "begin; alter table customer rename to client; alter table line rename column customer_id to client_id;
+         alter table loose add column client_id integer references client (id); commit",
+    );
+    carried_over(&case, &mut daemon, "alter table client rename column code to short");
+    // As Django and Alembic do; the key to items goes.
+    carried_over(
+        &case,
+        &mut daemon,
+        "begin; create table new_line (id integer primary key, client_id integer references client (id) on delete cascade,
+                                       code text references client (short), item_id integer);
+         insert into new_line select * from line; drop table line; alter table new_line rename to line; commit",
+    );
+    switched(&mut daemon);
+    assert_eq!(
+        keys(&case),
+        [
+            "line FOREIGN KEY (client_id) REFERENCES client(id) ON DELETE CASCADE",
+            "line FOREIGN KEY (code) REFERENCES client(short)",
+            "loose FOREIGN KEY (client_id) REFERENCES client(id)",
+            "loose FOREIGN KEY (item_id) REFERENCES item(id)",
+        ]
+    );
+    // After a rollback they wait again, for the same names and for others.
+    daemon.until(|status| status["reverse"]["changes"] == 0);
+    ordered(&mut daemon, r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+    let sql = "begin; alter table item rename to article; alter table line add column note text; drop table loose; commit";
+    carried_over(&case, &mut daemon, sql);
+    case.is_equal();
+    switched(&mut daemon);
+    assert_eq!(
+        keys(&case),
+        [
+            "line FOREIGN KEY (client_id) REFERENCES client(id) ON DELETE CASCADE",
+            "line FOREIGN KEY (code) REFERENCES client(short)",
+        ]
+    );
+}
