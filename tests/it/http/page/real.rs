@@ -15,7 +15,14 @@ const ROWS: &str = "pragma journal_mode = wal;
     update orders set note = 'a' || char(0) where id = 7";
 
 /// A machine under test is slow, and that is not what is looked at.
-const PATIENT: [&str; 4] = ["--set", "switch.pause_budget_ms=5000", "--set", "switch.deadline_ms=5000"];
+const PATIENT: [&str; 6] = [
+    "--set",
+    "switch.pause_budget_ms=5000",
+    "--set",
+    "switch.deadline_ms=5000",
+    "--set",
+    "switch.max_lag_ms=30000",
+];
 
 #[test]
 fn clicks_alone_lead_a_real_migration_there_and_back() {
@@ -50,6 +57,7 @@ fn clicks_alone_lead_a_real_migration_there_and_back() {
     assert!(refused.to_string().contains("liteferry"), "{refused}");
     psql(&target.url, "insert into customers values (9002, 'in time')");
 
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
     browser.click("#do-rollback");
     browser.until("the dry run", "document.querySelectorAll('#dialog-body ol li').length === 4");
     browser.click("#dialog-yes");
