@@ -669,6 +669,14 @@ mod tests {
     }
 
     #[test]
+    fn a_section_that_does_not_exist_is_told_with_where_it_stands() {
+        let told = load("", &[("LITEFERRY__NONSENSE__X", "1")], &[]).unwrap_err();
+        let told: Vec<_> =
+            told.iter().map(|problem| (problem.key.as_str(), problem.origin.as_str())).collect();
+        assert_eq!(told, [("nonsense", "environment LITEFERRY__NONSENSE__X")]);
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         let file = "[backfill]\nworkers = 0\nspeed = 9\n[log]\nlevel = 'loud'";
         let env =

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Tries a daemon of its own by the description that it serves, in one phase after another: no answer may be a 5xx, none undescribed, and what
-# the description forbids must be refused. Orders are given too, so it never asks a daemon that somebody needs. Without schemathesis it is
-# skipped, and says so.
+# Tries daemons of its own by the description that they serve, in one phase after another, halted, and while PostgreSQL is away: where all
+# is well no answer may be a 5xx, none may be undescribed, and what the description forbids must be refused. Orders are given too, so it
+# never asks a daemon that somebody needs. Without schemathesis it is skipped, and says so.
 # usage: tests/schemathesis.sh path/to/liteferry
 set -eu
 
@@ -25,24 +25,32 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-python3 - "$dir/app.db" <<'PYTHON'
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-db.executescript("""pragma journal_mode = wal;
-    create table notes (id integer primary key, body text);
-    insert into notes values (1, 'plain'), (2, 'with a ' || char(0));""")
-PYTHON
-
 # A port that is free now; PostgreSQL listens on a socket in the directory.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 at=http://127.0.0.1:$port
 ferry() {
     command=$1
     shift
-    "$liteferry" "$command" --source "$dir/app.db" --set "state.dir=$dir/state" --set "http.listen=127.0.0.1:$port" "$@"
+    "$liteferry" "$command" --source "$dir/$name.db" --set "state.dir=$dir/$name" --set "http.listen=127.0.0.1:$port" "$@"
 }
-ferry run --target embedded --set switch.deadline_ms=5000 --set switch.pause_budget_ms=5000 2>"$dir/log" &
-daemon=$!
+# A daemon that follows a database of its own; the one before has ended.
+begin() {
+    name=$1
+    if [ -n "$daemon" ]; then
+        kill "$daemon"
+        wait "$daemon" || true
+    fi
+    python3 - "$dir/$name.db" <<'PYTHON'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.executescript("""pragma journal_mode = wal;
+    create table notes (id integer primary key, body text);
+    insert into notes values (1, 'plain'), (2, 'with a ' || char(0));""")
+PYTHON
+    ferry run --target embedded --set switch.deadline_ms=5000 --set switch.pause_budget_ms=5000 2>"$dir/log" &
+    daemon=$!
+    until_is "s['phase'] == 'dual-write' and s['validation']['verdict']"
+}
 
 # Whether the status is as a line of Python has it.
 is() {
@@ -91,18 +99,33 @@ lead() {
     until_is "s['phase'] == 'done'"
 }
 
-until_is "s['phase'] == 'dual-write' and s['validation']['verdict']"
+# The stream of events never ends by itself. What is well-formed may still be refused: cleanup wants the file's name.
+examine() {
+    checks=$2,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method,ignored_auth
+    echo "$1:"
+    shift 2
+    schemathesis run "$at/openapi.json" --header "Authorization: Bearer $(cat "$dir/$name/token")" --checks "$checks" \
+        --exclude-path /v1/events "$@" --max-examples "${EXAMPLES:-25}" --request-timeout 10 --no-color
+}
+
 cd "$dir"
-for phase in dual-write validate switch done; do
+begin way
+for phase in dual-write validate switch; do
     lead "$phase"
-    echo "in the phase $phase:"
-    more=
-    case $phase in
-    # Where nothing is followed, 503 is the right answer there.
-    done) more="--exclude-path /readyz" ;;
-    esac
-    # The stream of events never ends by itself. What is well-formed may still be refused: cleanup wants the file's name.
-    schemathesis run "$at/openapi.json" --header "Authorization: Bearer $(cat "$dir/state/token")" \
-        --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method,ignored_auth,negative_data_rejection \
-        --exclude-path /v1/events $more --max-examples "${EXAMPLES:-25}" --request-timeout 10 --no-color
+    examine "in the phase $phase" not_a_server_error,negative_data_rejection
 done
+lead done
+# Where nothing is followed, 503 is the right answer there.
+examine "in the phase done" not_a_server_error,negative_data_rejection --exclude-path /readyz
+
+# Here it is the right answer to more: what is described may be answered, and nothing else.
+begin halted
+ferry detach --yes
+until_is "s['run']['state'] == 'halted'"
+examine "halted" negative_data_rejection
+until_is "s['run']['state'] == 'halted'"
+
+begin degraded
+kill -QUIT "$(head -n 1 "$(find "$dir/degraded" -name postmaster.pid)")"
+until_is "s['run']['state'] == 'degraded'"
+examine "while PostgreSQL is away" negative_data_rejection

@@ -137,9 +137,17 @@ impl Client {
             return Ok(answer);
         }
         let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(|| self.unreadable());
+        let remedy = match status {
+            StatusCode::UNAUTHORIZED => format!(
+                "{} does not hold the token of the daemon at {}: give the daemon's state.dir or http.token_file",
+                self.token_file.display(),
+                self.at
+            ),
+            _ => said("remedy")?,
+        };
         Err(Fault::fatal("daemon_refused", format!("have {path} of the daemon"))
             .with_source(format!("{} [{}]", said("detail")?, said("code")?))
-            .with_remedy(said("remedy")?))
+            .with_remedy(remedy))
     }
 
     fn unreadable(&self) -> Fault {

@@ -36,7 +36,7 @@ pub struct Given {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Refused where the migration is in another phase than this
-    #[arg(long, value_name = "PHASE", value_parser = phases())]
+    #[arg(long, value_name = "PHASE", value_parser = phases(), hide_possible_values = true)]
     expect: Option<String>,
 }
 

@@ -59,15 +59,18 @@ pub fn rows(gates: &Value) -> String {
     let gates = gates.as_array().map_or(&[][..], Vec::as_slice);
     let cells = |gate: &Value| {
         let state = if gate["ok"] == true { "open" } else { "closed" };
-        let [name, reading, limit, remedy] =
-            ["name", "reading", "limit", "remedy"].map(|field| cell(&gate[field]));
-        vec![name, state.to_owned(), reading, limit, remedy]
+        let [name, limit, reading] = ["name", "limit", "reading"].map(|field| cell(&gate[field]));
+        vec![name, state.to_owned(), limit, reading]
     };
     if gates.is_empty() {
         return String::new();
     }
     let rows: Vec<Vec<String>> = gates.iter().map(cells).collect();
-    format!("{}\n", table(&["gate", "", "reading", "limit", "what to do"], &rows))
+    let listed = table(&["gate", "", "limit", "reading"], &rows);
+    let remedies = gates.iter().map(|gate| remedy(&gate["remedy"]));
+    let told = listed.lines().zip(std::iter::once(String::new()).chain(remedies));
+    let lines: String = told.map(|(line, remedy)| format!("{line}\n{remedy}")).collect();
+    format!("{lines}\n")
 }
 
 pub fn remedy(remedy: &Value) -> String {
@@ -81,14 +84,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn closed_gates_stand_in_a_table_with_what_to_do() {
+    fn closed_gates_stand_in_a_table_with_what_to_do_below_them() {
         let gate = json!({ "name": "lag", "ok": false, "reading": "2 s", "limit": "1 s", "remedy": "Wait." });
+        let open = json!({ "name": "a", "ok": true, "reading": "1", "limit": "1", "remedy": "" });
         let because = json!({ "code": "x", "sentence": "a gate is closed: lag", "remedy": "Wait." });
         let outlook = json!({ "command": "switch", "phase": "validate", "open": false, "because": because,
-            "gates": [gate], "steps": ["One.", "T\u{1b}wo."] });
+            "gates": [gate, open], "steps": ["One.", "T\u{1b}wo."] });
         let expected = "switch from the phase validate\n\n\
-            gate          reading  limit  what to do\n\
-            lag   closed  2 s      1 s    Wait.\n\n\
+            gate          limit  reading\n\
+            lag   closed  1 s    2 s\n  → Wait.\n\
+            a     open    1      1\n\n\
             1. One.\n2. T\\u{1b}wo.\n\n\
             it would be refused: a gate is closed: lag\n  → Wait.\n";
         assert_eq!(told(&outlook), expected);

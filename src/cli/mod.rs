@@ -46,23 +46,25 @@ struct Cli {
     command: Command,
 }
 
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub struct Shared {
     /// Settings file (TOML)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The SQLite database
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH")]
     source: Option<PathBuf>,
     /// The PostgreSQL database, or `embedded` for a private server
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL")]
     target: Option<String>,
     /// One setting, for example --set target.mode=existing
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// One JSON document on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 }
 

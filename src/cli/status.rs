@@ -1,6 +1,6 @@
 //! `status`: what the running daemon says of itself.
 
-use super::client::Client;
+use super::client::{Client, HALTED};
 use super::output::say;
 use super::session::load_settings;
 use super::table::{cell, cells, table};
@@ -36,7 +36,11 @@ fn told(status: &Value, tables: &Value) -> String {
     ways(status, &mut row);
     row("source", format!("{}{}", cell(&source["path"]), up(source)));
     row("target", format!("{}, schema {}{}", cell(&target["address"]), cell(&target["schema"]), up(target)));
-    row("behind", format!("{} changes, {:.1} s", lag["changes"], lag["seconds"].as_f64().unwrap_or(0.0)));
+    // Nobody measures it then: what was known last is not so now.
+    if status["run"]["state"] != HALTED && status["phase"] != "done" {
+        let seconds = lag["seconds"].as_f64().unwrap_or(0.0);
+        row("behind", format!("{}, {seconds:.1} s", counted(&lag["changes"], "change")));
+    }
     row("position", format!("{} of {}", cell(&target["position"]["seq"]), cell(&source["seq"])));
     let (wal, log) = (&source["wal_bytes"], &source["log_rows"]);
     row("in the source", format!("{wal} bytes of WAL, {log} lines of the change table"));
@@ -65,9 +69,15 @@ fn ways(status: &Value, row: &mut impl FnMut(&str, String)) {
     if !reverse.is_null() {
         let canary = if reverse["canary"] == true { "" } else { ", its canary has not come round" };
         let lag = reverse["lag_seconds"].as_f64().unwrap_or(0.0);
-        row("way back", format!("{} changes, {lag:.1} s behind{canary}", reverse["changes"]));
+        row("way back", format!("{}, {lag:.1} s behind{canary}", counted(&reverse["changes"], "change")));
     }
-    for command in ["validate", "switch", "rollback", "cleanup"] {
+    let goals =
+        [("validate", "validate"), ("switch", "switch"), ("rollback", "dual-write"), ("cleanup", "cleanup")];
+    for (command, goal) in goals {
+        // What leads to where the migration is already is always possible, and tells nothing.
+        if status["phase"] == goal {
+            continue;
+        }
         let gates = &status["gates"][command];
         let closed = gates["closed"].as_array().map_or(&[][..], Vec::as_slice);
         let impossible = gates["because"]["code"] == "not_in_this_phase";
@@ -103,7 +113,12 @@ fn validation(validation: &Value) -> String {
     }
     let age = validation["age_seconds"].as_f64().unwrap_or(0.0);
     let (verdict, differences) = (cell(&validation["verdict"]), &validation["differences"]);
-    format!("{state}, {age:.0} s ago: {verdict}, {differences} differences")
+    format!("{state}, {age:.0} s ago: {verdict}, {}", counted(differences, "difference"))
+}
+
+fn counted(number: &Value, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 #[cfg(test)]
@@ -115,8 +130,13 @@ mod tests {
     fn a_status_without_a_verdict_and_one_with_are_told() {
         assert_eq!(validation(&json!({ "state": "idle", "verdict": null })), "idle, no verdict yet");
         let ended = json!({ "state": "running", "verdict": "equal", "age_seconds": 9.6, "differences": 0 });
+        let differs = json!({ "state": "idle", "verdict": "differs", "age_seconds": 1, "differences": 1 });
+        assert_eq!(validation(&differs), "idle, 1 s ago: differs, 1 difference");
         assert_eq!(validation(&ended), "running, 10 s ago: equal, 0 differences");
         let told = told(&json!({ "phase": "a\u{1b}b", "run": { "reason": { "code": "x" } } }), &json!([]));
+        assert!(told.contains("\nbehind "), "{told}");
+        let halted = super::told(&json!({ "run": { "state": "halted" } }), &json!([]));
+        assert!(!halted.contains("\nbehind "), "{halted}");
         assert!(told.starts_with("phase          a\\u{1b}b\n") && told.contains("[x]"), "{told}");
     }
 
@@ -133,6 +153,7 @@ mod tests {
         let far =
             json!({ "open": false, "because": { "code": "not_in_this_phase" }, "closed": ["a"], "of": 2 });
         let status = json!({
+            "phase": "validate",
             "machine": { "crossing": "switch", "paused": false, "reads": 10 },
             "routing": { "writes": "sqlite" },
             "reverse": { "changes": 3, "lag_seconds": 0.26, "canary": false },
@@ -148,7 +169,6 @@ mod tests {
                 "writes: in sqlite",
                 "reads: 10 % in postgres",
                 "way back: 3 changes, 0.3 s behind, its canary has not come round",
-                "validate: open",
                 "switch: 1 of 12 gates closed: lag",
                 "rollback: not possible: no canary",
                 "write pause: expected 40 ms",

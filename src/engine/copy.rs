@@ -383,14 +383,19 @@ pub(super) async fn routes(now: &Catalog, store: &Store, migration: i64) -> Resu
     for (mut route, role) in store.routes(migration).await? {
         let drifted = |what: &str| {
             Fault::fatal("schema_drift", format!("find {what} in the target")).with_remedy(
-                "the target's tables were changed since the copy began: put the change back, or --restart",
+                "the target's tables were changed since the copy began: put the change back; a copy can begin anew with --restart",
             )
         };
         let table = now.table(&route.target.name).ok_or_else(|| drifted(&route.target.to_string()))?;
         for column in &mut route.columns {
             let there = table.columns.iter().find(|there| there.name == column.target);
-            column.type_oid =
-                there.ok_or_else(|| drifted(&format!("{}.{}", table.name, column.target)))?.type_oid;
+            let named = || format!("{}.{}", table.name, column.target);
+            let there = there.ok_or_else(|| drifted(&named()))?;
+            if !there.ty.travels_as(&column.codec.ty) {
+                let (was, is) = (&column.type_sql, &there.type_name);
+                return Err(drifted(&format!("{} of type {was}, which is {is} now,", named())));
+            }
+            column.type_oid = there.type_oid;
         }
         routes.push(Routed { route: Arc::new(route), role });
     }

@@ -15,7 +15,8 @@ pub struct Outlook {
     pub from: State,
     /// Why it would not even be tried, where that is so.
     pub refused: Option<Reason>,
-    pub gates: Vec<Gate>,
+    /// As they were last read, where the command would be tried. `None` where there are gates, and nobody has looked at them yet.
+    pub gates: Option<Vec<Gate>>,
 }
 
 /// What the application is told. It may keep to it for as long as `ttl`.
@@ -44,7 +45,12 @@ impl View {
         let known = ask(from, command, expect).map_err(Reason::illegal);
         let refused = known.and_then(|_| self.obeyed(command)).err();
         let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
-        let gates = self.status.standing.gates.iter().find_map(of).unwrap_or_default();
+        let looked_at = self.status.standing.gates.iter().find_map(of);
+        let gates = match &refused {
+            None => looked_at.or_else(|| (!is_gated(command, from.phase)).then(Vec::new)),
+            // Nobody looks at gates then, and what was read before is not so now.
+            Some(_) => Some(Vec::new()),
+        };
         Outlook { command, from, refused, gates }
     }
 
@@ -91,6 +97,14 @@ impl View {
     /// Whether the application could go back to SQLite without loss, or why not.
     pub(super) fn way_back(&self) -> Result<(), String> {
         match self.status.machine.phase {
+            // A process that has just been started knows nothing of what was done before it.
+            Phase::Setup if self.status.standing.routing.is_none() => {
+                return Err("where the migration stands has not been read yet".to_owned());
+            }
+            // They may be decided already.
+            Phase::Validate if self.status.machine.crossing.is_some() => {
+                return Err("the writes are being moved".to_owned());
+            }
             // Its writes have never been anywhere else.
             Phase::Setup | Phase::Backfill | Phase::DualWrite | Phase::Validate => return Ok(()),
             Phase::Switch | Phase::Cleanup | Phase::Done => {}
@@ -163,24 +177,37 @@ impl View {
 
 impl Outlook {
     pub fn closed(&self) -> impl Iterator<Item = &Gate> {
-        self.gates.iter().filter(|gate| !gate.ok)
+        self.gates.iter().flatten().filter(|gate| !gate.ok)
     }
 
-    /// Whether the order would be taken.
+    /// Whether the way is known to be free.
     pub fn is_open(&self) -> bool {
-        self.refused.is_none() && self.closed().next().is_none()
+        self.because().is_none()
     }
 
-    /// Why it would not be taken.
+    /// Whether an order is refused without the daemon being asked, which looks at gates that nobody has looked at.
+    pub fn is_shut(&self) -> bool {
+        self.refused.is_some() || self.closed().next().is_some()
+    }
+
+    /// Why the way is not known to be free.
     pub fn because(&self) -> Option<Reason> {
-        self.refused.clone().or_else(|| {
-            let closed: Vec<&Gate> = self.closed().collect();
-            let names: Vec<&str> = closed.iter().map(|gate| gate.name).collect();
-            let first = closed.first()?;
-            let counted = if closed.len() == 1 { "a gate is" } else { "gates are" };
-            let sentence = format!("{counted} closed: {}", names.join(", "));
-            Some(Reason::new("gates_closed", sentence, &first.remedy))
-        })
+        self.refused.clone().or_else(|| self.gates_closed()).or_else(|| self.gates_unread())
+    }
+
+    fn gates_closed(&self) -> Option<Reason> {
+        let closed: Vec<&Gate> = self.closed().collect();
+        let names: Vec<&str> = closed.iter().map(|gate| gate.name).collect();
+        let first = closed.first()?;
+        let counted = if closed.len() == 1 { "a gate is" } else { "gates are" };
+        let sentence = format!("{counted} closed: {}", names.join(", "));
+        Some(Reason::new("gates_closed", sentence, &first.remedy))
+    }
+
+    fn gates_unread(&self) -> Option<Reason> {
+        let sentence = "the gates have not been looked at yet";
+        let unread = || Reason::new("gates_unread", sentence, "Ask again in some seconds.");
+        self.gates.is_none().then(unread)
     }
 
     pub fn to_json(&self) -> Value {
@@ -189,7 +216,7 @@ impl Outlook {
             "phase": self.from.phase.word(),
             "open": self.is_open(),
             "because": self.because().as_ref().map(Reason::to_json),
-            "gates": self.gates.iter().map(gate_to_json).collect::<Vec<_>>(),
+            "gates": self.gates.iter().flatten().map(gate_to_json).collect::<Vec<_>>(),
             "steps": steps(self.command, self.from.phase),
         })
     }
@@ -197,7 +224,17 @@ impl Outlook {
     fn summary(&self) -> Value {
         let closed: Vec<&str> = self.closed().map(|gate| gate.name).collect();
         let because = self.because().as_ref().map(Reason::to_json);
-        json!({ "open": self.is_open(), "because": because, "closed": closed, "of": self.gates.len() })
+        let of = self.gates.as_ref().map_or(0, Vec::len);
+        json!({ "open": self.is_open(), "because": because, "closed": closed, "of": of })
+    }
+}
+
+/// Whether gates stand before a command that the machine allows.
+fn is_gated(command: Command, phase: Phase) -> bool {
+    match command {
+        Command::Switch => phase == Phase::Validate,
+        Command::Rollback | Command::Cleanup => phase == Phase::Switch,
+        Command::Validate | Command::Pause | Command::Resume | Command::Reads(_) => false,
     }
 }
 
@@ -298,12 +335,13 @@ mod tests {
     #[test]
     fn an_order_is_refused_for_the_first_reason_that_holds() {
         type Change = fn(&mut Status);
-        let cases: [(Command, Phase, Change, Option<&str>); 11] = [
+        let cases: [(Command, Phase, Change, Option<&str>); 12] = [
             (Command::Validate, Phase::DualWrite, |_| {}, None),
             (Command::Validate, Phase::Backfill, |_| {}, Some("not_in_this_phase")),
             (Command::Switch, Phase::Validate, |_| {}, Some("gates_closed")),
             (Command::Switch, Phase::DualWrite, |_| {}, Some("not_in_this_phase")),
-            (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), None),
+            (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), Some("gates_unread")),
+            (Command::Rollback, Phase::Switch, |_| {}, Some("gates_unread")),
             (
                 Command::Validate,
                 Phase::DualWrite,
@@ -337,6 +375,7 @@ mod tests {
             let outlook = view(status).outlook(command);
             assert_eq!(outlook.because().map(|reason| reason.code), expected, "case {index}");
             assert_eq!(outlook.is_open(), expected.is_none(), "case {index}");
+            assert_eq!(outlook.is_shut(), !matches!(expected, None | Some("gates_unread")), "case {index}");
             assert!(!steps(command, phase).is_empty());
         }
         let because = view(status(Phase::Validate)).outlook(Command::Switch).because().unwrap();
@@ -364,11 +403,18 @@ mod tests {
     fn the_way_back_is_open_only_where_a_rollback_would_be_taken() {
         let gates = |ok| vec![(Command::Rollback, vec![gate("reverse_lag", ok)])];
         for (phase, run, gates, looked, expected) in [
+            (Phase::Setup, RunState::Running, Vec::new(), false, Err("where the migration stands")),
             (Phase::DualWrite, RunState::Halted, gates(false), false, Ok(())),
             (Phase::Validate, RunState::Running, gates(false), true, Ok(())),
             (Phase::Switch, RunState::Running, gates(true), true, Ok(())),
             (Phase::Switch, RunState::Paused, gates(true), true, Ok(())),
-            (Phase::Switch, RunState::Running, Vec::new(), false, Err("the way back has not been looked at")),
+            (
+                Phase::Switch,
+                RunState::Running,
+                Vec::new(),
+                false,
+                Err("the gates have not been looked at yet"),
+            ),
             (Phase::Switch, RunState::Running, gates(false), true, Err("a gate is closed: reverse_lag")),
             (Phase::Switch, RunState::Degraded, gates(true), true, Err("replication is degraded")),
             (Phase::Switch, RunState::Halted, gates(true), true, Err("replication has halted")),
@@ -392,6 +438,19 @@ mod tests {
             assert_eq!(view.to_json()["rollback"]["possible"], json!(expected.is_ok()));
             assert_eq!(view.readings().rollback_possible, expected.is_ok());
         }
+        let mut crossing = status(Phase::Validate);
+        crossing.machine.crossing = Some(crate::phase::machine::Crossing::Switch);
+        assert_eq!(view(crossing).way_back(), Err("the writes are being moved".to_owned()));
+    }
+
+    #[test]
+    fn gates_that_nobody_looks_at_are_not_shown() {
+        let mut status = status(Phase::Validate);
+        assert_eq!(view(status.clone()).outlook(Command::Switch).to_json()["gates"][1]["ok"], json!(false));
+        status.run = Run::plain(RunState::Degraded);
+        let outlook = view(status).outlook(Command::Switch);
+        assert_eq!(outlook.to_json()["gates"], json!([]));
+        assert!(outlook.is_shut() && !outlook.is_open());
     }
 
     #[test]

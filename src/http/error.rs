@@ -138,7 +138,7 @@ impl Refusal {
                 told("too_many_listeners", "All places for listeners are taken.", "Ask /v1/status instead.")
             }
             Refusal::Conflict(why) | Refusal::Unavailable(why) => reason(why),
-            Refusal::Closed(outlook) => reason(&outlook.because().expect("what is open is not refused")),
+            Refusal::Closed(outlook) => reason(&outlook.because().expect("what is shut has a reason")),
             Refusal::NotConfirmed(name) => (
                 "not_confirmed",
                 format!("confirm must be the name of the source's file: {name}"),

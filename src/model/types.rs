@@ -81,6 +81,44 @@ impl Type {
         })
     }
 
+    /// Whether a value of the one, in its binary form, is the same value of the other. Limits of length and digits do not change the form;
+    /// two forms of equal length would be taken for each other without complaint.
+    pub fn travels_as(&self, other: &Type) -> bool {
+        match (self, other) {
+            (Type::Array { element: one, .. }, Type::Array { element: other, .. }) => one.travels_as(other),
+            (one, other) => one == other || one.form().is_some_and(|form| other.form() == Some(form)),
+        }
+    }
+
+    /// The binary form; none of its own where another type's decides, or nobody knows.
+    fn form(&self) -> Option<&'static str> {
+        Some(match self {
+            Type::Text | Type::Varchar(_) | Type::Bpchar(_) | Type::Citext | Type::Enum(_) | Type::Json => {
+                "text"
+            }
+            Type::Bool => "bool",
+            Type::Int2 => "int2",
+            Type::Int4 => "int4",
+            Type::Int8 => "int8",
+            Type::Float4 => "float4",
+            Type::Float8 => "float8",
+            Type::Numeric(_) => "numeric",
+            Type::Bytea => "bytea",
+            Type::Date => "date",
+            Type::Time(_) => "time",
+            Type::Timestamp(_) => "timestamp",
+            Type::Timestamptz(_) => "timestamptz",
+            Type::Interval(_) => "interval",
+            Type::Uuid => "uuid",
+            Type::Jsonb => "jsonb",
+            Type::Inet => "inet",
+            Type::Cidr => "cidr",
+            Type::Macaddr => "macaddr",
+            Type::Oid => "oid",
+            Type::Array { .. } | Type::Other(_) => return None,
+        })
+    }
+
     /// The SQL spelling, for types that need no catalog to be named.
     pub fn sql(&self) -> String {
         let digits = |name: &str, digits: u8| {
@@ -117,6 +155,34 @@ impl Type {
             Type::Enum(_) => "text".into(),
             Type::Array { element, .. } => format!("{}[]", element.sql()),
             Type::Other(name) => name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_leave_the_binary_form_as_it_is_and_types_do_not() {
+        let array = |element| Type::Array { element: Box::new(element), element_oid: 1 };
+        let limit = Some(NumericLimit { precision: 12, scale: 2 });
+        for (one, other, expected) in [
+            (Type::Text, Type::Varchar(Some(20)), true),
+            (Type::Numeric(None), Type::Numeric(limit), true),
+            (Type::Timestamp(6), Type::Timestamp(3), true),
+            (Type::Int8, Type::Float8, false),
+            (Type::Int8, Type::Int4, false),
+            (Type::Timestamp(6), Type::Timestamptz(6), false),
+            (Type::Json, Type::Jsonb, false),
+            (array(Type::Int8), array(Type::Int8), true),
+            (array(Type::Int8), array(Type::Float8), false),
+            (array(Type::Int8), Type::Int8, false),
+            (Type::Other("box".into()), Type::Other("box".into()), true),
+            (Type::Other("box".into()), Type::Other("circle".into()), false),
+        ] {
+            assert_eq!(one.travels_as(&other), expected, "{one:?} {other:?}");
+            assert_eq!(other.travels_as(&one), expected, "{other:?} {one:?}");
         }
     }
 }

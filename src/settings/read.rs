@@ -90,7 +90,7 @@ impl Reader {
         for (section, value) in sections {
             let prefix = format!("{section}.");
             let siblings: Vec<&str> = self.known.iter().filter_map(|key| key.strip_prefix(&prefix)).collect();
-            let origin = value.origin().unwrap_or_default().to_owned();
+            let origin = origin(&value);
             if siblings.is_empty() {
                 self.problems.push(Problem::new(&section, "unknown section", &origin));
                 continue;
@@ -107,6 +107,15 @@ impl Reader {
             }
         }
     }
+}
+
+/// Where it comes from; of a section that layers were merged in, where the first of what it holds does.
+fn origin(value: &Value) -> String {
+    let within = || match &value.kind {
+        ValueKind::Table(table) => table.values().map(origin).find(|origin| !origin.is_empty()),
+        _ => None,
+    };
+    value.origin().map(str::to_owned).or_else(within).unwrap_or_default()
 }
 
 pub fn text(value: &ValueKind) -> Result<String, String> {

@@ -24,6 +24,11 @@ impl LevelSwitch {
     }
 }
 
+/// As <https://no-color.org> has it.
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty())
+}
+
 /// Starts logging; a second call changes nothing.
 pub fn start(shape: Shape, level: Level) -> LevelSwitch {
     let (filter, handle) = Layer::new(LevelFilter::from_level(level));
@@ -35,7 +40,7 @@ pub fn start(shape: Shape, level: Level) -> LevelSwitch {
     let filtered = tracing_subscriber::registry().with(filter);
     let started = match shape {
         Shape::Text => tracing::subscriber::set_global_default(
-            filtered.with(lines.with_ansi(std::io::stderr().is_terminal())),
+            filtered.with(lines.with_ansi(std::io::stderr().is_terminal() && !no_colour())),
         ),
         Shape::Json => tracing::subscriber::set_global_default(filtered.with(lines.json())),
     };

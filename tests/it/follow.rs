@@ -182,6 +182,29 @@ fn schema_changes_of_the_application_are_carried_over() {
     assert_eq!(tables, ["article", "customer", "fresh", "line", "tag"]);
 }
 
+/// Both types take eight bytes: a value sent as the one would be read as the other without complaint.
+#[test]
+fn a_column_of_another_type_is_never_written_in_the_bytes_of_the_old_one() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, n integer, note text); insert into t values (1, 10, 'a')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    psql(
+        &case.target.url,
+        "alter table t alter column n type double precision, alter column note type varchar(20)",
+    );
+    case.app("insert into t values (2, 20, 'b'); update t set n = 11 where id = 1");
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "schema_drift");
+    assert_eq!(case.rows("select id, n from t"), [[Some("1".to_owned()), Some("10".to_owned())]]);
+    // A limit of length is no other form; the daemon goes on by itself.
+    psql(&case.target.url, "alter table t alter column n type bigint");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
 #[test]
 fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() {
     let case = Case::new(SHOP);

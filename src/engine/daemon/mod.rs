@@ -33,7 +33,7 @@ mod widening;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
-use super::status::{Board, Reason, Run};
+use super::status::{Board, Reason, Run, ValidationState};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
@@ -45,6 +45,7 @@ use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -308,6 +309,7 @@ async fn rest(
     mut stopping: Stopping,
 ) -> Result<Next, Fault> {
     desk.voice.say(RunState::Running, None);
+    desk.voice.follow_tables(&BTreeMap::new(), &BTreeMap::new());
     while !stopping.is_asked() {
         desk.voice.board.tick(Instant::now());
         tokio::select! {
@@ -423,6 +425,10 @@ impl Voice {
                 Some(Side::Source) => status.source.up = false,
                 Some(Side::Target) => status.target.up = false,
                 None => {}
+            }
+            // What was being compared goes with the attempt.
+            if matches!(state, RunState::Halted | RunState::Degraded) {
+                status.validation.state = ValidationState::Idle;
             }
             status.run = Run { state, reason };
         });

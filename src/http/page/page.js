@@ -30,7 +30,10 @@ function svg(name, traits) {
   return node;
 }
 
+// What stands between backticks is typed, or was.
+const prose = text => text.split("`").map((part, at) => at % 2 ? el("code", null, part) : part);
 const number = value => value === null || value === undefined ? "–" : Number(value).toLocaleString("en");
+const bytes = value => value < 10240 ? `${number(value)} B` : value < 10485760 ? `${number(Math.round(value / 1024))} KiB` : `${number(Math.round(value / 1048576))} MiB`;
 function time(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 0.0005) return "0 ms";
@@ -52,15 +55,18 @@ function table(heads, rows, traits) {
 // --- asking ---------------------------------------------------------------------------------------------------------------------
 
 const headers = () => token ? { Authorization: `Bearer ${token}` } : {};
+async function reach(path, traits) {
+  try { return await fetch(path, { cache: "no-store", ...traits }); } catch { throw new Error("The daemon does not answer."); }
+}
 async function ask(path) {
-  const answer = await fetch(path, { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(10000) });
+  const answer = await reach(path, { headers: headers(), signal: AbortSignal.timeout(10000) });
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.detail || "refused"), body);
   return body;
 }
 async function post(path, body) {
-  const answer = await fetch(path, {
-    method: "POST", cache: "no-store", signal: AbortSignal.timeout(35000), body: JSON.stringify(body),
+  const answer = await reach(path, {
+    method: "POST", signal: AbortSignal.timeout(35000), body: JSON.stringify(body),
     headers: { ...headers(), "Content-Type": "application/json", "X-Liteferry-Actor": "page" },
   });
   const told = await answer.json();
@@ -70,6 +76,7 @@ async function post(path, body) {
 }
 const copies = status => status.phase === "setup" || status.phase === "backfill";
 const moved = status => Boolean(status.routing && status.routing.writes === "postgres");
+const halted = status => status.run.state === "halted";
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 async function listen() {
@@ -100,6 +107,12 @@ async function listen() {
   }
 }
 
+// How far the other side is behind the one that is written; nobody measures it while the daemon has halted, or copies.
+function behind(status, writes) {
+  if (halted(status) || copies(status) || status.phase === "done" || moved(status) !== (writes === "postgres")) return null;
+  return writes === "sqlite" ? status.lag.seconds : status.reverse ? status.reverse.lag_seconds : null;
+}
+
 function hear(status) {
   const now = performance.now(), before = state.status;
   state.heard = now;
@@ -109,7 +122,7 @@ function hear(status) {
   if (!last || now - last.at > 700) {
     let rate = null;
     if (last && last.back === back && last.applied !== null && applied !== null && applied >= last.applied) rate = (applied - last.applied) / ((now - last.at) / 1000);
-    state.samples.push({ at: now, back, applied, rate, lag: moved(status) || copies(status) ? null : status.lag.seconds, reverse: moved(status) && status.reverse ? status.reverse.lag_seconds : null });
+    state.samples.push({ at: now, back, applied, rate, lag: behind(status, "sqlite"), reverse: behind(status, "postgres") });
     if (state.samples.length > SAMPLES) state.samples.shift();
   }
   if (!state.picked) state.tab = { validate: "switch", switch: "rollback", cleanup: "cleanup", done: "cleanup" }[status.phase] || "validate";
@@ -136,7 +149,7 @@ function life() {
   }
   $("life").className = "life " + (gone ? "gone" : heard ? "live" : "");
   $("life").textContent = gone ? "no connection" : heard ? "live" : "connecting …";
-  const compares = state.status !== null && ["dual-write", "validate"].includes(state.status.phase);
+  const compares = state.status !== null && !halted(state.status) && ["dual-write", "validate"].includes(state.status.phase);
   for (const button of document.querySelectorAll("#levers button, #percent-set, .order")) {
     button.disabled = gone || button.dataset.off === "yes" || (button.classList.contains("order") && !compares);
   }
@@ -160,12 +173,12 @@ function show(status) {
   showBack(status);
   showBackfill(status);
   const target = status.target.version ? `PostgreSQL ${status.target.version}` : "PostgreSQL unknown";
-  $("foot").textContent = `liteferry ${status.version}, up ${time(status.uptime_seconds)} · ${target} · WAL ${number(status.source.wal_bytes)} B · change table ${number(status.source.log_rows)} rows`;
+  $("foot").textContent = `liteferry ${status.version}, up ${time(status.uptime_seconds)} · ${target} · WAL ${bytes(status.source.wal_bytes)} · change table ${number(status.source.log_rows)} rows`;
 }
 
 function showTrouble(status) {
-  const { state: run, reason } = status.run, stuck = status.tick_age_seconds > 30;
-  const bad = run === "halted" || stuck, box = $("trouble");
+  const { state: run, reason } = status.run, stuck = !halted(status) && status.tick_age_seconds > 30;
+  const bad = halted(status) || stuck, box = $("trouble");
   box.hidden = !bad && !["degraded", "stopping", "catching-up"].includes(run) && !status.machine.paused;
   box.className = "trouble " + (bad ? "bad" : "warn");
   if (box.hidden) return;
@@ -174,20 +187,26 @@ function showTrouble(status) {
     "catching-up": "A backlog is being applied: PostgreSQL is at no single state of SQLite.",
   };
   const head = stuck ? `Nothing has moved for ${time(status.tick_age_seconds)}.` : status.machine.paused && !bad ? "Replication is paused by the operator; changes wait." : words[run] || run;
-  put(box, el("b", null, head), reason ? el("span", null, `${reason.sentence} [${reason.code}]`) : null,
-    reason && reason.remedy ? el("p", null, `→ ${reason.remedy}`) : null);
+  put(box, el("b", null, head), reason ? el("p", null, prose(reason.sentence), " ", el("code", null, `[${reason.code}]`)) : null,
+    reason && reason.remedy ? el("p", null, "→ ", prose(reason.remedy)) : null);
 }
 
 function showShores(status) {
   const writes = status.routing ? status.routing.writes : PHASES.indexOf(status.phase) < 4 && status.phase !== "setup" ? "sqlite" : "unknown";
   const reads = writes === "postgres" ? 100 : status.machine.reads;
-  const lag = time(status.lag.seconds);
-  const sentence = status.machine.crossing ? `The writes are on their way: ${status.machine.crossing} is under way.`
-    : status.phase === "done" ? "The migration has ended: the application writes to PostgreSQL, and SQLite is archived."
+  const { crossing } = status.machine;
+  const sentence = status.phase === "done" ? "The migration has ended: the application writes to PostgreSQL, and SQLite is archived."
+    : halted(status) ? (crossing ? `The daemon has halted while ${crossing} was under way.`
+      : writes === "postgres" ? "The application writes to PostgreSQL; nothing is carried back to SQLite."
+      : writes === "sqlite" ? "The application writes to SQLite; nothing is carried over to PostgreSQL."
+      : "Nothing is carried over.")
+    : status.routing === null && status.phase === "setup" ? "Where the migration stands has not been read yet."
+    : crossing ? `The writes are on their way: ${crossing} is under way.`
     : writes === "postgres" ? "The application writes to PostgreSQL" + (status.reverse ? `; SQLite is ${time(status.reverse.lag_seconds)} behind.` : ".")
     : writes === "paused" ? "The writes wait for a moment while they are moved."
+    : status.phase === "setup" ? "The application writes to SQLite; PostgreSQL is being prepared."
     : status.phase === "backfill" ? "The application writes to SQLite while its rows are copied."
-    : writes === "sqlite" ? `The application writes to SQLite; PostgreSQL is ${lag} behind.`
+    : writes === "sqlite" ? `The application writes to SQLite; PostgreSQL is ${time(status.lag.seconds)} behind.`
     : "The daemon is looking at both sides.";
   $("sentence").textContent = sentence;
   $("source").textContent = status.source.path;
@@ -197,19 +216,19 @@ function showShores(status) {
   const chips = (side, up) => [
     up ? null : el("span", { class: "chip bad" }, "not reached"),
     writes === side ? el("span", { class: "chip main" }, "writes") : null,
-    side === "sqlite" ? (reads < 100 ? el("span", { class: "chip" }, `reads ${100 - reads} %`) : null)
+    writes === "unknown" ? null : side === "sqlite" ? (reads < 100 ? el("span", { class: "chip" }, `reads ${100 - reads} %`) : null)
       : (reads > 0 ? el("span", { class: "chip" }, `reads ${reads} %`) : null),
   ];
-  put($("sqlite-chips"), chips("sqlite", status.source.up));
+  put($("sqlite-chips"), status.phase === "done" ? el("span", { class: "chip" }, "archived") : chips("sqlite", status.source.up));
   put($("postgres-chips"), chips("postgres", status.target.up));
-  const moves = !["halted", "degraded", "stopping"].includes(status.run.state) && !status.machine.paused;
+  const moves = !["halted", "degraded", "stopping"].includes(status.run.state) && !status.machine.paused && status.phase !== "done";
   $("water").className = "water" + (!moves ? "" : writes === "postgres" ? (status.reverse ? " back" : "") : here(status) > 0 ? " forth" : "");
 }
 const here = status => PHASES.indexOf(status.phase);
 
 function showLevers(status) {
   const impossible = command => status.gates[command].because && status.gates[command].because.code === "not_in_this_phase";
-  const first = { "dual-write": "validate", validate: "switch", switch: null }[status.phase];
+  const first = halted(status) ? null : { "dual-write": "validate", validate: "switch" }[status.phase];
   const lever = (id, name, off, grave, act) => [id, name, off, grave, act];
   const levers = Object.entries(MOVES).map(([command, { name }]) =>
     lever(command, name, impossible(command) || (command === "validate" && status.phase === "validate") || (command === "switch" && status.phase === "switch") || (command === "rollback" && status.phase === "dual-write") || status.phase === "done",
@@ -234,9 +253,9 @@ function showLevers(status) {
 
 function showLag(status) {
   $("lag-figure").hidden = moved(status);
-  $("lag-now").textContent = copies(status) ? "–" : time(status.lag.seconds);
+  $("lag-now").textContent = time(behind(status, "sqlite"));
   $("reverse-figure").hidden = !moved(status) || !status.reverse;
-  if (status.reverse) $("reverse-now").textContent = time(status.reverse.lag_seconds);
+  $("reverse-now").textContent = time(behind(status, "postgres"));
   const rates = state.samples.slice(-5).map(sample => sample.rate).filter(rate => rate !== null);
   $("rate-now").textContent = rates.length ? number(Math.round(rates.reduce((sum, rate) => sum + rate, 0) / rates.length)) : "–";
   const now = state.heard, width = 600, height = 140;
@@ -253,7 +272,7 @@ function showLag(status) {
   }
   if (reverse.length > 1) drawing.append(svg("polyline", { class: "reverse", points: reverse.join(" ") }));
   put($("lag-plot"), drawing, el("p", null, el("span", null, `${time(span / 1000)} ago`), el("span", null, `top: ${time(top)}`), el("span", null, "now")));
-  $("lag-plot").setAttribute("aria-label", `Lag of the last minutes: now ${time(moved(status) && status.reverse ? status.reverse.lag_seconds : status.lag.seconds)}, at most ${time(top / 1.15)}`);
+  $("lag-plot").setAttribute("aria-label", `Lag of the last minutes: now ${time(behind(status, moved(status) ? "postgres" : "sqlite"))}, at most ${time(top / 1.15)}`);
 }
 
 function showValidation(status) {
@@ -275,8 +294,8 @@ function differing() {
 
 function showBack(status) {
   const { possible, reason } = status.rollback, { reverse, pause: { expected_seconds: expected, measured_seconds: measured } } = status;
-  put($("back"), el("p", { class: "big " + (possible ? "good" : "bad") }, possible ? "Open" : "Closed"),
-    el("p", { class: "because" }, !possible ? `Because ${reason}.` : moved(status) ? "The application can go back to SQLite without loss." : "The application has not left SQLite."),
+  put($("back"), el("p", { class: "big " + (possible ? "good" : status.phase === "done" ? "" : "bad") }, possible ? "Open" : "Closed"),
+    el("p", { class: "because" }, !possible ? prose(`Because ${reason}.`) : moved(status) ? "The application can go back to SQLite without loss." : "The application has not left SQLite."),
     reverse ? el("p", { class: "because" }, `${number(reverse.changes)} changes wait · canary ${reverse.canary ? "has come round" : "has not come round"}`) : null,
     expected !== null ? el("p", { class: "because" }, `Expected write pause: ${time(expected)}`) : null,
     measured !== null ? el("p", { class: "because" }, `Write pause of the last switch: ${time(measured)}`) : null);
@@ -305,10 +324,10 @@ function keep(id, shape, build) {
 
 // --- what is asked for now and then ---------------------------------------------------------------------------------------------
 
-function gateTable(gates) {
-  if (!gates.length) return el("p", { class: "because" }, "No gate stands before this.");
+function gateTable(gates, phase) {
+  if (!gates.length) return el("p", { class: "because" }, phase === "done" ? "The migration has ended: nothing is left to be ordered." : "No gate stands before this.");
   return table(["=", "=gate", "reading", "limit", "what to do"], gates.map(gate => [
-    el("td", { class: gate.ok ? "ok" : "not" }, gate.ok ? "✓ open" : "✕ closed"), el("b", null, gate.name), gate.reading, gate.limit, gate.remedy || "",
+    el("td", { class: gate.ok ? "ok" : "not" }, gate.ok ? "✓ open" : "✕ closed"), el("b", null, gate.name), gate.reading, gate.limit, prose(gate.remedy || ""),
   ]), { class: "gates" });
 }
 async function askGates() {
@@ -320,7 +339,7 @@ async function askGates() {
     const told = await ask(`/v1/gates?to=${MOVES[tab].to}`);
     if (tab !== state.tab) return;
     const because = told.because && told.because.code !== "gates_closed" ? `${told.because.sentence}. ${told.because.remedy}` : null;
-    keep("gates", [tab, told], () => [because ? el("p", { class: "because" }, because) : null, told.gates.length || !because ? gateTable(told.gates) : null]);
+    keep("gates", [tab, told], () => [because ? el("p", { class: "because" }, prose(because)) : null, told.gates.length || !because ? gateTable(told.gates, told.phase) : null]);
   } catch { /* the alarm tells of a daemon that is gone */ }
 }
 async function askRecords() {
@@ -329,7 +348,7 @@ async function askRecords() {
   const show = async (id, path, build) => { try { const told = await ask(path); keep(id, [told], () => [build(told)].flat()); } catch (problem) { failed(id, problem); } };
   const none = text => el("p", { class: "because" }, text);
   await Promise.all([
-    show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)])) : none("No table is followed yet.")),
+    show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)]), { class: "tables" }) : none(state.status && state.status.phase === "done" ? "No table is followed any more." : "No table is followed yet.")),
     show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", ""], entries.map(each => [each.table, each.key, each.column, each.reason,
       el("td", null, each.accepted ? "accepted " : el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
         el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Nothing is held: what has crossed has crossed exactly.")),

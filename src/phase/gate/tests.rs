@@ -207,7 +207,7 @@ fn a_validation_counts_while_it_is_clean_young_and_of_this_history_and_schema() 
     fn last(readings: &mut Readings) -> &mut Validated {
         readings.validation.as_mut().unwrap()
     }
-    const LIMIT: &str = "clean, at most 24 h 0 min";
+    const LIMIT: &str = "clean, at most 24 h";
     check(
         to_switch,
         &[

@@ -30,7 +30,9 @@ fn at(phase: Phase) -> Listening {
     let open = Gate { name: "canary", ok: true, remedy: String::new(), ..closed.clone() };
     server.board.update(Instant::now(), |status| {
         status.machine.phase = phase;
-        status.standing.gates = vec![(Command::Switch, vec![open, closed]), (Command::Rollback, Vec::new())];
+        let none = |command| (command, Vec::new());
+        status.standing.gates =
+            vec![(Command::Switch, vec![open, closed]), none(Command::Rollback), none(Command::Cleanup)];
     });
     server
 }
@@ -54,7 +56,7 @@ fn obeying(mut server: Listening, refused: Option<Reason>, typed: impl FnOnce(&L
 #[test]
 fn closed_gates_are_printed_and_end_a_command_badly() {
     let mut server = at(Phase::Validate);
-    let table = "gate            reading  limit  what to do\n";
+    let table = "gate            limit  reading\n";
     for args in [&["gates"][..], &["phase", "switch", "--dry-run"], &["phase", "switch"]] {
         let told = typed(&server, args).exits_with(1).stdout;
         assert!(told.starts_with("switch from the phase validate\n"), "{told}");

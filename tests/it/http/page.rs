@@ -3,6 +3,7 @@
 
 mod browser;
 mod real;
+mod states;
 
 use super::{Listening, OWN_HOST, listening};
 use browser::Browser;
@@ -72,7 +73,7 @@ fn a_person_leads_a_migration_there_and_back_by_clicks() {
     assert_eq!(browser.run("document.querySelector('#dialog-yes').hidden"), json!(true));
     pictures(&browser, "refused");
     browser.click("#dialog-no");
-    gates(&server.board, &[]);
+    show_gates(&server.board, &[]);
     browser.click("#do-switch");
     browser.until("it is possible", "document.querySelector('#reason') !== null");
     assert_eq!(browser.run("document.querySelector('#token')"), Value::Null, "the token is asked for once");
@@ -171,6 +172,10 @@ fn obey(server: &mut Listening) {
                     begun.crossing.map_or(begun, |crossing| ended(crossing).expect("it was begun"));
                 let writes =
                     if status.machine.phase == Phase::Switch { Writes::Postgres } else { Writes::Sqlite };
+                if writes == Writes::Postgres {
+                    let none = |command| (command, Vec::new());
+                    status.standing.gates = vec![none(Command::Rollback), none(Command::Cleanup)];
+                }
                 let reverse = Reverse { changes: 2, oldest: Some(Instant::now()), canary: true };
                 status.standing.routing = Some(Routing { epoch: 2, writes });
                 status.standing.reverse = (writes == Writes::Postgres).then_some(reverse);
@@ -181,7 +186,20 @@ fn obey(server: &mut Listening) {
     });
 }
 
+/// A migration that is well, and an application that writes.
 fn prepare(board: &Board) {
+    prepare_still(board);
+    let board = board.clone();
+    thread::spawn(move || {
+        for step in 0..3_000_i64 {
+            board.tick(Instant::now());
+            board.update(Instant::now(), |status| write(status, step));
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+fn prepare_still(board: &Board) {
     let now = Instant::now();
     let position = Position { epoch: 1, seq: 40, nonce: 7 };
     board.update(now, |status| {
@@ -207,15 +225,7 @@ fn prepare(board: &Board) {
         status.standing.routing = Some(Routing { epoch: 1, writes: Writes::Sqlite });
         status.standing.pause_expected = Some(Duration::from_millis(48));
     });
-    gates(board, &["validation", "ledger"]);
-    let board = board.clone();
-    thread::spawn(move || {
-        for step in 0..3_000_i64 {
-            board.tick(Instant::now());
-            board.update(Instant::now(), |status| write(status, step));
-            thread::sleep(Duration::from_millis(100));
-        }
-    });
+    show_gates(board, &["validation", "ledger"]);
 }
 
 /// The application writes, and is followed more or less closely.
@@ -238,23 +248,37 @@ fn followed(id: i64, name: &str) -> Followed {
     Followed { id, source: name.to_owned(), target: format!("public.{name}"), suspect: false }
 }
 
-fn gates(board: &Board, closed: &[&str]) {
+fn show_gates(board: &Board, closed: &[&str]) {
+    let gates = gates(closed);
+    board.update(Instant::now(), |status| status.standing.gates = vec![(Command::Switch, gates)]);
+}
+
+fn gates(closed: &[&str]) -> Vec<Gate> {
     let (validated, held) =
         if closed.is_empty() { ("2 min old", "0 entries") } else { ("31 h old", "2 entries") };
+    let broken = match closed.contains(&"constraints") {
+        true => "orders_customer_id_fkey of 3 rows, order_lines_order_id_and_a_longer_name_fkey of 12 rows",
+        false => "hold",
+    };
     let gate = |name, reading: &str, limit: &str, remedy: &str| {
         let ok = !closed.contains(&name);
         let remedy = if ok { String::new() } else { remedy.to_owned() };
         Gate { name, ok, reading: reading.to_owned(), limit: limit.to_owned(), remedy }
     };
-    let all = vec![
+    vec![
         gate("lag", "0.02 s", "1 s", ""),
         gate("validation", validated, "24 h", "Run `liteferry validate`."),
         gate("ledger", held, "none, or accepted", "Look at `liteferry ledger`; accept or retry each."),
         gate("canary", "came round 0.4 s ago", "within 10 s", ""),
         gate("pause", "48 ms expected", "250 ms", ""),
         gate("busy-timeout", "5 s as stated", "above 1 s", ""),
-    ];
-    board.update(Instant::now(), |status| status.standing.gates = vec![(Command::Switch, all)]);
+        gate(
+            "constraints",
+            broken,
+            "none",
+            "Mend the rows in SQLite, or drop the constraint: `alter table … drop constraint …`.",
+        ),
+    ]
 }
 
 /// For people to look at, where a directory is named for them.

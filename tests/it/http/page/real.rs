@@ -47,6 +47,7 @@ fn clicks_alone_lead_a_real_migration_there_and_back() {
     assert!(refused.to_string().contains("liteferry"), "{refused}");
     psql(&target.url, "insert into customers values (9002, 'in time')");
 
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
     browser.click("#do-rollback");
     browser.until("the dry run", "document.querySelectorAll('#dialog-body ol li').length === 4");
     browser.click("#dialog-yes");
