@@ -1,6 +1,7 @@
 //! `status`: what the running daemon says of itself.
 
 use super::client::Client;
+use super::gates::UNKNOWN;
 use super::output::say;
 use super::session::load_settings;
 use super::table::{cell, cells, table};
@@ -73,6 +74,8 @@ fn ways(status: &Value, row: &mut impl FnMut(&str, String)) {
         let impossible = gates["because"]["code"] == "not_in_this_phase";
         if gates["open"] == true {
             row(command, "open".to_owned());
+        } else if gates["because"]["code"] == UNKNOWN {
+            row(command, "not known yet: its gates have not been looked at".to_owned());
         } else if !closed.is_empty() && !impossible {
             let names: Vec<String> = closed.iter().map(cell).collect();
             row(command, format!("{} of {} gates closed: {}", names.len(), gates["of"], names.join(", ")));
@@ -103,7 +106,11 @@ fn validation(validation: &Value) -> String {
     }
     let age = validation["age_seconds"].as_f64().unwrap_or(0.0);
     let (verdict, differences) = (cell(&validation["verdict"]), &validation["differences"]);
-    format!("{state}, {age:.0} s ago: {verdict}, {differences} differences")
+    let against = match validation["direction"].as_str() {
+        Some("reverse") => "SQLite against PostgreSQL, its source: ",
+        Some(_) | None => "",
+    };
+    format!("{state}, {age:.0} s ago: {against}{verdict}, {differences} differences")
 }
 
 #[cfg(test)]
@@ -116,6 +123,11 @@ mod tests {
         assert_eq!(validation(&json!({ "state": "idle", "verdict": null })), "idle, no verdict yet");
         let ended = json!({ "state": "running", "verdict": "equal", "age_seconds": 9.6, "differences": 0 });
         assert_eq!(validation(&ended), "running, 10 s ago: equal, 0 differences");
+        let back = json!({ "state": "idle", "direction": "reverse", "verdict": "differs", "age_seconds": 2, "differences": 1 });
+        assert_eq!(
+            validation(&back),
+            "idle, 2 s ago: SQLite against PostgreSQL, its source: differs, 1 differences"
+        );
         let told = told(&json!({ "phase": "a\u{1b}b", "run": { "reason": { "code": "x" } } }), &json!([]));
         assert!(told.starts_with("phase          a\\u{1b}b\n") && told.contains("[x]"), "{told}");
     }
@@ -136,7 +148,12 @@ mod tests {
             "machine": { "crossing": "switch", "paused": false, "reads": 10 },
             "routing": { "writes": "sqlite" },
             "reverse": { "changes": 3, "lag_seconds": 0.26, "canary": false },
-            "gates": { "switch": closed, "cleanup": far, "validate": { "open": true, "closed": [] } },
+            "gates": {
+                "switch": closed,
+                "cleanup": far,
+                "rollback": { "open": false, "because": { "code": "gates_unknown" }, "closed": [] },
+                "validate": { "open": true, "closed": [] },
+            },
             "rollback": { "possible": false, "reason": "no canary" },
             "pause": { "expected_seconds": 0.04, "measured_seconds": null },
             "answer": { "order": 4, "refused": { "sentence": "a gate is closed: lag" } },
@@ -150,6 +167,7 @@ mod tests {
                 "way back: 3 changes, 0.3 s behind, its canary has not come round",
                 "validate: open",
                 "switch: 1 of 12 gates closed: lag",
+                "rollback: not known yet: its gates have not been looked at",
                 "rollback: not possible: no canary",
                 "write pause: expected 40 ms",
                 "last order: 4, refused: a gate is closed: lag",

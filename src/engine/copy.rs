@@ -28,6 +28,7 @@ use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
+use crate::telemetry::labels::Direction;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -114,6 +115,7 @@ pub async fn copy(
     findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
     stopwatch.lap("validate");
     let report = Report {
+        direction: Direction::Forward,
         source: prepared.source.file().path().display().to_string(),
         target: request.address.describe(),
         started,
@@ -180,6 +182,7 @@ pub async fn validate_alone(
     }
     stopwatch.lap("validate");
     let report = Report {
+        direction: Direction::Forward,
         source: link.source.file().path().display().to_string(),
         target: request.address.describe(),
         started,

@@ -166,21 +166,36 @@ impl Outlook {
         self.gates.iter().filter(|gate| !gate.ok)
     }
 
-    /// Whether the order would be taken.
+    /// Whether it is known that the order would be obeyed.
     pub fn is_open(&self) -> bool {
+        self.because().is_none()
+    }
+
+    /// Whether the order is handed on: the daemon looks at gates that nobody has looked at yet before it acts.
+    pub fn is_taken(&self) -> bool {
         self.refused.is_none() && self.closed().next().is_none()
     }
 
-    /// Why it would not be taken.
+    /// Why it would not be obeyed, or why that is not known.
     pub fn because(&self) -> Option<Reason> {
-        self.refused.clone().or_else(|| {
-            let closed: Vec<&Gate> = self.closed().collect();
-            let names: Vec<&str> = closed.iter().map(|gate| gate.name).collect();
-            let first = closed.first()?;
-            let counted = if closed.len() == 1 { "a gate is" } else { "gates are" };
-            let sentence = format!("{counted} closed: {}", names.join(", "));
-            Some(Reason::new("gates_closed", sentence, &first.remedy))
-        })
+        if self.refused.is_some() {
+            return self.refused.clone();
+        }
+        let closed: Vec<&Gate> = self.closed().collect();
+        let Some(first) = closed.first() else { return self.is_unseen().then(gates_unknown) };
+        let names: Vec<&str> = closed.iter().map(|gate| gate.name).collect();
+        let counted = if closed.len() == 1 { "a gate is" } else { "gates are" };
+        let sentence = format!("{counted} closed: {}", names.join(", "));
+        Some(Reason::new("gates_closed", sentence, &first.remedy))
+    }
+
+    /// Right after a start, or after a change of phase.
+    fn is_unseen(&self) -> bool {
+        let gated = matches!(
+            (self.command, self.from.phase),
+            (Command::Switch, Phase::Validate) | (Command::Rollback | Command::Cleanup, Phase::Switch)
+        );
+        gated && self.gates.is_empty()
     }
 
     pub fn to_json(&self) -> Value {
@@ -201,17 +216,21 @@ impl Outlook {
     }
 }
 
+fn gates_unknown() -> Reason {
+    Reason::new("gates_unknown", "the gates have not been looked at yet", "Wait a moment and ask again.")
+}
+
 pub fn gate_to_json(gate: &Gate) -> Value {
     json!({ "name": gate.name, "ok": gate.ok, "reading": gate.reading, "limit": gate.limit, "remedy": gate.remedy })
 }
 
 impl Reason {
-    /// Of an order about rows, after the switch.
-    pub fn not_compared() -> Reason {
+    /// Of an order about the ledger, after the switch.
+    pub fn ledger_rests() -> Reason {
         Reason::new(
             "not_possible",
-            "PostgreSQL is written by the application: both sides are compared again after a rollback",
-            "Look at `liteferry status`: the reverse lag tells how far SQLite is behind.",
+            "PostgreSQL is written by the application: the ledger is settled again after a rollback",
+            "`liteferry ledger` lists what it holds; rows of SQLite that differ are mended by `liteferry validate --repair`.",
         )
     }
 
@@ -298,12 +317,16 @@ mod tests {
     #[test]
     fn an_order_is_refused_for_the_first_reason_that_holds() {
         type Change = fn(&mut Status);
-        let cases: [(Command, Phase, Change, Option<&str>); 11] = [
+        let cases: [(Command, Phase, Change, Option<&str>); 15] = [
             (Command::Validate, Phase::DualWrite, |_| {}, None),
             (Command::Validate, Phase::Backfill, |_| {}, Some("not_in_this_phase")),
             (Command::Switch, Phase::Validate, |_| {}, Some("gates_closed")),
             (Command::Switch, Phase::DualWrite, |_| {}, Some("not_in_this_phase")),
-            (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), None),
+            (Command::Switch, Phase::Validate, |status| status.standing.gates.clear(), Some("gates_unknown")),
+            (Command::Rollback, Phase::Switch, |_| {}, Some("gates_unknown")),
+            (Command::Cleanup, Phase::Switch, |_| {}, Some("gates_unknown")),
+            (Command::Rollback, Phase::Validate, |status| status.standing.gates.clear(), None),
+            (Command::Switch, Phase::Switch, |status| status.standing.gates.clear(), None),
             (
                 Command::Validate,
                 Phase::DualWrite,
@@ -337,6 +360,8 @@ mod tests {
             let outlook = view(status).outlook(command);
             assert_eq!(outlook.because().map(|reason| reason.code), expected, "case {index}");
             assert_eq!(outlook.is_open(), expected.is_none(), "case {index}");
+            let is_taken = matches!(expected, None | Some("gates_unknown"));
+            assert_eq!(outlook.is_taken(), is_taken, "case {index}");
             assert!(!steps(command, phase).is_empty());
         }
         let because = view(status(Phase::Validate)).outlook(Command::Switch).because().unwrap();
@@ -368,7 +393,7 @@ mod tests {
             (Phase::Validate, RunState::Running, gates(false), true, Ok(())),
             (Phase::Switch, RunState::Running, gates(true), true, Ok(())),
             (Phase::Switch, RunState::Paused, gates(true), true, Ok(())),
-            (Phase::Switch, RunState::Running, Vec::new(), false, Err("the way back has not been looked at")),
+            (Phase::Switch, RunState::Running, Vec::new(), false, Err("the gates have not been looked at")),
             (Phase::Switch, RunState::Running, gates(false), true, Err("a gate is closed: reverse_lag")),
             (Phase::Switch, RunState::Degraded, gates(true), true, Err("replication is degraded")),
             (Phase::Switch, RunState::Halted, gates(true), true, Err("replication has halted")),

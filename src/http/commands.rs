@@ -69,7 +69,7 @@ impl Rest {
 fn give(state: &HttpState, command: Command, given: Given) -> Result<Response, Refusal> {
     let rest = Rest::read(given.fields)?;
     let outlook = state.view().outlook_from(command, rest.expect);
-    if !outlook.is_open() {
+    if !outlook.is_taken() {
         return Err(Refusal::Closed(Box::new(outlook)));
     }
     let ordered = Ordered::new(Order::Phase(command), given.actor, 0);

@@ -36,3 +36,4 @@ mod support;
 mod switch;
 mod translate;
 mod turns;
+mod wayback;
