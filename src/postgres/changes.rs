@@ -60,7 +60,7 @@ struct Open {
 enum Reader {
     Reading(Task),
     /// To its end.
-    Read(Session),
+    Read(Box<Session>),
     GivenUp,
 }
 
@@ -78,7 +78,7 @@ impl Reader {
     async fn read(&mut self) -> Option<&Session> {
         if let Reader::Reading(task) = self {
             let read = (&mut task.0).await;
-            *self = read.ok().flatten().map_or(Reader::GivenUp, Reader::Read);
+            *self = read.ok().flatten().map_or(Reader::GivenUp, |session| Reader::Read(Box::new(session)));
         }
         match self {
             Reader::Read(session) => Some(session),
@@ -89,7 +89,7 @@ impl Reader {
     async fn into_session(mut self) -> Option<Session> {
         self.read().await?;
         match self {
-            Reader::Read(session) => Some(session),
+            Reader::Read(session) => Some(*session),
             Reader::Reading(_) | Reader::GivenUp => None,
         }
     }

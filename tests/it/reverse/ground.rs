@@ -314,7 +314,17 @@ impl Way {
         pair: &Pair,
         link: &Link<PgHalf, SqliteHalf>,
     ) -> Result<BTreeMap<String, (TableVerdict, Differing)>, Fault> {
-        let scope = Scope { workers: 1, listed_max: 10, extra: Extra::Counts };
+        self.compare_but(pair, link, Extra::Counts)
+    }
+
+    /// The same, where rows that one side alone has may be no difference.
+    pub fn compare_but(
+        &self,
+        pair: &Pair,
+        link: &Link<PgHalf, SqliteHalf>,
+        extra: Extra,
+    ) -> Result<BTreeMap<String, (TableVerdict, Differing)>, Fault> {
+        let scope = Scope { workers: 1, listed_max: 10, extra };
         self.runtime.block_on(async {
             let mut verdicts = BTreeMap::new();
             for (id, route) in &pair.routes {
