@@ -98,7 +98,7 @@ impl Daemon {
 #[test]
 fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     let case = Case::new(ROWS);
-    let mut daemon = case.switched(&[]);
+    let mut daemon = case.switched(&["--set", "validate.pair_max_ms=100"]);
     let status = daemon.until(|status| status["validation"]["direction"] == "reverse");
     assert_eq!(status["validation"]["verdict"], "equal", "the first comparison comes by itself: {status:#}");
     let writer = Writer::start(&case.target.url);
