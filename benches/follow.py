@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Measures `liteferry run`: its lag beside PostgreSQL's own logical replication, what capture costs the application, and the backlog.
+"""Measures `liteferry run`: its lag both ways beside PostgreSQL's own logical replication, what capture costs the application, and the
+backlog.
 
 Prints a table with ratios and, with --write, keeps it in docs/BENCHMARKS.md. It starts two private PostgreSQL servers and every daemon
 itself, and stops them by their own process ids. Nothing here is asserted: a figure is a figure.
 
-Lag is taken the same way on both sides, by one clock: a writer notes when each commit returned to it, and a reader that asks the target
+Lag is taken the same way on all sides, by one clock: a writer notes when each commit returned to it, and a reader that asks the target
 for its newest row again and again notes when that row was first to be seen. The reader's pace is the finest that can be told apart.
 """
 
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 import typing
+import urllib.error
 import urllib.request
 
 sys.dont_write_bytecode = True
@@ -133,6 +135,37 @@ class Daemon:
         self.process.wait(timeout=60)
 
 
+class Operator:
+    """Gives orders, and ends where one is refused."""
+
+    def __init__(self, daemon, token):
+        self.daemon, self.token = daemon, token
+
+    def order(self, path, body):
+        request = urllib.request.Request(self.daemon.base + path, json.dumps(body).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"})
+        try:
+            number = json.loads(urllib.request.urlopen(request, timeout=10).read())["order"]
+        except urllib.error.HTTPError as refused:
+            sys.exit(f"{body} was refused: {refused.read().decode()}")
+        status = self.daemon.until(lambda found: (found["answer"] or {}).get("order", 0) >= number)
+        if status["answer"]["refused"]:
+            sys.exit(f"{body} was refused: {status['answer']['refused']}")
+
+    def lead(self, to):
+        self.order("/v1/phase", {"to": to})
+
+    def validated(self):
+        self.lead("validate")
+        self.daemon.until(lambda found: found["validation"]["direction"] == "forward" and found["validation"]["verdict"] == "equal")
+
+    def switch(self):
+        """To the switch, from dual-write."""
+        self.validated()
+        self.daemon.until(lambda found: found["gates"]["switch"]["open"])
+        self.lead("switch")
+        self.daemon.until(lambda found: found["phase"] == "switch" and found["run"]["state"] == "running" and found["reverse"])
+
+
 class Ground(typing.NamedTuple):
     """What every measurement stands on."""
 
@@ -198,9 +231,14 @@ def newest_row(cluster, database):
     return lambda: int(session.ask("execute newest") or 0)
 
 
-def read_along(cluster, database, last, answers):
+def newest_row_of_sqlite(path):
+    db = sqlite(path)
+    return lambda: (db.execute("select max(id) from event").fetchone() or (0,))[0] or 0
+
+
+def read_along(open_reader, last, answers):
     """When which row was first seen, until the last one is."""
-    newest, seen, known = newest_row(cluster, database), [], 0
+    newest, seen, known = open_reader(), [], 0
     answers.put("reading")
     given_up = time.monotonic() + READER_GIVES_UP
     while known < last and time.monotonic() < given_up:
@@ -212,11 +250,11 @@ def read_along(cluster, database, last, answers):
     answers.put(seen)
 
 
-def lag(open_writer, target, first, arguments):
+def lag(open_writer, open_reader, first, arguments):
     """Milliseconds to the first look that shows a row, from its commit's return and from its making: p50, p99, p50, p99; and the rate."""
     count = int(arguments.seconds * arguments.rate)
     answers = multiprocessing.Queue()
-    reader = multiprocessing.Process(target=read_along, args=(*target, first + count - 1, answers), daemon=True)
+    reader = multiprocessing.Process(target=read_along, args=(open_reader, first + count - 1, answers), daemon=True)
     reader.start()
     answers.get()
     times = write_paced(open_writer(), first, arguments.seconds, arguments.rate)
@@ -243,7 +281,7 @@ def replicate(publisher, subscriber):
 
 
 def lags(ground, arguments):
-    """Rounds of (ours, theirs)."""
+    """Rounds of (ours, theirs, ours on the way back)."""
     publisher, subscriber = ground.publisher, ground.target
     source = ground.folder / "event.db"
     sqlite(source, EVENT + SEED_EVENT).close()
@@ -251,10 +289,15 @@ def lags(ground, arguments):
     rounds, first = [], SEED + 1
     with following(ground, source, "lag") as daemon:
         daemon.follows()
+        ours, theirs = (lambda name=name: newest_row(subscriber, name) for name in ("lag", "subscribed"))
         for _ in range(arguments.rounds):
-            pair = [lag(lambda: in_sqlite(source), (subscriber, "lag"), first, arguments)]
-            pair.append(lag(lambda: in_postgres(publisher, "published"), (subscriber, "subscribed"), first, arguments))
+            pair = [lag(lambda: in_sqlite(source), ours, first, arguments)]
+            pair.append(lag(lambda: in_postgres(publisher, "published"), theirs, first, arguments))
             rounds.append(pair)
+            first += int(arguments.seconds * arguments.rate)
+        Operator(daemon, (ground.folder / "token").read_text().strip()).switch()
+        for one in rounds:
+            one.append(lag(lambda: in_postgres(subscriber, "lag"), lambda: newest_row_of_sqlite(source), first, arguments))
             first += int(arguments.seconds * arguments.rate)
         memory = daemon.peak()
     subscriber.sql("drop subscription events", "subscribed")
@@ -435,19 +478,19 @@ def verdict(figure, goal):
 
 
 def lag_lines(rounds, memory, arguments):
-    ours, theirs = ([one[side] for one in rounds] for side in (0, 1))
+    ours, theirs, back = ([one[side] for one in rounds] for side in (0, 1, 2))
     middle = lambda side, at: statistics.median(one[at] for one in side)
-    ratio = lambda at: statistics.median(one[0][at] / one[1][at] for one in rounds)
-    yield f"Lag at {arguments.rate:,} transactions/s of one row, until the first look at the target that shows the row ({arguments.rounds} rounds of {arguments.seconds} s):"
+    ratio = lambda side, at: statistics.median(one[side][at] / one[1][at] for one in rounds)
+    yield f"Lag at {arguments.rate:,} transactions/s of one row, until the first look at the target that shows the row ({arguments.rounds} rounds of {arguments.seconds} s each, the way back after the switch):"
     yield ""
-    yield "| lag | logical replication | `liteferry run` | ratio | goal |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| lag | logical replication | `liteferry run` | ratio | goal | the way back, PostgreSQL → SQLite | ratio |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for at, name in ((0, "p50 from the commit's return"), (1, "p99 from the commit's return")):
-        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {verdict(ratio(at), 2)} |"
+        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {verdict(ratio(0, at), 2)} | {middle(back, at):.2f} ms | {ratio(2, at):.2f} |"
     for at, name in ((2, "p50 from before the commit"), (3, "p99 from before the commit")):
-        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {ratio(at):.2f} | |"
-    yield f"| transactions/s that the writer reached | {middle(theirs, 4):,.0f} | {middle(ours, 4):,.0f} | | |"
-    yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB |"
+        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {ratio(0, at):.2f} | | {middle(back, at):.2f} ms | {ratio(2, at):.2f} |"
+    yield f"| transactions/s that the writer reached | {middle(theirs, 4):,.0f} | {middle(ours, 4):,.0f} | | | {middle(back, 4):,.0f} | |"
+    yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB | | |"
 
 
 def cost_lines(found, arguments):

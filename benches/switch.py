@@ -17,7 +17,6 @@ import tempfile
 import threading
 import time
 import urllib.error
-import urllib.request
 
 sys.dont_write_bytecode = True
 import bench
@@ -83,28 +82,6 @@ class Application(threading.Thread):
             raise RuntimeError("refused")
 
 
-class Operator:
-    def __init__(self, daemon, token):
-        self.daemon, self.token = daemon, token
-
-    def order(self, path, body):
-        request = urllib.request.Request(self.daemon.base + path, json.dumps(body).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"})
-        try:
-            number = json.loads(urllib.request.urlopen(request, timeout=10).read())["order"]
-        except urllib.error.HTTPError as refused:
-            sys.exit(f"{body} was refused: {refused.read().decode()}")
-        status = self.daemon.until(lambda found: (found["answer"] or {}).get("order", 0) >= number)
-        if status["answer"]["refused"]:
-            sys.exit(f"{body} was refused: {status['answer']['refused']}")
-
-    def lead(self, to):
-        self.order("/v1/phase", {"to": to})
-
-    def validated(self):
-        self.lead("validate")
-        self.daemon.until(lambda found: found["validation"]["verdict"] == "equal")
-
-
 def crossing(operator, application, to):
     """Milliseconds: the longest gap between two acknowledgements, what the daemon foretold, and what it measured."""
     gate = "rollback" if to == "dual-write" else to
@@ -129,7 +106,7 @@ def measure(binary, cluster, folder, arguments):
     daemon = follow.Daemon(binary, source, url, folder, arguments.port)
     try:
         daemon.follows()
-        operator = Operator(daemon, (folder / "token").read_text().strip())
+        operator = follow.Operator(daemon, (folder / "token").read_text().strip())
         application = Application(daemon, source, cluster, "crossed", arguments.rate, arguments.rows + 1)
         application.start()
         time.sleep(1)

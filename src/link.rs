@@ -9,7 +9,7 @@ use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::route::Route;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -70,11 +70,11 @@ impl Sums {
     }
 }
 
-/// The source's rows that the target itself refused: they stand in the ledger and are not missing.
+/// Rows of the other side that the side with the ledger itself refused: they stand in the ledger whole, and nowhere else here.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
     pub rows: Vec<Seen>,
-    /// Ledger entries that the rows' cells call for on the source. The ledger has such a row whole instead.
+    /// Ledger entries that the rows' cells call for on the other side. The ledger has such a row whole instead.
     pub called_for: Sum,
 }
 
@@ -136,7 +136,29 @@ pub trait Comparable: Send + Sync {
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Seen>, Fault>> + Send;
 
+    /// None of a side that keeps no ledger.
     fn refused(&self, route: &Arc<Route>, span: Span) -> impl Future<Output = Result<Refused, Fault>> + Send;
+
+    /// Which of the source's rows, by key, this target holds although its own row, as it crosses, is another or none: it has written
+    /// them in a spelling that is not the column's. None of a target that spells every value in one way.
+    fn stands_for<S: Comparable>(
+        &self,
+        _source: &S,
+        _route: &Arc<Route>,
+        _keys: &[Vec<u8>],
+    ) -> impl Future<Output = Result<HashSet<Vec<u8>>, Fault>> + Send {
+        async { Ok(HashSet::new()) }
+    }
+
+    /// The tuples of the rows that have these keys, by key, for a target that asks what it stands for. None of a side that faces no such
+    /// target.
+    fn at_keys(
+        &self,
+        _route: &Arc<Route>,
+        _keys: &[Vec<u8>],
+    ) -> impl Future<Output = Result<HashMap<Vec<u8>, Vec<u8>>, Fault>> + Send {
+        async { Ok(HashMap::new()) }
+    }
 
     /// The whole tuples of the rows with these digests, in canonical form.
     fn tuples(

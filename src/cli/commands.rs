@@ -170,7 +170,8 @@ async fn lead(shared: &Shared, to: &str, moving: &Moving) -> Result<Ending, Fail
     // Nothing of the application's changes by entering the phase validate.
     if !moving.yes && to != Phase::Validate.word() {
         let outlook = client.get(&format!("/v1/gates?to={to}")).await?;
-        if outlook["open"] != true {
+        // Gates that are not known yet are looked at before the order is obeyed.
+        if outlook["open"] != true && outlook["because"]["code"] != gates::UNREAD {
             return gates::tell(shared, &outlook);
         }
         if std::io::stdin().is_terminal() {

@@ -36,6 +36,9 @@ pub fn tell(shared: &Shared, outlook: &Value) -> Result<Ending, Failure> {
     Ok(if outlook["open"] == true { Ending::Well } else { Ending::Badly })
 }
 
+/// Of gates that the daemon has not looked at yet.
+pub const UNREAD: &str = "gates_unread";
+
 pub fn told(outlook: &Value) -> String {
     let (command, phase) = (cell(&outlook["command"]), cell(&outlook["phase"]));
     let mut out = format!("{} from the phase {}\n\n", print::shown(&command), print::shown(&phase));
@@ -47,7 +50,8 @@ pub fn told(outlook: &Value) -> String {
     match &outlook["because"] {
         Value::Null => out.push_str("\nit would be tried now\n"),
         because => {
-            out.push_str(&format!("\nit would be refused: {}\n", print::shown(&cell(&because["sentence"]))));
+            let told = if because["code"] == UNREAD { "it is not known yet" } else { "it would be refused" };
+            out.push_str(&format!("\n{told}: {}\n", print::shown(&cell(&because["sentence"]))));
             out.push_str(&remedy(&because["remedy"]));
         }
     }
@@ -97,6 +101,12 @@ mod tests {
             1. One.\n2. T\\u{1b}wo.\n\n\
             it would be refused: a gate is closed: lag\n  → Wait.\n";
         assert_eq!(told(&outlook), expected);
+        let because = json!({ "code": "gates_unread", "sentence": "nobody looked", "remedy": "Wait." });
+        let unknown = json!({ "command": "switch", "phase": "validate", "open": false, "because": because });
+        assert_eq!(
+            told(&unknown),
+            "switch from the phase validate\n\n\nit is not known yet: nobody looked\n  → Wait.\n"
+        );
         assert_eq!(rows(&json!([])), "");
     }
 }

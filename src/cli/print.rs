@@ -68,6 +68,9 @@ pub fn findings(findings: &[Finding]) -> String {
 /// A report as `Report::to_json` writes it, wherever it was made.
 pub fn report(report: &Value) -> String {
     let mut out = String::new();
+    if report["direction"] == "reverse" {
+        line(&mut out, "SQLite against PostgreSQL, which is written and so the source:\n");
+    }
     let tables = list(&report["tables"]);
     let width = tables.iter().map(|table| shown(text(&table["table"])).chars().count()).max().unwrap_or(0);
     let width = width.clamp(5, 48);

@@ -1,6 +1,7 @@
 //! `status`: what the running daemon says of itself.
 
 use super::client::{Client, HALTED};
+use super::gates::UNREAD;
 use super::output::say;
 use super::session::load_settings;
 use super::table::{cell, cells, table};
@@ -83,6 +84,8 @@ fn ways(status: &Value, row: &mut impl FnMut(&str, String)) {
         let impossible = gates["because"]["code"] == "not_in_this_phase";
         if gates["open"] == true {
             row(command, "open".to_owned());
+        } else if gates["because"]["code"] == UNREAD {
+            row(command, "not known yet: its gates have not been looked at".to_owned());
         } else if !closed.is_empty() && !impossible {
             let names: Vec<String> = closed.iter().map(cell).collect();
             row(command, format!("{} of {} gates closed: {}", names.len(), gates["of"], names.join(", ")));
@@ -113,7 +116,11 @@ fn validation(validation: &Value) -> String {
     }
     let age = validation["age_seconds"].as_f64().unwrap_or(0.0);
     let (verdict, differences) = (cell(&validation["verdict"]), &validation["differences"]);
-    format!("{state}, {age:.0} s ago: {verdict}, {}", counted(differences, "difference"))
+    let against = match validation["direction"].as_str() {
+        Some("reverse") => "SQLite against PostgreSQL, its source: ",
+        Some(_) | None => "",
+    };
+    format!("{state}, {age:.0} s ago: {against}{verdict}, {}", counted(differences, "difference"))
 }
 
 fn counted(number: &Value, what: &str) -> String {
@@ -133,6 +140,11 @@ mod tests {
         let differs = json!({ "state": "idle", "verdict": "differs", "age_seconds": 1, "differences": 1 });
         assert_eq!(validation(&differs), "idle, 1 s ago: differs, 1 difference");
         assert_eq!(validation(&ended), "running, 10 s ago: equal, 0 differences");
+        let back = json!({ "state": "idle", "direction": "reverse", "verdict": "differs", "age_seconds": 2, "differences": 1 });
+        assert_eq!(
+            validation(&back),
+            "idle, 2 s ago: SQLite against PostgreSQL, its source: differs, 1 difference"
+        );
         let told = told(&json!({ "phase": "a\u{1b}b", "run": { "reason": { "code": "x" } } }), &json!([]));
         assert!(told.contains("\nbehind "), "{told}");
         let halted = super::told(&json!({ "run": { "state": "halted" } }), &json!([]));
@@ -157,7 +169,12 @@ mod tests {
             "machine": { "crossing": "switch", "paused": false, "reads": 10 },
             "routing": { "writes": "sqlite" },
             "reverse": { "changes": 3, "lag_seconds": 0.26, "canary": false },
-            "gates": { "switch": closed, "cleanup": far, "validate": { "open": true, "closed": [] } },
+            "gates": {
+                "switch": closed,
+                "cleanup": far,
+                "rollback": { "open": false, "because": { "code": "gates_unread" }, "closed": [] },
+                "validate": { "open": true, "closed": [] },
+            },
             "rollback": { "possible": false, "reason": "no canary" },
             "pause": { "expected_seconds": 0.04, "measured_seconds": null },
             "answer": { "order": 4, "refused": { "sentence": "a gate is closed: lag" } },
@@ -170,6 +187,7 @@ mod tests {
                 "reads: 10 % in postgres",
                 "way back: 3 changes, 0.3 s behind, its canary has not come round",
                 "switch: 1 of 12 gates closed: lag",
+                "rollback: not known yet: its gates have not been looked at",
                 "rollback: not possible: no canary",
                 "write pause: expected 40 ms",
                 "last order: 4, refused: a gate is closed: lag",

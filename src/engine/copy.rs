@@ -28,6 +28,7 @@ use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
+use crate::telemetry::labels::Direction;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -90,9 +91,7 @@ pub async fn copy(
         None if has_blocker(&findings) => return Ok(Copied::Blocked(findings)),
         None => (begin(request, &store, &prepared, &fingerprint).await?, State::Loading),
     };
-    let role = load_role(&prepared);
-    let target =
-        PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows);
+    let target = target_of(request, migration, load_role(&prepared));
     let link = Link { source: prepared.source.clone(), target };
     let now = catalog(&connect(&request.address).await?, &request.schema).await?;
     let routes = routes(&now, &store, migration).await?;
@@ -117,6 +116,7 @@ pub async fn copy(
     findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
     stopwatch.lap("validate");
     let report = Report {
+        direction: Direction::Forward,
         source: prepared.source.file().path().display().to_string(),
         target: request.address.describe(),
         started,
@@ -131,6 +131,10 @@ pub async fn copy(
         persist(watch, async |_| store.set_state(migration, State::Complete).await).await?;
     }
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
+}
+
+fn target_of(request: &Request, migration: i64, role: LoadRole) -> PgTarget {
+    PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows)
 }
 
 /// Compares both sides of an earlier copy, or of a target that somebody else filled.
@@ -183,6 +187,7 @@ pub async fn validate_alone(
     }
     stopwatch.lap("validate");
     let report = Report {
+        direction: Direction::Forward,
         source: link.source.file().path().display().to_string(),
         target: request.address.describe(),
         started,

@@ -243,12 +243,12 @@ pub fn gate_to_json(gate: &Gate) -> Value {
 }
 
 impl Reason {
-    /// Of an order about rows, after the switch.
-    pub fn not_compared() -> Reason {
+    /// Of an order about the ledger, after the switch.
+    pub fn ledger_rests() -> Reason {
         Reason::new(
             "not_possible",
-            "PostgreSQL is written by the application: both sides are compared again after a rollback",
-            "Look at `liteferry status`: the reverse lag tells how far SQLite is behind.",
+            "PostgreSQL is written by the application: the ledger is settled again after a rollback",
+            "`liteferry ledger` lists what it holds; rows of SQLite that differ are mended by `liteferry validate --repair`.",
         )
     }
 

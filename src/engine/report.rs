@@ -3,14 +3,17 @@
 use crate::flow::validate::{Difference, TableVerdict};
 use crate::model::finding::Finding;
 use crate::plan::route::Route;
+use crate::telemetry::labels::Direction;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Debug)]
 pub struct Report {
+    /// Which side is the source: PostgreSQL on the way back.
+    pub direction: Direction,
+    /// Like `target` without a password.
     pub source: String,
-    /// Without a password.
     pub target: String,
     pub started: SystemTime,
     pub finished: SystemTime,
@@ -81,6 +84,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let total = |rows: fn(&TableVerdict) -> u64| self.tables.iter().map(rows).sum::<u64>();
         json!({
+            "direction": self.direction.word(),
             "source": self.source,
             "target": self.target,
             "started": timestamp(self.started),

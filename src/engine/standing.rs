@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Standing {
     /// `None` until the records have been read: a process that has just been started must not say what was so once.
     pub routing: Option<Routing>,
-    /// To the switch, to the way back and to the cleanup, as they were last read; each list is empty where the command is not possible.
+    /// To the switch, to the way back and to the cleanup, as they were last read in this phase; none where the command is not possible.
     pub gates: Vec<(Command, Vec<Gate>)>,
     /// While changes flow from PostgreSQL to SQLite.
     pub reverse: Option<Reverse>,
@@ -60,14 +60,12 @@ pub struct Answer {
 impl Standing {
     /// What was read for the phase before says nothing of this one.
     pub fn enter(&mut self, phase: Phase) {
+        self.gates.clear();
         match phase {
             Phase::Setup | Phase::Backfill | Phase::Validate => {}
             Phase::DualWrite => self.reverse = None,
             Phase::Switch => self.pause_expected = None,
-            Phase::Cleanup | Phase::Done => {
-                (self.reverse, self.pause_expected) = (None, None);
-                self.gates.clear();
-            }
+            Phase::Cleanup | Phase::Done => (self.reverse, self.pause_expected) = (None, None),
         }
     }
 }

@@ -4,13 +4,14 @@
 //! Ages are kept as instants of the monotonic clock and become seconds when they are read: a lag that nobody updates still grows.
 //! It never holds a cell's value or a password.
 
-use super::daemon::Ordered;
+use super::daemon::{Ordered, Repair};
 use super::report::Verdict;
 use super::standing::Standing;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
+use crate::telemetry::labels::Direction;
 use crate::telemetry::metrics::Readings;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -135,10 +136,14 @@ pub enum ValidationState {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Validated {
+    /// Which side was the source.
+    pub direction: Direction,
     pub verdict: Verdict,
     pub position: Position,
     pub at: Instant,
     pub differences: u64,
+    /// What was done about them.
+    pub repair: Repair,
 }
 
 /// One for the process: the driver keeps it up to date, everybody else looks at it.
@@ -387,6 +392,7 @@ impl View {
         let last = validation.last.as_ref();
         json!({
             "state": validation.state.word(),
+            "direction": last.map(|last| last.direction.word()),
             "verdict": last.map(|last| last.verdict.words()),
             "position": last.map(|last| position_to_json(last.position)),
             "age_seconds": last.map(|last| self.since(last.at).as_secs_f64()),
@@ -528,7 +534,7 @@ mod tests {
             "target": { "up": false, "version": null, "position": null, "address": "", "schema": "" },
             "lag": { "changes": 0, "seconds": 0.0 },
             "backfill": { "tables": {}, "eta_seconds": null },
-            "validation": { "state": "idle", "verdict": null, "position": null, "age_seconds": null, "differences": null },
+            "validation": { "state": "idle", "direction": null, "verdict": null, "position": null, "age_seconds": null, "differences": null },
             "ledger": { "rows": 0 },
             "rollback": { "possible": true, "reason": null },
             "version": env!("CARGO_PKG_VERSION"),
@@ -566,7 +572,14 @@ mod tests {
             status.lag = Lag { changes: 2, oldest: Some(now) };
             let orders = TableProgress { rows: 5, total: 10, state: TableState::Copying };
             status.backfill = Backfill { tables: [("orders".into(), orders)].into(), eta: Some(SECOND) };
-            let last = Validated { verdict: Verdict::Differs, position, at: now, differences: 4 };
+            let last = Validated {
+                direction: Direction::Forward,
+                verdict: Verdict::Differs,
+                position,
+                at: now,
+                differences: 4,
+                repair: Repair::LeaveAsIs,
+            };
             status.validation = Validation {
                 state: ValidationState::Running,
                 last: Some(last),
@@ -592,8 +605,8 @@ mod tests {
             ("/backfill/eta_seconds", json!(1.0)),
             (
                 "/validation",
-                json!({ "state": "running", "verdict": "differs", "position": position, "age_seconds": 2.0,
-                    "differences": 4 }),
+                json!({ "state": "running", "direction": "forward", "verdict": "differs", "position": position,
+                    "age_seconds": 2.0, "differences": 4 }),
             ),
             ("/ledger/rows", json!(9)),
             ("/rollback", json!({ "possible": true, "reason": null })),

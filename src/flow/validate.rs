@@ -3,7 +3,7 @@
 //! Sums of row digests are compared first; only rows of buckets that differ are looked at one by one.
 
 use super::progress::{Event, Watch};
-use crate::diff::compare::{Seen, differing_columns, pair};
+use crate::diff::compare::{Pairing, Seen, differing_columns, pair};
 use crate::diff::{Buckets, RowDigest, Sum};
 use crate::link::{Comparable, Link, Source, Span, Sums, Wanted};
 use crate::model::fault::Fault;
@@ -25,11 +25,11 @@ pub struct TableVerdict {
     pub missing: u64,
     pub extra: u64,
     pub different: u64,
-    /// Entries of the table in the ledger, refused rows apart.
+    /// Entries of the table in the ledger, refused rows apart; of a target that keeps none, those that its cells call for.
     pub ledger: u64,
-    /// Rows that the target refused; they stand in the ledger whole.
+    /// Rows that one side refused; they stand in the ledger whole.
     pub refused: u64,
-    /// Whether the ledger holds exactly what the source's cells call for.
+    /// Whether the ledger holds exactly what the source's cells call for, where both tell.
     pub ledger_agrees: bool,
     /// The first differences, at most as many as were asked for.
     pub listed: Vec<Difference>,
@@ -68,14 +68,17 @@ pub struct Scope {
     pub workers: usize,
     /// Differences listed by key, for each table.
     pub listed_max: usize,
-    /// Rows that only the target has are no difference (`existing_rows = merge`).
     pub extra: Extra,
 }
 
+/// Whether rows that only one side has are differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extra {
     Counts,
+    /// The target keeps rows of its own (`existing_rows = merge`).
     Allowed,
+    /// On the way back it is the source that has them.
+    AllowedInSource,
 }
 
 /// Rows of both sides held in memory at once, while differences are looked for.
@@ -205,15 +208,22 @@ impl Comparison {
         self.source.merge(source);
         self.target.merge(target);
         let differing = source.rows.differing(&target.rows);
-        if differing.is_empty() && source.ledger == target.ledger {
+        // A side that keeps no ledger has nothing to agree with.
+        let ledgers = source.ledger.zip(target.ledger);
+        if differing.is_empty() && ledgers.is_none_or(|(called_for, held)| called_for == held) {
             return Ok(());
         }
-        let refused = link.target.refused(self.route(), span).await?;
-        self.verdict.ledger_agrees &= target.ledger.is_none_or(|mut ledger| {
-            ledger.merge(refused.called_for);
-            source.ledger == Some(ledger)
+        let route = Arc::clone(self.route());
+        let (by_source, by_target) =
+            try_join(link.source.refused(&route, span), link.target.refused(&route, span)).await?;
+        self.verdict.ledger_agrees &= ledgers.is_none_or(|(called_for, mut held)| {
+            held.merge(by_target.called_for);
+            called_for == held
         });
-        let mut refused = Unclaimed::of(refused.rows);
+        let mut refused = RefusedRows {
+            by_source: Unclaimed::of(by_source.rows),
+            by_target: Unclaimed::of(by_target.rows),
+        };
         let buckets = self.buckets();
         let rows = source.rows.rows().max(target.rows.rows()).max(1);
         let per_bucket = rows.div_ceil(u64::try_from(buckets).expect("few buckets"));
@@ -222,16 +232,44 @@ impl Comparison {
             let mut wanted = Wanted { span, buckets: vec![false; buckets] };
             group.iter().for_each(|bucket| wanted.buckets[*bucket] = true);
             let keys = look(link, &wanted, &mut refused, scope, &mut self.verdict).await?;
-            mender.differing(self.route(), keys).await?;
+            mender.differing(&route, keys).await?;
         }
         Ok(())
     }
 }
 
-/// Refused rows that no row of the source has accounted for yet. Rows without a name are told apart by what they hold, and counted: a
+/// Rows that either side refused of the other's. Only a side with a ledger has any.
+struct RefusedRows {
+    by_source: Unclaimed,
+    by_target: Unclaimed,
+}
+
+/// Refused rows that no row of the other side has accounted for yet. Rows without a name are told apart by what they hold, and counted: a
 /// row that was lost is not one that was refused.
 struct Unclaimed {
     rows: HashMap<(String, RowDigest), u64>,
+}
+
+impl RefusedRows {
+    /// Takes away what is no difference, for one side refused it or keeps rows of its own; gives how many rows were refused.
+    fn claim(&mut self, found: &mut Pairing, extra: Extra) -> u64 {
+        let before = found.missing.len() + found.extra.len() + found.different.len();
+        found.missing.retain(|row| !self.by_target.take(row));
+        found.extra.retain(|row| !self.by_source.take(row));
+        match extra {
+            Extra::Counts => {}
+            // Where a row of its own was not to be overwritten, it kept it.
+            Extra::Allowed => found.different.retain(|(source, _)| !self.by_target.take(source)),
+            Extra::AllowedInSource => found.different.retain(|(_, target)| !self.by_source.take(target)),
+        }
+        let claimed = before - found.missing.len() - found.extra.len() - found.different.len();
+        match extra {
+            Extra::Counts => {}
+            Extra::Allowed => found.extra.clear(),
+            Extra::AllowedInSource => found.missing.clear(),
+        }
+        count(claimed)
+    }
 }
 
 impl Unclaimed {
@@ -297,7 +335,7 @@ async fn both_sums<S: Source + Comparable, T: Comparable>(
 async fn look<S: Comparable, T: Comparable>(
     link: &Link<S, T>,
     wanted: &Wanted,
-    refused: &mut Unclaimed,
+    refused: &mut RefusedRows,
     scope: Scope,
     verdict: &mut TableVerdict,
 ) -> Result<Vec<Vec<u8>>, Fault> {
@@ -305,16 +343,15 @@ async fn look<S: Comparable, T: Comparable>(
     let (source, target) =
         try_join(link.source.rows(&route, wanted), link.target.rows(&route, wanted)).await?;
     let mut found = pair(source, target);
-    let missing_before = found.missing.len();
-    found.missing.retain(|row| !refused.take(row));
-    verdict.refused += count(missing_before - found.missing.len());
-    if scope.extra == Extra::Allowed {
-        found.extra.clear();
-        // Where the target refused to overwrite a row it kept its own.
-        let different_before = found.different.len();
-        found.different.retain(|(source, _)| !refused.take(source));
-        verdict.refused += count(different_before - found.different.len());
-    }
+    verdict.refused += refused.claim(&mut found, scope.extra);
+    let alone = found.missing.iter().chain(&found.extra);
+    let unlike = alone.chain(found.different.iter().map(|(source, _)| source));
+    let keys: Vec<Vec<u8>> = unlike.map(|row| row.key.clone()).collect();
+    let held = link.target.stands_for(&link.source, &route, &keys).await?;
+    // The two halves of such a row may be looked at one after the other, and then each stands alone.
+    found.missing.retain(|row| !held.contains(&row.key));
+    found.extra.retain(|row| !held.contains(&row.key));
+    found.different.retain(|(source, _)| !held.contains(&source.key));
     verdict.missing += count(found.missing.len());
     verdict.extra += count(found.extra.len());
     verdict.different += count(found.different.len());

@@ -37,7 +37,12 @@ pub async fn validation(State(state): State<HttpState>, mut given: Given) -> Res
         Some(false) | None => Repair::LeaveAsIs,
     };
     given.fields.end()?;
-    follows(&state.view()).map_err(Refusal::Conflict)?;
+    let view = state.view();
+    follows(&view).map_err(Refusal::Conflict)?;
+    if view.status.machine.phase > Phase::Switch {
+        let sentence = "the migration is being cleaned up: SQLite is no copy any more";
+        return Err(Refusal::Conflict(Reason::new("not_possible", sentence, "")));
+    }
     order(&state, Ordered::new(Order::Validate(repair), given.actor, 0), "/v1/validation")
 }
 
@@ -58,7 +63,11 @@ pub async fn ledger(
         Some(_) | None => return Err(Refusal::bad_field("action", "retry or accept")),
     };
     given.fields.end()?;
-    follows(&state.view()).map_err(Refusal::Conflict)?;
+    let view = state.view();
+    follows(&view).map_err(Refusal::Conflict)?;
+    if view.status.machine.phase >= Phase::Switch {
+        return Err(Refusal::Conflict(Reason::ledger_rests()));
+    }
     order(&state, Ordered::new(Order::Ledger(entries, settle), given.actor, 0), "/v1/status")
 }
 
@@ -69,9 +78,6 @@ fn follows(view: &View) -> Result<(), Reason> {
         let sentence = format!("changes are not followed in the phase {}", view.status.machine.phase.word());
         let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
         return Err(Reason::new("not_replicating", sentence, remedy));
-    }
-    if view.status.machine.phase >= Phase::Switch {
-        return Err(Reason::not_compared());
     }
     match run.state {
         RunState::Halted | RunState::Stopping => Err(run.reason.clone().unwrap_or_else(|| {

@@ -103,6 +103,24 @@ pub struct Reverse {
     pub running: bool,
     /// Age of the oldest change of the target that SQLite does not have yet.
     pub lag: Duration,
+    /// The last comparison of SQLite with PostgreSQL as the side that is written, if there was one.
+    pub compared: Option<Compared>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    pub rows: Rows,
+    pub age: Duration,
+}
+
+/// What a comparison found, and what was done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    Equal,
+    /// So many, and they were left as they are.
+    Differ(u64),
+    /// So many differed. All of them are read again before the writes move.
+    ReadAgain(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +158,13 @@ pub fn to_switch(readings: &Readings) -> Vec<Gate> {
 
 /// To take the application's writes back to SQLite, once PostgreSQL has them.
 pub fn to_rollback(readings: &Readings) -> Vec<Gate> {
-    vec![owner(readings), target(readings), reverse_link(readings), reverse_lag(readings)]
+    vec![
+        owner(readings),
+        target(readings),
+        reverse_link(readings),
+        reverse_lag(readings),
+        reverse_validation(readings),
+    ]
 }
 
 /// To end the migration; beside these a person confirms it. What still waits is brought to SQLite first: under a steady load something
@@ -392,6 +416,23 @@ fn reverse_lag(readings: &Readings) -> Gate {
         return reading.open();
     }
     reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms.")
+}
+
+/// Whoever has to go back now does not wait for a comparison: what came back was written from snapshots. But rows that are known to
+/// differ would be lost with PostgreSQL, and having them read again opens this.
+fn reverse_validation(readings: &Readings) -> Gate {
+    let gate = |reading: String| Reading::new("reverse_validation", reading, "no row known to differ");
+    let Some(Compared { rows, age }) = readings.reverse.compared else {
+        return gate("not compared yet".to_owned()).open();
+    };
+    let ago = spell(age);
+    match rows {
+        Rows::Equal => gate(format!("equal, {ago} ago")).open(),
+        Rows::ReadAgain(rows) => gate(format!("{} read again, {ago} ago", counted(rows, "row"))).open(),
+        Rows::Differ(rows) => gate(format!("{} of SQLite differ, {ago} ago", counted(rows, "row"))).shut(
+            "Run `liteferry validate`, which lists them, with `--repair`: they are read again from PostgreSQL.",
+        ),
+    }
 }
 
 const UNKNOWN: &str = "not known yet";

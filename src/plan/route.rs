@@ -117,4 +117,16 @@ impl Identity {
             }
         }
     }
+
+    /// The key columns' canonical bytes, out of such a key. `None` where it is none of so many columns.
+    pub fn parts_of(key: &[u8], columns: usize) -> Option<Vec<&[u8]>> {
+        let (mut parts, mut rest) = (Vec::with_capacity(columns), key);
+        for _ in 0..columns {
+            let (length, tail) = rest.split_first_chunk::<8>()?;
+            let (part, tail) = tail.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+            parts.push(part);
+            rest = tail;
+        }
+        rest.is_empty().then_some(parts)
+    }
 }

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A transaction of ours, as the server knows it. It holds behind a pooler for as long as the transaction does.
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ const IDLE_LOOKS_MAX: u32 = 2;
 /// A server that tells nothing of its sessions is believed to be at work.
 const AT_WORK: &str = "select exists (select from pg_stat_activity where pid = $1
     and (state is null or state not like 'idle%'))";
+pub const IN_THE_WAY: &str = "select exists (
+    select from pg_locks where not granted and locktype = 'relation' and $1 = any (pg_blocking_pids(pid)))";
+const END_IN_THE_WAY: &str = "select pg_cancel_backend($1) where exists (
+    select from pg_locks where not granted and locktype = 'relation' and $1 = any (pg_blocking_pids(pid)))";
+const LOOK_IN_THE_WAY: Duration = Duration::from_secs(1);
 
 impl Attended {
     /// `session` is in a transaction.
@@ -60,6 +65,37 @@ impl Attended {
                 ));
             }
         }
+    }
+
+    pub fn backend(&self) -> i32 {
+        self.backend
+    }
+
+    /// Returns once somebody was found waiting for a lock of the transaction's at two looks; its statement has then been ended, and its
+    /// locks go with its session. A look that fails says nothing.
+    pub async fn stood_in_the_way(&self, doing: &str) {
+        let mut statement = IN_THE_WAY;
+        loop {
+            sleep(LOOK_IN_THE_WAY).await;
+            let look = answered(patience::SMALL, doing, self.look_in_the_way(statement, doing)).await;
+            statement = match look {
+                Ok(true) if statement == END_IN_THE_WAY => return,
+                Ok(true) => END_IN_THE_WAY,
+                Ok(false) => IN_THE_WAY,
+                Err(fault) => {
+                    tracing::debug!(code = fault.code, "whether somebody waits for us is not known");
+                    IN_THE_WAY
+                }
+            };
+        }
+    }
+
+    async fn look_in_the_way(&self, statement: &str, doing: &str) -> Result<bool, Fault> {
+        let session = connect(&self.address).await?;
+        let row = session.query_opt(statement, &[&self.backend]).await;
+        let found = row.map_err(|error| fault::of(error, doing))?.is_some_and(|row| row.get(0));
+        session.close().await;
+        Ok(found)
     }
 
     async fn is_at_work(&self, doing: &str) -> Result<bool, Fault> {

@@ -3,6 +3,7 @@
 //! ```text
 //!  changes() ──▶ one transaction, repeatable read: what is noted ──fold──▶ keys ──look up──▶ rows ──▶ the batch's channel
 //!                    │ stays open while SQLite takes the batch                            one portion waits at most
+//!  share()   ──▶ the same snapshot, for whoever compares what SQLite has taken with it
 //!  forget()  ──▶ the same transaction: delete what its snapshot showed, and no row more · where SQLite stands · commit
 //! ```
 //!
@@ -21,7 +22,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::model::name::PgName;
 use crate::plan::reverse::{CANARY, canary_route};
-use crate::plan::route::Route;
+use crate::plan::route::{Identity, Route};
 use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,12 +56,42 @@ struct Open {
     reader: Reader,
 }
 
-/// Ends with a session whose transaction is still open; with none if the batch was given up.
-struct Reader(JoinHandle<Option<Session>>);
+/// A batch's session: its transaction is open until the batch is forgotten.
+enum Reader {
+    Reading(Task),
+    /// To its end.
+    Read(Box<Session>),
+    GivenUp,
+}
 
-impl Drop for Reader {
+/// Gives the session back, unless the batch is given up.
+struct Task(JoinHandle<Option<Session>>);
+
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl Reader {
+    /// The session, once all is read.
+    async fn read(&mut self) -> Option<&Session> {
+        if let Reader::Reading(task) = self {
+            let read = (&mut task.0).await;
+            *self = read.ok().flatten().map_or(Reader::GivenUp, |session| Reader::Read(Box::new(session)));
+        }
+        match self {
+            Reader::Read(session) => Some(session),
+            Reader::Reading(_) | Reader::GivenUp => None,
+        }
+    }
+
+    async fn into_session(mut self) -> Option<Session> {
+        self.read().await?;
+        match self {
+            Reader::Read(session) => Some(*session),
+            Reader::Reading(_) | Reader::GivenUp => None,
+        }
     }
 }
 
@@ -94,6 +125,9 @@ const LAG: &str =
 const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
     where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7";
 
+const NOTE: &str =
+    "insert into liteferry.reverse_change (migration_id, tbl, key) select $1, $2, unnest($3::bytea[])";
+
 /// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken.
 const BEGIN: &str = "begin isolation level repeatable read; set local lock_timeout = '5s'; \
     set local statement_timeout = '15min'; set local idle_in_transaction_session_timeout = '15min'";
@@ -118,6 +152,20 @@ impl PgChanges {
         let mut state = self.state.lock().await;
         state.open = None;
         state.reached = Some(reached);
+    }
+
+    /// The snapshot that the batch which brought SQLite to `seq` was read in, for another session to take up before it is forgotten.
+    pub async fn share(&self, seq: i64) -> Result<String, Fault> {
+        let doing = "share a batch's snapshot";
+        let mut state = self.state.lock().await;
+        let open = state.open.as_mut().filter(|open| open.head.to.seq == seq);
+        let shared = async {
+            let session =
+                open.ok_or_else(|| unread(doing))?.reader.read().await.ok_or_else(|| unread(doing))?;
+            let row = session.query_one("select pg_export_snapshot()", &[]).await;
+            Ok(row.map_err(|error| fault::of(error, doing))?.get(0))
+        };
+        answered(patience::SMALL, doing, shared).await
     }
 
     pub async fn lag(&self) -> Result<Lag, Fault> {
@@ -155,7 +203,7 @@ impl Captured for PgChanges {
             whole.then_some(session)
         });
         let Head { to, extent, changes, .. } = head;
-        state.open = Some(Open { head, reader: Reader(reader) });
+        state.open = Some(Open { head, reader: Reader::Reading(Task(reader)) });
         // Rows are as the batch's own end shows them: nothing newer is seen of a source that cannot go back unnoticed.
         Ok(Some(Batch { from, to, extent, changes, newest: to, portions }))
     }
@@ -260,15 +308,11 @@ impl Shared {
         format!("lock table {} in access share mode", names.join(", "))
     }
 
-    async fn forget(&self, state: &mut State, mut open: Open) -> Result<(), Fault> {
+    async fn forget(&self, state: &mut State, open: Open) -> Result<(), Fault> {
         let doing = "forget what SQLite has taken";
         let Head { from, to, last, changes, .. } = open.head;
         state.reached = Some(Reached { at: to, before: Some(from.nonce) });
-        let read = (&mut open.reader.0).await;
-        let session = read.ok().flatten().ok_or_else(|| {
-            Fault::new(FaultClass::Transient, "reverse_unread", doing)
-                .with_remedy("the batch's session has ended; what it read is read again")
-        })?;
+        let session = open.reader.into_session().await.ok_or_else(|| unread(doing))?;
         let failed = |error| fault::of(error, doing);
         // In this snapshot: what was noted since is not seen, whatever its number, and stays.
         let forgetting = async {
@@ -287,6 +331,35 @@ impl Shared {
     }
 }
 
+/// Names rows among the noted changes, so that they are read again like any that was changed. Naming one too often does no harm.
+pub async fn name_again(
+    target: &PgTarget,
+    migration: i64,
+    (id, route): (i64, &Route),
+    keys: &[Vec<u8>],
+) -> Result<(), Fault> {
+    let doing = format!("name rows of table {} again", route.target);
+    let columns = table::key_columns(route);
+    let broken = || Fault::fatal("canon_broken", doing.clone());
+    let record = |key: &Vec<u8>| {
+        let parts = Identity::parts_of(key, columns.len())?;
+        let oids = columns.iter().map(|column| route.columns[*column].type_oid);
+        let parts = oids.zip(parts).map(|(oid, part)| (oid, part.to_vec())).collect();
+        Some(table::Noted { parts }.to_record())
+    };
+    let records = keys.iter().map(record).collect::<Option<Vec<_>>>().ok_or_else(broken)?;
+    let named = async {
+        let session = target.session().await?;
+        session
+            .execute(NOTE, &[&migration, &id, &records])
+            .await
+            .map_err(|error| fault::of(error, &doing))?;
+        target.give_back(session);
+        Ok(())
+    };
+    answered(patience::for_bytes(records.len().saturating_mul(ROW_BYTES)), &doing, named).await
+}
+
 /// What a noted change weighs, roughly.
 const ROW_BYTES: usize = 100;
 
@@ -294,6 +367,11 @@ type Places<'a> = [&'a (dyn tokio_postgres::types::ToSql + Sync); 7];
 
 fn places<'a>(migration: &'a i64, to: &'a Position, from: &'a Position) -> Places<'a> {
     [migration, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce]
+}
+
+fn unread(doing: &str) -> Fault {
+    Fault::new(FaultClass::Transient, "reverse_unread", doing)
+        .with_remedy("the batch's session has ended; what it read is read again")
 }
 
 fn fork() -> Fault {

@@ -21,26 +21,9 @@ pub async fn differing(session: &Session, migration: i64, changed: &Changed) -> 
     let route = &changed.route;
     let doing = format!("read the last changes of table {}", route.target);
     let failed = |error| fault::of(error, &doing);
-    let statement = session.prepare(&by_key(route)).await.map_err(failed)?;
-    let keys: Vec<&[u8]> =
-        spans(&changed.keys.ends).map(|(from, to)| &changed.keys.arena[from..to]).collect();
-    let asked_for: HashSet<Vec<u8>> = keys.iter().map(|key| of_cells(key)).collect();
-    let cells: Vec<Vec<Raw<'_>>> = keys.iter().map(|key| tuple_cells(key).map(Raw).collect()).collect();
-    let places: Vec<Vec<&(dyn ToSql + Sync)>> =
-        cells.iter().map(|cells| cells.iter().map(|cell| cell as &(dyn ToSql + Sync)).collect()).collect();
-    // All are asked before the first is answered.
-    let asked = places.iter().map(|places| session.query(&statement, places));
-    let answers = try_join_all(asked).await.map_err(failed)?;
-    let mut there: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    for row in answers.iter().flatten() {
-        let broken = || Fault::fatal("canon_broken", doing.clone());
-        let tuple = record_to_tuple(row.get(0)).ok_or_else(broken)?;
-        // Equal to PostgreSQL, but not the key that was asked for, is another row's.
-        let key = key_of(route, &tuple);
-        if asked_for.contains(&key) {
-            there.insert(key, tuple);
-        }
-    }
+    let keys = spans(&changed.keys.ends).map(|(from, to)| &changed.keys.arena[from..to]);
+    let keys = keys.map(|key| tuple_cells(key).map(Option::unwrap_or_default).collect()).collect();
+    let mut there = at_keys(session, route, keys).await?;
     let (mut differing, mut missing) = (0, 0);
     for at in 0..changed.rows.rows() {
         let tuple = changed.rows.row(at);
@@ -61,15 +44,44 @@ pub async fn differing(session: &Session, migration: i64, changed: &Changed) -> 
     Ok(differing + left + u64::saturating_sub(missing, u64::try_from(held.len()).expect("a count fits")))
 }
 
+/// The rows that have these keys, each given by its columns' canonical bytes.
+pub async fn at_keys(
+    session: &Session,
+    route: &Route,
+    keys: Vec<Vec<&[u8]>>,
+) -> Result<HashMap<Vec<u8>, Vec<u8>>, Fault> {
+    let doing = format!("read rows of table {} by key", route.target);
+    let failed = |error| fault::of(error, &doing);
+    let statement = session.prepare(&by_key(route)).await.map_err(failed)?;
+    let asked_for: HashSet<Vec<u8>> = keys.iter().map(|key| of_parts(key)).collect();
+    let cells: Vec<Vec<Raw<'_>>> =
+        keys.iter().map(|key| key.iter().map(|part| Raw(Some(part))).collect()).collect();
+    let places: Vec<Vec<&(dyn ToSql + Sync)>> =
+        cells.iter().map(|cells| cells.iter().map(|cell| cell as &(dyn ToSql + Sync)).collect()).collect();
+    // All are asked before the first is answered.
+    let asked = places.iter().map(|places| session.query(&statement, places));
+    let answers = try_join_all(asked).await.map_err(failed)?;
+    let mut there = HashMap::new();
+    for row in answers.iter().flatten() {
+        let broken = || Fault::fatal("canon_broken", doing.clone());
+        let tuple = record_to_tuple(row.get(0)).ok_or_else(broken)?;
+        // Equal to PostgreSQL, but not the key that was asked for, is another row's.
+        let key = key_of(route, &tuple);
+        if asked_for.contains(&key) {
+            there.insert(key, tuple);
+        }
+    }
+    Ok(there)
+}
+
 fn key_of(route: &Route, tuple: &[u8]) -> Vec<u8> {
     route.identity.key_of(tuple, RowDigest(0, 0))
 }
 
 /// As the identity names a row, of the key alone.
-fn of_cells(key: &[u8]) -> Vec<u8> {
+fn of_parts(key: &[&[u8]]) -> Vec<u8> {
     let mut name = Vec::new();
-    for cell in tuple_cells(key) {
-        let bytes = cell.unwrap_or_default();
+    for bytes in key {
         name.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
         name.extend_from_slice(bytes);
     }

@@ -1,6 +1,13 @@
-//! The target's half of a pair: one snapshot, taken before the next batch commits, compared with the source at the same position.
+//! PostgreSQL's half of a pair: one snapshot, compared with SQLite as it stands in the very same state.
+//!
+//! ```text
+//!  forward   batch committed here ─▶ snapshot taken before the next one commits
+//!  back      batch read in a snapshot ─▶ the same snapshot shared, before the batch is forgotten
+//!            nothing waits to be read ─▶ a snapshot that shows so
+//! ```
 
-use super::attend::Attended;
+use super::attend::{Attended, IN_THE_WAY};
+use super::compare;
 use super::connect::Session;
 use super::digest;
 use super::fault;
@@ -12,50 +19,118 @@ use crate::diff::compare::Seen;
 use crate::link::{Comparable, Refused, Span, Sums, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
-use crate::plan::route::Route;
+use crate::model::name::literal;
+use crate::plan::route::{Identity, Route};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Ends its snapshot when it is dropped.
-pub struct PairedTarget {
+/// Ends its snapshot when the last of its copies is dropped.
+#[derive(Clone)]
+pub struct PgHalf(Arc<Open>);
+
+struct Open {
     session: Session,
     migration: i64,
     attended: Attended,
+    ledger: Ledger,
 }
 
-impl PairedTarget {
-    /// Opens the snapshot, and makes sure that it stands where the source's half does.
-    pub async fn open(target: &PgTarget, migration: i64, at: Position) -> Result<PairedTarget, Fault> {
-        // The following waits for it.
-        answered(patience::SMALL, "open a snapshot of the target", PairedTarget::begin(target, migration, at))
-            .await
-    }
+/// Whether the ledger is compared too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ledger {
+    /// It must hold what SQLite's cells call for.
+    Compared,
+    /// The way back writes it beside what it reads, where its own snapshot does not show it; and what stands in it is not what PostgreSQL
+    /// is the source of.
+    LeftOut,
+}
 
-    async fn begin(target: &PgTarget, migration: i64, at: Position) -> Result<PairedTarget, Fault> {
-        let doing = "open a snapshot of the target";
-        let session = target.session().await?;
-        session
-            .batch_execute(
-                "begin isolation level repeatable read, read only; set local statement_timeout = 0",
-            )
-            .await
-            .map_err(|error| fault::of(error, doing))?;
-        let sql = "select epoch, seq, nonce from liteferry.follow where migration_id = $1";
-        let row = session.query_one(sql, &[&migration]).await.map_err(|error| fault::of(error, doing))?;
-        let found = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
-        if found != at {
-            return Err(Fault::new(FaultClass::Transient, "pair_missed", doing).with_remedy(
-                "the target moved on before its snapshot was taken; another pair is made by itself",
-            ));
+const OPEN: &str = "open a snapshot of PostgreSQL";
+const BEGIN: &str = "begin isolation level repeatable read, read only; set local statement_timeout = 0";
+const FOLLOWED_TO: &str = "select epoch, seq, nonce from liteferry.follow where migration_id = $1";
+const READ_TO: &str = "select epoch, mark, nonce from liteferry.reverse r where migration_id = $1
+    and not exists (select from liteferry.reverse_change c where c.migration_id = r.migration_id)";
+
+impl PgHalf {
+    /// Of the target, which SQLite's state at `at` was brought to. The following waits for it.
+    pub async fn of_target(target: &PgTarget, migration: i64, at: Position) -> Result<PgHalf, Fault> {
+        let (half, found) =
+            PgHalf::begin(target, (migration, Ledger::Compared), (BEGIN, FOLLOWED_TO)).await?;
+        if found == Some(at) {
+            return Ok(half);
         }
-        let attended = Attended::of(target.address(), &session, doing).await?;
-        Ok(PairedTarget { session, migration, attended })
+        Err(Fault::new(FaultClass::Transient, "pair_missed", OPEN)
+            .with_remedy("the target moved on before its snapshot was taken; another pair is made by itself"))
+    }
+
+    /// Of the source of the way back, whose whole state at `at` SQLite has taken. Nothing if something waits there.
+    pub async fn at_rest(target: &PgTarget, migration: i64, at: Position) -> Result<Option<PgHalf>, Fault> {
+        let (half, found) = PgHalf::begin(target, (migration, Ledger::LeftOut), (BEGIN, READ_TO)).await?;
+        Ok((found == Some(at)).then_some(half))
+    }
+
+    /// The same in the snapshot of a batch that is not forgotten yet.
+    pub async fn sharing(target: &PgTarget, migration: i64, snapshot: &str) -> Result<PgHalf, Fault> {
+        let begin = format!("{BEGIN}; set transaction snapshot {}", literal(snapshot));
+        // What it shows of the positions is older than the batch.
+        let (half, _) = PgHalf::begin(target, (migration, Ledger::LeftOut), (&begin, FOLLOWED_TO)).await?;
+        Ok(half)
+    }
+
+    async fn begin(
+        target: &PgTarget,
+        (migration, ledger): (i64, Ledger),
+        (begin, position): (&str, &str),
+    ) -> Result<(PgHalf, Option<Position>), Fault> {
+        let begun = async {
+            let session = target.session().await?;
+            session.batch_execute(begin).await.map_err(|error| fault::of(error, OPEN))?;
+            let row = session.query_opt(position, &[&migration]).await;
+            let row = row.map_err(|error| fault::of(error, OPEN))?;
+            let found = row.map(|row| Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) });
+            let attended = Attended::of(target.address(), &session, OPEN).await?;
+            Ok((PgHalf(Arc::new(Open { session, migration, attended, ledger })), found))
+        };
+        answered(patience::SMALL, OPEN, begun).await
+    }
+
+    /// Whether somebody waits for a table that the snapshot holds on to.
+    pub async fn is_in_the_way(&self) -> Result<bool, Fault> {
+        let asked = async {
+            let row = self.0.session.query_one(IN_THE_WAY, &[&self.0.attended.backend()]).await;
+            Ok(row.map_err(|error| fault::of(error, COMPARING))?.get(0))
+        };
+        answered(patience::SMALL, COMPARING, asked).await
+    }
+
+    /// Returns once somebody has waited for such a table for long; what was being read is broken off.
+    pub async fn stood_in_the_way(&self) -> Fault {
+        self.0.attended.stood_in_the_way(COMPARING).await;
+        Fault::new(FaultClass::Transient, "pair_in_the_way", COMPARING).with_remedy(
+            "somebody waited for a table of the snapshot; what is left is compared anew by itself",
+        )
+    }
+
+    /// Whoever empties or rewrites a table empties it for snapshots that are older, too. From its first reading on the table is ours until
+    /// the snapshot ends; what was done to it before that shows in its file.
+    async fn is_as_it_was(&self, route: &Route) -> Result<(), Fault> {
+        let doing = format!("read table {} in a snapshot", route.target);
+        let row = self.0.session.query_one(REWRITTEN, &[&route.target.sql()]).await;
+        match row.map_err(|error| fault::of(error, &doing))?.get(0) {
+            false => Ok(()),
+            true => Err(Fault::new(FaultClass::Transient, "pair_outdated", doing).with_remedy(
+                "the table was emptied or rewritten since its snapshot was taken; it is compared anew by itself",
+            )),
+        }
     }
 }
 
-const COMPARING: &str = "compare rows of the target";
+/// The catalog as the snapshot shows it beside the files that stand there now.
+const REWRITTEN: &str = include_str!("sql/rewritten.sql");
+const COMPARING: &str = "compare rows of PostgreSQL";
 
-impl Comparable for PairedTarget {
+impl Comparable for PgHalf {
     async fn sums(
         &self,
         route: &Arc<Route>,
@@ -63,19 +138,25 @@ impl Comparable for PairedTarget {
         _told: Option<mpsc::Sender<u64>>,
     ) -> Result<Sums, Fault> {
         let work = async {
-            let rows = digest::sums(&self.session, route, span, buckets).await?;
-            let ledger = digest::ledger_sum(&self.session, self.migration, route, span).await?;
-            Ok(Sums { rows, ledger: Some(ledger) })
+            let rows = digest::sums(&self.0.session, route, span, buckets).await?;
+            self.is_as_it_was(route).await?;
+            let ledger = match self.0.ledger {
+                Ledger::Compared => {
+                    Some(digest::ledger_sum(&self.0.session, self.0.migration, route, span).await?)
+                }
+                Ledger::LeftOut => None,
+            };
+            Ok(Sums { rows, ledger })
         };
-        self.attended.work(COMPARING, work).await
+        self.0.attended.work(COMPARING, work).await
     }
 
     async fn rows(&self, route: &Arc<Route>, wanted: &Wanted) -> Result<Vec<Seen>, Fault> {
-        self.attended.work(COMPARING, digest::rows(&self.session, route, wanted)).await
+        self.0.attended.work(COMPARING, digest::rows(&self.0.session, route, wanted)).await
     }
 
     async fn refused(&self, route: &Arc<Route>, span: Span) -> Result<Refused, Fault> {
-        self.attended.work(COMPARING, refused(&self.session, self.migration, route, span)).await
+        self.0.attended.work(COMPARING, refused(&self.0.session, self.0.migration, route, span)).await
     }
 
     async fn tuples(
@@ -84,6 +165,17 @@ impl Comparable for PairedTarget {
         span: Span,
         digests: &[RowDigest],
     ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
-        self.attended.work(COMPARING, digest::tuples(&self.session, route, (span, digests))).await
+        self.0.attended.work(COMPARING, digest::tuples(&self.0.session, route, (span, digests))).await
+    }
+
+    async fn at_keys(
+        &self,
+        route: &Arc<Route>,
+        keys: &[Vec<u8>],
+    ) -> Result<HashMap<Vec<u8>, Vec<u8>>, Fault> {
+        let Identity::Columns(columns) = &route.identity else { return Ok(HashMap::new()) };
+        let parts = keys.iter().map(|key| Identity::parts_of(key, columns.len()));
+        let parts = parts.map(|parts| parts.expect("keys are of the route's columns")).collect();
+        self.0.attended.work(COMPARING, compare::at_keys(&self.0.session, route, parts)).await
     }
 }

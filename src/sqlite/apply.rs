@@ -24,6 +24,8 @@ use std::future::Future;
 use std::time::Duration;
 use writing::{REFUSED, Writing};
 
+pub use writing::standing;
+
 pub struct SqliteApplier {
     file: SqliteFile,
     identity: FileIdentity,

@@ -71,7 +71,7 @@ impl TableNames {
 }
 
 impl Direction {
-    pub(super) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Direction::Forward => "forward",
             Direction::Reverse => "reverse",

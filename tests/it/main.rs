@@ -39,4 +39,5 @@ mod support;
 mod switch;
 mod translate;
 mod turns;
+mod wayback;
 mod widened;

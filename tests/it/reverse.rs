@@ -4,6 +4,7 @@
 mod ground;
 mod history;
 mod objects;
+mod pairs;
 mod random;
 
 use crate::support::{database, liteferry, psql, sqlite};

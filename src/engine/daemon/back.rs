@@ -3,12 +3,13 @@
 use super::crossing::rollback::Backward;
 use super::desk::{Desk, Told, unmet};
 use super::follow::followed;
-use super::gates::{limits, reverse, validated};
+use super::gates::{limits, reverse};
 use super::hooks::{self, Moment};
+use super::verifying::Verifying;
 use super::{Next, Order, Ordered, Stopping};
 use crate::crash;
 use crate::engine::standing::{Reverse, Writes};
-use crate::engine::status::{Reason, Run};
+use crate::engine::status::{Reason, Run, Status, View};
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::flow::follow::{Step, step};
 use crate::link::{Captured, Extent, Take};
@@ -119,18 +120,23 @@ impl Back<'_> {
     pub async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.position().await?;
         let (mut written, mut looked) = (Instant::now(), None::<Instant>);
+        let mut verifying = self.verifying()?;
         tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
-                if let Some(next) = self.obey(order).await? {
+                if let Some(next) = self.obey(order, &mut verifying).await? {
                     return Ok(next);
                 }
                 // Before it was refused everything may have been brought to SQLite.
                 at = self.position().await?;
             }
+            verifying.settle(self.desk.store, self.desk.voice).await?;
+            if verifying.has_concluded() {
+                looked = None;
+            }
             let moved = match self.desk.state.paused {
                 true => None,
-                false => self.step(at).await?,
+                false => self.step_compared(at, &mut verifying).await?,
             };
             if let Some(step) = &moved {
                 at = step.to;
@@ -150,7 +156,7 @@ impl Back<'_> {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stopping.asked() => {}
                 Some(order) = orders.recv() => {
-                    if let Some(next) = self.obey(order).await? {
+                    if let Some(next) = self.obey(order, &mut verifying).await? {
                         return Ok(next);
                     }
                     at = self.position().await?;
@@ -180,12 +186,40 @@ impl Back<'_> {
     }
 
     async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
-        let began = Instant::now();
-        let take = Take::UpTo(CHANGES_MAX);
+        let (began, step) = (Instant::now(), self.take(at).await?);
+        if let Some(step) = &step {
+            self.taken(began, step).await?;
+        }
+        Ok(step)
+    }
+
+    /// The same; what it brings SQLite to is compared, where somebody waits for that.
+    async fn step_compared(
+        &mut self,
+        at: Position,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Step>, Fault> {
+        let wanted = verifying.wants_a_pair(self.desk.voice);
+        let (began, step) = (Instant::now(), self.take(at).await?);
+        match (&step, wanted) {
+            (Some(step), true) => self.pair_after(step, verifying).await?,
+            (None, true) => self.pair_at_rest(at, verifying).await?,
+            (_, false) => {}
+        }
+        if let Some(step) = &step {
+            self.taken(began, step).await?;
+        }
+        Ok(step)
+    }
+
+    /// One batch, which SQLite then has on disk.
+    async fn take(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let on_misfit = self.desk.job.request.on_misfit;
-        let step = step(&self.changes, &mut self.applier, (at, take), on_misfit).await?;
-        let Some(step) = step else { return Ok(None) };
-        // SQLite has it on disk: PostgreSQL may forget it.
+        step(&self.changes, &mut self.applier, (at, Take::UpTo(CHANGES_MAX)), on_misfit).await
+    }
+
+    /// PostgreSQL may forget it, and whoever watches is told.
+    async fn taken(&mut self, began: Instant, step: &Step) -> Result<(), Fault> {
         self.changes.forget(step.to.seq).await?;
         let metrics = &self.desk.voice.metrics;
         metrics.batch_applied(began.elapsed(), step.changes);
@@ -200,32 +234,35 @@ impl Back<'_> {
             metrics.applied(Direction::Reverse, table, Operation::Upsert, done.written);
             metrics.applied(Direction::Reverse, table, Operation::Delete, done.deleted);
         }
-        Ok(Some(step))
+        Ok(())
     }
 
     /// How far SQLite is behind, for those who watch and for the gates.
-    async fn look(&mut self) -> Result<(), Fault> {
+    async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
         let now = Instant::now();
         let oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
         let state = if self.desk.state.paused { RunState::Paused } else { RunState::Running };
-        self.desk.voice.board.update(now, |status| {
+        let seen = |status: &mut Status| {
             status.source.up = true;
             status.target.up = true;
             status.run = Run::plain(state);
             status.standing.reverse = Some(Reverse { changes: lag.rows, oldest, canary: true });
-        });
-        let readings = self.readings().await?;
+        };
+        let mut view = self.desk.voice.board.look(now);
+        seen(&mut view.status);
+        let readings = self.readings(&view).await?;
+        // At once: whoever sees how far SQLite is behind sees the gates too.
         self.desk.voice.board.update(now, |status| {
+            seen(status);
             status.standing.gates =
                 vec![(Command::Rollback, to_rollback(&readings)), (Command::Cleanup, to_cleanup(&readings))];
         });
-        Ok(())
+        Ok(readings)
     }
 
-    async fn readings(&self) -> Result<Readings, Fault> {
+    async fn readings(&self, view: &View) -> Result<Readings, Fault> {
         let desk = &self.desk;
-        let view = desk.voice.board.look(Instant::now());
         Ok(Readings {
             limits: limits(desk),
             owned: desk.store.is_owned(desk.migration, &desk.owner).await?,
@@ -233,26 +270,31 @@ impl Back<'_> {
             target_up: true,
             tables_to_load: 0,
             lag: Duration::ZERO,
-            validation: validated(&view),
+            validation: None,
             ledger_open: 0,
             sequences: None,
             constraints: None,
             uncaptured: None,
-            reverse: reverse(&view),
+            reverse: reverse(view),
             one_way_columns: Vec::new(),
             disk: None,
             pause_expected: Duration::ZERO,
         })
     }
 
-    async fn obey(&mut self, ordered: Ordered) -> Result<Option<Next>, Fault> {
-        self.desk.take_up(&ordered);
+    async fn obey(&mut self, ordered: Ordered, verifying: &mut Verifying) -> Result<Option<Next>, Fault> {
         let command = match ordered.order {
             Order::Phase(command) => command,
-            Order::Validate(_) | Order::Ledger(..) => {
-                return self.desk.answer(&ordered, Some(Reason::not_compared())).await.map(|()| None);
+            Order::Validate(_) => {
+                let told = (self.desk.store, self.desk.voice);
+                return verifying.obey(ordered, told).await.map(|()| None);
+            }
+            Order::Ledger(..) => {
+                self.desk.take_up(&ordered);
+                return self.desk.answer(&ordered, Some(Reason::ledger_rests())).await.map(|()| None);
             }
         };
+        self.desk.take_up(&ordered);
         let after = match self.desk.judge(&ordered, command) {
             Err(reason) => return self.desk.answer(&ordered, Some(reason)).await.map(|()| None),
             Ok(after) if after == self.desk.state => {
@@ -261,8 +303,8 @@ impl Back<'_> {
             Ok(after) => after,
         };
         match command {
-            Command::Rollback => self.roll_back(&ordered, after).await,
-            Command::Cleanup => self.clean_up(&ordered, after).await,
+            Command::Rollback => self.roll_back(&ordered, after, verifying).await,
+            Command::Cleanup => self.clean_up(&ordered, after, verifying).await,
             Command::Validate | Command::Switch | Command::Pause | Command::Resume | Command::Reads(_) => {
                 let (what, detail) = ordered.words();
                 self.desk.enter(after, Told::of(&ordered, what).entry(&detail)).await?;
@@ -272,11 +314,16 @@ impl Back<'_> {
         }
     }
 
-    async fn clean_up(&mut self, ordered: &Ordered, after: State) -> Result<Option<Next>, Fault> {
-        self.look().await?;
-        if let Some(reason) = unmet(&to_cleanup(&self.readings().await?)) {
+    async fn clean_up(
+        &mut self,
+        ordered: &Ordered,
+        after: State,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
+        if let Some(reason) = unmet(&to_cleanup(&self.look().await?)) {
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
+        verifying.rest(self.desk.voice);
         // The archive holds all that was written before this was asked for.
         self.catch_up().await?;
         let (what, detail) = ordered.words();
@@ -286,10 +333,14 @@ impl Back<'_> {
     }
 
     /// Moves the writes back to SQLite, or tells why not.
-    async fn roll_back(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
+    async fn roll_back(
+        &mut self,
+        ordered: &Ordered,
+        begun: State,
+        verifying: &mut Verifying,
+    ) -> Result<Option<Next>, Fault> {
         self.catch_up().await?;
-        self.look().await?;
-        if let Some(reason) = unmet(&to_rollback(&self.readings().await?)) {
+        if let Some(reason) = unmet(&to_rollback(&self.look().await?)) {
             self.desk.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
@@ -298,6 +349,8 @@ impl Back<'_> {
             self.desk.voice.attempted(CutoverOutcome::Refused);
             return self.desk.answer(ordered, Some(reason)).await.map(|()| None);
         }
+        // Beside a rollback journal a reader would keep SQLite from being opened.
+        verifying.rest(self.desk.voice);
         let told = Told::of(ordered, "rollback");
         self.desk.enter(begun, told.entry("begun")).await?;
         crash::passed("rollback", "begun");

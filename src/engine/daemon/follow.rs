@@ -42,7 +42,7 @@ use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
-use crate::telemetry::metrics::LedgerRows;
+use crate::telemetry::{labels::Direction, metrics::LedgerRows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -483,6 +483,7 @@ impl Life<'_> {
             target: self.link.target.clone(),
             migration: self.migration,
             described: self.job.request.address.describe(),
+            direction: Direction::Forward,
             extra: match self.job.request.overrides.existing_rows {
                 ExistingRows::Merge => Extra::Allowed,
                 ExistingRows::Refuse | ExistingRows::Replace => Extra::Counts,

@@ -4,11 +4,12 @@
 use super::crossing::switch::Preparations;
 use super::desk::Desk;
 use super::follow::Life;
+use super::verify::Repair;
 use crate::engine::status::View;
 use crate::model::fault::Fault;
 use crate::phase::RunState;
 use crate::phase::gate::{
-    BadSequence, Disk, Limits, Readings, Reverse, SequenceTrouble, Validated, to_switch,
+    BadSequence, Compared, Disk, Limits, Readings, Reverse, Rows, SequenceTrouble, Validated, to_switch,
 };
 use crate::phase::machine::Command;
 use crate::phase::pause::{Work, predicted_pause};
@@ -16,6 +17,7 @@ use crate::plan::unspelt::unspelt;
 use crate::postgres::capture::{State, standing};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::telemetry::labels::Direction;
 use std::time::{Duration, Instant};
 
 /// How closely is looked.
@@ -185,7 +187,7 @@ pub(super) fn limits(desk: &Desk<'_>) -> Limits {
 
 /// The board's verdict is of this history and this schema: both are voided with the attempt that they belonged to.
 pub(super) fn validated(view: &View) -> Option<Validated> {
-    let last = view.status.validation.last?;
+    let last = view.status.validation.last.filter(|last| last.direction == Direction::Forward)?;
     let epoch = view.status.target.position.map(|position| position.epoch);
     Some(Validated {
         age: view.age_of(last.at),
@@ -201,7 +203,19 @@ pub(super) fn reverse(view: &View) -> Reverse {
         canary: shown.canary,
         running: view.status.run.state == RunState::Running,
         lag: shown.oldest.map_or(Duration::ZERO, |oldest| view.age_of(oldest)),
+        compared: compared_back(view),
     }
+}
+
+/// What is known of SQLite's rows since PostgreSQL is written.
+fn compared_back(view: &View) -> Option<Compared> {
+    let last = view.status.validation.last.filter(|last| last.direction == Direction::Reverse)?;
+    let rows = match (last.differences, last.repair) {
+        (0, _) => Rows::Equal,
+        (differing, Repair::LeaveAsIs) => Rows::Differ(differing),
+        (differing, Repair::ReadAgain) => Rows::ReadAgain(differing),
+    };
+    Some(Compared { rows, age: view.age_of(last.at) })
 }
 
 async fn run(session: &Session, sql: &str) -> Result<(), Fault> {

@@ -19,6 +19,7 @@ mod hooks;
 mod order;
 mod orphans;
 mod pace;
+mod pairing;
 mod relearn;
 mod repair;
 mod reread;

@@ -3,7 +3,7 @@
 //! It writes nothing into the target but the verdict: the daemon carries the rows over when it runs again.
 
 use super::follow::followed;
-use super::verify::{Repair, Toucher};
+use super::verify::{Log, Repair, Toucher};
 use crate::engine::copy::{Listing, canonical};
 use crate::engine::prepare::Request;
 use crate::engine::report::Report;
@@ -13,6 +13,7 @@ use crate::journal::follow::Follow;
 use crate::journal::store::{Migration, Store};
 use crate::link::{Link, Span};
 use crate::model::fault::Fault;
+use crate::phase::Phase;
 use crate::plan::route::Route;
 use crate::postgres::connect::pool;
 use crate::postgres::target::PgTarget;
@@ -20,6 +21,7 @@ use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
+use crate::telemetry::labels::Direction;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -44,17 +46,19 @@ pub async fn repair(
     let target = PgTarget::new(Arc::clone(&request.address), Some(migration.id), recorded.role, overrides);
     let link = Link { source, target };
     let scope = Scope { workers: 1, listed_max, extra: Extra::Counts };
+    let log = Log::Sqlite(file.clone());
     let mut verdicts = Vec::new();
     for (id, route) in routes {
         let name = route.source.clone();
         let rows = link.source.read(move |db| count_rows(db, &name)).await?;
         let mut comparison = Comparison::new(&route, rows);
-        let mut mender = Toucher { file: &file, id, repair: Repair::ReadAgain };
+        let mut mender = Toucher { log: &log, id, repair: Repair::ReadAgain };
         comparison.compare(&link, Span::default(), scope, &mut mender).await?;
         watch.see(Event::Compared { table: &route.source, rows });
         verdicts.push(comparison.end());
     }
     let report = Report {
+        direction: Direction::Forward,
         source: file.path().display().to_string(),
         target: request.address.describe(),
         started,
@@ -91,6 +95,13 @@ async fn known(request: &Request, store: &Store) -> Result<(Migration, Follow), 
         return refused(
             "repair_too_early",
             "the backfill has not ended, and what it has not loaded yet is no difference: let `liteferry run` end it",
+        );
+    }
+    if follow.phase >= Phase::Switch {
+        return refused(
+            "repair_way_back",
+            "the application writes to PostgreSQL, so that rows of SQLite are what is mended, and the daemon alone can tell what it has \
+             yet to bring there: start `liteferry run`, and give the order again",
         );
     }
     Ok((migration, follow))

@@ -2,22 +2,24 @@
 //!
 //! ```text
 //!  follow:   … batch ─ commit ─┬─ batch ─ commit ─ batch ─ …
-//!                              │ source's snapshot held, target's snapshot taken: one state, seen from both sides
+//!                              │ a snapshot of each side: one state, seen from both
 //!  verify:                     └──── stretches compared until the pair is old; what is left waits for the next pair
 //! ```
 //!
-//! A row that differs is mended by naming its key in the change table, so that the following reads it again like any changed row;
-//! a mended table is unverified until it has been read equal again.
+//! A row that differs is mended by naming its key where the following looks for changes, so that it is read again from the source like
+//! any changed row; a mended table is unverified until it has been read equal again. On the way back PostgreSQL is the source.
 
 use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
-use crate::link::{Link, Span};
+use crate::link::{Comparable, Link, Span};
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
 use crate::plan::route::{Identity, Route};
-use crate::postgres::pair::PairedTarget;
+use crate::postgres::changes::name_again;
+use crate::postgres::pair::PgHalf;
+use crate::postgres::target::PgTarget;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::pair::PairedSource;
+use crate::sqlite::pair::SqliteHalf;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -27,6 +29,21 @@ use std::time::{Duration, Instant, SystemTime};
 pub enum Repair {
     LeaveAsIs,
     ReadAgain,
+}
+
+/// Where the following learns which rows have changed, and so from which side it reads them.
+#[derive(Clone)]
+pub enum Log {
+    Sqlite(SqliteFile),
+    /// Of the migration of this number.
+    Postgres(PgTarget, i64),
+}
+
+/// One state, held open on both sides.
+#[derive(Clone)]
+pub struct Pair {
+    pub sqlite: SqliteHalf,
+    pub postgres: PgHalf,
 }
 
 /// A validation under way, between pairs or with one.
@@ -70,20 +87,41 @@ impl Validation {
     }
 
     /// Compares what is left, stretch by stretch, until the pair is `age_max` old.
-    pub async fn go_on(
+    pub async fn go_on(self, pair: Pair, log: Log, age_max: Duration) -> Result<Progress, Fault> {
+        let Pair { sqlite, postgres } = pair.clone();
+        let compared = async {
+            match log {
+                Log::Sqlite(_) => {
+                    self.compare(Link { source: sqlite, target: postgres }, (&pair, &log), age_max).await
+                }
+                Log::Postgres(..) => {
+                    self.compare(Link { source: postgres, target: sqlite }, (&pair, &log), age_max).await
+                }
+            }
+        };
+        // Tables that have been read are held on to: who empties or alters one must not wait for all that is left.
+        tokio::select! {
+            compared = compared => compared,
+            fault = pair.postgres.stood_in_the_way() => Err(fault),
+        }
+    }
+
+    /// SQLite tells where its tables can be cut, whichever side it is.
+    async fn compare<S: Comparable, T: Comparable>(
         mut self,
-        pair: Link<PairedSource, PairedTarget>,
-        file: SqliteFile,
+        link: Link<S, T>,
+        (pair, log): (&Pair, &Log),
         age_max: Duration,
     ) -> Result<Progress, Fault> {
         let began = Instant::now();
         let scope = self.scope;
+        let cuts = &pair.sqlite;
         loop {
             let mut now = match self.now.take() {
                 Some(now) => now,
                 None => match self.tables.pop_front() {
                     Some((id, route)) => {
-                        let rows = pair.source.count(&route).await?;
+                        let rows = cuts.count(&route).await?;
                         Now { id, comparison: Comparison::new(&route, rows), spans: None }
                     }
                     None => {
@@ -94,34 +132,36 @@ impl Validation {
             };
             let mut spans = match now.spans.take() {
                 Some(spans) => spans,
-                None => stretches(&pair.source, now.comparison.route()).await?,
+                None => stretches(cuts, now.comparison.route()).await?,
             };
-            let mut mender = Toucher { file: &file, id: now.id, repair: self.repair };
+            let mut mender = Toucher { log, id: now.id, repair: self.repair };
+            let mut ends = false;
             while let Some(span) = spans.pop_front() {
-                now.comparison.compare(&pair, span, scope, &mut mender).await?;
-                if began.elapsed() >= age_max && !spans.is_empty() {
+                now.comparison.compare(&link, span, scope, &mut mender).await?;
+                ends = began.elapsed() >= age_max || pair.postgres.is_in_the_way().await?;
+                if ends && !spans.is_empty() {
                     now.spans = Some(spans);
                     self.now = Some(now);
                     return Ok(Progress::Paused(self));
                 }
             }
             self.verdicts.push(now.comparison.end());
-            if began.elapsed() >= age_max && !self.tables.is_empty() {
+            if ends && !self.tables.is_empty() {
                 return Ok(Progress::Paused(self));
             }
         }
     }
 }
 
-async fn stretches(source: &PairedSource, route: &Arc<Route>) -> Result<VecDeque<Span>, Fault> {
-    let rows = source.count(route).await?;
+async fn stretches(cuts: &SqliteHalf, route: &Arc<Route>) -> Result<VecDeque<Span>, Fault> {
+    let rows = cuts.count(route).await?;
     let want = usize::try_from(rows / ROWS_PER_STRETCH + 1).unwrap_or(usize::MAX);
-    Ok(source.spans(route, want).await?.into())
+    Ok(cuts.spans(route, want).await?.into())
 }
 
-/// Names differing rows in the change table.
+/// Names differing rows of one table, by the number that its triggers know it by.
 pub struct Toucher<'a> {
-    pub file: &'a SqliteFile,
+    pub log: &'a Log,
     pub id: i64,
     pub repair: Repair,
 }
@@ -132,13 +172,19 @@ impl Mender for Toucher<'_> {
             Repair::LeaveAsIs => return Ok(()),
             Repair::ReadAgain => {}
         }
-        let keys: Vec<Vec<CellBuf>> =
-            keys.iter().map(|key| cells_of(route, key)).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Ok(());
         }
         tracing::warn!(table = route.source, rows = keys.len(), "rows that differ are read again");
-        let (file, id) = (self.file.clone(), self.id);
+        let file = match self.log {
+            Log::Sqlite(file) => file.clone(),
+            Log::Postgres(target, migration) => {
+                return name_again(target, *migration, (self.id, route), &keys).await;
+            }
+        };
+        let keys: Vec<Vec<CellBuf>> =
+            keys.iter().map(|key| cells_of(route, key)).collect::<Result<_, _>>()?;
+        let id = self.id;
         let touched =
             tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));
         touched
@@ -155,14 +201,11 @@ fn cells_of(route: &Route, key: &[u8]) -> Result<Vec<CellBuf>, Fault> {
         unreachable!("a table without a key is refused before it is captured")
     };
     let broken = || Fault::fatal("canon_broken", format!("read back a key of table {}", route.source));
-    let mut rest = key;
+    let parts = Identity::parts_of(key, columns.len()).ok_or_else(broken)?;
     columns
         .iter()
-        .map(|column| {
-            let (length, tail) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
-            let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| broken())?;
-            let (bytes, tail) = tail.split_at_checked(length).ok_or_else(broken)?;
-            rest = tail;
+        .zip(parts)
+        .map(|(column, bytes)| {
             let mut scratch = Vec::new();
             let cell = route.columns[*column].codec.decode(bytes, &mut scratch).map_err(|_| broken())?;
             Ok(cell.to_buf())

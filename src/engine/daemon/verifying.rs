@@ -1,21 +1,20 @@
 //! When a validation runs, and what becomes of its verdict.
 
-use super::verify::{Progress, Repair, Validation};
+use super::verify::{Log, Pair, Progress, Repair, Validation};
 use super::{Order, Ordered, Voice};
 use crate::engine::report::{Report, Verdict};
 use crate::engine::status::{Validated, ValidationState};
 use crate::flow::validate::{Extra, Scope, TableVerdict};
 use crate::journal::store::Store;
-use crate::link::Link;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::plan::route::Route;
-use crate::postgres::pair::PairedTarget;
+use crate::postgres::pair::PgHalf;
 use crate::postgres::target::PgTarget;
 use crate::sqlite::changes::Held;
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::pair::PairedSource;
-use crate::telemetry::labels::RowVerdict;
+use crate::sqlite::pair::SqliteHalf;
+use crate::telemetry::labels::{Direction, RowVerdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +25,7 @@ use tokio::task::JoinHandle;
 pub struct Timetable {
     /// From the end of one to the beginning of the next; none by itself where this is missing.
     pub every: Option<Duration>,
-    /// How long a pair of snapshots is held: the source's WAL grows meanwhile.
+    /// How long a pair of snapshots is held: SQLite's WAL grows meanwhile.
     pub pair_age_max: Duration,
     pub listed_max: usize,
 }
@@ -39,8 +38,9 @@ pub struct Subject {
     pub migration: i64,
     /// Without a password.
     pub described: String,
-    /// Rows that only the target has.
+    /// Rows that PostgreSQL alone has.
     pub extra: Extra,
+    pub direction: Direction,
 }
 
 pub struct Verifying {
@@ -188,23 +188,49 @@ impl Verifying {
         voice.board.update(Instant::now(), |status| {
             status.validation.state = if running { ValidationState::Running } else { ValidationState::Idle };
         });
+        self.is_waiting()
+    }
+
+    fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting(_))
     }
 
     /// Takes the other half of a pair, before anything else is committed in the target, and compares in the background.
     pub async fn pair(&mut self, held: Held, at: Position) -> Result<(), Fault> {
-        let State::Waiting(validation) = std::mem::replace(&mut self.state, State::Idle { next: None })
-        else {
-            return Ok(());
-        };
-        if held.at != at {
-            self.state = State::Waiting(validation);
+        if held.at != at || !self.is_waiting() {
             return Ok(());
         }
-        let target = PairedTarget::open(&self.subject.target, self.subject.migration, at).await?;
-        let pair = Link { source: PairedSource::new(held), target };
-        let work = validation.go_on(pair, self.subject.file.clone(), self.timetable.pair_age_max);
-        self.state = State::Comparing { at, work: Work(tokio::spawn(work)) };
+        let postgres = PgHalf::of_target(&self.subject.target, self.subject.migration, at).await?;
+        self.compare(Pair { sqlite: SqliteHalf::new(held), postgres }, at);
+        Ok(())
+    }
+
+    /// Compares in the background, if a validation waits for a pair.
+    pub fn compare(&mut self, pair: Pair, at: Position) {
+        self.state = match std::mem::replace(&mut self.state, State::Idle { next: None }) {
+            State::Waiting(validation) => {
+                let work = validation.go_on(pair, self.subject.log(), self.timetable.pair_age_max);
+                State::Comparing { at, work: Work(tokio::spawn(work)) }
+            }
+            other @ (State::Idle { .. } | State::Comparing { .. }) => other,
+        };
+    }
+
+    /// Lets go of both sides at once. What was not compared yet is compared anew.
+    pub fn rest(&mut self, voice: &Voice) {
+        if !matches!(self.state, State::Idle { .. }) {
+            self.state = State::Idle { next: Some(Instant::now()) };
+        }
+        voice.board.update(Instant::now(), |status| status.validation.state = ValidationState::Idle);
+    }
+
+    /// What came in between, and a validation begins anew after. Whatever is not over by itself is passed on.
+    pub fn interrupted(&mut self, fault: Fault) -> Result<(), Fault> {
+        if fault.class == FaultClass::Fatal {
+            return Err(fault);
+        }
+        tracing::warn!(code = fault.code, doing = fault.doing, "validation interrupted, begins anew");
+        self.state = State::Idle { next: Some(Instant::now() + AFTER_A_FAULT) };
         Ok(())
     }
 
@@ -238,11 +264,7 @@ impl Verifying {
             Ok(Progress::Done(verdicts, validation)) => {
                 self.conclude((verdicts, validation), at, store, voice).await?
             }
-            Err(fault) if fault.class == FaultClass::Fatal => return Err(fault),
-            Err(fault) => {
-                tracing::warn!(code = fault.code, doing = fault.doing, "validation interrupted, begins anew");
-                self.state = State::Idle { next: Some(Instant::now() + AFTER_A_FAULT) };
-            }
+            Err(fault) => self.interrupted(fault)?,
         }
         Ok(())
     }
@@ -281,9 +303,12 @@ impl Verifying {
         }
         self.count(&verdicts, validation.repair, voice);
         let differences = verdicts.iter().map(|table| table.missing + table.extra + table.different).sum();
+        let Subject { direction, .. } = self.subject;
+        let (source, target) = self.subject.sides();
         let report = Report {
-            source: self.subject.file.path().display().to_string(),
-            target: self.subject.described.clone(),
+            direction,
+            source,
+            target,
             started: validation.started,
             finished: SystemTime::now(),
             tables: verdicts,
@@ -295,13 +320,20 @@ impl Verifying {
         store.record_verdict(self.subject.migration, &json.to_string()).await?;
         let (verdict, now) = (report.verdict(), Instant::now());
         self.concluded = true;
-        tracing::info!(verdict = verdict.words(), differences, seq = at.seq, "validation ended");
-        let again = validation.repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0;
+        tracing::info!(
+            direction = direction.word(),
+            verdict = verdict.words(),
+            differences,
+            seq = at.seq,
+            "validation ended"
+        );
+        let repair = validation.repair;
+        let again = repair == Repair::ReadAgain && verdict == Verdict::Differs && self.rounds > 0;
         let answered = if again { None } else { self.wanted.take() };
         let read_again = self.read_again;
         voice.board.update(now, |status| {
             let shown = &mut status.validation;
-            shown.last = Some(Validated { verdict, position: at, at: now, differences });
+            shown.last = Some(Validated { direction, verdict, position: at, at: now, differences, repair });
             shown.report = Some(Arc::new(json));
             shown.read_again = read_again;
             if verdict != Verdict::Differs {
@@ -347,6 +379,24 @@ impl Verifying {
                     self.read_again += missing + extra + different;
                 }
             }
+        }
+    }
+}
+
+impl Subject {
+    fn log(&self) -> Log {
+        match self.direction {
+            Direction::Forward => Log::Sqlite(self.file.clone()),
+            Direction::Reverse => Log::Postgres(self.target.clone(), self.migration),
+        }
+    }
+
+    /// The source and the target, as people know them.
+    fn sides(&self) -> (String, String) {
+        let (sqlite, postgres) = (self.file.path().display().to_string(), self.described.clone());
+        match self.direction {
+            Direction::Forward => (sqlite, postgres),
+            Direction::Reverse => (postgres, sqlite),
         }
     }
 }

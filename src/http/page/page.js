@@ -280,7 +280,7 @@ function showValidation(status) {
   const told = validation.verdict === null
     ? [el("p", { class: "big" }, running ? "Comparing …" : "Not compared yet")]
     : [el("p", { class: "big " + (validation.verdict === "differs" ? "bad" : "good") }, validation.verdict),
-       el("p", { class: "because" }, `${time(validation.age_seconds)} ago · ${number(validation.differences)} rows differ${running ? " · comparing again …" : ""}`)];
+       el("p", { class: "because" }, `${validation.direction === "reverse" ? "SQLite against PostgreSQL, its source · " : ""}${time(validation.age_seconds)} ago · ${number(validation.differences)} rows differ${running ? " · comparing again …" : ""}`)];
   keep("validation", [told.map(part => part.textContent), state.differing], () => [told, differing()].filter(part => part !== null));
   const differs = validation.verdict === "differs";
   keep("validation-levers", [differs], () => [
@@ -390,8 +390,9 @@ async function move(command) {
   try { outlook = await ask(`/v1/gates?to=${to}`); } catch (problem) { return toast(problem.message); }
   const body = [el("p", null, "What would be done:"), el("ol", null, outlook.steps.map(step => el("li", null, step)))];
   if (outlook.gates.length) body.push(gateTable(outlook.gates));
-  if (!outlook.open) body.push(el("p", { class: "wrong" }, `It would be refused: ${outlook.because.sentence}. ${outlook.because.remedy}`));
-  if (!outlook.open) return open(name, body, null);
+  const unknown = !outlook.open && outlook.because.code === "gates_unread";
+  if (!outlook.open) body.push(el("p", { class: unknown ? "because" : "wrong" }, unknown ? "Its gates have not been looked at yet; the daemon looks at them before it acts." : `It would be refused: ${outlook.because.sentence}. ${outlook.because.remedy}`));
+  if (!outlook.open && !unknown) return open(name, body, null);
   const file = state.status.source.path.split("/").at(-1);
   if (command === "cleanup") body.push(field("confirm", `There is no way back. Type the name of the database file (${file})`, { required: true }));
   body.push(field("reason", "Why, for the journal (may be left empty)", { maxlength: 500 }), tokenField());

@@ -30,7 +30,7 @@ fn ready() -> Readings {
         sequences: Some(Vec::new()),
         constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
         uncaptured: Some(Vec::new()),
-        reverse: Reverse { canary: true, running: true, lag: Duration::ZERO },
+        reverse: Reverse { canary: true, running: true, lag: Duration::ZERO, compared: None },
         one_way_columns: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
         pause_expected: 40 * MS,
@@ -91,7 +91,7 @@ fn all_gates_stand_open_where_all_is_well_and_have_names_of_their_own() {
             "busy_timeout",
         ]
     );
-    assert_eq!(names(&all[1]), ["owner", "target", "reverse_link", "reverse_lag"]);
+    assert_eq!(names(&all[1]), ["owner", "target", "reverse_link", "reverse_lag", "reverse_validation"]);
     assert_eq!(names(&all[2]), ["owner", "target", "reverse_link", "reverse_lag"]);
 }
 
@@ -268,11 +268,35 @@ fn the_way_back_wants_both_sides_and_a_link_that_is_close_behind() {
             (|r| r.run = RunState::Paused, ["reverse_link", "paused", "running", "`liteferry resume`"]),
             (|r| r.reverse.running = false, ["reverse_link", "not running", "running", "`liteferry status`"]),
             (|r| r.reverse.lag = 2_500 * MS, ["reverse_lag", "2.5 s", "at most 1 s", "[switch] max_lag_ms"]),
+            (
+                |r| r.reverse.compared = compared(Rows::Differ(3)),
+                [
+                    "reverse_validation",
+                    "3 rows of SQLite differ, 2 min ago",
+                    "no row known to differ",
+                    "`--repair`",
+                ],
+            ),
         ],
     );
+    for (rows, reading) in [
+        (Some(Rows::Equal), "equal, 2 min ago"),
+        (Some(Rows::ReadAgain(1)), "1 row read again, 2 min ago"),
+        (None, "not compared yet"),
+    ] {
+        let mut readings = ready();
+        readings.reverse.compared = rows.and_then(compared);
+        let gates = to_rollback(&readings);
+        assert_eq!(shut(gates.clone()), [], "{reading}");
+        assert_eq!(gates.last().unwrap().reading, reading);
+    }
     // Neither a validation of the way there nor an entry of the ledger keeps anybody from going back.
     let late = Readings { validation: None, ledger_open: 9, constraints: None, disk: None, ..ready() };
     assert_eq!(shut(to_rollback(&late)), []);
+}
+
+fn compared(rows: Rows) -> Option<Compared> {
+    Some(Compared { rows, age: 2 * MINUTE })
 }
 
 #[test]

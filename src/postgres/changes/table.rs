@@ -155,6 +155,18 @@ impl Noted {
         }
         rest.is_empty().then_some(Noted { parts: found })
     }
+
+    /// As its trigger would note it.
+    pub fn to_record(&self) -> Vec<u8> {
+        let length = |bytes: usize| u32::try_from(bytes).expect("a key is short").to_be_bytes();
+        let mut record = length(self.parts.len()).to_vec();
+        for (oid, bytes) in &self.parts {
+            record.extend_from_slice(&oid.to_be_bytes());
+            record.extend_from_slice(&length(bytes.len()));
+            record.extend_from_slice(bytes);
+        }
+        record
+    }
 }
 
 /// One part of many keys, as an array that the server takes in binary.
@@ -199,6 +211,7 @@ mod tests {
                 .concat();
         let noted = Noted::from_record(&record, 2).expect("a key of two parts");
         assert_eq!(noted.parts, [(20, vec![7]), (25, b"ab".to_vec())]);
+        assert_eq!(noted.to_record(), record);
         assert!(Noted::from_record(&record, 1).is_none() && Noted::from_record(&record[..9], 2).is_none());
         assert_eq!(
             array_of(&[noted], 1),

@@ -72,6 +72,12 @@ impl Table {
         self.key().iter().zip(parts).map(cell).collect()
     }
 
+    /// The same, out of a whole row.
+    pub fn key_in_tuple(&self, tuple: &[Option<&[u8]>]) -> Vec<CellBuf> {
+        let parts: Vec<Option<&[u8]>> = self.key().iter().map(|column| tuple[*column]).collect();
+        self.key_of(&parts)
+    }
+
     /// Remembers the largest id that was ever given.
     pub fn note_key(&mut self, key: &[CellBuf]) {
         if let (true, [CellBuf::Integer(id)]) = (self.counts, key) {

@@ -161,8 +161,7 @@ impl Writing {
     fn write(&mut self, place: usize, tuple: &[u8]) -> Result<(), Fault> {
         let table = &mut self.tables[place];
         let tuple: Vec<Option<&[u8]>> = tuple_cells(tuple).collect();
-        let parts: Vec<Option<&[u8]>> = table.key().iter().map(|column| tuple[*column]).collect();
-        let key = table.key_of(&parts);
+        let key = table.key_in_tuple(&tuple);
         table.note_key(&key);
         let present = table.find(&self.db, &key)?;
         let wanted = wanted(&table.route, present.as_ref(), tuple);
@@ -182,6 +181,27 @@ impl Writing {
             }
         }
     }
+}
+
+/// Of rows by their keys, those that writing them back would leave as they stand here.
+pub fn standing(
+    db: &Connection,
+    route: &Arc<Route>,
+    rows: HashMap<Vec<u8>, Vec<u8>>,
+) -> Result<HashSet<Vec<u8>>, Fault> {
+    let table = Table::learn(db, route)?;
+    let mut standing = HashSet::new();
+    for (name, tuple) in rows {
+        let tuple: Vec<Option<&[u8]>> = tuple_cells(&tuple).collect();
+        let Some(present) = table.find(db, &table.key_in_tuple(&tuple))? else { continue };
+        let wanted = wanted(route, Some(&present), tuple);
+        let is_left =
+            |column: &usize| !table.is_writable(*column) || wanted.cells[*column] == present.cells[*column];
+        if wanted.changed.iter().all(is_left) {
+            standing.insert(name);
+        }
+    }
+    Ok(standing)
 }
 
 /// The row that should stand here: present cells that already cross to what PostgreSQL holds, and its values in the place of the others.

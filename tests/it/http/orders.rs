@@ -62,6 +62,9 @@ fn orders_that_nobody_would_obey_are_refused() {
     server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
     server.board.update(Instant::now(), |status| status.machine.phase = Phase::Switch);
+    let entry = server.order("/v1/ledger/1", "", r#"{"action": "retry"}"#);
+    assert_eq!(entry.problem(409)["code"], "not_possible");
+    server.board.update(Instant::now(), |status| status.machine.phase = Phase::Cleanup);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_possible");
     let fault = Fault::fatal("schema_drift", "follow orders").with_remedy("Look at orders.");
     server.board.update(Instant::now(), |status| {

@@ -7,7 +7,7 @@ mod states;
 
 use super::{Listening, OWN_HOST, listening};
 use browser::Browser;
-use liteferry::engine::daemon::{Order, Ordered};
+use liteferry::engine::daemon::{Order, Ordered, Repair};
 use liteferry::engine::report::Verdict;
 use liteferry::engine::standing::{Answer, Reverse, Routing, Writes};
 use liteferry::engine::status::{
@@ -17,6 +17,7 @@ use liteferry::model::history::Position;
 use liteferry::phase::Phase;
 use liteferry::phase::gate::Gate;
 use liteferry::phase::machine::{Command, Crossing, Event, Percent, State, transition};
+use liteferry::telemetry::labels::Direction;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::thread;
@@ -219,8 +220,14 @@ fn prepare_still(board: &Board) {
         let rows = |rows| TableProgress { rows, total: 420_000, state: TableState::Copied };
         let tables = names.iter().map(|name| ((*name).to_owned(), rows(420_000))).collect();
         status.backfill = Backfill { tables, eta: None };
-        status.validation.last =
-            Some(Validated { verdict: Verdict::Equal, position, at: now, differences: 0 });
+        status.validation.last = Some(Validated {
+            direction: Direction::Forward,
+            verdict: Verdict::Equal,
+            position,
+            at: now,
+            differences: 0,
+            repair: Repair::LeaveAsIs,
+        });
         status.validation.clean = Some(now);
         status.standing.routing = Some(Routing { epoch: 1, writes: Writes::Sqlite });
         status.standing.pause_expected = Some(Duration::from_millis(48));

@@ -3,17 +3,20 @@
 use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::follow::{Step, step};
+use liteferry::flow::validate::{Comparison, Extra, Mender, Scope, TableVerdict};
 use liteferry::journal::record::route_from_text;
-use liteferry::link::{Applied, Applier, Captured, Extent, Take};
+use liteferry::link::{Applied, Applier, Captured, Extent, Link, Span, Take};
 use liteferry::model::fault::Fault;
 use liteferry::model::history::Position;
+use liteferry::model::name::literal;
 use liteferry::plan::capture::{CaptureTable, capture_table, key_of};
 use liteferry::plan::overrides::ExistingRows;
 use liteferry::plan::reverse::Firing;
 use liteferry::plan::route::Route;
 use liteferry::postgres::capture as there;
-use liteferry::postgres::changes::PgChanges;
+use liteferry::postgres::changes::{PgChanges, name_again};
 use liteferry::postgres::connect::{Session, connect};
+use liteferry::postgres::pair::PgHalf;
 use liteferry::postgres::target::{LoadRole, PgTarget};
 use liteferry::postgres::url::Target;
 use liteferry::sqlite::apply::SqliteApplier;
@@ -22,6 +25,7 @@ use liteferry::sqlite::connect::SqliteFile;
 use liteferry::sqlite::control;
 use liteferry::sqlite::history::schema_digest;
 use liteferry::sqlite::introspect::introspect;
+use liteferry::sqlite::pair::SqliteHalf;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use std::collections::BTreeMap;
@@ -67,7 +71,17 @@ impl Pair {
         let routes =
             psql(&db.url, "select route::text from liteferry.route where not compared order by ordinal");
         let route = |row: &Vec<Option<String>>| {
-            Arc::new(route_from_text(row[0].as_deref().expect("a route")).expect("it is readable"))
+            let mut route = route_from_text(row[0].as_deref().expect("a route")).expect("it is readable");
+            for column in &mut route.columns {
+                let sql = format!(
+                    "select atttypid from pg_attribute where attrelid = {}::regclass and attname = {}",
+                    literal(&route.target.sql()),
+                    literal(&column.target)
+                );
+                let oid = psql(&db.url, &sql)[0][0].clone().expect("the column is there");
+                column.type_oid = oid.parse().expect("a number");
+            }
+            Arc::new(route)
         };
         let routes = (1..).zip(routes.iter().map(route)).collect();
         let migration = psql(&db.url, "select id from liteferry.migration")[0][0].clone();
@@ -79,9 +93,7 @@ impl Pair {
 
     /// What the switch leaves behind: capture armed on both sides, SQLite's writes closed.
     fn switch(&self) {
-        let file =
-            SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable");
-        let source = file.open_writer(Duration::from_secs(5)).expect("it can be written");
+        let source = self.source().open_writer(Duration::from_secs(5)).expect("it can be written");
         let captures = self.captures(&source);
         let origin = Origin { migration: TOKEN.into(), epoch: 1 };
         capture::arm(&source, &origin, &captures).expect("capture is armed");
@@ -125,16 +137,18 @@ impl Pair {
         self.way_in_portions_of(1 << 20)
     }
 
+    fn target(&self) -> PgTarget {
+        let (address, role) = (Arc::new(self.address()), LoadRole::Origin);
+        PgTarget::new(address, Some(self.migration), role, ExistingRows::Refuse)
+    }
+
+    fn source(&self) -> SqliteFile {
+        SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable")
+    }
+
     pub fn way_in_portions_of(&self, bytes: usize) -> Way {
-        let target = PgTarget::new(
-            Arc::new(self.address()),
-            Some(self.migration),
-            LoadRole::Origin,
-            ExistingRows::Refuse,
-        );
-        let changes = PgChanges::new(target, self.migration, self.routes.clone(), bytes);
-        let file =
-            SqliteFile::examine(&self.file.path, Duration::from_secs(5)).expect("the source is usable");
+        let changes = PgChanges::new(self.target(), self.migration, self.routes.clone(), bytes);
+        let file = self.source();
         let schema = schema_digest(&file.open_reader().expect("it opens")).expect("it has a schema");
         let applier = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -190,6 +204,20 @@ impl Pair {
         let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.db.url]);
         let found = report.json();
         assert_eq!(found["success"], true, "{found:#}");
+    }
+}
+
+/// Keeps the keys of one table that differ.
+#[derive(Debug)]
+pub struct Differing {
+    id: i64,
+    pub keys: Vec<Vec<u8>>,
+}
+
+impl Mender for Differing {
+    async fn differing(&mut self, _route: &Arc<Route>, keys: Vec<Vec<u8>>) -> Result<(), Fault> {
+        self.keys.extend(keys);
+        Ok(())
     }
 }
 
@@ -257,6 +285,67 @@ impl Way {
             let portion = batch.portions.next().await.expect("it is read").expect("a portion");
             self.applier.put(portion).await.expect("it is written");
         });
+    }
+
+    /// What SQLite has taken last and PostgreSQL has not forgotten, and the same as PostgreSQL showed it.
+    pub fn halves(&mut self, pair: &Pair) -> Link<PgHalf, SqliteHalf> {
+        self.runtime.block_on(async {
+            let at = self.applier.reached().await.expect("SQLite stands somewhere").at;
+            let snapshot = self.changes.share(at.seq).await.expect("the batch is open");
+            let source = PgHalf::sharing(&pair.target(), pair.migration, &snapshot).await.expect("shared");
+            let target = SqliteHalf::brought_to(&pair.source(), at).await.expect("it stands there");
+            Link { source, target }
+        })
+    }
+
+    /// The same where nothing waits; nothing if something does.
+    pub fn halves_at_rest(&mut self, pair: &Pair) -> Option<Link<PgHalf, SqliteHalf>> {
+        self.runtime.block_on(async {
+            let at = self.applier.reached().await.expect("SQLite stands somewhere").at;
+            let source = PgHalf::at_rest(&pair.target(), pair.migration, at).await.expect("looked")?;
+            let target = SqliteHalf::brought_to(&pair.source(), at).await.expect("it stands there");
+            Some(Link { source, target })
+        })
+    }
+
+    /// The verdict on each table by its name, and the keys that differ.
+    pub fn compare(
+        &self,
+        pair: &Pair,
+        link: &Link<PgHalf, SqliteHalf>,
+    ) -> Result<BTreeMap<String, (TableVerdict, Differing)>, Fault> {
+        self.compare_but(pair, link, Extra::Counts)
+    }
+
+    /// The same, where rows that one side alone has may be no difference.
+    pub fn compare_but(
+        &self,
+        pair: &Pair,
+        link: &Link<PgHalf, SqliteHalf>,
+        extra: Extra,
+    ) -> Result<BTreeMap<String, (TableVerdict, Differing)>, Fault> {
+        let scope = Scope { workers: 1, listed_max: 10, extra };
+        self.runtime.block_on(async {
+            let mut verdicts = BTreeMap::new();
+            for (id, route) in &pair.routes {
+                let mut differing = Differing { id: *id, keys: Vec::new() };
+                let mut comparison = Comparison::new(route, 100);
+                comparison.compare(link, Span::default(), scope, &mut differing).await?;
+                verdicts.insert(route.source.clone(), (comparison.end(), differing));
+            }
+            Ok(verdicts)
+        })
+    }
+
+    pub fn read_again(&self, pair: &Pair, Differing { id, keys }: &Differing) {
+        let route = &pair.routes[id];
+        let target = pair.target();
+        let named = name_again(&target, pair.migration, (*id, route), keys);
+        self.runtime.block_on(named).expect("they are named");
+    }
+
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     pub fn lag(&self) -> liteferry::postgres::changes::Lag {

@@ -4,7 +4,9 @@ use super::SHOP;
 use super::ground::{BEGIN, Pair, Way};
 use crate::generate::random::Random;
 use liteferry::flow::backfill::OnMisfit;
-use liteferry::link::Take;
+use liteferry::link::{Link, Take};
+use liteferry::postgres::pair::PgHalf;
+use liteferry::sqlite::pair::SqliteHalf;
 
 /// What the application does to PostgreSQL, at random, and how the way back is disturbed meanwhile.
 #[test]
@@ -23,7 +25,16 @@ fn a_random_workload_ends_with_both_sides_equal() {
                 .collect();
             pair.app(&format!("do $do$ begin {} end $do$", guarded.join(" ")));
             match random.below(5) {
-                0 => drop(way.commit_only_if_any()),
+                0 => {
+                    if way.commit_only_if_any().is_some() {
+                        // What the application does meanwhile is of another state.
+                        let sql = statement(&mut random);
+                        pair.app(&format!(
+                            "do $do$ begin set local lock_timeout = '100ms'; {sql}; exception when others then null; end $do$"
+                        ));
+                        is_held(&way.halves(&pair), (&way, &pair));
+                    }
+                }
                 1 if pair.waiting() != "0" => way.abandon(),
                 2 => continue,
                 _ => drop(
@@ -42,6 +53,17 @@ fn a_random_workload_ends_with_both_sides_equal() {
         way.drain();
         pair.is_equal();
         assert_eq!(pair.waiting(), "0");
+    }
+}
+
+/// SQLite holds what PostgreSQL showed.
+fn is_held(link: &Link<PgHalf, SqliteHalf>, (way, pair): (&Way, &Pair)) {
+    match way.compare(pair, link) {
+        Ok(verdicts) => {
+            assert!(verdicts.values().all(|(verdict, _)| verdict.equal()), "{:?}", verdicts.keys())
+        }
+        // Meanwhile a table was emptied.
+        Err(fault) => assert_eq!(fault.code, "pair_outdated"),
     }
 }
 

@@ -186,7 +186,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn wait_for<T>(&mut self, ready: impl Fn(&Daemon) -> Option<T>) -> T {
+    pub fn wait_for<T>(&mut self, ready: impl Fn(&Daemon) -> Option<T>) -> T {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if let Some(found) = ready(self) {

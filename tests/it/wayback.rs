@@ -1,0 +1,164 @@
+//! After the switch the daemon compares SQLite with PostgreSQL while PostgreSQL is written, tells what differs, has it mended, and lets
+//! nobody go back over rows that are known to differ.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::try_psql;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, spawn};
+
+const ROWS: &str = "pragma journal_mode = wal;
+    create table item (id integer primary key, name text not null, price real);
+    create table note (code text not null primary key, body text);
+    with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000)
+        insert into item select i, 'item ' || i, i / 4.0 from n;
+    insert into note select 'n' || id, name from item where id <= 500;";
+
+/// What a busy machine must not decide.
+const PATIENT: [&str; 6] = [
+    "--set",
+    "switch.pause_budget_ms=4000",
+    "--set",
+    "switch.deadline_ms=4000",
+    "--set",
+    "switch.max_lag_ms=10000",
+];
+
+/// Commits row after row to PostgreSQL until it is told to end.
+struct Writer {
+    ending: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(url: &str) -> Writer {
+        let (url, ending) = (url.to_owned(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&ending);
+        let write = "do $$ begin for i in 1..100 loop
+                update item set price = random(), name = 'w' || random() where id = (select 1 + floor(random() * 2900)::bigint);
+                insert into note values ('w' || random(), 'new');
+                delete from note where code in (select code from note where code like 'w%' order by random() limit 1);
+                commit;
+            end loop; end $$";
+        let thread = spawn(move || {
+            while !asked.load(Ordering::Relaxed) {
+                try_psql(&url, write).expect("PostgreSQL takes writes");
+            }
+        });
+        Writer { ending, thread }
+    }
+
+    fn end(self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the writer writes to its end");
+    }
+}
+
+impl Case {
+    fn switched(&self, more: &[&str]) -> Daemon {
+        let mut daemon = self.validated(&[&PATIENT[..], more].concat());
+        assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+        daemon.until(|status| {
+            let gates = &status["gates"]["rollback"];
+            let looked = gates["of"].as_u64() > Some(0);
+            assert!(status["phase"] != "switch" || gates["open"] != true || looked, "{gates}");
+            status["phase"] == "switch" && gates["open"] == true
+        });
+        daemon
+    }
+
+    /// By hand, and past the guards.
+    fn behind_the_guards(&self, sql: &str) {
+        let db = Connection::open(&self.source.path).expect("SQLite opens");
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+            .expect("triggers can be switched off");
+        db.busy_timeout(std::time::Duration::from_secs(10)).expect("a bound can be set");
+        db.execute_batch(sql).expect("no guard fires");
+    }
+}
+
+impl Daemon {
+    /// The answer to an order to compare both sides.
+    fn compared(&mut self, body: &str) -> Value {
+        let (status, accepted) = self.post("/v1/validation", body);
+        assert_eq!(status, 202, "{accepted:#}");
+        let order = accepted["order"].as_u64();
+        let read = |daemon: &Daemon| -> Value {
+            let (_, told) = daemon.get("/v1/validation").expect("it listens");
+            serde_json::from_str(&told).expect("it is JSON")
+        };
+        self.wait_for(|daemon| Some(read(daemon)).filter(|told| told["answered"].as_u64() >= order))
+    }
+}
+
+#[test]
+fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.switched(&["--set", "validate.pair_max_ms=100"]);
+    let status = daemon.until(|status| status["validation"]["direction"] == "reverse");
+    assert_eq!(status["validation"]["verdict"], "equal", "the first comparison comes by itself: {status:#}");
+    let writer = Writer::start(&case.target.url);
+    daemon.until(|status| status["reverse"]["applied"].as_u64() > Some(50));
+    for _ in 0..3 {
+        let found = daemon.compared("{}");
+        assert_eq!((&found["verdict"], &found["differences"]), (&json!("equal"), &json!(0)), "{found:#}");
+        assert_eq!(found["direction"], "reverse");
+    }
+
+    case.behind_the_guards(
+        "update item set name = 'spoiled' where id = 2950; delete from item where id = 2960;
+         insert into item values (100007, 'extra', 1); update note set body = 'spoiled' where code = 'n7'",
+    );
+    let found = daemon.compared("{}");
+    assert_eq!((&found["verdict"], &found["differences"]), (&json!("differs"), &json!(4)), "{found:#}");
+    let report = &found["report"];
+    assert_eq!(
+        (&report["direction"], &report["target"]),
+        (&json!("reverse"), &json!(case.source.path.display().to_string()))
+    );
+    let listed = |table: usize| {
+        let listed = report["tables"][table]["differences"].as_array().expect("a list").iter();
+        listed.map(|row| format!("{} {}", row["kind"], row["key"])).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        [listed(0), listed(1)],
+        [r#""different" "[2950]"; "missing" "[2960]"; "extra" "[100007]""#, r#""different" "[\"n7\"]""#]
+    );
+    daemon.until(|status| {
+        let closed = status["gates"]["rollback"]["closed"].as_array().expect("a list");
+        closed.contains(&json!("reverse_validation"))
+    });
+    let (status, refused) = daemon.post("/v1/phase", r#"{"to":"dual-write"}"#);
+    assert_eq!((status, &refused["code"]), (409, &json!("gates_closed")), "{refused:#}");
+
+    let mended = daemon.compared(r#"{"repair": true}"#);
+    assert_eq!((&mended["verdict"], &mended["read_again"]), (&json!("equal"), &json!(4)), "{mended:#}");
+    writer.end();
+    let held = "select group_concat(id || ' ' || name, ';') from item where id in (2950, 2960, 100007)";
+    let db = Connection::open(&case.source.path).expect("SQLite opens");
+    let held: String = db.query_row(held, [], |row| row.get(0)).expect("a row");
+    assert_eq!(held, "2950 item 2950;2960 item 2960");
+    drop(db);
+
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
+fn beside_a_rollback_journal_both_sides_are_compared_and_the_way_back_stays_open() {
+    let case = Case::new(&ROWS.replace("journal_mode = wal", "journal_mode = delete"));
+    let mut daemon = case.switched(&["--set", "source.journal=any"]);
+    let writer = Writer::start(&case.target.url);
+    daemon.until(|status| status["reverse"]["applied"].as_u64() > Some(50));
+    let found = daemon.compared("{}");
+    assert_eq!(found["verdict"], "equal", "{found:#}");
+    writer.end();
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+}
