@@ -76,8 +76,7 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
 #[test]
 fn the_log_stays_bounded_while_postgres_is_written_beside_a_connection_that_the_application_leaves_open() {
     let case = Case::new(SHOP);
-    let mut daemon =
-        case.validated(&["--set", "switch.pause_budget_ms=4000", "--set", "switch.deadline_ms=4000"]);
+    let mut daemon = case.validated(&[]);
     let left_open = rusqlite::Connection::open(&case.source.path).unwrap();
     left_open.query_row("select count(*) from item", [], |_| Ok(())).unwrap();
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
