@@ -208,7 +208,7 @@ impl Settings {
             types: Types::read(&mut from),
             misfits: Misfits {
                 policy: from.take("misfits.policy", choice(&MISFIT_POLICIES)),
-                widen_rows_max: from.take("misfits.widen_rows_max", number(1..=1_000_000_000)),
+                widen_rows_max: from.take("misfits.widen_rows_max", number(1..=10_000_000)),
             },
             backfill: Backfill::read(&mut from),
             follow: Follow::read(&mut from),

@@ -293,6 +293,19 @@ impl Store {
             .map_err(|error| of_control(error, "write the journal"))
     }
 
+    /// What holds until something changes, and is found anew by each daemon: it stands there once.
+    pub async fn note_once(&self, what: &str, detail: &str) -> Result<(), Fault> {
+        let sql = "insert into liteferry.journal (what, detail) select $1, $2
+                   where not exists (select from liteferry.journal where what = $1 and detail = $2)";
+        sqlx::query(sql)
+            .bind(what)
+            .bind(detail)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(|error| of_control(error, "write the journal"))
+    }
+
     /// Forgets a migration: drops the tables it created (`create` mode) or gives back what it suspended, and its records.
     pub async fn forget(&self, migration: &Migration) -> Result<(), Fault> {
         let doing = "forget the earlier copy";

@@ -5,6 +5,7 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::{OwnServer, TestDatabase, liteferry, psql, sqlite};
 use std::fs::{self, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,17 +24,22 @@ struct Guarded {
 const PASSWORD: &str = "secret: of \\ two parts";
 
 impl Guarded {
-    /// `None`, with a word why, where nothing makes certificates.
+    /// `None`, with a word why, where nothing makes certificates, or no such address is free.
     fn start() -> Option<Guarded> {
         if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
             println!("skipped: there is no openssl to make certificates with");
             return None;
         }
-        let mut server = OwnServer::new();
-        psql(&server.url("postgres"), &format!("create role mover login superuser password '{PASSWORD}'"));
         // Every address of the loopback network is this machine; whoever else tests here has others.
         let [.., high, low] = std::process::id().to_be_bytes();
         let (named, unnamed) = (format!("127.77.{high}.{low}"), format!("127.78.{high}.{low}"));
+        // The port is a private server's only one.
+        if [&named, &unnamed].iter().any(|address| TcpListener::bind((address.as_str(), 5432)).is_err()) {
+            println!("skipped: another server has the port at every address");
+            return None;
+        }
+        let mut server = OwnServer::new();
+        psql(&server.url("postgres"), &format!("create role mover login superuser password '{PASSWORD}'"));
         let dir = server.dir().to_owned();
         for name in ["authority", "stranger"] {
             authority(&dir, name);

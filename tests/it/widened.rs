@@ -211,6 +211,7 @@ fn a_column_that_something_stands_on_stays_and_says_why() {
         "select string_agg(detail, '; ' order by id) from liteferry.journal where what = 'not widened'",
     );
     let told = told[0][0].clone().unwrap_or_default();
+    assert_eq!(told.matches("t.checked: constraint").count(), 1, "each reason stands there once: {told}");
     assert!(told.contains("t.checked: constraint") && told.contains("log.PostgreSQL refuses it"), "{told}");
     case.is_equal();
 }

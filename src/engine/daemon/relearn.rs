@@ -45,7 +45,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After a look that something came between.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// From a look that changed nothing to the next, and so many times its own length, where not even twice as many misfits came meanwhile.
-const REST: Duration = Duration::from_secs(30);
+const REST: Duration = Duration::from_secs(10);
 const REST_BY_LENGTH: u32 = 9;
 /// A table that began without values is looked at long before it has so many rows.
 const ROWS_MAX: i64 = 100_000;

@@ -108,7 +108,7 @@ impl Life<'_> {
 
     async fn tell_it_stays(&self, table: &str, why: &str) -> Result<(), Fault> {
         tracing::warn!(table, why, "a column is not made wider; what it does not hold stays in the ledger");
-        self.store.note("not widened", &format!("{table}.{why}")).await
+        self.store.note_once("not widened", &format!("{table}.{why}")).await
     }
 
     /// Work that takes long is work that goes on.
