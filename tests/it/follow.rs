@@ -18,18 +18,6 @@ const SHOP: &str = "pragma journal_mode = wal;
     insert into loose values (1, x'00ff'), ('1', 1e300), (null, null);
     insert into line values (1, 'a', 2), (1, 'b', 1);";
 
-/// On a machine with other work a pause is long; how long it may be is not what these tests ask.
-const PATIENT: [&str; 8] = [
-    "--set",
-    "switch.deadline_ms=20000",
-    "--set",
-    "switch.busy_timeout_ms=60000",
-    "--set",
-    "switch.pause_budget_ms=10000",
-    "--set",
-    "switch.max_lag_ms=20000",
-];
-
 pub struct Case {
     pub source: TempDb,
     pub target: TestDatabase,
@@ -40,9 +28,8 @@ impl Case {
         Case { source: sqlite(sql), target: database() }
     }
 
-    /// With bounds that a busy machine keeps; `more` has the last word.
     pub fn daemon(&self, more: &[&str]) -> Daemon {
-        Daemon::start(&self.source, &self.target.url, &[&PATIENT, more].concat())
+        Daemon::start(&self.source, &self.target.url, more)
     }
 
     /// Waits until the second history has begun and both sides have been brought together in it.

@@ -18,16 +18,6 @@ const ROWS: &str = "pragma journal_mode = wal;
         insert into item select i, 'item ' || i, i / 4.0 from n;
     insert into note select 'n' || id, name from item where id <= 500;";
 
-/// What a busy machine must not decide.
-const PATIENT: [&str; 6] = [
-    "--set",
-    "switch.pause_budget_ms=4000",
-    "--set",
-    "switch.deadline_ms=4000",
-    "--set",
-    "switch.max_lag_ms=10000",
-];
-
 /// Commits row after row to PostgreSQL until it is told to end.
 struct Writer {
     ending: Arc<AtomicBool>,
@@ -60,7 +50,7 @@ impl Writer {
 
 impl Case {
     fn switched(&self, more: &[&str]) -> Daemon {
-        let mut daemon = self.validated(&[&PATIENT[..], more].concat());
+        let mut daemon = self.validated(more);
         assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
         daemon.until(|status| {
             let gates = &status["gates"]["rollback"];
