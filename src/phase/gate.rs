@@ -421,7 +421,7 @@ fn spell(duration: Duration) -> String {
             format!("{} s", exact.trim_end_matches('0').trim_end_matches('.'))
         }
         120_000..7_200_000 => format!("{minutes} min"),
-        _ if minutes % 60 == 0 => format!("{} h", minutes / 60),
+        _ if minutes.is_multiple_of(60) => format!("{} h", minutes / 60),
         _ => format!("{} h {} min", minutes / 60, minutes % 60),
     }
 }

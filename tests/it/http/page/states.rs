@@ -232,7 +232,7 @@ fn many_tables(status: &mut Status) {
     names.push("möbel und \u{202e}rückwärts; drop table".to_owned());
     status.tables = (1..).zip(&names).map(|(id, name)| followed(id, name)).collect();
     let progress = |at: usize| {
-        let state = if at % 3 == 0 { TableState::Copied } else { TableState::Copying };
+        let state = if at.is_multiple_of(3) { TableState::Copied } else { TableState::Copying };
         TableProgress { rows: 1_000 * u64::try_from(at).expect("it is small"), total: 420_000, state }
     };
     let tables = names.iter().enumerate().map(|(at, name)| (name.clone(), progress(at))).collect();
