@@ -47,7 +47,9 @@ db.executescript("""pragma journal_mode = wal;
     create table notes (id integer primary key, body text);
     insert into notes values (1, 'plain'), (2, 'with a ' || char(0));""")
 PYTHON
-    ferry run --target embedded --set switch.deadline_ms=5000 --set switch.pause_budget_ms=5000 2>"$dir/log" &
+    # A function in the background would be a shell of its own, and the daemon its child, which no signal to the shell would reach.
+    (exec "$liteferry" run --source "$dir/$name.db" --target embedded --set "state.dir=$dir/$name" --set "http.listen=127.0.0.1:$port" \
+        --set switch.deadline_ms=5000 --set switch.pause_budget_ms=5000 2>"$dir/log") &
     daemon=$!
     until_is "s['phase'] == 'dual-write' and s['validation']['verdict']"
 }

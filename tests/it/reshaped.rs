@@ -11,11 +11,13 @@ const SOURCE: &str = "pragma journal_mode = wal;
     create table item (code text not null primary key, price real, stock integer) without rowid;
     create table line (id integer primary key, customer_id integer references customer (id), n integer);
     create table old (id integer primary key, v text);
+    create table schema_migrations (version varchar not null primary key); insert into schema_migrations values ('1');
     insert into customer values (1, 'Ann'), (2, 'Bob'); insert into item values ('a', 1.5, 3), ('b', 2.5, null);
     insert into line values (1, 1, 2), (2, 2, 1); insert into old values (1, 'x')";
 const TARGET: &str = "create table customer (id bigint primary key, name text);
     create table item (code text primary key, price double precision, stock integer);
     create table line (id bigint primary key, customer_id bigint references customer deferrable initially deferred, n integer);
+    create table schema_migrations (version varchar not null primary key); insert into schema_migrations values ('1');
     create table old (id bigint primary key, v text)";
 const EXISTING: &[&str] = &["--set", "target.mode=existing"];
 

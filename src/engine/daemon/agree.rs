@@ -12,7 +12,7 @@ use crate::model::schema::SqliteSchema;
 use crate::model::types::Type;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::{ColumnRoute, Route};
-use crate::plan::{Mode, Plan, TablePlan};
+use crate::plan::{Mode, Plan, TablePlan, TableRole};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -91,8 +91,10 @@ pub fn first_full(
             gone && at(&route.target).is_none() && crossings(route) == crossings(&table.route)
         })
     };
+    // The migrations' own record is only compared, and each side has written its own.
     let full = |table: &&TablePlan| {
-        of.contains(&table.route.source)
+        table.role == TableRole::Copied
+            && of.contains(&table.route.source)
             && is_new(table)
             && at(&table.route.target).is_some_and(|target| target.has_rows)
             && !renamed(table)
