@@ -117,7 +117,7 @@ impl Stage<'_> {
         format!("pg_temp.liteferry_keys_{}", self.number)
     }
 
-    fn rows(&self) -> String {
+    pub fn rows(&self) -> String {
         format!("pg_temp.liteferry_rows_{}", self.number)
     }
 

@@ -108,9 +108,9 @@ impl Staging {
         self.writer.learn(route).await?;
         let table = self.writer.table(route);
         if !table.staged {
-            self.writer
-                .run(&table.stage().make(), &format!("make a stage for table {}", route.target))
-                .await?;
+            let doing = format!("make a stage for table {}", route.target);
+            self.writer.run(&table.stage().make(), &doing).await?;
+            self.writer.confirm_types(route, &doing).await?;
             self.writer.table_mut(route).staged = true;
         }
         let route = Arc::clone(route);

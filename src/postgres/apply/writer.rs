@@ -84,6 +84,9 @@ const UNIQUE: &str = "select exists (
         join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = part
         where a.attname <> all($2)))";
 
+const TYPES: &str = "select array_agg(atttypid order by attnum) from pg_catalog.pg_attribute
+    where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
+
 const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
 
@@ -197,6 +200,21 @@ impl Writer {
             Table { route, delete, insert, number, indexed: false, unique: false, staged: false, ledger };
         self.tables.insert(name, table);
         Ok(())
+    }
+
+    /// Rows come in the bytes of the types that the route was made for. Between types of one length others would be read out of them.
+    pub async fn confirm_types(&self, route: &Route, doing: &str) -> Result<(), Fault> {
+        let stage = self.table(route).stage().rows();
+        let answer = self.answer(doing, self.session.query_one(TYPES, &[&stage])).await?;
+        let now: Vec<u32> = answer.get(0);
+        let mut columns = route.columns.iter().zip(now);
+        match columns.find(|(column, now)| column.type_oid != 0 && column.type_oid != *now) {
+            None => Ok(()),
+            Some((column, _)) => Err(Fault::fatal("schema_drift", doing).with_remedy(format!(
+                "the type of its column {} was changed beside liteferry; both sides are looked at anew",
+                column.target
+            ))),
+        }
     }
 
     /// Whether a row is found by its key without a look at all others. Indexes may be built last, so a no is asked for again.
