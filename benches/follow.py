@@ -159,11 +159,11 @@ class Operator:
         self.daemon.until(lambda found: found["validation"]["direction"] == "forward" and found["validation"]["verdict"] == "equal")
 
     def switch(self):
-        """To the switch, from dual-write."""
+        """From dual-write, until changes are brought back."""
         self.validated()
         self.daemon.until(lambda found: found["gates"]["switch"]["open"])
         self.lead("switch")
-        self.daemon.until(lambda found: found["phase"] == "switch" and found["run"]["state"] == "running" and found["reverse"])
+        self.daemon.until(lambda found: found["phase"] == "switch" and found["gates"]["rollback"]["open"])
 
 
 class Ground(typing.NamedTuple):

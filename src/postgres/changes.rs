@@ -48,6 +48,8 @@ struct State {
     open: Option<Open>,
     /// Where SQLite is known to stand.
     reached: Option<Reached>,
+    /// What becomes of hardening the batch that was asked for last.
+    hardened: Option<Task<Result<(), Fault>>>,
 }
 
 /// A batch that is not yet forgotten.
@@ -58,16 +60,17 @@ struct Open {
 
 /// A batch's session: its transaction is open until the batch is forgotten.
 enum Reader {
-    Reading(Task),
+    /// Gives the session back, unless the batch is given up.
+    Reading(Task<Option<Session>>),
     /// To its end.
     Read(Box<Session>),
     GivenUp,
 }
 
-/// Gives the session back, unless the batch is given up.
-struct Task(JoinHandle<Option<Session>>);
+/// Ends with whoever holds it.
+struct Task<T>(JoinHandle<T>);
 
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -128,8 +131,9 @@ const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce
 const NOTE: &str =
     "insert into liteferry.reverse_change (migration_id, tbl, key) select $1, $2, unnest($3::bytea[])";
 
-/// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken.
-const BEGIN: &str = "begin isolation level repeatable read; set local lock_timeout = '5s'; \
+/// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken. What is
+/// forgotten need not wait for the disk: before SQLite commits the next batch it is there, and one that is lost is made good.
+const BEGIN: &str = "begin isolation level repeatable read; set local synchronous_commit = off; set local lock_timeout = '5s'; \
     set local statement_timeout = '15min'; set local idle_in_transaction_session_timeout = '15min'";
 /// Another table may get its first change between the look and the snapshot.
 const LOOKS_MAX: u32 = 5;
@@ -204,20 +208,21 @@ impl Captured for PgChanges {
         });
         let Head { to, extent, changes, .. } = head;
         state.open = Some(Open { head, reader: Reader::Reading(Task(reader)) });
+        // All that this snapshot shows has been committed: the disk works while it is read.
+        let disk = Arc::clone(&self.shared);
+        state.hardened = Some(Task(tokio::spawn(async move { disk.harden().await })));
         // Rows are as the batch's own end shows them: nothing newer is seen of a source that cannot go back unnoticed.
         Ok(Some(Batch { from, to, extent, changes, newest: to, portions }))
     }
 
-    /// A session that does not wait for the disk at its commits is waited for here: what one of ours writes to the log comes after all
-    /// that was seen, and is on disk when its commit is answered.
     async fn harden(&self) -> Result<(), Fault> {
-        let doing = "make PostgreSQL's changes durable";
-        let session = self.shared.target.session().await?;
-        let sql = "begin; set local synchronous_commit = on; select pg_logical_emit_message(true, 'liteferry', ''); commit";
-        let hardened = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
-        answered(patience::SMALL, doing, hardened).await?;
-        self.shared.target.give_back(session);
-        Ok(())
+        let begun = self.state.lock().await.hardened.take();
+        if let Some(mut begun) = begun
+            && let Ok(hardened) = (&mut begun.0).await
+        {
+            return hardened;
+        }
+        self.shared.harden().await
     }
 
     /// Forgets the batch that brought SQLite to `seq`, whole.
@@ -234,6 +239,18 @@ impl Captured for PgChanges {
 }
 
 impl Shared {
+    /// A session that does not wait for the disk at its commits is waited for here: what one of ours writes to the log comes after all
+    /// that was seen, and is on disk when its commit is answered.
+    async fn harden(&self) -> Result<(), Fault> {
+        let doing = "make PostgreSQL's changes durable";
+        let session = self.target.session().await?;
+        let sql = "begin; set local synchronous_commit = on; select pg_logical_emit_message(true, 'liteferry', ''); commit";
+        let hardened = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
+        answered(patience::SMALL, doing, hardened).await?;
+        self.target.give_back(session);
+        Ok(())
+    }
+
     async fn open(
         &self,
         (from, before): (Position, Option<i64>),

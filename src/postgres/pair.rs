@@ -41,8 +41,8 @@ struct Open {
 enum Ledger {
     /// It must hold what SQLite's cells call for.
     Compared,
-    /// The way back writes it beside what it reads, where its own snapshot does not show it; and what stands in it is not what PostgreSQL
-    /// is the source of.
+    /// A batch of the way back writes it too, where its own snapshot does not show it; and it tells what PostgreSQL did not take of
+    /// SQLite's, which is asked again when SQLite is the source.
     LeftOut,
 }
 

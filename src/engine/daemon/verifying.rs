@@ -367,7 +367,12 @@ impl Verifying {
             voice.metrics.validated(table, RowVerdict::Missing, missing);
             voice.metrics.validated(table, RowVerdict::Extra, extra);
             voice.metrics.validated(table, RowVerdict::Different, different);
-            let equal = verdict.source_rows.saturating_sub(missing + different + verdict.refused);
+            // A refused row is SQLite's, whichever side that is.
+            let refused = match self.subject.direction {
+                Direction::Forward => verdict.refused,
+                Direction::Reverse => 0,
+            };
+            let equal = verdict.source_rows.saturating_sub(missing + different + refused);
             voice.metrics.validated(table, RowVerdict::Equal, equal);
             if !verdict.equal() {
                 tracing::error!(table, missing, extra, different, "validation found differences");

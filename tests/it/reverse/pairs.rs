@@ -163,6 +163,25 @@ fn a_table_that_was_emptied_after_its_snapshot_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
+fn a_part_of_a_table_that_was_emptied_is_seen_too() {
+    let pair = Pair::mapped(
+        "create table t (id integer primary key, v text); insert into t values (1, 'a'), (20, 'b')",
+        "create table t (id bigint primary key, v text) partition by range (id);
+         create table low partition of t for values from (0) to (10); create table high partition of t for values from (10) to (100)",
+    );
+    let mut way = pair.way();
+    assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
+    let link = way.halves_at_rest(&pair).expect("nothing waits");
+    pair.app("truncate high");
+    let fault = way.compare(&pair, &link).expect_err("it no longer shows what it held");
+    assert_eq!(fault.code, "pair_outdated");
+    drop(link);
+    way.drain();
+    assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
+    assert_eq!(pair.here("select id, v from t"), ["1|a"]);
+}
+
+#[test]
 fn whoever_alters_a_table_is_not_kept_waiting_by_a_comparison() {
     let pair = Pair::created(SHOP);
     let mut way = pair.way();
