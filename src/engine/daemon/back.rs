@@ -45,6 +45,9 @@ pub struct Back<'a> {
 
 /// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(10);
+/// While changes come one after the other.
+const ASK_BUSY: Duration = Duration::from_millis(2);
+const BUSY_FOR: Duration = Duration::from_millis(100);
 /// Where nothing has been written for a while.
 const ASK_IDLE: Duration = Duration::from_millis(50);
 const IDLE_AFTER: Duration = Duration::from_secs(2);
@@ -151,7 +154,11 @@ impl Back<'_> {
                 continue;
             }
             self.desk.voice.board.tick(Instant::now());
-            let pause = if written.elapsed() < IDLE_AFTER { ASK_EVERY } else { ASK_IDLE };
+            let pause = match written.elapsed() {
+                busy if busy < BUSY_FOR => ASK_BUSY,
+                lately if lately < IDLE_AFTER => ASK_EVERY,
+                _ => ASK_IDLE,
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stopping.asked() => {}
