@@ -1,9 +1,10 @@
 //! The daemon on a live database: every change arrives, whatever the application does to its rows, its schema and its file.
 
 use crate::support::daemon::Daemon;
-use crate::support::{OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use crate::support::{Output, OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
 use rusqlite::Connection;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -40,6 +41,19 @@ impl Case {
         daemon.drained(&self.source);
     }
 
+    /// The database file, once everything is in it: a daemon that stops in the middle of a comparison leaves a -wal behind.
+    pub fn backup(&self) -> PathBuf {
+        self.app("pragma wal_checkpoint(truncate)");
+        let backup = self.source.path.with_extension("backup");
+        std::fs::copy(&self.source.path, &backup).expect("a backup can be made");
+        backup
+    }
+
+    pub fn restore(&self, backup: &Path) {
+        self.app("pragma wal_checkpoint(truncate)");
+        std::fs::copy(backup, &self.source.path).expect("a backup can be restored");
+    }
+
     /// What the application does.
     pub fn app(&self, sql: &str) {
         let db = Connection::open(&self.source.path).expect("the application opens its database");
@@ -58,10 +72,13 @@ impl Case {
     /// Both sides hold the same, by the validator that reads the whole of both.
     #[track_caller]
     pub fn is_equal(&self) {
-        let source = self.source.path.display().to_string();
-        let report = liteferry(&["validate", "--json", "--source", &source, "--target", &self.target.url]);
-        let report = report.exits_with(0).json();
+        let report = self.validate().exits_with(0).json();
         assert_eq!(report["success"], true, "{report:#}");
+    }
+
+    pub fn validate(&self) -> Output {
+        let source = self.source.path.display().to_string();
+        liteferry(&["validate", "--json", "--source", &source, "--target", &self.target.url])
     }
 
     pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
@@ -224,15 +241,14 @@ fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() 
     case.app("update customer set name = 'backed up'");
     daemon.drained(&case.source);
     daemon.stop();
-    let backup = case.source.path.with_extension("backup");
-    std::fs::copy(&case.source.path, &backup).expect("a backup can be made");
+    let backup = case.backup();
     case.app("delete from customer where id = 1; update customer set name = 'after the backup'");
     let mut daemon = case.daemon(&[]);
     daemon.drained(&case.source);
     daemon.stop();
 
     // The backup comes back, and is written to until it has as many changes as the target knows.
-    std::fs::copy(&backup, &case.source.path).expect("a backup can be restored");
+    case.restore(&backup);
     let mut daemon = case.daemon(&[]);
     assert_eq!(daemon.halted(), "seq_regressed");
     assert_eq!(daemon.get("/healthz").expect("it listens").0, 503);

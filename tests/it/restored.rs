@@ -2,7 +2,6 @@
 
 use crate::follow::Case;
 use crate::support::psql;
-use std::fs::copy;
 
 /// Rows of `first` and `last` that the target's integer columns cannot hold stop a backfill on both sides of `middle`.
 const THREE: &str = "pragma journal_mode = wal;
@@ -23,15 +22,14 @@ fn a_backup_that_comes_back_between_two_chunks_of_the_backfill_is_noticed() {
     let mut daemon = case.daemon(STRICT);
     assert_eq!(daemon.halted(), "misfit");
     daemon.stop();
-    let backup = case.source.path.with_extension("backup");
-    copy(&case.source.path, &backup).expect("a backup can be made");
+    let backup = case.backup();
     case.app("insert into middle values (2, 2); update first set n = 1");
     let mut daemon = case.daemon(STRICT);
     assert_eq!(daemon.halted(), "misfit");
     daemon.stop();
     assert_eq!(case.rows("select count(*) from middle")[0][0].as_deref(), Some("2"), "it is loaded");
 
-    copy(&backup, &case.source.path).expect("a backup can be restored");
+    case.restore(&backup);
     case.app("update first set n = 1; update last set n = 1");
     for more in ["", "update last set n = 2; update first set n = 2; update last set n = 3"] {
         case.app(more);
@@ -61,15 +59,14 @@ fn a_backup_that_comes_back_between_two_parts_of_a_backlog_is_noticed() {
     let busy = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 99)
                 insert into t select i + 100, i from n";
     case.app(&format!("update t set n = 1 where id = 1; {busy}"));
-    let backup = case.source.path.with_extension("backup");
-    copy(&case.source.path, &backup).expect("a backup can be made");
+    let backup = case.backup();
     case.app("update t set n = 2 where id = 1; update t set n = 'no number' where id = 2");
     let mut daemon = case.daemon(&strict);
     assert_eq!(daemon.halted(), "misfit");
     daemon.stop();
     assert_eq!(case.rows("select n from t where id = 1")[0][0].as_deref(), Some("2"), "a part was applied");
 
-    copy(&backup, &case.source.path).expect("a backup can be restored");
+    case.restore(&backup);
     let mut daemon = case.daemon(&strict);
     assert_eq!(daemon.halted(), "seq_regressed");
     daemon.stop();
