@@ -271,6 +271,9 @@ async fn work(
     migration: Migration,
     (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
 ) -> Result<Next, Fault> {
+    // Before it is told which side is written, so that nobody reads that beside the phase of a daemon that knows nothing yet.
+    let recorded = desk.state;
+    desk.arrived(recorded);
     let work = crossing::settle(&mut desk).await?;
     let state = desk.state;
     desk.arrived(state);
