@@ -18,7 +18,7 @@ use crate::model::name::ident_list;
 use crate::model::position;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
-use futures_util::future::join3;
+use futures_util::future::join;
 use std::sync::Arc;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
@@ -93,18 +93,14 @@ impl PgLoader {
         Ok(u64::try_from(written.get::<_, i64>(0)).expect("a count is not negative"))
     }
 
-    /// Sends the beginning, the progress and the rows without a wait in between. A refusal of any row refuses all of it.
+    /// Sends the progress and the rows without a wait in between. A refusal of any row refuses all of it.
     async fn load_at_once(&self, range: &Range, chunk: &Chunk, put: &Put) -> Result<Loaded, Fault> {
         let loaded = Loaded { rows: u64::try_from(chunk.rows()).expect("a count fits"), held: chunk.held };
         let doing = format!("load table {}", range.route.target);
-        // Polled in this order, and so sent in it.
-        let (begun, recorded, put) = join3(
-            self.run(BEGIN, "begin a load"),
-            self.record_progress(range, chunk, loaded),
-            self.put(put, &chunk.arena, &doing),
-        )
-        .await;
-        begun?;
+        // Waited for: outside of a transaction each of what follows would commit by itself.
+        self.run(BEGIN, "begin a load").await?;
+        let recorded = self.record_progress(range, chunk, loaded);
+        let (recorded, put) = join(recorded, self.put(put, &chunk.arena, &doing)).await;
         recorded?;
         if put? != loaded.rows {
             return Err(rows_swallowed(doing));
