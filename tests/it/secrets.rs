@@ -67,9 +67,11 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     ordered(&mut daemon, r#"{"to":"switch"}"#);
     daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");
     case.rows("insert into note (id, body) values (7, 'mark-of-the-row too')");
-    daemon
-        .until(|status| status["reverse"]["changes"] == 0 && status["reverse"]["applied"].as_u64() > Some(0));
-    assert_eq!(daemon.status().map(|status| status["rollback"]["possible"].clone()), Some(true.into()));
+    daemon.until(|status| {
+        let reverse = &status["reverse"];
+        let written = reverse["changes"] == 0 && reverse["applied"].as_u64() > Some(0);
+        written && status["rollback"]["possible"] == true
+    });
     heard += &listened_to(&daemon);
     ordered(&mut daemon, r#"{"to":"dual-write"}"#);
     case.app("insert into note (id, body) values (8, 'mark-of-the-row eight')");
