@@ -23,6 +23,7 @@ use crate::model::history::{Position, Reached};
 use crate::model::name::PgName;
 use crate::plan::reverse::{CANARY, canary_route};
 use crate::plan::route::{Identity, Route};
+use futures_util::future::join;
 use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -128,6 +129,8 @@ const LAG: &str =
 const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
     where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7";
 
+const FORGET: &str = "delete from liteferry.reverse_change where migration_id = $1 and id <= $2";
+
 const NOTE: &str =
     "insert into liteferry.reverse_change (migration_id, tbl, key) select $1, $2, unnest($3::bytea[])";
 
@@ -199,10 +202,10 @@ impl Captured for PgChanges {
         let opened = answered(patience::SMALL * 2, "read what PostgreSQL has changed", opening).await?;
         let Some((session, head)) = opened else { return Ok(None) };
         let (sender, portions) = Portions::channel(1);
-        let (shared, last) = (Arc::clone(&self.shared), head.last);
+        let (shared, noted) = (Arc::clone(&self.shared), (head.last, head.changes));
         let reader = tokio::spawn(async move {
             let mut reading = Reading::new(&shared, &session, sender);
-            let whole = reading.read_to(last).await;
+            let whole = reading.read_to(noted).await;
             drop(reading);
             whole.then_some(session)
         });
@@ -261,7 +264,8 @@ impl Shared {
         let session = self.target.session().await?;
         let mut locked = BTreeSet::new();
         for _ in 0..LOOKS_MAX {
-            let row = session.query_opt(LOOK, &[&self.migration]).await.map_err(failed)?;
+            let look = session.prepared(LOOK).await.map_err(failed)?;
+            let row = session.query_opt(&look, &[&self.migration]).await.map_err(failed)?;
             let row = row.ok_or_else(fork)?;
             let stood = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
             if stood != from {
@@ -274,12 +278,16 @@ impl Shared {
             }
             locked.extend(tables);
             let begin = format!("{BEGIN}; {}", self.locks(&locked));
-            session.batch_execute(&begin).await.map_err(failed)?;
             let limit = match take {
                 Take::All => None,
                 Take::UpTo(changes) => Some(i64::try_from(changes.max(1)).unwrap_or(i64::MAX)),
             };
-            let row = session.query_opt(HEAD, &[&self.migration, &limit]).await.map_err(failed)?;
+            let head = session.prepared(HEAD).await.map_err(failed)?;
+            let asked: Asked<'_, 2> = [&self.migration, &limit];
+            // Its snapshot is taken once the locks are held: the server takes one after the other.
+            let (begun, row) = join(session.batch_execute(&begin), session.query_opt(&head, &asked)).await;
+            begun.map_err(failed)?;
+            let row = row.map_err(failed)?;
             let row = row.ok_or_else(fork)?;
             if (Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) }) != from {
                 return Err(fork());
@@ -333,9 +341,13 @@ impl Shared {
         let failed = |error| fault::of(error, doing);
         // In this snapshot: what was noted since is not seen, whatever its number, and stays.
         let forgetting = async {
-            let sql = "delete from liteferry.reverse_change where migration_id = $1 and id <= $2";
-            session.execute(sql, &[&self.migration, &last]).await.map_err(failed)?;
-            let moved = session.execute(ADVANCE, &places(&self.migration, &to, &from)).await;
+            let forget = session.prepared(FORGET).await.map_err(failed)?;
+            let advance = session.prepared(ADVANCE).await.map_err(failed)?;
+            let noted: Asked<'_, 2> = [&self.migration, &last];
+            let places = places(&self.migration, &to, &from);
+            let (forgotten, moved) =
+                join(session.execute(&forget, &noted), session.execute(&advance, &places)).await;
+            forgotten.map_err(failed)?;
             if moved.map_err(failed)? != 1 {
                 return Err(fork());
             }
@@ -380,9 +392,9 @@ pub async fn name_again(
 /// What a noted change weighs, roughly.
 const ROW_BYTES: usize = 100;
 
-type Places<'a> = [&'a (dyn tokio_postgres::types::ToSql + Sync); 7];
+type Asked<'a, const N: usize> = [&'a (dyn tokio_postgres::types::ToSql + Sync); N];
 
-fn places<'a>(migration: &'a i64, to: &'a Position, from: &'a Position) -> Places<'a> {
+fn places<'a>(migration: &'a i64, to: &'a Position, from: &'a Position) -> Asked<'a, 7> {
     [migration, &to.epoch, &to.seq, &to.nonce, &from.epoch, &from.seq, &from.nonce]
 }
 

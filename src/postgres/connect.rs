@@ -9,14 +9,16 @@ use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{self, SslMode};
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, SimpleQueryMessage, Statement};
 use tracing::warn;
 
 /// The oldest server that the catalog queries and the DDL are written for.
@@ -26,6 +28,8 @@ const SESSION_SQL: &str = include_str!("sql/session.sql");
 const ADDRESSES_MAX: usize = 8;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 const POOL_CONNECTIONS_MAX: u32 = 3;
+/// Beyond it all are let go: none is worth the memory of a server.
+const PREPARED_MAX: usize = 512;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -36,6 +40,8 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Session {
     client: Client,
+    /// Statements that come again and again, by their text.
+    prepared: Mutex<HashMap<String, Statement>>,
     task: Task,
     host: Host,
     version_num: u32,
@@ -88,6 +94,21 @@ impl Session {
     /// `server_version_num`.
     pub fn version_num(&self) -> u32 {
         self.version_num
+    }
+
+    /// A statement that is asked for again and again, prepared the first time. Its text must be one of few.
+    pub async fn prepared(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let statement = self.client.prepare(sql).await?;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if prepared.len() >= PREPARED_MAX {
+            prepared.clear();
+        }
+        prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
     }
 
     /// Says goodbye, so that the server has nothing to complain of in its log.
@@ -180,7 +201,7 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         return Err(Fault::new(FaultClass::Transient, "read_only", doing())
             .with_remedy("Point the target at the primary server, or end its read-only mode."));
     }
-    Ok(Session { client, task, host: host.clone(), version_num })
+    Ok(Session { client, prepared: Mutex::default(), task, host: host.clone(), version_num })
 }
 
 fn data_options(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Config, Fault> {

@@ -67,8 +67,9 @@ impl SqliteApplier {
     /// Where SQLite stands, once nothing of ours is under way there.
     pub async fn reached(&mut self) -> Result<Reached, Fault> {
         self.batch = None;
-        let (hand, token) = (self.take_hand().await?, self.token.clone());
+        let (reach, token) = (self.take_hand()?, self.token.clone());
         let (hand, reached) = on_thread(move || {
+            let hand = reach.open()?;
             let db = hand.writing.db();
             // An earlier transaction of ours may still be ending on its thread: the lock waits for it.
             run(db, "begin immediate", "look where SQLite stands")?;
@@ -83,9 +84,7 @@ impl SqliteApplier {
 
     /// Closes the connection until the next batch.
     pub async fn rest(&mut self) {
-        let idle = self.idle.take();
-        // Closing may be the last close of all, which works on the file.
-        let _ended = tokio::task::spawn_blocking(move || drop(idle)).await;
+        close(self.idle.take()).await;
     }
 
     /// Has pages that were written go from the log into the database file, once there are many. After the switch no commit of the
@@ -104,41 +103,61 @@ impl SqliteApplier {
         Ok(())
     }
 
-    async fn take_hand(&mut self) -> Result<Hand, Fault> {
+    /// What opens a connection, unless one is open.
+    fn take_hand(&mut self) -> Result<Reach, Fault> {
         self.identity.confirm(self.file.path())?;
-        if let Some(hand) = self.idle.take() {
-            return Ok(hand);
-        }
-        let file = self.file.clone();
-        on_thread(move || {
-            Ok(Hand { writing: Writing::on(file.open_writer(LOCK_WAIT)?)?, schema_version: None })
-        })
-        .await
+        Ok(self.idle.take().map_or_else(|| Reach::Closed(self.file.clone()), Reach::Open))
     }
 
-    /// Begins the transaction, and makes sure that it begins where it should.
-    async fn begin(&mut self, from: Position) -> Result<Hand, Fault> {
-        let mut hand = self.take_hand().await?;
+    /// The batch's own transaction, or what begins it.
+    fn take_batch_hand(&mut self, batch: &mut Batch) -> Result<BatchHand, Fault> {
+        if let Some(hand) = batch.hand.take() {
+            return Ok(BatchHand::Begun(hand));
+        }
         let (token, schema) = (self.token.clone(), self.schema.clone());
-        on_thread(move || {
-            let doing = "begin a batch on the way back";
-            run(hand.writing.db(), "begin immediate", doing)?;
-            let control = control_of(hand.writing.db(), &token)?;
-            if control.reverse.ok_or_else(unopened)?.at != from {
-                return Err(Fault::fatal("reverse_history_fork", doing).with_remedy(FORK));
-            }
-            hand.confirm_schema(&schema)?;
-            hand.writing.begin(control.writes)?;
-            Ok(hand)
-        })
-        .await
+        Ok(BatchHand::Unbegun { reach: self.take_hand()?, from: batch.from, token, schema })
     }
+}
 
-    async fn take_batch_hand(&mut self, batch: &mut Batch) -> Result<Hand, Fault> {
-        match batch.hand.take() {
-            Some(hand) => Ok(hand),
-            None => self.begin(batch.from).await,
+/// A connection that may have to be opened.
+enum Reach {
+    Open(Hand),
+    Closed(SqliteFile),
+}
+
+impl Reach {
+    fn open(self) -> Result<Hand, Fault> {
+        match self {
+            Reach::Open(hand) => Ok(hand),
+            Reach::Closed(file) => {
+                Ok(Hand { writing: Writing::on(file.open_writer(LOCK_WAIT)?)?, schema_version: None })
+            }
         }
+    }
+}
+
+/// A batch's transaction, on its way to a thread that may block.
+enum BatchHand {
+    Begun(Hand),
+    Unbegun { reach: Reach, from: Position, token: String, schema: String },
+}
+
+impl BatchHand {
+    /// Begins the transaction unless that is done, and makes sure that it begins where it should.
+    fn begun(self) -> Result<Hand, Fault> {
+        let (reach, from, token, schema) = match self {
+            BatchHand::Begun(hand) => return Ok(hand),
+            BatchHand::Unbegun { reach, from, token, schema } => (reach, from, token, schema),
+        };
+        let (mut hand, doing) = (reach.open()?, "begin a batch on the way back");
+        run(hand.writing.db(), "begin immediate", doing)?;
+        let control = control_of(hand.writing.db(), &token)?;
+        if control.reverse.ok_or_else(unopened)?.at != from {
+            return Err(Fault::fatal("reverse_history_fork", doing).with_remedy(FORK));
+        }
+        hand.confirm_schema(&schema)?;
+        hand.writing.begin(control.writes)?;
+        Ok(hand)
     }
 }
 
@@ -171,8 +190,9 @@ impl Applier for SqliteApplier {
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
         let mut batch = self.batch.take().expect("a batch is opened before it is put into");
-        let mut hand = self.take_batch_hand(&mut batch).await?;
+        let hand = self.take_batch_hand(&mut batch)?;
         let put = on_thread(move || {
+            let mut hand = hand.begun()?;
             portion.iter().try_for_each(|changed| hand.writing.put(changed))?;
             Ok(hand)
         });
@@ -187,35 +207,29 @@ impl Applier for SqliteApplier {
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
         let mut batch = self.batch.take().expect("a batch is opened before it is committed");
-        let mut hand = self.take_batch_hand(&mut batch).await?;
+        let hand = self.take_batch_hand(&mut batch)?;
+        if let Err(fault) = durable.await {
+            close(hand).await;
+            return Err(fault);
+        }
         let (from, to) = (batch.from, batch.to);
-        let written = on_thread(move || {
+        let committed = on_thread(move || {
+            let mut hand = hand.begun()?;
             let applied = hand.writing.settle()?;
             control::advance(hand.writing.db(), from, to)?;
+            run(hand.writing.db(), "commit", "commit a batch on the way back")?;
             Ok((hand, applied))
         });
-        let (hand, applied) = match written.await {
+        let (hand, applied) = match committed.await {
             // Of a part it cannot be told whether a row is at fault or only early.
             Err(fault) if fault.code == REFUSED && extent == Extent::Part => {
                 return Err(Fault::new(FaultClass::Data, PART_REFUSED, "apply a part of the way back")
                     .with_remedy("The changes are applied again together with all that followed them.")
                     .with_source(fault));
             }
-            written => written?,
+            committed => committed?,
         };
-        if let Err(fault) = durable.await {
-            on_thread(move || {
-                drop(hand);
-                Ok(())
-            })
-            .await?;
-            return Err(fault);
-        }
-        let hand = on_thread(move || {
-            run(hand.writing.db(), "commit", "commit a batch on the way back")?;
-            Ok(hand)
-        });
-        self.idle = Some(hand.await?);
+        self.idle = Some(hand);
         Ok(applied)
     }
 }
@@ -264,6 +278,11 @@ fn waiting_pages(db: &Connection, mode: &str, doing: &str) -> Result<i64, Fault>
         Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
     })
     .map_err(|error| from_sqlite(doing, error))
+}
+
+/// What was not committed is rolled back. It may be the last close of all, which works on the file.
+async fn close<T: Send + 'static>(connection: T) {
+    let _ended = tokio::task::spawn_blocking(move || drop(connection)).await;
 }
 
 /// SQLite blocks. What is dropped on the way takes its connection with it, and SQLite rolls back.

@@ -6,15 +6,19 @@
 //!      └───────────────┘                     the batch's channel, few portions wait at most ◀──────────┘
 //! ```
 //!
+//! What is short is read at once by whoever asks (`glance`): two threads cost more than such a batch.
 //! The connection stays only while data moves (`rest` closes it): an idle one would spoil the application's own backups and stops.
 
+mod glance;
+mod portions;
+
 use super::capture;
-use super::connect::{SqliteFile, schema_version};
+use super::connect::{SqliteFile, journal_mode, schema_version};
 use super::fault::from_sqlite;
 use super::gather::{Gathering, gathered, log_rows};
 use super::harden::Hardener;
 use super::history::{self, FileIdentity, schema_digest};
-use crate::link::{Batch, Captured, Extent, Piece, Pieces, Portion, Portions, Take};
+use crate::link::{Batch, Captured, Extent, Pieces, Portion, Portions, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::plan::capture::CaptureTable;
@@ -90,6 +94,8 @@ struct State {
 /// A connection, and the schema version that was last found to be the expected schema.
 struct Reader {
     db: Connection,
+    /// Nobody who writes makes it wait.
+    never_waits: bool,
     schema_version: Option<i64>,
     looked: Instant,
 }
@@ -115,8 +121,6 @@ struct Head {
 
 /// Portions that wait to be written.
 const PORTIONS_AHEAD: usize = 8;
-/// Log rows folded at once.
-const LOG_ROWS_PER_PORTION: i64 = 8_192;
 /// An edit of the schema table by hand moves no version: the schema is read again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Lookups of a database with many tables stay prepared.
@@ -175,13 +179,17 @@ impl SqliteChanges {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, from: Position, take: Take) -> Reading {
+    fn ask(&self, from: Position, take: Take) -> (Asked, Reading) {
         let (opened, head) = oneshot::channel();
         let (pieces, portions) = Portions::channel(PORTIONS_AHEAD);
         let (told, hardened) = oneshot::channel();
+        let asked = Asked { from, take, opened, pieces, hardened: told };
+        (asked, Reading { from, take, head, portions, hardened })
+    }
+
+    fn read(&self, asked: Asked) {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.read_batch(from, take, (opened, &pieces), told));
-        Reading { from, take, head, portions, hardened }
+        tokio::task::spawn_blocking(move || shared.read_batch(asked));
     }
 
     /// The rows that the last changes name, at most so many changes; `last` is the newest, and nobody writes meanwhile.
@@ -207,7 +215,13 @@ impl Clone for SqliteChanges {
 impl Captured for SqliteChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let ahead = self.ahead().take().filter(|ahead| (ahead.from, ahead.take) == (from, take));
-        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| self.read(from, take));
+        let Reading { head, portions, hardened, .. } = ahead.unwrap_or_else(|| {
+            let (asked, reading) = self.ask(from, take);
+            if let Some(asked) = self.shared.glance(asked) {
+                self.read(asked);
+            }
+            reading
+        });
         self.shared.state().hardened = Some(hardened);
         let ended = || Fault::fatal("stopped", "read the source's changes");
         let head = head.await.map_err(|_| ended())??;
@@ -222,7 +236,9 @@ impl Captured for SqliteChanges {
     }
 
     fn read_ahead(&self, from: Position, take: Take) {
-        *self.ahead() = Some(self.read(from, take));
+        let (asked, reading) = self.ask(from, take);
+        self.read(asked);
+        *self.ahead() = Some(reading);
     }
 
     async fn harden(&self) -> Result<(), Fault> {
@@ -244,40 +260,24 @@ impl Captured for SqliteChanges {
     }
 }
 
-/// How the reading of a batch ended.
-enum Ended {
-    AtItsEnd,
-    /// Nobody wants the rest.
-    GivenUp,
-}
-
 type Opened = oneshot::Sender<Result<Option<Head>, Fault>>;
 
-/// What a batch's reader gives out. The head goes out with the second piece, of which there is room for more: whoever waits for a batch
-/// of one portion, as most are, is woken once and finds it whole.
-struct Outlet<'p> {
-    head: Option<(Opened, Head)>,
-    pieces: &'p Pieces,
-    given: usize,
+/// A batch that somebody waits for, and where its parts go.
+struct Asked {
+    from: Position,
+    take: Take,
+    opened: Opened,
+    pieces: Pieces,
+    hardened: oneshot::Sender<Result<(), Fault>>,
 }
 
-impl Outlet<'_> {
-    fn give(&mut self, piece: Result<Piece, Fault>) -> Result<(), Unwanted> {
-        let is_last = !matches!(piece, Ok(Piece::Portion(_)));
-        let given = self.pieces.blocking_send(piece).map_err(|_| Unwanted);
-        self.given += 1;
-        if (is_last || self.given > 1)
-            && let Some((opened, head)) = self.head.take()
-        {
-            // Whoever asked has gone, and the portions' receiver with him.
-            let _gone = opened.send(Ok(Some(head)));
-        }
-        given
-    }
+/// A batch whose snapshot is open; the disk works on all that it shows.
+struct Begun {
+    reader: Reader,
+    head: Head,
+    opened: Opened,
+    pieces: Pieces,
 }
-
-/// Nobody takes the batch any more.
-struct Unwanted;
 
 impl Shared {
     /// A thread that panicked while it held the state left it whole.
@@ -285,40 +285,39 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_batch(
-        self: Arc<Shared>,
-        from: Position,
-        take: Take,
-        (opened, pieces): (Opened, &Pieces),
-        hardened: oneshot::Sender<Result<(), Fault>>,
-    ) {
-        let begun = self.reader().and_then(|mut reader| {
+    fn read_batch(self: Arc<Shared>, asked: Asked) {
+        let reader = self.reader();
+        if let Some(begun) = self.open(reader, asked) {
+            self.read_to_its_end(begun);
+        }
+    }
+
+    /// Opens the snapshot. Nothing where the answer has been given: nothing has changed, or something failed.
+    fn open(self: &Arc<Shared>, reader: Result<Reader, Fault>, asked: Asked) -> Option<Begun> {
+        let Asked { from, take, opened, pieces, hardened } = asked;
+        let begun = reader.and_then(|mut reader| {
             let head = self.begin(&mut reader, from, take)?;
             Ok((reader, head))
         });
         let (reader, head) = match begun {
-            Ok(begun) => begun,
-            Err(fault) => return drop(opened.send(Err(fault))),
-        };
-        let Some(head) = head else {
+            Ok((reader, Some(head))) => (reader, head),
             // Kept before it is answered, so that whoever asked finds it.
-            let ended = self.end(reader, from, Extent::Whole);
-            return drop(opened.send(ended.map(|()| None)));
+            Ok((reader, None)) => {
+                let ended = self.end(reader, from, Extent::Whole);
+                let _gone = opened.send(ended.map(|()| None));
+                return None;
+            }
+            Err(fault) => {
+                let _gone = opened.send(Err(fault));
+                return None;
+            }
         };
         // From here on the target may come to hold these rows, whatever becomes of its answers.
         self.state().seen = vec![head.newest];
         // All that this snapshot shows has been written: the disk works while it is read.
-        let disk = Arc::clone(&self);
+        let disk = Arc::clone(self);
         tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
-        let (until, extent) = (head.to, head.extent);
-        let mut outlet = Outlet { head: Some((opened, head)), pieces, given: 0 };
-        // A receiver that is gone has given the batch up; so has this thread.
-        let ended = match self.read_portions(&reader.db, (from.seq, until.seq), &mut outlet) {
-            Ok(Ended::GivenUp) => return,
-            Ok(Ended::AtItsEnd) => self.end(reader, until, extent),
-            Err(fault) => Err(fault),
-        };
-        let _given_up = outlet.give(ended.map(|()| Piece::End));
+        Some(Begun { reader, head, opened, pieces })
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -328,7 +327,8 @@ impl Shared {
         }
         let db = self.file.open_reader()?;
         db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        Ok(Reader { db, schema_version: None, looked: Instant::now() })
+        let never_waits = journal_mode(&db)? == "wal";
+        Ok(Reader { db, never_waits, schema_version: None, looked: Instant::now() })
     }
 
     fn waiting(&self, at: Position) -> Result<u64, Fault> {
@@ -345,16 +345,33 @@ impl Shared {
         reader.db.execute_batch("begin").map_err(failed)?;
         // A table that was made or rebuilt a moment ago has changed without a line in the log: nothing else would tell.
         self.confirm_schema(&mut reader)?;
-        let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
-        for (id, key) in log_rows(&reader.db, (last.seq - changes_max, last.seq))? {
-            let Some(route) = self.expected.tables.get(&id) else { continue };
-            tables.entry(id).or_insert_with(|| Gathering::new(route)).add(&reader.db, key)?;
-        }
-        let portion = gathered(&mut tables);
-        drop(tables);
+        let portion = self.rows_of(&reader.db, (last.seq - changes_max, last.seq), usize::MAX)?;
         reader.db.execute_batch("commit").map_err(failed)?;
         self.state().reader = Some(reader);
-        Ok(portion)
+        Ok(portion.expect("there is no bound"))
+    }
+
+    /// The rows that these changes name; nothing where they are of more bytes.
+    fn rows_of(
+        &self,
+        db: &Connection,
+        changes: (i64, i64),
+        bytes_max: usize,
+    ) -> Result<Option<Portion>, Fault> {
+        let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
+        let mut bytes = 0;
+        for (id, key) in log_rows(db, changes)? {
+            // The marker, and tables that are followed no more.
+            let Some(route) = self.expected.tables.get(&id) else { continue };
+            let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
+            let before = table.rows.bytes();
+            table.add(db, key)?;
+            bytes += table.rows.bytes() - before;
+            if bytes > bytes_max {
+                return Ok(None);
+            }
+        }
+        Ok(Some(gathered(&mut tables)))
     }
 
     /// Opens the snapshot and says what it holds beyond `from`.
@@ -404,37 +421,6 @@ impl Shared {
         reader.schema_version = Some(version);
         reader.looked = Instant::now();
         Ok(())
-    }
-
-    /// Reads the log piece by piece.
-    fn read_portions(
-        &self,
-        db: &Connection,
-        (from, to): (i64, i64),
-        outlet: &mut Outlet<'_>,
-    ) -> Result<Ended, Fault> {
-        let mut reached = from;
-        while reached < to {
-            let until = to.min(reached + LOG_ROWS_PER_PORTION);
-            let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
-            for (id, key) in log_rows(db, (reached, until))? {
-                // The marker, and tables that are followed no more.
-                let Some(route) = self.expected.tables.get(&id) else { continue };
-                let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
-                table.add(db, key)?;
-                if table.rows.bytes() >= self.portion_bytes
-                    && outlet.give(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
-                {
-                    return Ok(Ended::GivenUp);
-                }
-            }
-            let portion = gathered(&mut tables);
-            if !portion.is_empty() && outlet.give(Ok(Piece::Portion(portion))).is_err() {
-                return Ok(Ended::GivenUp);
-            }
-            reached = until;
-        }
-        Ok(Ended::AtItsEnd)
     }
 
     /// Ends the snapshot, unless somebody wants it held.

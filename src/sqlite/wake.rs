@@ -19,6 +19,7 @@ pub struct Wake {
     written: Arc<Notify>,
     /// Looks that are still due after the last event.
     due: Vec<Instant>,
+    told: bool,
     _watcher: RecommendedWatcher,
 }
 
@@ -49,7 +50,7 @@ impl Wake {
         .map_err(failed)?;
         let directory = files[0].parent().unwrap_or(Path::new("/"));
         watcher.watch(directory, RecursiveMode::NonRecursive).map_err(failed)?;
-        Ok(Wake { files, poll, written, due: Vec::new(), _watcher: watcher })
+        Ok(Wake { files, poll, written, due: Vec::new(), told: false, _watcher: watcher })
     }
 
     /// Returns when a look at the source is worth it: at an event, shortly after one, or when the poll is due.
@@ -58,10 +59,17 @@ impl Wake {
         self.due.retain(|at| *at > now);
         let next = self.due.iter().min().copied();
         let bound = next.map_or(self.poll, |at| at.duration_since(now).min(self.poll));
-        if timeout(bound, self.written.notified()).await.is_ok() {
+        let is_written = timeout(bound, self.written.notified()).await.is_ok();
+        self.told = is_written || next.is_some();
+        if is_written {
             let now = Instant::now();
             self.due = LOOKS_AFTER.iter().map(|after| now + *after).collect();
         }
+    }
+
+    /// Whether it was the file system that told of what is there now: it will tell of what comes next.
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
     pub fn look(&self) -> Look {

@@ -86,6 +86,31 @@ impl Case {
     }
 }
 
+/// Short ones are read where they are asked for; those of many changes, and those of few but long rows, go to another thread half-way.
+#[test]
+fn transactions_of_any_length_arrive_whole_one_after_the_other() {
+    let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key, v text);");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let rows = |from: u32, rows: u32, bytes: u32| {
+        format!(
+            "with recursive n (i) as (select {from} union all select i + 1 from n where i < {from} + {rows} - 1)
+             insert or replace into t select i, printf('%d %.*c', i, {bytes}, 'x') from n"
+        )
+    };
+    for turn in 1..6 {
+        for sql in [rows(1, 1, 9), rows(turn, 64, turn), rows(7, 65, 9), rows(3, 3, 200_000), rows(1, 500, 9)]
+        {
+            case.app(&sql);
+            // So that the next one finds the connection that read this one.
+            daemon.drained(&case.source);
+        }
+        case.app(&format!("delete from t where id % {} = 1", turn + 1));
+        daemon.drained(&case.source);
+    }
+    case.is_equal();
+}
+
 #[test]
 fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
     let case = Case::new(SHOP);

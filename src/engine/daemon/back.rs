@@ -51,6 +51,7 @@ const BUSY_FOR: Duration = Duration::from_millis(100);
 /// Where nothing has been written for a while.
 const ASK_IDLE: Duration = Duration::from_millis(50);
 const IDLE_AFTER: Duration = Duration::from_secs(2);
+const EMPTY_LOG_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_LAG: Duration = Duration::from_millis(500);
 /// Changes of one batch, the queue's rows counted.
 const CHANGES_MAX: u64 = 50_000;
@@ -122,7 +123,7 @@ pub async fn back_to(
 impl Back<'_> {
     pub async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.position().await?;
-        let (mut written, mut looked) = (Instant::now(), None::<Instant>);
+        let (mut written, mut emptied, mut looked) = (Instant::now(), Instant::now(), None::<Instant>);
         let mut verifying = self.verifying()?;
         tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
         while !self.stopping.is_asked() {
@@ -144,6 +145,9 @@ impl Back<'_> {
             if let Some(step) = &moved {
                 at = step.to;
                 written = Instant::now();
+            }
+            if emptied < written && emptied.elapsed() >= EMPTY_LOG_EVERY {
+                emptied = Instant::now();
                 self.applier.empty_log().await?;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {

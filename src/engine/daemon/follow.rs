@@ -348,6 +348,7 @@ impl Life<'_> {
             }
             let step = self.step(at).await?;
             let idle = step.is_none();
+            let caught_up = step.as_ref().is_none_or(|step| step.extent == Extent::Whole && wake.is_told());
             if let Some(step) = step {
                 at = step.to;
                 doubts.stepped(&step);
@@ -368,7 +369,7 @@ impl Life<'_> {
             self.look_around(&mut looks, &mut verifying).await?;
             let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
             late.settle(long, Instant::now());
-            while idle && !self.stopping.is_asked() {
+            while caught_up && !self.stopping.is_asked() {
                 self.voice.board.tick(Instant::now());
                 tokio::select! {
                     () = wake.wait() => {}

@@ -6,7 +6,6 @@ use crate::link::{Applied, Changed};
 use crate::model::chunk::tuple_cells;
 use crate::model::fault::Fault;
 use crate::postgres::ledger;
-use futures_util::future::TryFutureExt;
 use tokio_postgres::Statement;
 
 /// Beyond either bound, changes are staged.
@@ -61,9 +60,8 @@ async fn send(
     portion: &[Changed],
     entries: &[ledger::Entries],
 ) -> Result<(), Fault> {
-    let session = &writer.session;
     let mut pipeline = Pipeline::default();
-    pipeline.add(What::Begin, session.batch_execute(BEGIN).map_ok(|()| 0));
+    writer.run(BEGIN, &What::Begin.doing()).await?;
     pipeline.add(What::Advance, writer.advance(step));
     for changed in portion.iter().filter(|changed| writer.table(&changed.route).ledger) {
         pipeline.add(What::ForgetEntries, forget_entries(writer, changed));

@@ -19,6 +19,7 @@ use futures_util::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
+use tokio_postgres::Row;
 
 pub struct Reading<'s> {
     shared: &'s Shared,
@@ -47,7 +48,8 @@ impl From<Fault> for End {
     }
 }
 
-const KEYS_PER_PAGE: u32 = 1000;
+const READ_KEYS: &str = "read which keys have changed";
+const KEYS_PER_PAGE: u64 = 1000;
 const ROWS_PER_PAGE: u32 = 1000;
 const FORGET: &str = "delete from liteferry.ledger where id = any($1)";
 
@@ -57,9 +59,11 @@ impl<'s> Reading<'s> {
         Reading { shared, session, portions, tables, emptied: None, gathered, bytes: 0, entries }
     }
 
-    /// Reads all that the snapshot shows up to the number `last`. False if the batch is not whole.
-    pub async fn read_to(&mut self, last: i64) -> bool {
-        match self.read(last).await {
+    /// Reads all that the snapshot shows up to the number `last`, so many changes. False if the batch is not whole.
+    pub async fn read_to(&mut self, (last, changes): (i64, u64)) -> bool {
+        let read =
+            if changes <= KEYS_PER_PAGE { self.read_at_once(last).await } else { self.read(last).await };
+        match read {
             Ok(()) => self.portions.send(Ok(Piece::End)).await.is_ok(),
             Err(End::GivenUp) => false,
             Err(End::Failed(fault)) => {
@@ -69,14 +73,19 @@ impl<'s> Reading<'s> {
         }
     }
 
+    async fn read_at_once(&mut self, last: i64) -> Result<(), End> {
+        let failed = |error| End::Failed(fault::of(error, READ_KEYS));
+        let keys = self.session.prepared(&noted_keys("$1", "$2")).await.map_err(failed)?;
+        let page = self.session.query(&keys, &[&self.shared.migration, &last]).await.map_err(failed)?;
+        self.read_page(&page).await?;
+        self.flush().await
+    }
+
     async fn read(&mut self, last: i64) -> Result<(), End> {
-        let doing = "read which keys have changed";
-        let failed = |error| End::Failed(fault::of(error, doing));
-        let declare = format!(
-            "declare liteferry_keys no scroll cursor for select tbl, key from liteferry.reverse_change \
-             where migration_id = {} and id <= {last} group by tbl, key order by tbl, key nulls first",
-            self.shared.migration
-        );
+        let failed = |error| End::Failed(fault::of(error, READ_KEYS));
+        // A cursor's query takes no parameters.
+        let keys = noted_keys(&self.shared.migration.to_string(), &last.to_string());
+        let declare = format!("declare liteferry_keys no scroll cursor for {keys}");
         self.session.batch_execute(&declare).await.map_err(failed)?;
         let fetch = format!("fetch forward {KEYS_PER_PAGE} from liteferry_keys");
         loop {
@@ -84,13 +93,18 @@ impl<'s> Reading<'s> {
             if page.is_empty() {
                 break;
             }
-            for of_table in page.chunk_by(|one, next| one.get::<_, i64>(0) == next.get::<_, i64>(0)) {
-                let keys = of_table.iter().map(|row| row.get::<_, Option<&[u8]>>(1)).collect();
-                self.read_keys(of_table[0].get(0), keys).await?;
-            }
+            self.read_page(&page).await?;
         }
         self.session.batch_execute("close liteferry_keys").await.map_err(failed)?;
         self.flush().await
+    }
+
+    async fn read_page(&mut self, page: &[Row]) -> Result<(), End> {
+        for of_table in page.chunk_by(|one, next| one.get::<_, i64>(0) == next.get::<_, i64>(0)) {
+            let keys = of_table.iter().map(|row| row.get::<_, Option<&[u8]>>(1)).collect();
+            self.read_keys(of_table[0].get(0), keys).await?;
+        }
+        Ok(())
     }
 
     async fn read_keys(&mut self, id: i64, keys: Vec<Option<&[u8]>>) -> Result<(), End> {
@@ -129,7 +143,8 @@ impl<'s> Reading<'s> {
         let columns = key_columns(&route).len();
         let arrays: Vec<Vec<u8>> = (0..columns).map(|part| array_of(&noted, part)).collect();
         let failed = |error| End::Failed(fault::of(error, &doing));
-        let stream = self.session.query_raw(&table.by_keys, params(&arrays)).await.map_err(failed)?;
+        let by_keys = self.session.prepared(&table.by_keys).await.map_err(failed)?;
+        let stream = self.session.query_raw(&by_keys, params(&arrays)).await.map_err(failed)?;
         let mut stream = pin!(stream);
         let (mut changed, mut stale) = (empty(&route), Vec::new());
         while let Some(row) = stream.try_next().await.map_err(failed)? {
@@ -232,6 +247,13 @@ impl<'s> Reading<'s> {
         }
         self.portions.send(Ok(Piece::Portion(portion))).await.map_err(|_| End::GivenUp)
     }
+}
+
+fn noted_keys(migration: &str, last: &str) -> String {
+    format!(
+        "select tbl, key from liteferry.reverse_change where migration_id = {migration} and id <= {last} \
+         group by tbl, key order by tbl, key nulls first"
+    )
 }
 
 fn empty(route: &Arc<Route>) -> Changed {

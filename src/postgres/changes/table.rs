@@ -60,7 +60,8 @@ impl Table {
         let types: Vec<String> = if route.target == canary_route().target {
             vec!["bigint".to_owned()]
         } else {
-            let rows = session.query(TYPES, &[&route.target.sql(), &names]).await.map_err(failed)?;
+            let types = session.prepared(TYPES).await.map_err(failed)?;
+            let rows = session.query(&types, &[&route.target.sql(), &names]).await.map_err(failed)?;
             rows.iter().map(|row| row.get(0)).collect()
         };
         if types.len() != names.len() {
@@ -68,7 +69,8 @@ impl Table {
                 .with_remedy("a key column of the table is gone from PostgreSQL: put it back"));
         }
         let of_table: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&shared.migration, &route.source];
-        let ledger = session.query_one(HOLDS, &of_table).await.map_err(failed)?.get(0);
+        let holds = session.prepared(HOLDS).await.map_err(failed)?;
+        let ledger = session.query_one(&holds, &of_table).await.map_err(failed)?.get(0);
         let rows = rows_of(route, shared.migration);
         let record = format!("select record_send(row({}))", qualified(route));
         let arrays: Vec<String> =
@@ -96,8 +98,10 @@ impl Table {
         if !self.ledger {
             return Ok(found);
         }
-        let rows = session.query(ENTRIES, &[&shared.migration, &self.route.source, &keys]).await;
-        for row in rows.map_err(|error| fault::of(error, "read the ledger"))? {
+        let failed = |error| fault::of(error, "read the ledger");
+        let entries = session.prepared(ENTRIES).await.map_err(failed)?;
+        let rows = session.query(&entries, &[&shared.migration, &self.route.source, &keys]).await;
+        for row in rows.map_err(failed)? {
             let entry = Entry {
                 id: row.get(1),
                 column: row.get(2),
