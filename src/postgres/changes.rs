@@ -11,6 +11,7 @@
 //! that is not forgotten is read again, which does no harm, for rows are read as they are and not as they were changed.
 
 mod reading;
+mod sweep;
 mod table;
 
 use super::connect::Session;
@@ -28,6 +29,7 @@ use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use sweep::Sweep;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
@@ -51,6 +53,7 @@ struct State {
     reached: Option<Reached>,
     /// What becomes of hardening the batch that was asked for last.
     hardened: Option<Task<Result<(), Fault>>>,
+    sweep: Sweep,
 }
 
 /// A batch that is not yet forgotten.
@@ -355,6 +358,7 @@ impl Shared {
         };
         let bytes = usize::try_from(changes).unwrap_or(usize::MAX).saturating_mul(ROW_BYTES);
         answered(patience::for_bytes(bytes), doing, forgetting).await?;
+        state.sweep.deleted(changes, &self.target);
         self.target.give_back(session);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub struct Daemon {
 }
 
 /// On a machine with much other work; nothing is waited for that long where all is well.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 /// On a machine with other work a pause is long; the bounds of a crossing are not what most tests look at.
 const UNHURRIED: [&str; 8] = [
