@@ -10,6 +10,7 @@ use super::halves::Halves;
 use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
 use super::patience::{self, ANSWER_MISSING, answered};
+use super::types;
 use crate::canon::{Reason, RefusedBy};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::chunk::Chunk;
@@ -105,14 +106,22 @@ impl PgLoader {
         if put? != loaded.rows {
             return Err(rows_swallowed(doing));
         }
+        self.confirm_types(&range.route, &doing).await?;
         self.write_ledger(&range.route, chunk, &[]).await?;
         Ok(loaded)
+    }
+
+    /// The rows that were put keep the table as it is until they are committed.
+    async fn confirm_types(&self, route: &Route, doing: &str) -> Result<(), Fault> {
+        let target = route.target.sql();
+        answered(patience::SMALL, doing, types::confirm(&self.session, &target, route, doing)).await
     }
 
     /// In a transaction of its own, row by row, what the target takes; the others go to the ledger.
     async fn load_by_halves(&self, range: &Range, chunk: &Chunk, put: &Put) -> Result<Loaded, Fault> {
         self.run(BEGIN, "begin a load").await?;
         let refused = self.put_by_halves(&range.route, chunk, put).await?;
+        self.confirm_types(&range.route, "load rows one by one").await?;
         self.write_ledger(&range.route, chunk, &refused).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
         let loaded = Loaded {
