@@ -73,15 +73,19 @@ impl Case {
 
 impl Daemon {
     /// The answer to an order to compare both sides.
-    fn compared(&mut self, body: &str) -> Value {
+    pub fn compared(&mut self, body: &str) -> Value {
         let (status, accepted) = self.post("/v1/validation", body);
         assert_eq!(status, 202, "{accepted:#}");
-        let order = accepted["order"].as_u64();
-        let read = |daemon: &Daemon| -> Value {
-            let (_, told) = daemon.get("/v1/validation").expect("it listens");
-            serde_json::from_str(&told).expect("it is JSON")
-        };
-        self.wait_for(|daemon| Some(read(daemon)).filter(|told| told["answered"].as_u64() >= order))
+        self.answered(accepted["order"].as_u64())
+    }
+
+    fn answered(&mut self, order: Option<u64>) -> Value {
+        self.wait_for(|daemon| Some(daemon.validation()).filter(|told| told["answered"].as_u64() >= order))
+    }
+
+    fn validation(&self) -> Value {
+        let (_, told) = self.get("/v1/validation").expect("it listens");
+        serde_json::from_str(&told).expect("it is JSON")
     }
 }
 

@@ -24,6 +24,7 @@ mod relearn;
 mod repair;
 mod reread;
 mod reshape;
+mod returned;
 mod setup;
 mod stop;
 mod verify;
