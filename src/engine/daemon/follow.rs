@@ -310,7 +310,8 @@ impl Life<'_> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let (mut quiet, mut late) = (Quiet::new(), Late::default());
-        let mut pruning = Pruning::new(self.job.retention);
+        let marks = self.store.marks(self.migration, at.epoch).await?;
+        let mut pruning = Pruning::resumed(self.job.retention, at, marks);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
@@ -342,7 +343,7 @@ impl Life<'_> {
             if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
-            pruning.prune(&self.changes, &mut self.applier).await?;
+            pruning.prune(&self.changes, &mut self.applier, (self.store, self.migration)).await?;
             self.look_around(&mut looks, &mut verifying).await?;
             let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
             late.settle(long, Instant::now());
