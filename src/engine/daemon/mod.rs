@@ -48,6 +48,7 @@ use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,7 +167,8 @@ pub async fn run(
     mut orders: mpsc::Receiver<Ordered>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let (mut backoff, mut start, mut owned, mut told) = (Backoff::new(), job.start, None, String::new());
+    let mut backoff = Backoff::new(RandomState::new().hash_one(()));
+    let (mut start, mut owned, mut told) = (job.start, None, String::new());
     loop {
         let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
