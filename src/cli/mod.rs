@@ -95,7 +95,7 @@ enum Command {
     /// Go back to SQLite
     Rollback(rollback::RollbackArgs),
     /// End the migration: archive SQLite and take liteferry out of both databases
-    Cleanup(commands::Moving),
+    Cleanup(commands::CleanupArgs),
     /// Ask the running daemon what was done to the migration, the newest last
     Journal(journal::JournalArgs),
     /// Ask the running daemon which cells the target does not give back as they were, or settle one of them
@@ -169,6 +169,11 @@ pub fn run() -> ExitCode {
             }
             ExitCode::from(EXIT_SETTINGS)
         }
+        // It is how one leaves it.
+        Err(Failure::Stopped(Stop::CtrlC)) if matches!(cli.command, Command::Demo(_)) => {
+            complain("the demo is over; nothing of it is left\n");
+            ExitCode::SUCCESS
+        }
         Err(Failure::Stopped(stop)) => {
             complain("liteferry: interrupted; run the same command again to go on where it stopped\n");
             ExitCode::from(stop.exit_code())
@@ -215,7 +220,7 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Resume(given) => commands::resume(&cli.shared, given).await,
         Command::Reads(args) => commands::reads(&cli.shared, args).await,
         Command::Rollback(args) => rollback::rollback(&cli.shared, args).await,
-        Command::Cleanup(moving) => commands::cleanup(&cli.shared, moving).await,
+        Command::Cleanup(args) => commands::cleanup(&cli.shared, args).await,
         Command::Journal(args) => journal::journal(&cli.shared, args).await,
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,
         Command::Detach(args) => detach::detach(&cli.shared, args).await,

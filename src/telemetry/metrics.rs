@@ -242,7 +242,7 @@ impl Present {
             gate_ok: by_words(
                 to,
                 "liteferry_gate_ok",
-                "1 for an open gate before a command that is possible in this phase.",
+                "1 for an open gate before a command that would be tried now.",
                 &["to", "gate"],
             ),
             rollback_possible: whole(

@@ -3,6 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::try_psql;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -142,6 +143,36 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
     daemon.drained(&case.source);
     case.is_equal();
+}
+
+#[test]
+fn a_comparison_that_a_cleanup_comes_before_is_refused() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.switched(&[]);
+    let held = HeldSession::open(&case.target.url);
+    held.run("begin; lock table item in access exclusive mode");
+    let (status, accepted) = daemon.post("/v1/validation", "{}");
+    assert_eq!(status, 202, "{accepted:#}");
+    let file = case.source.path.with_file_name("final.json").display().to_string();
+    let cleanup = daemon.client(&["cleanup", "--yes", "--report", &file]).spawn();
+    let told = daemon.answered(accepted["order"].as_u64());
+    assert_eq!(told["refused"]["code"], "not_possible", "{told:#}");
+    held.run("commit");
+    let ended = cleanup.expect("the program can be started").wait().expect("it is our child");
+    assert!(ended.success(), "{ended}");
+    assert_eq!(daemon.status().expect("it listens")["phase"], "done", "who waits for it waits to its end");
+    // Also by a daemon that was not there.
+    daemon.kill();
+    let mut daemon = case.daemon(&[]);
+    let report = std::fs::read_to_string(file).expect("the report was written");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let told =
+        daemon.wait_for(|daemon| Some(daemon.validation()["report"].clone()).filter(|told| !told.is_null()));
+    assert_eq!(told, report);
+    for field in ["source", "target", "started", "finished", "ledger_rows"] {
+        assert!(!report[field].is_null(), "{field}: {report:#}");
+    }
+    assert_eq!((&report["total_source"], &report["success"]), (&json!(3500), &json!(true)), "{report:#}");
 }
 
 #[test]

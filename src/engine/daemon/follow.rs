@@ -372,6 +372,7 @@ impl Life<'_> {
             }
         }
         self.voice.say(RunState::Stopping, None);
+        verifying.end().await;
         Ok(Next::Stopped)
     }
 

@@ -35,7 +35,7 @@ mod widening;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
-use super::status::{Board, Reason, Run, ValidationState};
+use super::status::{Board, Reason, Run, Status, ValidationState};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
@@ -298,7 +298,11 @@ async fn work(
             follow::follow(desk, (migration, work), (orders, stopping)).await
         }
         Work::Backward => back::follow_back(desk, (orders, stopping)).await,
-        Work::CleanUp => clean::clean_up(&mut desk).await,
+        Work::CleanUp => {
+            desk.voice.say(RunState::Running, None);
+            desk.refuse_comparison().await?;
+            clean::clean_up(&mut desk).await
+        }
         Work::Rest => rest(&desk, orders, stopping).await,
     }
 }
@@ -325,21 +329,24 @@ async fn rest(
 ) -> Result<Next, Fault> {
     desk.voice.say(RunState::Running, None);
     desk.voice.follow_tables(&BTreeMap::new(), &BTreeMap::new());
+    clean::show_again(desk).await;
     while !stopping.is_asked() {
         desk.voice.board.tick(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             () = stopping.asked() => {}
             Some(ordered) = orders.recv() => {
-                desk.take_up(&ordered);
                 let refused = match ordered.order {
                     Order::Phase(command) => desk.judge(&ordered, command).err(),
-                    Order::Validate(_) | Order::Ledger(..) => Some(Reason::new(
-                        "not_possible",
-                        "the migration has ended",
-                        "There is nothing left to compare: SQLite is archived.",
-                    )),
+                    Order::Ledger(..) => Some(Reason::nothing_to_compare()),
+                    Order::Validate(_) => {
+                        let waits = |status: &mut Status| status.validation.ordered = Some(ordered);
+                        desk.voice.board.update(Instant::now(), waits);
+                        desk.refuse_comparison().await?;
+                        continue;
+                    }
                 };
+                desk.take_up(&ordered);
                 desk.answer(&ordered, refused).await?;
             }
         }
