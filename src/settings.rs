@@ -311,7 +311,7 @@ impl Types {
             numeric: from.take("types.numeric", choice(&NUMERIC_CHOICES)),
             int_width: from.take("types.int_width", choice(&INT_WIDTHS)),
             source_tz: from.take("types.source_tz", spelled::<Zone>),
-            unit: from.take("types.unit", optional(spelled::<Unit>)),
+            unit: from.take("types.units", optional(spelled::<Unit>)),
             column: columns(from),
         }
     }
@@ -537,7 +537,7 @@ mod tests {
             ("types.numeric", "'float4'"),
             ("types.int_width", "''"),
             ("types.source_tz", "'Europe/Nowhere'"),
-            ("types.unit", "'fortnight'"),
+            ("types.units", "'fortnight'"),
             ("misfits.policy", "'drop'"),
             ("misfits.widen_rows_max", "0"),
             ("backfill.workers", "0"),

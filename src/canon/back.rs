@@ -3,9 +3,10 @@
 //! A spelling counts only if it crosses to the very same bytes again. Where the column's form has none, the value is written in
 //! another that does, and said to be foreign; nothing is rounded, and nothing is lost.
 
-use super::{Codec, Fit, Form};
+use super::{Codec, Fit, Form, numeric, unread};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::schema::Affinity;
+use crate::model::types::Type;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Back<'a> {
@@ -41,13 +42,64 @@ impl Codec {
         }
     }
 
+    /// The same column, once values have come back into it in other spellings than its own.
+    pub fn having_come_back(self, affinity: Affinity) -> Codec {
+        Codec { came_back: Some(affinity), ..self }
+    }
+
+    /// The same, where what came back was of the same type and affinity.
+    pub fn as_came_back_to(self, before: &Codec) -> Codec {
+        let came_back = before.came_back.filter(|_| before.ty == self.ty);
+        Codec { came_back, ..self }
+    }
+
+    /// As if none had.
+    fn plain(&self) -> Codec {
+        Codec { came_back: None, ..self.clone() }
+    }
+
+    /// The value that came back as this cell, where it is one.
+    pub(super) fn foreign_value(&self, affinity: Affinity, cell: Cell<'_>) -> Option<Vec<u8>> {
+        let plain = self.plain();
+        let text = match cell {
+            Cell::Text(text) | Cell::Blob(text) => Some(text),
+            Cell::Null | Cell::Integer(_) | Cell::Real(_) => None,
+        };
+        let by_form = |form: Form| {
+            let codec = Codec { form, ..plain.clone() };
+            unread::crossed(&codec, text.map_or(cell, Cell::Text))
+        };
+        let proposed = OTHERS.into_iter().filter_map(by_form);
+        let mut proposed = proposed.chain(text.and_then(|text| unread::proposed(&plain, text)));
+        proposed.find(|bytes| plain.back(affinity, bytes, &mut Vec::new()) == Back::Foreign(cell.to_buf()))
+    }
+
+    /// The cell as which this value came back, where it can be told from it again.
+    pub(super) fn foreign_cell(&self, affinity: Affinity, bytes: &[u8]) -> Option<CellBuf> {
+        let (plain, mut scratch) = (self.plain(), Vec::new());
+        let cell = match plain.back(affinity, bytes, &mut scratch) {
+            Back::Spelt(_) => return None,
+            Back::Foreign(cell) => cell,
+        };
+        // A cell that the form itself reads means what the form says.
+        let is_exact = plain.encode(cell.as_cell(), &mut Vec::new()) == Fit::Exact;
+        let is_told = !is_exact && self.foreign_value(affinity, cell.as_cell()).as_deref() == Some(bytes);
+        is_told.then_some(cell)
+    }
+
     fn foreign(&self, affinity: Affinity, bytes: &[u8]) -> CellBuf {
         let (mut scratch, mut again, mut text) = (Vec::new(), Vec::new(), None);
+        if matches!(self.ty, Type::Numeric(_)) && bytes == numeric::NAN {
+            return CellBuf::Text(unread::NAN.to_vec());
+        }
         for form in OTHERS {
-            let codec = Codec { form, ..self.clone() };
+            let codec = Codec { form, ..self.plain() };
             let Ok(cell) = codec.decode(bytes, &mut scratch) else { continue };
             match cell {
-                Cell::Real(value) if value.is_nan() => return CellBuf::Text(b"NaN".to_vec()),
+                Cell::Real(value) if value.is_nan() => return CellBuf::Text(unread::NAN.to_vec()),
+                Cell::Real(value) if value.is_infinite() && stored(affinity, cell).is_none() => {
+                    return CellBuf::Text(unread::word_of_infinity(value).to_vec());
+                }
                 // Both zeros are equal, and an application would rather meet the other one than a BLOB.
                 Cell::Real(0.0) => return CellBuf::Real(0.0),
                 Cell::Null | Cell::Integer(_) | Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => {}
@@ -114,9 +166,11 @@ fn is_number(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::law::{any_form, any_text, any_type};
     use super::*;
     use crate::canon::Zone;
-    use crate::model::types::{NumericLimit, Type};
+    use crate::model::types::NumericLimit;
+    use proptest::prelude::*;
 
     fn back(ty: Type, (form, affinity): (&str, Affinity), bytes: &[u8]) -> (&'static str, CellBuf) {
         let codec = Codec::new(ty, form.parse().expect("a form"), Zone::Utc);
@@ -159,6 +213,108 @@ mod tests {
             (Type::Other("point".into()), ("native", Blob), &[1, 2], ("foreign", CellBuf::Blob(vec![1, 2]))),
         ] {
             assert_eq!(back(ty.clone(), form, bytes), expected, "{ty:?} {form:?}");
+        }
+    }
+
+    /// Once it has come back, it crosses as the value that it was; nothing else does for that.
+    #[test]
+    fn a_value_that_came_back_is_read_as_what_it_was() {
+        use Affinity::{Blob, Integer, Numeric, Real};
+        let money = || Type::Numeric(Some(NumericLimit { precision: 30, scale: 2 }));
+        let much =
+            [0, 6, 0, 4, 0, 0, 0, 2, 0x04, 0xd2, 0x16, 0x2e, 0x23, 0x34, 0x0d, 0x80, 0x1e, 0xd2, 0x04, 0xb0];
+        let infinite = |sign: u8| [0, 0, 0, 0, sign, 0, 0, 0x20];
+        let far = |day: i32| day.to_be_bytes();
+        let stamp = |micros: i64| micros.to_be_bytes();
+        // In the year 11506, and in 44 BC.
+        let (late, early) = (stamp(300_000_000_000_123_456), stamp(-64_460_232_000_000_000));
+        let plain = "Y-m-d H:M:S.f3Z";
+        for (ty, (form, affinity), bytes, foreign) in [
+            (Type::Date, ("native", Numeric), &far(i32::MAX)[..], "infinity"),
+            (Type::Date, ("epoch-s", Integer), &far(i32::MIN), "-infinity"),
+            (Type::Date, ("native", Affinity::Text), &far(-745_790), "0043-02-05 BC"),
+            (Type::Date, ("native", Affinity::Text), &far(2_145_031_948), "5874897-12-31"),
+            (Type::Timestamp(6), (plain, Affinity::Text), &stamp(i64::MAX), "infinity"),
+            (Type::Timestamptz(6), (plain, Affinity::Text), &early, ""),
+            (Type::Timestamp(6), ("native", Numeric), &late, ""),
+            (Type::Float8, ("native", Real), &f64::NAN.to_be_bytes(), "NaN"),
+            (Type::Float8, ("digits", Affinity::Text), &f64::INFINITY.to_be_bytes(), "Infinity"),
+            (Type::Float4, ("native", Numeric), &f32::NAN.to_be_bytes(), "NaN"),
+            (Type::Numeric(None), ("native", Numeric), &numeric::NAN, "NaN"),
+            (money(), ("digits", Affinity::Text), &numeric::NAN, "NaN"),
+            (Type::Numeric(None), ("digits", Affinity::Text), &infinite(0xf0), "-Infinity"),
+            (money(), ("native", Blob), &much, "12345678901234567890.12"),
+            (money(), ("native", Numeric), &much, "12345678901234567890.12"),
+            (Type::Text, ("native", Numeric), b"007", "007"),
+            (Type::Int4, ("digits", Integer), &[0, 0, 0, 7], "7"),
+        ] {
+            let before = Codec::new(ty.clone(), form.parse().expect("a form"), Zone::Utc);
+            let what = format!("{ty:?} {form} {foreign}");
+            let Back::Foreign(cell) = before.back(affinity, bytes, &mut Vec::new()) else {
+                panic!("{what} is spelt")
+            };
+            let shown = match &cell {
+                CellBuf::Text(text) | CellBuf::Blob(text) => String::from_utf8(text.clone()).expect("a text"),
+                CellBuf::Integer(value) => value.to_string(),
+                CellBuf::Null | CellBuf::Real(_) => panic!("{what} came back as {cell:?}"),
+            };
+            assert!(foreign.is_empty() || shown == foreign, "{what}: {shown}");
+            let codec = before.having_come_back(affinity);
+            let mut found = Vec::new();
+            assert_eq!((codec.encode(cell.as_cell(), &mut found), &found[..]), (Fit::Exact, bytes), "{what}");
+            assert_eq!(codec.decode(bytes, &mut Vec::new()), Ok(cell.as_cell()), "{what}");
+            assert_eq!(codec.back(affinity, bytes, &mut Vec::new()), Back::Spelt(cell.as_cell()), "{what}");
+        }
+        let date = Codec::new(Type::Date, Form::Native, Zone::Utc).having_come_back(Numeric);
+        for other in ["Infinity", "now", "epoch", "2024-13-01", "10000-01-01 BC", "02024-01-02", "0001-01-01"]
+        {
+            let plain = date.plain().encode(Cell::Text(other.as_bytes()), &mut Vec::new());
+            assert_eq!(date.encode(Cell::Text(other.as_bytes()), &mut Vec::new()), plain, "{other}");
+        }
+        // The other zero is written as the one that SQLite has, and stays what that is.
+        let real = Codec::new(Type::Float8, Form::Native, Zone::Utc).having_come_back(Real);
+        assert_eq!(real.decode(&(-0.0f64).to_be_bytes(), &mut Vec::new()), Ok(Cell::Real(-0.0)));
+        let mut zero = Vec::new();
+        assert_eq!(real.encode(Cell::Real(0.0), &mut zero), Fit::Exact);
+        assert_eq!(zero, 0.0f64.to_be_bytes());
+    }
+
+    const AFFINITIES: [Affinity; 5] =
+        [Affinity::Blob, Affinity::Text, Affinity::Numeric, Affinity::Integer, Affinity::Real];
+
+    /// Of a cell that the column can hold: exact if and only if its bytes decode to it. What was exact before is still, and the same.
+    fn keeps_the_law(codec: &Codec, affinity: Affinity, cell: Cell<'_>) {
+        if stored(affinity, cell) != Some(cell) || codec.ty == Type::Jsonb {
+            return;
+        }
+        let came_back = codec.clone().having_come_back(affinity);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (was, is) = (codec.encode(cell, &mut before), came_back.encode(cell, &mut after));
+        let what = format!("{codec:?} {affinity:?} {cell:?}: {was:?}, {is:?}");
+        if was == Fit::Exact || is != Fit::Exact {
+            assert_eq!((was, &before), (is, &after), "{what}");
+        }
+        if let Fit::Exact | Fit::Kept(_) = is {
+            let mut scratch = Vec::new();
+            let back = came_back.decode(&after, &mut scratch);
+            assert_eq!(is == Fit::Exact, back == Ok(cell), "{what}, but back came {back:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_column_that_values_came_back_to_keeps_the_law(
+            (ty, form) in (any_type(), any_form()),
+            affinity in prop::sample::select(AFFINITIES.to_vec()),
+            text in prop_oneof![3 => any_text(), 1 => "-?[Ii]nfinity|NaN|[0-9]{4,6}-0[1-9]-0[1-9]( BC)?".prop_map(String::into_bytes)],
+            (integer, real) in (any::<i64>(), any::<f64>()),
+        ) {
+            let codec = Codec::new(ty, form, Zone::Utc);
+            for cell in [Cell::Text(&text), Cell::Blob(&text), Cell::Integer(integer), Cell::Integer(integer % 100), Cell::Real(real)] {
+                keeps_the_law(&codec, affinity, cell);
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) fn check(ty: &Type, form: Form, cell: Cell<'_>, expected: (Fit, &str)
     assert_eq!((fit, hex.as_str()), expected, "{ty:?} {form} {cell:?}");
 }
 
-fn any_type() -> impl Strategy<Value = Type> {
+pub(super) fn any_type() -> impl Strategy<Value = Type> {
     let limit = |precision, scale| Type::Numeric(Some(NumericLimit { precision, scale }));
     let text = vec![Type::Text, Type::Varchar(Some(3)), Type::Bpchar(3), Type::Citext, Type::Bytea];
     let number = vec![Type::Int2, Type::Int4, Type::Int8, Type::Oid, Type::Float4, Type::Float8, Type::Bool];
@@ -67,7 +67,7 @@ fn any_type() -> impl Strategy<Value = Type> {
     prop::sample::select([text, number, numeric, network, moment, other].concat())
 }
 
-fn any_form() -> impl Strategy<Value = Form> {
+pub(super) fn any_form() -> impl Strategy<Value = Form> {
     let plain = vec![Form::Native, Form::Number, Form::Real, Form::Digits, Form::Affinity, Form::OtherClass];
     let words = Words::all().map(Form::Words).collect();
     let dressed = |dress, case| Form::UuidText(UuidText { dress, case });
@@ -84,7 +84,7 @@ fn any_form() -> impl Strategy<Value = Form> {
 }
 
 /// Texts that some grammar here takes, and texts one letter away from them.
-fn any_text() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn any_text() -> impl Strategy<Value = Vec<u8>> {
     let likely = prop_oneof![
         "-?[0-9]{1,22}(\\.[0-9]{1,8})?(e-?[0-9]{1,3})?",
         "-?[0-9]{1,3}(\\.[0-9]{0,3})?",

@@ -30,6 +30,7 @@ mod reason;
 mod scaled;
 mod sqlite_jsonb;
 mod text;
+mod unread;
 mod uuid;
 mod zone;
 
@@ -38,6 +39,7 @@ pub use form::{Form, Hints, Zone};
 pub use reason::{Reason, RefusedBy};
 
 use crate::model::cell::Cell;
+use crate::model::schema::Affinity;
 use crate::model::types::{NumericLimit, Type};
 use formset::FormSet;
 
@@ -47,6 +49,9 @@ pub struct Codec {
     pub ty: Type,
     pub form: Form,
     pub zone: Zone,
+    /// Of a column into which values have come back that its form does not spell: what `back` writes for those is read as well, and is
+    /// exact. The affinity decides how it is written.
+    pub came_back: Option<Affinity>,
 }
 
 /// What became of a cell.
@@ -69,7 +74,7 @@ pub struct Malformed(pub &'static str);
 
 impl Codec {
     pub fn new(ty: Type, form: Form, zone: Zone) -> Codec {
-        Codec { ty, form, zone }
+        Codec { ty, form, zone, came_back: None }
     }
 
     /// Appends the cell's canonical bytes, without a length before them.
@@ -93,13 +98,21 @@ impl Codec {
                 out.extend_from_slice(bytes);
                 Fit::Exact
             }
-            _ => self.encode_by_family(cell, out),
+            _ => self.encode_otherwise(cell, out),
         }
     }
 
     /// The cell whose canonical bytes these are. NULL has none and never comes here.
     #[inline]
     pub fn decode<'a>(&self, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {
+        match self.came_back.and_then(|affinity| self.foreign_cell(affinity, bytes)) {
+            Some(cell) => Ok(cell.put_into(scratch)),
+            None => self.decode_by_family(bytes, scratch),
+        }
+    }
+
+    #[inline]
+    fn decode_by_family<'a>(&self, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {
         let (ty, form, zone) = (&self.ty, self.form, self.zone);
         match Family::of(ty) {
             Family::Boolean => boolean::decode(form, bytes),
@@ -117,6 +130,23 @@ impl Codec {
     }
 
     #[inline(never)]
+    fn encode_otherwise(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
+        let start = out.len();
+        match (self.encode_by_family(cell, out), self.came_back) {
+            (misfit @ (Fit::Kept(_) | Fit::Lost(_)), Some(affinity)) => {
+                match self.foreign_value(affinity, cell) {
+                    Some(bytes) => {
+                        out.truncate(start);
+                        out.extend_from_slice(&bytes);
+                        Fit::Exact
+                    }
+                    None => misfit,
+                }
+            }
+            (fit, _) => fit,
+        }
+    }
+
     fn encode_by_family(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
         let (ty, form, zone) = (&self.ty, self.form, self.zone);
         let start = out.len();

@@ -14,6 +14,8 @@ const POSITIVE: u16 = 0x0000;
 const NEGATIVE: u16 = 0x4000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
+/// Whatever a column's limit is.
+pub(super) const NAN: [u8; 8] = [0, 0, 0, 0, 0xC0, 0, 0, 0];
 /// PostgreSQL sends an infinity with this scale, a trace of how it stores one.
 const INFINITY_SCALE: u16 = 0x0020;
 

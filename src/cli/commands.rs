@@ -3,6 +3,7 @@
 
 use super::client::{Client, HALTED, Taken};
 use super::confirm::confirm;
+use super::copy::ReportFile;
 use super::gates::{self, aims};
 use super::output::{complain, say};
 use super::session::load_settings;
@@ -15,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -23,6 +24,8 @@ use tokio::time::sleep;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stay {
     UntilAnswered,
+    /// A cleanup is answered as it begins.
+    UntilDone,
     No,
 }
 
@@ -74,6 +77,15 @@ pub struct PhaseArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct CleanupArgs {
+    #[command(flatten)]
+    moving: Moving,
+    /// Stay until it is done, and write the final report as JSON into FILE
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReadsArgs {
     /// Of a hundred keys, how many are to be read in PostgreSQL
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -93,15 +105,30 @@ fn phases() -> PossibleValuesParser {
 }
 
 pub async fn phase(shared: &Shared, args: &PhaseArgs) -> Result<Ending, Failure> {
-    lead(shared, &args.to, &args.moving).await
+    let stay = match (args.moving.given.wait, args.to == Phase::Cleanup.word()) {
+        (true, true) => Stay::UntilDone,
+        (wait, _) => Stay::from(&wait),
+    };
+    lead(shared, &args.to, &args.moving, stay).await
 }
 
 pub async fn rollback(shared: &Shared, moving: &Moving) -> Result<Ending, Failure> {
-    lead(shared, Phase::DualWrite.word(), moving).await
+    lead(shared, Phase::DualWrite.word(), moving, Stay::from(&moving.given.wait)).await
 }
 
-pub async fn cleanup(shared: &Shared, moving: &Moving) -> Result<Ending, Failure> {
-    lead(shared, Phase::Cleanup.word(), moving).await
+pub async fn cleanup(shared: &Shared, args: &CleanupArgs) -> Result<Ending, Failure> {
+    let CleanupArgs { moving, report } = args;
+    let report = report.as_deref().filter(|_| !moving.dry_run).map(ReportFile::create).transpose()?;
+    let stay = if moving.given.wait || report.is_some() { Stay::UntilDone } else { Stay::No };
+    let ending = lead(shared, Phase::Cleanup.word(), moving, stay).await?;
+    match (ending, report) {
+        (Ending::Well, Some(file)) => {
+            let found = Client::new(&load_settings(shared)?).get("/v1/validation").await?;
+            file.write(&found["report"])?;
+        }
+        (Ending::Well | Ending::Badly, _) => {}
+    }
+    Ok(ending)
 }
 
 pub async fn pause(shared: &Shared, given: &Given) -> Result<Ending, Failure> {
@@ -138,8 +165,10 @@ pub async fn give(
         say(&if shared.json { format!("{taken:#}\n") } else { told })?;
         return Ok(Ending::Well);
     }
-    let status = answered(client, number).await?;
-    let answer = &status["answer"];
+    let (answer, mut status) = answered(client, number).await?;
+    if stay == Stay::UntilDone && answer["refused"].is_null() {
+        status = done(client, number).await?;
+    }
     if shared.json {
         say(&format!("{:#}\n", json!({ "order": number, "answer": answer, "phase": status["phase"] })))?;
     }
@@ -159,7 +188,7 @@ pub async fn give(
     Ok(Ending::Well)
 }
 
-async fn lead(shared: &Shared, to: &str, moving: &Moving) -> Result<Ending, Failure> {
+async fn lead(shared: &Shared, to: &str, moving: &Moving, stay: Stay) -> Result<Ending, Failure> {
     let client = Client::new(&load_settings(shared)?);
     let mut order = order(&moving.given);
     order["to"] = json!(to);
@@ -185,7 +214,7 @@ async fn lead(shared: &Shared, to: &str, moving: &Moving) -> Result<Ending, Fail
         let path = status["source"]["path"].as_str().unwrap_or_default();
         order["confirm"] = json!(Path::new(path).file_name().unwrap_or_default().to_string_lossy());
     }
-    give(shared, &client, ("/v1/phase", order), Stay::from(&moving.given.wait)).await
+    give(shared, &client, ("/v1/phase", order), stay).await
 }
 
 fn order(given: &Given) -> Value {
@@ -214,47 +243,83 @@ fn refused(shared: &Shared, problem: &Value) -> Result<Ending, Failure> {
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Waits until the daemon has answered the order, as long as it still can.
-async fn answered(client: &Client, order: u64) -> Result<Value, Fault> {
-    let seen = std::io::stderr().is_terminal();
-    let bar = if seen { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    let (began, mut told, mut uptime) = (Instant::now(), Instant::now(), 0);
+/// Waits until the daemon has answered the order, as long as it still can; gives the answer, and the status that it stood in.
+async fn answered(client: &Client, order: u64) -> Result<(Value, Value), Fault> {
+    let (mut waiting, mut uptime) = (Waiting::new(order), 0);
     loop {
         let status = client.get("/v1/status").await?;
-        let answered = status["answer"]["order"].as_u64().unwrap_or(0);
-        if answered > order {
-            bar.finish_and_clear();
-            return Err(Fault::fatal("order_overtaken", format!("see what became of order {order}"))
-                .with_remedy("a later order was answered since: `liteferry journal` tells of both"));
+        let mut answers = status["answers"].as_array().into_iter().flatten();
+        if let Some(answer) = answers.find(|answer| answer["order"] == order).cloned() {
+            return Ok((answer, status));
         }
-        if answered == order {
-            bar.finish_and_clear();
-            return Ok(status);
+        if status["answer"]["order"].as_u64().unwrap_or(0) > order {
+            return Err(Fault::fatal("order_overtaken", format!("see what became of order {order}"))
+                .with_remedy("many later orders were answered since: `liteferry journal` tells of all"));
         }
         let now = status["uptime_seconds"].as_u64().unwrap_or(0);
         if now < uptime {
-            bar.finish_and_clear();
             return Err(Fault::fatal("daemon_restarted", format!("see what became of order {order}"))
                 .with_remedy(
                     "the daemon was started anew: `liteferry status` and `liteferry journal` tell",
                 ));
         }
         uptime = now;
+        waiting.go_on(&status).await?;
+    }
+}
+
+/// Waits until the migration has ended. It goes on by itself in a daemon that is started anew.
+async fn done(client: &Client, order: u64) -> Result<Value, Fault> {
+    let mut waiting = Waiting::new(order);
+    loop {
+        let status = client.get("/v1/status").await?;
+        if status["phase"] == Phase::Done.word() {
+            return Ok(status);
+        }
+        waiting.go_on(&status).await?;
+    }
+}
+
+/// What is seen of a daemon at work, by whoever waits for it.
+struct Waiting {
+    order: u64,
+    began: Instant,
+    told: Instant,
+    /// Nothing where nobody looks.
+    bar: ProgressBar,
+}
+
+impl Waiting {
+    fn new(order: u64) -> Waiting {
+        let seen = std::io::stderr().is_terminal();
+        let bar = if seen { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        Waiting { order, began: Instant::now(), told: Instant::now(), bar }
+    }
+
+    /// Waits a moment for a daemon that can still come to an end.
+    async fn go_on(&mut self, status: &Value) -> Result<(), Fault> {
+        let order = self.order;
         if status["run"]["state"] == HALTED {
-            bar.finish_and_clear();
             let said = |name: &str| status["run"]["reason"][name].as_str().unwrap_or_default().to_owned();
             return Err(Fault::fatal("daemon_halted", format!("see what became of order {order}"))
                 .with_source(format!("{} [{}]", said("sentence"), said("code")))
                 .with_remedy(said("remedy")));
         }
-        let line = print::shown(&progress(&status, began.elapsed()));
-        bar.set_message(line.clone());
-        bar.tick();
-        if !seen && told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
+        let line = print::shown(&progress(status, self.began.elapsed()));
+        self.bar.set_message(line.clone());
+        self.bar.tick();
+        if self.bar.is_hidden() && self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
             complain(&format!("order {order}: {line}\n"));
         }
         sleep(LOOK_EVERY).await;
+        Ok(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

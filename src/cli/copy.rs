@@ -57,7 +57,8 @@ pub fn tell(shared: &Shared, copied: Copied, file: Option<ReportFile>) -> Result
     }
 }
 
-fn tell_blocked(shared: &Shared, findings: &[Finding]) -> Result<(), Fault> {
+/// Prints why nothing was begun.
+pub fn tell_blocked(shared: &Shared, findings: &[Finding]) -> Result<(), Fault> {
     if shared.json {
         let blocked = json!({ "success": false, "findings": findings_to_json(findings) });
         return say(&format!("{blocked:#}\n"));

@@ -95,7 +95,7 @@ impl Helm<'_> {
         self.orders
             .try_send(Ordered::new(order, Actor::new(None, "the demo"), number))
             .map_err(|_| rehearsal_failed("the daemon takes orders"))?;
-        let answer = || self.board.look(Instant::now()).status.standing.answer;
+        let answer = || self.board.look(Instant::now()).status.standing.answers.into_iter().next();
         until("the order is answered", || answer().is_some_and(|answer| answer.number >= number)).await?;
         match answer().and_then(|answer| answer.refused) {
             None => Ok(()),

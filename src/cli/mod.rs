@@ -95,7 +95,7 @@ enum Command {
     /// Go back to SQLite
     Rollback(rollback::RollbackArgs),
     /// End the migration: archive SQLite and take liteferry out of both databases
-    Cleanup(commands::Moving),
+    Cleanup(commands::CleanupArgs),
     /// Ask the running daemon what was done to the migration, the newest last
     Journal(journal::JournalArgs),
     /// Ask the running daemon which cells the target does not give back as they were, or settle one of them
@@ -138,7 +138,8 @@ const EXIT_ANOTHER_OWNER: u8 = 3;
 const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.shared.set = every_set(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
         let mut listening = Listening::begin();
@@ -168,11 +169,30 @@ pub fn run() -> ExitCode {
             }
             ExitCode::from(EXIT_SETTINGS)
         }
+        // It is how one leaves it.
+        Err(Failure::Stopped(Stop::CtrlC)) if matches!(cli.command, Command::Demo(_)) => {
+            complain("the demo is over; nothing of it is left\n");
+            ExitCode::SUCCESS
+        }
         Err(Failure::Stopped(stop)) => {
             complain("liteferry: interrupted; run the same command again to go on where it stopped\n");
             ExitCode::from(stop.exit_code())
         }
     }
+}
+
+/// Settings may stand before the command and behind it. The parser keeps those of one place alone, and one that is not taken is worse than
+/// one that is refused.
+fn every_set(mut words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut sets = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--set") {
+            Some("") => sets.extend(words.next()),
+            Some(rest) => sets.extend(rest.strip_prefix('=').map(str::to_owned)),
+            None => {}
+        }
+    }
+    sets
 }
 
 /// The daemon answers to single commits: on one thread no step of a batch waits for another thread to wake up.
@@ -200,12 +220,29 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Resume(given) => commands::resume(&cli.shared, given).await,
         Command::Reads(args) => commands::reads(&cli.shared, args).await,
         Command::Rollback(args) => rollback::rollback(&cli.shared, args).await,
-        Command::Cleanup(moving) => commands::cleanup(&cli.shared, moving).await,
+        Command::Cleanup(args) => commands::cleanup(&cli.shared, args).await,
         Command::Journal(args) => journal::journal(&cli.shared, args).await,
         Command::Ledger(args) => ledger::ledger(&cli.shared, args).await,
         Command::Detach(args) => detach::detach(&cli.shared, args).await,
         Command::Config(command) => config::config(&cli.shared, command),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_count_wherever_they_stand() {
+        let sets = |line: &str| every_set(line.split(' ').map(str::to_owned)).join(" ");
+        for (line, expected) in [
+            ("liteferry run", ""),
+            ("liteferry --set a=1 --set=b=2 config --set c= show --set a=3", "a=1 b=2 c= a=3"),
+            ("liteferry run --source --settle x --set", ""),
+        ] {
+            assert_eq!(sets(line), expected, "{line}");
+        }
     }
 }

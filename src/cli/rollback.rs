@@ -57,7 +57,12 @@ async fn without_target(shared: &Shared, moving: &Moving) -> Result<Ending, Fail
     }
     let batches = reverse.map_or(0, |reached| reached.at.seq);
     if moving.dry_run() {
-        say(&format!("{}\n", would(&path, batches)))?;
+        say(&if shared.json {
+            let would = json!({ "source": path, "opened": false, "batches_taken_from_postgres": batches });
+            format!("{would:#}\n")
+        } else {
+            format!("{}\n", would(&path, batches))
+        })?;
         return Ok(Ending::Well);
     }
     if !moving.is_confirmed() {

@@ -1,10 +1,11 @@
 //! `run`: the daemon. Stays until it is asked to stop; resumes wherever it was.
 
+use super::copy::tell_blocked;
 use super::notify::Notifier;
 use super::reload::obey_hangups;
 use super::session::open;
 use super::stop::{self, Listening};
-use super::{Ending, Failure, Shared, print};
+use super::{Ending, Failure, Shared};
 use crate::engine::daemon::{
     self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, SwitchRules, Timetable, Voice,
 };
@@ -70,7 +71,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     match ended? {
         Ended::Stopped => Ok(Ending::Well),
         Ended::Blocked(findings) => {
-            super::output::say(&format!("{}\nnothing was written\n", print::findings(&findings)))?;
+            tell_blocked(shared, &findings)?;
             Ok(Ending::Badly)
         }
     }

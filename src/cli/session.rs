@@ -11,6 +11,7 @@ use crate::settings::{
 };
 use crate::sqlite::scan::ChunkLimit;
 use crate::telemetry::logging::{self, LevelSwitch, Shape};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,10 +53,24 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
     let env = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(shared.config.as_deref(), env, &sets).map_err(Failure::Settings)?;
-    match password_in_arguments(&settings) {
+    match password_in_arguments(&settings).or_else(|| password_in_an_open_file(&settings)) {
         Some(problem) => Err(Failure::Settings(vec![problem])),
         None => Ok(settings),
     }
+}
+
+/// Like the files that hold nothing but a password.
+fn password_in_an_open_file(settings: &Settings) -> Option<Problem> {
+    let url = settings.target.url.as_deref().filter(|url| holds_password(url))?;
+    let file = origin_of_url(settings);
+    if url.is_empty() || file == ORIGIN_COMMAND_LINE || file.starts_with(ORIGIN_ENVIRONMENT) {
+        return None;
+    }
+    let is_open = std::fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
+    let text = format!(
+        "holds a password, and others may read the file: run `chmod 0600 {file}`, or name a target.password_file"
+    );
+    is_open.then(|| Problem::new("target.url", text, file))
 }
 
 /// Every user of the machine reads the arguments of every process.
@@ -140,11 +155,6 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     }
     if let Some(ca_file) = &settings.target.ca_file {
         address.ca_file = Some(ca_file.clone());
-    }
-    if address.had_password_in_url && !origin_of_url(settings).starts_with(ORIGIN_ENVIRONMENT) {
-        tracing::warn!(
-            "the settings file holds a password: see that nobody else may read it, or use password_file or PGPASSFILE"
-        );
     }
     Ok(address)
 }

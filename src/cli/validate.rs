@@ -101,7 +101,10 @@ async fn answer(client: &Client, order: u64) -> Result<Value, Fault> {
     loop {
         let found = client.get("/v1/validation").await?;
         if found["answered"].as_u64().is_some_and(|answered| answered >= order) {
-            return Ok(found);
+            return match &found["refused"] {
+                Value::Null => Ok(found),
+                reason => Err(fault_of("daemon_refused", reason)),
+            };
         }
         let status = client.get("/v1/status").await?;
         let now = status["uptime_seconds"].as_u64().unwrap_or(0);
@@ -112,10 +115,7 @@ async fn answer(client: &Client, order: u64) -> Result<Value, Fault> {
         uptime = now;
         let run = &status["run"];
         if run["state"] == HALTED {
-            let said = |name: &str| run["reason"][name].as_str().unwrap_or_default().to_owned();
-            return Err(Fault::fatal("daemon_halted", "have both sides compared")
-                .with_source(format!("{} [{}]", said("sentence"), said("code")))
-                .with_remedy(said("remedy")));
+            return Err(fault_of("daemon_halted", &run["reason"]));
         }
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
@@ -124,6 +124,14 @@ async fn answer(client: &Client, order: u64) -> Result<Value, Fault> {
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// The daemon's reason for giving no verdict.
+fn fault_of(code: &'static str, reason: &Value) -> Fault {
+    let said = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
+    Fault::fatal(code, "have both sides compared")
+        .with_source(format!("{} [{}]", said("sentence"), said("code")))
+        .with_remedy(said("remedy"))
 }
 
 /// Leaves only the tables that were asked for, where some were, and the verdict on them.

@@ -147,7 +147,8 @@ impl View {
                 "pause",
                 json!({ "expected_seconds": seconds(standing.pause_expected), "measured_seconds": seconds(standing.pause_measured) }),
             ),
-            ("answer", standing.answer.as_ref().map_or(Value::Null, of_answer)),
+            ("answer", standing.answers.first().map_or(Value::Null, of_answer)),
+            ("answers", standing.answers.iter().map(of_answer).collect()),
         ];
         told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -166,12 +167,13 @@ impl View {
         reverse.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest))
     }
 
-    /// Of the commands that are possible in this phase.
+    /// Of the commands that would be tried now: what was read before a halt, a fault or a pause is not so any more.
     pub(super) fn gates(&self) -> Vec<(&'static str, &'static str, bool)> {
-        let of = |(command, gates): &(Command, Vec<Gate>)| {
-            gates.iter().map(|gate| (command.word(), gate.name, gate.ok)).collect::<Vec<_>>()
+        let of = |command: Command| {
+            let gates = self.outlook(command).gates.unwrap_or_default();
+            gates.into_iter().map(move |gate| (command.word(), gate.name, gate.ok))
         };
-        self.status.standing.gates.iter().flat_map(of).collect()
+        MOVES.into_iter().flat_map(of).collect()
     }
 }
 
@@ -243,6 +245,13 @@ pub fn gate_to_json(gate: &Gate) -> Value {
 }
 
 impl Reason {
+    /// Of a comparison, once SQLite is no copy of PostgreSQL any more.
+    pub fn nothing_to_compare() -> Reason {
+        let sentence =
+            "the migration is being cleaned up, or has ended: there is nothing to compare any more";
+        Reason::new("not_possible", sentence, "The final report holds the last verdict.")
+    }
+
     /// Of an order about the ledger, after the switch.
     pub fn ledger_rests() -> Reason {
         Reason::new(
@@ -383,6 +392,20 @@ mod tests {
             (because.sentence.as_str(), because.remedy.as_str()),
             ("a gate is closed: canary", "mend canary")
         );
+    }
+
+    #[test]
+    fn gates_that_nobody_looks_at_have_no_reading() {
+        let shown = |change: fn(&mut Status)| {
+            let mut status = status(Phase::Validate);
+            change(&mut status);
+            view(status).gates()
+        };
+        assert_eq!(shown(|_| {}), [("switch", "lag", true), ("switch", "canary", false)]);
+        assert_eq!(shown(|status| status.run = Run::plain(RunState::Halted)), []);
+        assert_eq!(shown(|status| status.run = Run::plain(RunState::Degraded)), []);
+        assert_eq!(shown(|status| status.machine.paused = true), []);
+        assert_eq!(shown(|status| status.machine.phase = Phase::DualWrite), []);
     }
 
     #[test]

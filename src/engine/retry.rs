@@ -77,10 +77,17 @@ const SCHEMAS_APART: [&str; 4] =
 /// A look costs both catalogs, and no row.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
+/// The server does not let us in, or not as whom we come. PGPASSFILE is read anew each time.
+const SHUT_OUT: [&str; 5] =
+    ["login_refused", "wrong_password", "password_missing", "role_missing", "no_such_database"];
+/// Seldom enough for whoever counts what is refused.
+const KNOCK_AGAIN: Duration = Duration::from_secs(10);
+
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
+        _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
         FaultClass::Data | FaultClass::Fatal => Verdict::Halt,
     }
@@ -91,24 +98,37 @@ pub fn decide(fault: &Fault) -> Verdict {
 pub struct Backoff {
     pause: Duration,
     progress: u64,
+    dice: u64,
 }
 
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A fault that has ended is noticed soon enough for the lag to be gone within half a minute of its end.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Into so many parts the last quarter of a pause is cut, of which chance takes some away.
+const PARTS: u32 = 1 << 10;
 
 impl Backoff {
-    pub fn new() -> Backoff {
-        Backoff { pause: PAUSE_FIRST, progress: 0 }
+    /// `seed` is each process's own: daemons that lost one server do not come back to it in step.
+    pub fn new(seed: u64) -> Backoff {
+        Backoff { pause: PAUSE_FIRST, progress: 0, dice: seed | 1 }
     }
 
     /// How long to wait now; short again whenever something has moved since the last time.
     pub fn pause(&mut self, progress: u64) -> Duration {
         if progress != self.progress {
-            *self = Backoff { pause: PAUSE_FIRST, progress };
+            (self.pause, self.progress) = (PAUSE_FIRST, progress);
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
-        pause
+        pause - pause / 4 / PARTS * self.roll()
+    }
+
+    /// Marsaglia's xorshift, below `PARTS`.
+    fn roll(&mut self) -> u32 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        u32::try_from(self.dice >> 54).expect("ten bits fit")
     }
 }
 
@@ -170,6 +190,21 @@ mod tests {
         assert_eq!(check(FaultClass::Unknown, 1, None), (true, 2));
         assert_eq!(check(FaultClass::Fatal, 1, None), (false, 1));
         assert_eq!(check(FaultClass::Data, 1, None), (false, 1));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_are_nobody_elses() {
+        let (mut ours, mut others) = (Backoff::new(1), Backoff::new(2));
+        let mut nominal = PAUSE_FIRST;
+        let mut apart = 0;
+        for _ in 0..20 {
+            let (pause, other) = (ours.pause(7), others.pause(7));
+            assert!(pause <= nominal && pause >= nominal / 4 * 3, "{pause:?} of {nominal:?}");
+            apart += u32::from(pause != other);
+            nominal = (nominal * 2).min(PAUSE_MAX);
+        }
+        assert!(apart > 10, "{apart}");
+        assert!(ours.pause(8) <= PAUSE_FIRST, "something has moved");
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub struct Standing {
     /// The pause that a switch is expected to cause, and that the last one did.
     pub pause_expected: Option<Duration>,
     pub pause_measured: Option<Duration>,
-    pub answer: Option<Answer>,
+    /// What became of the last orders, the newest first. Several may be answered before whoever gave one of them looks.
+    pub answers: Vec<Answer>,
 }
 
 /// What the application is told: where it writes. The epoch moves whenever that changes.
@@ -57,7 +58,15 @@ pub struct Answer {
     pub refused: Option<Reason>,
 }
 
+/// More than orders may wait at once.
+const ANSWERS_MAX: usize = 32;
+
 impl Standing {
+    pub fn tell(&mut self, answer: Answer) {
+        self.answers.truncate(ANSWERS_MAX - 1);
+        self.answers.insert(0, answer);
+    }
+
     /// What was read for the phase before says nothing of this one.
     pub fn enter(&mut self, phase: Phase) {
         self.gates.clear();

@@ -119,8 +119,10 @@ pub struct Validation {
     pub read_again: u64,
     /// What an operator asked for and has no verdict yet.
     pub ordered: Option<Ordered>,
-    /// The newest order that has its verdict.
+    /// The newest order that has its verdict, or was refused one.
     pub answered: u64,
+    /// Why it was.
+    pub refused: Option<Reason>,
     /// When both sides were last found equal, whatever was found since.
     pub clean: Option<Instant>,
     /// Whether the source's schema is still the one that the last verdict was about.
@@ -259,10 +261,14 @@ impl View {
                 Reason::new("not_running", format!("replication is {}", run.state.word()), "")
             }));
         }
-        if self.lag() >= lag_max {
+        let lag = match (phase, self.status.standing.reverse) {
+            (Phase::Switch, Some(reverse)) => self.reverse_lag(reverse),
+            (_, _) => self.lag(),
+        };
+        if lag >= lag_max {
             let sentence = format!(
                 "the oldest unapplied change is {:.1} s old, the bound is {:.1} s",
-                self.lag().as_secs_f64(),
+                lag.as_secs_f64(),
                 lag_max.as_secs_f64()
             );
             return Err(Reason::new("lagging", sentence, ""));
@@ -355,6 +361,7 @@ impl View {
         let mut all = self.validation_to_json(validation);
         all["ordered"] = json!(validation.ordered.as_ref().map(|ordered| ordered.number));
         all["answered"] = json!(validation.answered);
+        all["refused"] = json!(validation.refused.as_ref().map(Reason::to_json));
         all["read_again"] = json!(validation.read_again);
         all["report"] = validation.report.as_deref().cloned().unwrap_or_default();
         all
@@ -408,7 +415,7 @@ impl View {
 impl Status {
     /// Whatever somebody may wait for.
     fn event(&self) -> impl PartialEq + use<> {
-        let answer = self.standing.answer.as_ref().map(|answer| answer.number);
+        let answer = self.standing.answers.first().map(|answer| answer.number);
         let validation = (self.validation.state, self.validation.answered);
         (self.machine, self.run.state, self.standing.routing, answer, validation)
     }
@@ -551,6 +558,7 @@ mod tests {
             },
             "pause": { "expected_seconds": null, "measured_seconds": null },
             "answer": null,
+            "answers": [],
         });
         assert_eq!(Board::new(status(), now).look(now + 7 * SECOND).to_json(), expected);
     }
@@ -631,7 +639,8 @@ mod tests {
             standing.routing = Some(Routing { epoch: 4, writes: Writes::Postgres });
             standing.reverse = Some(Reverse { changes: 2, oldest: Some(now), canary: true });
             (standing.pause_expected, standing.pause_measured) = (Some(SECOND), Some(2 * SECOND));
-            standing.answer = Some(Answer { number: 7, refused });
+            standing.tell(Answer { number: 6, refused: None });
+            standing.tell(Answer { number: 7, refused });
         });
         assert!(moved.has_changed().unwrap());
         moved.mark_unchanged();
@@ -643,6 +652,7 @@ mod tests {
             ("reverse", json!({ "changes": 2, "lag_seconds": 1.0, "canary": true, "applied": 0 })),
             ("pause", json!({ "expected_seconds": 1.0, "measured_seconds": 2.0 })),
             ("answer", json!({ "order": 7, "refused": refused })),
+            ("answers", json!([{ "order": 7, "refused": refused }, { "order": 6, "refused": null }])),
         ] {
             assert_eq!(json[name], expected);
         }
@@ -688,8 +698,14 @@ mod tests {
     #[test]
     fn ready_means_replicating_running_and_close_behind() {
         type Change = fn(&mut Status);
-        let cases: [(Change, Result<(), &str>); 8] = [
+        let behind = |status: &mut Status| {
+            let oldest = status.lag.oldest.map(|oldest| oldest - 4 * SECOND);
+            status.machine.phase = Phase::Switch;
+            status.standing.reverse = Some(Reverse { changes: 1, oldest, canary: true });
+        };
+        let cases: [(Change, Result<(), &str>); 9] = [
             (|_| {}, Ok(())),
+            (behind, Err("lagging")),
             (|status| status.machine.phase = Phase::Cleanup, Ok(())),
             (|status| status.machine.phase = Phase::Backfill, Err("not_replicating")),
             (|status| status.machine.phase = Phase::Done, Err("not_replicating")),

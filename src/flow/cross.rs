@@ -123,9 +123,9 @@ pub async fn cross<S: Sides>(sides: &mut S, deadline: Duration) -> Result<Crosse
     if Instant::now() >= until {
         return Err(Failed::Before(missed(deadline)));
     }
-    sides.decide(fenced, &proven).await.map_err(Failed::InDoubt)?;
+    sides.decide(fenced, &proven).await.map_err(in_doubt)?;
     clock.step(Step::Decide);
-    sides.open(opening, Decided { _from_here_alone: () }).await.map_err(Failed::InDoubt)?;
+    sides.open(opening, Decided { _from_here_alone: () }).await.map_err(in_doubt)?;
     clock.step(Step::Open);
     Ok(Crossed { last: proven.last, rows_compared: proven.rows, pause: began.elapsed(), steps: clock.steps })
 }
@@ -162,6 +162,11 @@ impl Clock {
         self.since = now;
         crash::passed(self.crossing.word(), step.word());
     }
+}
+
+/// Whatever it was, it says nothing of the decision: that is looked up before anybody is asked for help.
+fn in_doubt(fault: Fault) -> Failed {
+    Failed::InDoubt(Fault { class: FaultClass::Unknown, ..fault })
 }
 
 fn missed(deadline: Duration) -> Fault {

@@ -40,8 +40,7 @@ pub async fn validation(State(state): State<HttpState>, mut given: Given) -> Res
     let view = state.view();
     follows(&view).map_err(Refusal::Conflict)?;
     if view.status.machine.phase > Phase::Switch {
-        let sentence = "the migration is being cleaned up: SQLite is no copy any more";
-        return Err(Refusal::Conflict(Reason::new("not_possible", sentence, "")));
+        return Err(Refusal::Conflict(Reason::nothing_to_compare()));
     }
     order(&state, Ordered::new(Order::Validate(repair), given.actor, 0), "/v1/validation")
 }

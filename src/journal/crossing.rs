@@ -9,10 +9,12 @@ use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::phase::machine::{Crossing, Event, State, transition};
+use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
 use crate::postgres::capture::begin_history;
 use crate::postgres::fault::{of, of_control};
 use sqlx::Row;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 /// Whose crossing it is.
@@ -187,17 +189,41 @@ impl Store {
         Ok(planned?.into_iter().chain(self.suspended(migration).await?).collect())
     }
 
-    /// Takes away again what disturbs the apply, after a rollback, and records how it is given back.
+    /// Columns, as the target calls them, into which values came back that their form does not spell, by the source's table. A zero of the
+    /// other sign is none of these: SQLite may have no other.
+    pub async fn columns_that_came_back(
+        &self,
+        migration: i64,
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
+        let sql = "select distinct source_table, column_name from liteferry.ledger
+                   where migration_id = $1 and reason = 'reverse-spelling'
+                         and not (class = 'real' and raw = '\\x0000000000000000')";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read into which columns values came back"))?;
+        let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for row in rows {
+            columns.entry(row.get(0)).or_default().insert(row.get(1));
+        }
+        Ok(columns)
+    }
+
+    /// Takes away again what disturbs the apply, after a rollback, and records how it is given back; and how tables are read from now on.
     pub async fn suspend_again(
         &self,
         (migration, owner): (i64, &str),
-        suspended: &[Suspended],
+        (suspended, routes): (&[Suspended], &[Route]),
     ) -> Result<(), Fault> {
         let doing = "take constraints away again";
         let failed = |error| of_control(error, doing);
         let mut tx = self.pool.begin().await.map_err(failed)?;
         for (at, item) in suspended.iter().enumerate() {
             super::suspended::suspend(&mut tx, migration, at, item).await?;
+        }
+        for route in routes {
+            super::reshape::record_route(&mut tx, migration, route).await?;
         }
         let sql = "update liteferry.follow set restored = false where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;

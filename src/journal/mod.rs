@@ -7,6 +7,7 @@ pub mod crossing;
 pub mod follow;
 pub mod look;
 pub mod machine;
+mod mark;
 pub mod record;
 pub mod reshape;
 pub mod store;

@@ -41,7 +41,7 @@ fn route_from_json(value: &Value) -> Option<Route> {
 }
 
 fn column_to_json(column: &ColumnRoute) -> Value {
-    json!({
+    let mut told = json!({
         "source": column.source,
         "affinity": affinity_word(column.affinity),
         "target": column.target,
@@ -50,8 +50,15 @@ fn column_to_json(column: &ColumnRoute) -> Value {
         "form": column.codec.form.to_string(),
         "zone": column.codec.zone.to_string(),
         "not_null": column.not_null,
-    })
+    });
+    // Only after a way back: the plan that a copy is made by does not know of it.
+    if column.codec.came_back.is_some() {
+        told[CAME_BACK] = json!(true);
+    }
+    told
 }
+
+const CAME_BACK: &str = "came_back";
 
 fn column_from_json(value: &Value) -> Option<ColumnRoute> {
     let source = match &value["source"] {
@@ -59,9 +66,10 @@ fn column_from_json(value: &Value) -> Option<ColumnRoute> {
         named => Some(text(named)?),
     };
     let affinity = text(&value["affinity"])?;
+    let affinity = AFFINITIES.into_iter().find(|known| affinity_word(*known) == affinity)?;
     Some(ColumnRoute {
         source,
-        affinity: AFFINITIES.into_iter().find(|known| affinity_word(*known) == affinity)?,
+        affinity,
         target: text(&value["target"])?,
         type_oid: 0,
         type_sql: text(&value["type_sql"])?,
@@ -69,6 +77,7 @@ fn column_from_json(value: &Value) -> Option<ColumnRoute> {
             ty: type_from_json(&value["type"])?,
             form: text(&value["form"])?.parse().ok()?,
             zone: text(&value["zone"])?.parse().ok()?,
+            came_back: (value[CAME_BACK] == true).then_some(affinity),
         },
         not_null: value["not_null"].as_bool()?,
     })
@@ -229,7 +238,7 @@ mod tests {
             target: "c".into(),
             type_oid: 0,
             type_sql: ty.sql(),
-            codec: Codec { ty, form, zone: Zone::Utc },
+            codec: Codec::new(ty, form, Zone::Utc),
             not_null: true,
         }
     }
@@ -261,6 +270,7 @@ mod tests {
         let mut columns: Vec<ColumnRoute> = types.into_iter().map(|ty| column(ty, Form::Native)).collect();
         columns.extend(PLAIN_TYPES.map(|ty| column(ty, Form::Number)));
         columns[0].source = None;
+        columns[1].codec.came_back = Some(columns[1].affinity);
         let order = vec![KeyOrder { column: 2, collation: "NOCASE".into(), descending: true }];
         for (scan, identity) in [
             (ScanOrder::Rowid { name: "_rowid_".into(), column: Some(0) }, Identity::Columns(vec![0, 2])),

@@ -148,11 +148,7 @@ async fn record_change(
             Ok(())
         }
         TableChange::Altered { id, route, .. } => {
-            let sql =
-                "update liteferry.route set route = $3::jsonb where migration_id = $1 and source_table = $2";
-            let text = record::route_to_json(route).to_string();
-            let query = sqlx::query(sql).bind(migration).bind(&route.source).bind(text);
-            query.execute(&mut **tx).await.map_err(recording)?;
+            record_route(tx, migration, route).await?;
             suspect(tx, migration, *id).await
         }
         TableChange::New { id, route, .. } => {
@@ -167,6 +163,18 @@ async fn record_change(
             query.execute(&mut **tx).await.map_err(recording).map(drop)
         }
     }
+}
+
+/// How a table crosses from now on.
+pub(super) async fn record_route(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    route: &Route,
+) -> Result<(), Fault> {
+    let sql = "update liteferry.route set route = $3::jsonb where migration_id = $1 and source_table = $2";
+    let text = record::route_to_json(route).to_string();
+    let query = sqlx::query(sql).bind(migration).bind(&route.source).bind(text);
+    query.execute(&mut **tx).await.map(drop).map_err(recording)
 }
 
 /// The foreign keys that wait for the switch, in the place of those that waited; a key that came back once, and was suspended again, is

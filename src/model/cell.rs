@@ -115,6 +115,23 @@ impl PartialEq for Cell<'_> {
 impl Eq for Cell<'_> {}
 
 impl CellBuf {
+    /// The cell, with its bytes in `scratch`.
+    pub fn put_into(self, scratch: &mut Vec<u8>) -> Cell<'_> {
+        match self {
+            CellBuf::Null => Cell::Null,
+            CellBuf::Integer(value) => Cell::Integer(value),
+            CellBuf::Real(value) => Cell::Real(value),
+            CellBuf::Text(bytes) => {
+                *scratch = bytes;
+                Cell::Text(scratch)
+            }
+            CellBuf::Blob(bytes) => {
+                *scratch = bytes;
+                Cell::Blob(scratch)
+            }
+        }
+    }
+
     pub fn as_cell(&self) -> Cell<'_> {
         match self {
             CellBuf::Null => Cell::Null,

@@ -54,6 +54,18 @@ pub enum Identity {
 }
 
 impl Route {
+    /// The columns read as they were, where values have come back into them.
+    #[must_use]
+    pub fn as_came_back_to(mut self, before: &Route) -> Route {
+        for column in &mut self.columns {
+            let known = before.columns.iter().find(|known| known.source == column.source);
+            if let Some(known) = known.filter(|known| known.affinity == column.affinity) {
+                column.codec = column.codec.clone().as_came_back_to(&known.codec);
+            }
+        }
+        self
+    }
+
     /// The column by which both sides can be asked for a stretch of the table: it carries the rowid, and is the row's whole identity.
     pub fn rowid_identity(&self) -> Option<usize> {
         let ScanOrder::Rowid { column: Some(column), .. } = self.scan else { return None };

@@ -123,7 +123,7 @@ fn is_set(ground: Ground<'_>, table: &SqliteTable, column: &str) -> bool {
 /// Its cells fit by now, or another column of their rows does not fit. What text does not hold, bytes alone do.
 fn is_no_question_of(column: &ColumnRoute, decision: &Decision) -> bool {
     let narrower = column.codec.ty == Type::Text && !matches!(decision.codec.ty, Type::Text | Type::Bytea);
-    decision.codec == column.codec || narrower
+    decision.codec == Codec { came_back: None, ..column.codec.clone() } || narrower
 }
 
 fn shown(codec: &Codec) -> String {
@@ -197,7 +197,7 @@ impl Standing {
         };
         let mut route = self.route.clone();
         let wider = &mut route.columns[column];
-        wider.codec = decision.codec.clone();
+        wider.codec = decision.codec.clone().as_came_back_to(&wider.codec);
         wider.type_sql.clone_from(&decision.type_sql);
         wider.type_oid = decision.codec.ty.builtin_oid().unwrap_or(0);
         let seen = widened.iter().copied().chain([column]).collect();

@@ -10,6 +10,7 @@ use super::halves::Halves;
 use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
 use super::patience::{self, ANSWER_MISSING, answered};
+use super::types;
 use crate::canon::{Reason, RefusedBy};
 use crate::link::{Loaded, Loader, Range};
 use crate::model::chunk::Chunk;
@@ -18,7 +19,7 @@ use crate::model::name::ident_list;
 use crate::model::position;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
-use futures_util::future::join;
+use futures_util::future::join3;
 use std::sync::Arc;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
@@ -100,19 +101,31 @@ impl PgLoader {
         // Waited for: outside of a transaction each of what follows would commit by itself.
         self.run(BEGIN, "begin a load").await?;
         let recorded = self.record_progress(range, chunk, loaded);
-        let (recorded, put) = join(recorded, self.put(put, &chunk.arena, &doing)).await;
+        // Asked behind the rows, it is answered with them.
+        let confirmed = self.confirm_types(range, chunk, &doing);
+        let put = self.put(put, &chunk.arena, &doing);
+        let (recorded, put, confirmed) = join3(recorded, put, confirmed).await;
         recorded?;
         if put? != loaded.rows {
             return Err(rows_swallowed(doing));
         }
+        confirmed?;
         self.write_ledger(&range.route, chunk, &[]).await?;
         Ok(loaded)
+    }
+
+    /// The rows that were put keep the table as it is until they are committed.
+    async fn confirm_types(&self, range: &Range, chunk: &Chunk, doing: &str) -> Result<(), Fault> {
+        let (route, target) = (&range.route, range.route.target.sql());
+        let confirmed = types::confirm(&self.session, &target, route, doing);
+        answered(patience::for_bytes(chunk.arena.len()), doing, confirmed).await
     }
 
     /// In a transaction of its own, row by row, what the target takes; the others go to the ledger.
     async fn load_by_halves(&self, range: &Range, chunk: &Chunk, put: &Put) -> Result<Loaded, Fault> {
         self.run(BEGIN, "begin a load").await?;
         let refused = self.put_by_halves(&range.route, chunk, put).await?;
+        self.confirm_types(range, chunk, "load rows one by one").await?;
         self.write_ledger(&range.route, chunk, &refused).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
         let loaded = Loaded {

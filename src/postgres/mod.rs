@@ -31,5 +31,6 @@ pub mod patience;
 mod refused;
 mod resolve;
 mod sqlstate;
+mod types;
 
 pub use conninfo::TargetError;

@@ -18,8 +18,6 @@ pub struct Target {
     pub dbname: String,
     /// Stands before the password file.
     pub password: Option<Secret>,
-    /// The text itself held the password: wherever it stands, others must not be able to read it.
-    pub had_password_in_url: bool,
     pub passfile: Option<PathBuf>,
     /// `None`: verified TLS, except for sockets and loopback addresses. See `Target::tls_for`.
     pub tls: Option<TlsMode>,
@@ -86,11 +84,8 @@ const APPLICATION_NAME: &str = "liteferry";
 
 /// Whether the text itself has a password. One that cannot be read has none that would be used.
 pub fn holds_password(text: &str) -> bool {
-    conninfo::read(text).is_ok_and(|given| names_password(&given))
-}
-
-fn names_password(given: &Given) -> bool {
-    given.get("password").is_some_and(|password| !password.is_empty())
+    let names = |given: Given| given.get("password").is_some_and(|password| !password.is_empty());
+    conninfo::read(text).is_ok_and(names)
 }
 
 impl Target {
@@ -107,7 +102,6 @@ impl Target {
             dbname: words.get("dbname").unwrap_or_else(|| user.clone()),
             user,
             password: words.get("password").map(Secret::new),
-            had_password_in_url: names_password(&given),
             passfile: words.get("passfile").map(PathBuf::from).or_else(home_passfile),
             tls: words.get("sslmode").map(|word| TlsMode::from_word(&word)).transpose()?,
             ca_file: words.get("sslrootcert").filter(|path| path != "system").map(PathBuf::from),
@@ -128,7 +122,6 @@ impl Target {
             user: user.to_owned(),
             dbname: dbname.to_owned(),
             password: None,
-            had_password_in_url: false,
             passfile: None,
             tls: None,
             ca_file: None,
@@ -395,7 +388,7 @@ mod tests {
             assert_eq!(target.describe(), expected, "{text}");
             assert_eq!(target.password.as_ref().map(Secret::expose), Some("canary"), "{text}");
             assert!(!format!("{target:?}{target}").contains("canary"), "{text}");
-            assert_eq!(target.had_password_in_url, text.contains("canary"), "{text}");
+            assert_eq!(holds_password(text), text.contains("canary"), "{text}");
             let again = parse(&target.describe(), &env).unwrap();
             assert_eq!((again.hosts, again.user, again.dbname), (target.hosts, target.user, target.dbname));
         }

@@ -32,12 +32,8 @@ pub enum RowVerdict {
 /// Why work is slower than it could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
-    /// The application's WAL is past its bound.
-    SourceWal,
     /// The change table is past its bound.
     ChangeLog,
-    /// PostgreSQL did not finish in time.
-    Target,
 }
 
 /// How an attempt to move the writes ended.
@@ -120,9 +116,7 @@ impl RowVerdict {
 impl Throttle {
     pub(super) fn word(self) -> &'static str {
         match self {
-            Throttle::SourceWal => "source-wal",
             Throttle::ChangeLog => "change-log",
-            Throttle::Target => "target",
         }
     }
 }

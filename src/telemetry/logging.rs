@@ -1,6 +1,8 @@
 //! Logs: to standard error, as text or JSON. Never a cell's value, never a password.
 
+use super::lines::{Line, Lines};
 use std::io::IsTerminal;
+use std::sync::Arc;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,8 +34,9 @@ fn no_colour() -> bool {
 /// Starts logging; a second call changes nothing.
 pub fn start(shape: Shape, level: Level) -> LevelSwitch {
     let (filter, handle) = Layer::new(LevelFilter::from_level(level));
+    let out = Arc::new(Lines::to(std::io::stderr()));
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(move || Line(Arc::clone(&out)))
         .with_target(false)
         // What cannot be written would be complained of on the same closed pipe, by a panic.
         .log_internal_errors(false);

@@ -242,7 +242,7 @@ impl Present {
             gate_ok: by_words(
                 to,
                 "liteferry_gate_ok",
-                "1 for an open gate before a command that is possible in this phase.",
+                "1 for an open gate before a command that would be tried now.",
                 &["to", "gate"],
             ),
             rollback_possible: whole(
@@ -539,7 +539,7 @@ mod tests {
         metrics.cutover_attempted(CutoverOutcome::Decided);
         metrics.cutover_stepped(Step::Drain, Duration::from_millis(20));
         metrics.cutover_paused(Duration::from_millis(60));
-        metrics.throttled(Throttle::SourceWal);
+        metrics.throttled(Throttle::ChangeLog);
         let fault = Fault::fatal("name_taken", "create a table");
         metrics.failed(&fault);
         metrics.retried(&fault);
@@ -586,7 +586,7 @@ mod tests {
             "liteferry_cutover_step_seconds_bucket{step=\"drain\",le=\"0.01\"} 0",
             "liteferry_cutover_step_seconds_bucket{step=\"drain\",le=\"0.025\"} 1",
             "liteferry_cutover_pause_seconds_bucket{le=\"0.1\"} 1",
-            "liteferry_throttled{reason=\"source-wal\"} 1",
+            "liteferry_throttled{reason=\"change-log\"} 1",
             "liteferry_errors_total{class=\"fatal\",code=\"name_taken\"} 1",
             "liteferry_retries_total{code=\"name_taken\"} 1",
             "liteferry_postgres_up 0",

@@ -69,6 +69,12 @@ fn a_right_that_is_taken_away_is_named_and_its_return_noticed() {
     assert!(daemon.log().contains("public.t"), "{}", daemon.log());
     psql(&case.target.url, &format!("grant insert on t to {role}"));
     daemon.drained(&case.source);
+    let sessions = format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'");
+    psql(&case.target.url, &format!("alter role {role} nologin; {sessions}"));
+    assert_eq!(daemon.halted(), "login_refused");
+    psql(&case.target.url, &format!("alter role {role} login"));
+    case.app("insert into t values (3, 'c')");
+    daemon.drained(&case.source);
     case.is_equal();
 }
 

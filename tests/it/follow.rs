@@ -1,6 +1,7 @@
 //! The daemon on a live database: every change arrives, whatever the application does to its rows, its schema and its file.
 
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::{Output, OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
 use rusqlite::Connection;
 use std::io::Read;
@@ -41,7 +42,7 @@ impl Case {
         daemon.drained(&self.source);
     }
 
-    /// The database file, once everything is in it: a daemon that stops in the middle of a comparison leaves a -wal behind.
+    /// The database file, once everything is in it.
     pub fn backup(&self) -> PathBuf {
         self.app("pragma wal_checkpoint(truncate)");
         let backup = self.source.path.with_extension("backup");
@@ -228,10 +229,18 @@ fn schema_changes_of_the_application_are_carried_over() {
 #[test]
 fn a_column_of_another_type_is_never_written_in_the_bytes_of_the_old_one() {
     let case = Case::new(
-        "pragma journal_mode = wal; create table t (id integer primary key, n integer, note text); insert into t values (1, 10, 'a')",
+        "pragma journal_mode = wal; create table t (id integer primary key, n integer, note text); insert into t values (1, 10, 'a');
+         create table seldom (id integer primary key, n integer); insert into seldom values (1, 10)",
     );
     let mut daemon = case.daemon(&[]);
     daemon.until(|status| status["phase"] == "dual-write");
+    // Between the start and the first change of a table.
+    psql(&case.target.url, "alter table seldom alter column n type double precision");
+    case.app("insert into seldom values (2, 20)");
+    assert_eq!(daemon.halted(), "schema_drift");
+    assert_eq!(case.rows("select id, n from seldom"), [[Some("1".to_owned()), Some("10".to_owned())]]);
+    psql(&case.target.url, "alter table seldom alter column n type bigint");
+    daemon.drained(&case.source);
     daemon.stop();
     psql(
         &case.target.url,
@@ -255,6 +264,27 @@ fn a_column_of_another_type_is_never_written_in_the_bytes_of_the_old_one() {
     assert_eq!(case.rows("select count(*) from t where n <> id and id > 2"), [[Some("0".to_owned())]]);
     psql(&case.target.url, "alter table t alter column n type bigint");
     daemon.drained(&case.source);
+    case.is_equal();
+}
+
+/// The application's migration waits for a lock until the load waits for it.
+#[test]
+fn a_column_of_another_type_is_never_loaded_in_the_bytes_of_the_old_one() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, n integer); insert into t values (1, 10), (2, 20)",
+    );
+    psql(&case.target.url, "create table t (id bigint primary key, n bigint)");
+    let migration = HeldSession::open(&case.target.url);
+    migration.run("begin; lock table t in share row exclusive mode");
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    let waiting = "select pid from pg_locks where relation = 't'::regclass and not granted";
+    daemon.wait_for(|_| (!case.rows(waiting).is_empty()).then_some(()));
+    migration.run("alter table t alter column n type double precision; commit");
+    daemon.wait_for(|daemon| daemon.log().contains("schema_drift").then_some(()));
+    // In this mode the target's schema is law: the daemon goes on by itself with the column as it is now.
+    daemon.drained(&case.source);
+    let rows = case.rows("select id, n from t order by id");
+    assert_eq!(rows, [["1", "10"], ["2", "20"]].map(|row| row.map(|cell| Some(cell.to_owned()))));
     case.is_equal();
 }
 

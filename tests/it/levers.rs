@@ -7,6 +7,7 @@ use crate::support::{Output, TempDb, TestDatabase, command, database, finished, 
 use daemon::Daemon;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,25 @@ fn an_order_wants_the_token_and_stands_in_the_journal() {
     let told = daemon.liteferry(&["journal", "--limit", "3"]).exits_with(0).stdout;
     assert!(told.contains("validation") && told.lines().count() == 4, "{told}");
     daemon.stop();
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let (source, target) = (sqlite(ROWS), database());
+    let (reader, mut full) = std::io::pipe().expect("a pipe can be made");
+    let out = full.try_clone().expect("it can be shared");
+    // Nothing that is written to it is ever taken.
+    let filling = thread::spawn(move || while full.write_all(&[b'x'; 4096]).is_ok() {});
+    let daemon = Daemon::follow_into(&source, &target, (&["run", "--set", "log.level=debug"], out.into()));
+    let writer = Writer::start(&source.path);
+    daemon.wait("hundreds of changes", || {
+        daemon.get("/v1/status")["target"]["position"]["seq"].as_i64() > Some(300)
+    });
+    assert!(writer.end() > 10, "the writer did not write");
+    daemon.liteferry(&["validate"]).exits_with(0);
+    daemon.stop();
+    drop(reader);
+    filling.join().expect("a pipe without a reader refuses");
 }
 
 #[test]

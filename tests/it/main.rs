@@ -29,6 +29,7 @@ mod reload;
 mod reshaped;
 mod restored;
 mod resume;
+mod retention;
 mod reverse;
 mod roles;
 mod secrets;

@@ -5,6 +5,7 @@ use crate::support::{
 };
 use std::fs::{self, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -272,6 +273,23 @@ fn what_the_servers_version_cannot_hold_is_told_beforehand() {
 }
 
 #[test]
+fn settings_before_the_command_and_behind_it_all_hold() {
+    let shown = liteferry(&[
+        "--set",
+        "log.level=debug",
+        "config",
+        "--set=http.listen=127.0.0.1:9",
+        "show",
+        "--set",
+        "follow.poll_ms=50",
+    ]);
+    let shown = shown.exits_with(0).stdout;
+    for line in ["log.level = debug", "http.listen = 127.0.0.1:9", "follow.poll_ms = 50"] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+}
+
+#[test]
 fn an_address_that_is_none_is_a_setting_to_mend() {
     let file = sqlite(TABLE);
     let source = path(&file);
@@ -306,6 +324,16 @@ fn a_password_among_the_arguments_is_refused_with_what_to_do_instead() {
             assert!(told.iter().all(|word| output.stderr.contains(word)), "{output:?}");
             assert!(!output.stderr.contains("mark") && output.stdout.is_empty(), "{output:?}");
         }
+    }
+    // A settings file is one that nobody else may read.
+    let settings = file.path.with_file_name("settings.toml");
+    fs::write(&settings, format!("[target]\nurl = \"{with_password}\"\n")).expect("written");
+    let config = settings.display().to_string();
+    for (mode, status) in [(0o644, 78), (0o640, 78), (0o604, 78), (0o600, 0)] {
+        fs::set_permissions(&settings, PermissionsExt::from_mode(mode)).expect("set");
+        let output = liteferry(&["check", "--config", &config, "--source", &source]).exits_with(status);
+        assert!(status == 0 || output.stderr.contains("chmod 0600"), "{output:?}");
+        assert!(!output.stderr.contains("mark"), "{output:?}");
     }
     // Nobody but the user reads the environment.
     let mut program = command(&["check", "--source", &source]);

@@ -1,7 +1,7 @@
 //! Backups put in the place of the source while the target holds rows of later states than that of its position. None goes unnoticed.
 
 use crate::follow::Case;
-use crate::support::psql;
+use crate::support::{psql, try_psql};
 
 /// Rows of `first` and `last` that the target's integer columns cannot hold stop a backfill on both sides of `middle`.
 const THREE: &str = "pragma journal_mode = wal;
@@ -79,4 +79,22 @@ fn a_backup_that_comes_back_between_two_parts_of_a_backlog_is_noticed() {
     let mut daemon = case.daemon(&[&strict[..], &["--resync"]].concat());
     case.resynced(&mut daemon);
     case.is_equal();
+}
+
+#[test]
+fn records_that_are_gone_are_missed_and_nothing_is_begun_in_their_place() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    // It may be in the way of what the daemon looks at, and then nothing of it happens.
+    daemon.wait_for(|_| try_psql(&case.target.url, "drop schema liteferry cascade; drop table t").ok());
+    case.app("insert into t values (2, 'b')");
+    daemon.until(|status| status["run"]["reason"]["code"] == "follow_missing");
+    daemon.stop();
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "capture_other_migration");
+    let begun = "select to_regnamespace('liteferry'), to_regclass('t')";
+    assert_eq!(case.rows(begun), [[None, None]], "nothing was written");
 }

@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SHOP: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key autoincrement, email text unique not null, name text);
@@ -18,16 +18,28 @@ impl Case {
     pub fn validated(&self, more: &[&str]) -> Daemon {
         let mut daemon = self.daemon(more);
         daemon.until(|status| status["phase"] == "dual-write");
-        assert_eq!(daemon.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", daemon.log());
-        daemon.until(|status| {
-            status["validation"]["verdict"].is_string() && status["gates"]["switch"]["open"] == true
-        });
+        daemon.validate();
         daemon
     }
 
     fn takes_sqlite(&self, sql: &str) -> Result<(), String> {
         let db = rusqlite::Connection::open(&self.source.path).expect("the application opens its database");
         db.execute_batch(sql).map_err(|error| error.to_string())
+    }
+}
+
+impl Daemon {
+    fn validate(&mut self) {
+        assert_eq!(self.command("/v1/phase", r#"{"to":"validate"}"#), Value::Null, "{}", self.log());
+        self.until(|status| {
+            status["validation"]["verdict"].is_string() && status["gates"]["switch"]["open"] == true
+        });
+    }
+
+    /// From validate, with the way back open.
+    fn switch(&mut self) {
+        assert_eq!(self.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", self.log());
+        self.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
     }
 }
 
@@ -71,6 +83,42 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
     // PostgreSQL takes no writes of the application any more.
     let refused = crate::support::refused_by(&case.target.url, "insert into item values ('x', 1, 1)");
     assert!(refused.contains("takes no writes"), "{refused}");
+}
+
+/// Words for them come to SQLite; what PostgreSQL alone can spell must be there after any number of crossings.
+#[test]
+fn values_that_sqlite_cannot_spell_outlive_a_rollback() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, d date, n numeric, f real, note text);
+         insert into t values (1, '2024-01-02', 1.5, 0.5, 'a'), (2, '2024-01-03', 2.5, 1.5, 'b')",
+    );
+    let mut daemon = case.validated(&[]);
+    daemon.switch();
+    case.rows(
+        "insert into t values (10, 'infinity', 'NaN', 'NaN', 'c'), (11, '-infinity', 12345678901234567890.12, 'Infinity', 'd'),
+             (12, '0044-03-15 BC', 'Infinity', 3.5, 'e'); update t set d = 'infinity' where id = 2",
+    );
+    daemon.until(|status| status["reverse"]["changes"] == 0);
+    let values = "select id, d, n, f from t order by id";
+    let before = case.rows(values);
+    for written in ["'f'", "'g'"] {
+        assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+        // Whatever else of their rows is written.
+        case.app(&format!("update t set note = {written}"));
+        daemon.drained(&case.source);
+        assert_eq!(case.rows(values), before);
+        let repaired = daemon.compared(r#"{"repair": true}"#);
+        assert_eq!(
+            (&repaired["verdict"], &repaired["read_again"]),
+            (&json!("equal"), &json!(0)),
+            "{repaired:#}"
+        );
+        case.is_equal();
+        daemon.validate();
+        daemon.switch();
+        assert_eq!(case.rows(values), before);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::try_psql;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -73,15 +74,19 @@ impl Case {
 
 impl Daemon {
     /// The answer to an order to compare both sides.
-    fn compared(&mut self, body: &str) -> Value {
+    pub fn compared(&mut self, body: &str) -> Value {
         let (status, accepted) = self.post("/v1/validation", body);
         assert_eq!(status, 202, "{accepted:#}");
-        let order = accepted["order"].as_u64();
-        let read = |daemon: &Daemon| -> Value {
-            let (_, told) = daemon.get("/v1/validation").expect("it listens");
-            serde_json::from_str(&told).expect("it is JSON")
-        };
-        self.wait_for(|daemon| Some(read(daemon)).filter(|told| told["answered"].as_u64() >= order))
+        self.answered(accepted["order"].as_u64())
+    }
+
+    fn answered(&mut self, order: Option<u64>) -> Value {
+        self.wait_for(|daemon| Some(daemon.validation()).filter(|told| told["answered"].as_u64() >= order))
+    }
+
+    fn validation(&self) -> Value {
+        let (_, told) = self.get("/v1/validation").expect("it listens");
+        serde_json::from_str(&told).expect("it is JSON")
     }
 }
 
@@ -138,6 +143,36 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
     daemon.drained(&case.source);
     case.is_equal();
+}
+
+#[test]
+fn a_comparison_that_a_cleanup_comes_before_is_refused() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.switched(&[]);
+    let held = HeldSession::open(&case.target.url);
+    held.run("begin; lock table item in access exclusive mode");
+    let (status, accepted) = daemon.post("/v1/validation", "{}");
+    assert_eq!(status, 202, "{accepted:#}");
+    let file = case.source.path.with_file_name("final.json").display().to_string();
+    let cleanup = daemon.client(&["cleanup", "--yes", "--report", &file]).spawn();
+    let told = daemon.answered(accepted["order"].as_u64());
+    assert_eq!(told["refused"]["code"], "not_possible", "{told:#}");
+    held.run("commit");
+    let ended = cleanup.expect("the program can be started").wait().expect("it is our child");
+    assert!(ended.success(), "{ended}");
+    assert_eq!(daemon.status().expect("it listens")["phase"], "done", "who waits for it waits to its end");
+    // Also by a daemon that was not there.
+    daemon.kill();
+    let mut daemon = case.daemon(&[]);
+    let report = std::fs::read_to_string(file).expect("the report was written");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let told =
+        daemon.wait_for(|daemon| Some(daemon.validation()["report"].clone()).filter(|told| !told.is_null()));
+    assert_eq!(told, report);
+    for field in ["source", "target", "started", "finished", "ledger_rows"] {
+        assert!(!report[field].is_null(), "{field}: {report:#}");
+    }
+    assert_eq!((&report["total_source"], &report["success"]), (&json!(3500), &json!(true)), "{report:#}");
 }
 
 #[test]

@@ -175,6 +175,7 @@ impl Back<'_> {
             }
         }
         self.desk.voice.say(RunState::Stopping, None);
+        verifying.end().await;
         Ok(Next::Stopped)
     }
 

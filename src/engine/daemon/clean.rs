@@ -9,6 +9,7 @@ use super::follow::followed;
 use super::{Next, TICK};
 use crate::crash;
 use crate::engine::archive::{Archive, archive};
+use crate::engine::report::timestamp;
 use crate::model::fault::Fault;
 use crate::phase::machine::Event;
 use crate::postgres::capture::remove;
@@ -17,11 +18,11 @@ use crate::postgres::fault;
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::detach;
 use crate::sqlite::connect::SqliteFile;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A trigger is taken off under a lock for which everybody waits who comes after us: while the application holds the table for long, it is
 /// tried again later.
@@ -30,6 +31,7 @@ const BEGIN: &str = "begin; set local lock_timeout = '1s'";
 const DETACH_WAIT: Duration = Duration::from_secs(10);
 
 pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
+    let started = SystemTime::now();
     crash::passed("cleanup", "begun");
     let request = &desk.job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
@@ -48,7 +50,9 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
     crash::passed("cleanup", "postgres");
-    write_report(desk, &archived, &taken_out).await?;
+    let report = final_report(desk, (&archived, &taken_out), started).await?;
+    write_report(&archived.path, &report).await?;
+    show(desk, report);
     crash::passed("cleanup", "report");
     let told = Told::by_itself("cleanup");
     let detail = format!("archived as {} (SHA-256 {})", archived.path.display(), archived.sha256);
@@ -91,17 +95,41 @@ fn archive_path(desk: &Desk<'_>, source: &Path) -> PathBuf {
     dir.join(format!("{name}.liteferry-{token}.zst"))
 }
 
-/// Beside the archive: what was moved, how it was last proved, and what of ours is left.
-async fn write_report(desk: &Desk<'_>, archived: &Archive, taken_out: &[String]) -> Result<(), Fault> {
-    let verdict = desk.store.last_verdict(desk.migration).await?;
-    let report = json!({
+/// What was moved, how it was last proved, and what of ours is left. Where nothing was ever compared there is no table to tell of.
+async fn final_report(
+    desk: &Desk<'_>,
+    (archived, taken_out): (&Archive, &[String]),
+    started: SystemTime,
+) -> Result<Value, Fault> {
+    let request = &desk.job.request;
+    let verdict = desk.store.last_verdict(desk.migration).await?.unwrap_or_default();
+    let of_verdict = |field: &str, none: Value| match &verdict[field] {
+        Value::Null => none,
+        told => told.clone(),
+    };
+    Ok(json!({
+        "source": desk.voice.board.look(Instant::now()).status.source.path.display().to_string(),
+        "target": request.address.describe(),
+        "started": timestamp(started),
+        "finished": timestamp(SystemTime::now()),
+        "tables": of_verdict("tables", json!([])),
+        "total_source": of_verdict("total_source", json!(0)),
+        "total_target": of_verdict("total_target", json!(0)),
+        "ledger_rows": of_verdict("ledger_rows", json!(0)),
+        "success": of_verdict("success", json!(true)),
+        "validation": verdict,
         "archive": { "path": archived.path.display().to_string(), "sha256": archived.sha256, "bytes": archived.bytes },
         "removed_from_sqlite": taken_out,
         "left_in_postgres": ["schema liteferry: journal and ledger. `drop schema liteferry cascade` removes them, and with the ledger what the target does not give back."],
-        "validation": verdict,
-        "success": true,
-    });
-    let path = archived.path.with_extension("report.json");
+    }))
+}
+
+fn report_path(archive: &Path) -> PathBuf {
+    archive.with_extension("report.json")
+}
+
+async fn write_report(archive: &Path, report: &Value) -> Result<(), Fault> {
+    let path = report_path(archive);
     let text = format!("{report:#}\n");
     let doing = format!("write the report {}", path.display());
     blocking(&doing.clone(), move || {
@@ -109,4 +137,22 @@ async fn write_report(desk: &Desk<'_>, archived: &Archive, taken_out: &[String])
             .map_err(|error| Fault::fatal("report_unwritable", doing).with_source(error))
     })
     .await
+}
+
+/// It is the last verdict, and more.
+fn show(desk: &Desk<'_>, report: Value) {
+    desk.voice.board.update(Instant::now(), |status| status.validation.report = Some(Arc::new(report)));
+}
+
+/// Of a cleanup that ended before this process began. A report that somebody has taken away is not missed.
+pub async fn show_again(desk: &Desk<'_>) {
+    // The source itself may have been moved away since.
+    let source = desk.voice.board.look(Instant::now()).status.source.path;
+    let path = report_path(&archive_path(desk, &source));
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path).ok());
+    if let Ok(Some(text)) = read.await
+        && let Ok(report) = serde_json::from_slice(&text)
+    {
+        show(desk, report);
+    }
 }

@@ -154,16 +154,34 @@ impl<'a> Desk<'a> {
         self.answer(&ordered, (!is_so).then(interrupted)).await
     }
 
+    /// A comparison that was ordered and has no verdict gets none any more: whoever waits for it is told so.
+    pub async fn refuse_comparison(&self) -> Result<(), Fault> {
+        let ordered = self.voice.board.look(Instant::now()).status.validation.ordered;
+        let Some(ordered) = ordered else { return Ok(()) };
+        let reason = Reason::nothing_to_compare();
+        self.note_refused(&ordered, &reason).await?;
+        self.voice.board.update(Instant::now(), |status| {
+            let shown = &mut status.validation;
+            (shown.answered, shown.ordered) = (ordered.number, None);
+            shown.refused = Some(reason);
+        });
+        Ok(())
+    }
+
+    async fn note_refused(&self, ordered: &Ordered, reason: &Reason) -> Result<(), Fault> {
+        let (what, detail) = ordered.words();
+        tracing::warn!(code = reason.code, order = ordered.number, "{}", reason.sentence);
+        self.store.note(what, &format!("{detail}: refused, {}", reason.sentence)).await
+    }
+
     /// Tells whoever asked what became of it; a refusal stands in the journal too.
     pub async fn answer(&self, ordered: &Ordered, refused: Option<Reason>) -> Result<(), Fault> {
         if let Some(reason) = &refused {
-            let (what, detail) = ordered.words();
-            tracing::warn!(code = reason.code, order = ordered.number, "{}", reason.sentence);
-            self.store.note(what, &format!("{detail}: refused, {}", reason.sentence)).await?;
+            self.note_refused(ordered, reason).await?;
         }
         let number = ordered.number;
         self.voice.board.update(Instant::now(), |status| {
-            status.standing.answer = Some(Answer { number, refused });
+            status.standing.tell(Answer { number, refused });
         });
         self.voice.owe(None);
         Ok(())

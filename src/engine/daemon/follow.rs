@@ -10,7 +10,7 @@ use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::{Job, Next, Ordered, Stopping, Voice, reread};
+use super::{Job, Next, Ordered, Stopping, Voice, returned};
 use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
@@ -18,16 +18,14 @@ use crate::flow::backfill::backfill;
 use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
-use crate::journal::follow::{Follow, Stage, Which};
+use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
 use crate::link::{Applier, Extent, Link, Take};
-use crate::model::catalog::PgTable;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
-use crate::plan::existing::suspended_now;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
@@ -97,7 +95,7 @@ pub(super) async fn follow(
 ) -> Result<Next, Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
-    suspend_again(&desk, work).await?;
+    returned::suspend_again(&desk, work).await?;
     let mut life = open(desk, (&migration, recorded), stopping).await?;
     let followed = async {
         if work == Work::FinishSwitch {
@@ -115,26 +113,6 @@ pub(super) async fn follow(
         }
         ended => ended,
     }
-}
-
-/// After a rollback the constraints that came back for the application would disturb the apply.
-async fn suspend_again(desk: &Desk<'_>, work: Work) -> Result<(), Fault> {
-    let request = &desk.job.request;
-    if work == Work::FinishSwitch || !desk.store.is_restored(desk.migration).await? {
-        return Ok(());
-    }
-    let tables = followed(request, desk.store, desk.migration).await?;
-    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    for (id, route) in &tables {
-        // SQLite is the side that is right again, and it has one zero only.
-        reread::ledger_of(desk.store, &file, (desk.migration, *id), (&route.source, Which::Zeros)).await?;
-    }
-    let session = connect(&request.address).await?;
-    let catalog = catalog(&session, &request.schema).await?;
-    let of_route = |route: &Arc<Route>| catalog.tables.iter().find(|table| table.name == route.target);
-    let targets: Vec<&PgTable> = tables.values().filter_map(of_route).collect();
-    let suspended = suspended_now(&targets, &catalog);
-    desk.store.suspend_again((desk.migration, &desk.owner), &suspended).await
 }
 
 async fn open<'a>(
@@ -332,7 +310,8 @@ impl Life<'_> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let (mut quiet, mut late) = (Quiet::new(), Late::default());
-        let mut pruning = Pruning::new(self.job.retention);
+        let marks = self.store.marks(self.migration, at.epoch).await?;
+        let mut pruning = Pruning::resumed(self.job.retention, at, marks);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
@@ -365,7 +344,7 @@ impl Life<'_> {
             if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
                 verifying.pair(held, at).await?;
             }
-            pruning.prune(&self.changes, &mut self.applier).await?;
+            pruning.prune(&self.changes, &mut self.applier, (self.store, self.migration)).await?;
             self.look_around(&mut looks, &mut verifying).await?;
             let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
             late.settle(long, Instant::now());
@@ -394,6 +373,7 @@ impl Life<'_> {
             }
         }
         self.voice.say(RunState::Stopping, None);
+        verifying.end().await;
         Ok(Next::Stopped)
     }
 

@@ -24,6 +24,7 @@ mod relearn;
 mod repair;
 mod reread;
 mod reshape;
+mod returned;
 mod setup;
 mod stop;
 mod verify;
@@ -34,7 +35,7 @@ mod widening;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide};
-use super::status::{Board, Reason, Run, ValidationState};
+use super::status::{Board, Reason, Run, Status, ValidationState};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
@@ -47,6 +48,7 @@ use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -165,7 +167,8 @@ pub async fn run(
     mut orders: mpsc::Receiver<Ordered>,
     mut stopping: Stopping,
 ) -> Result<Ended, Fault> {
-    let (mut backoff, mut start, mut owned, mut told) = (Backoff::new(), job.start, None, String::new());
+    let mut backoff = Backoff::new(RandomState::new().hash_one(()));
+    let (mut start, mut owned, mut told) = (job.start, None, String::new());
     loop {
         let begin = (&mut start, &mut owned);
         let attempted = tokio::select! {
@@ -242,6 +245,7 @@ async fn attempt(
     });
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
+        None if owned.is_some() => return Err(gone()),
         None => match setup::begin(job, &store, voice).await? {
             setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
             setup::Begun::Migration(migration) => migration,
@@ -263,6 +267,13 @@ async fn attempt(
         lost = claim.lost() => return Err(lost),
     };
     Ok(Attempted::Next(next))
+}
+
+/// The target held the migration when this process took it up: whoever took it away has not asked for another.
+fn gone() -> Fault {
+    Fault::fatal("follow_missing", "find the migration in the target").with_remedy(
+        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; or begin anew, with an          empty target, after `liteferry detach`",
+    )
 }
 
 /// What is to be done where the migration stands.
@@ -287,7 +298,11 @@ async fn work(
             follow::follow(desk, (migration, work), (orders, stopping)).await
         }
         Work::Backward => back::follow_back(desk, (orders, stopping)).await,
-        Work::CleanUp => clean::clean_up(&mut desk).await,
+        Work::CleanUp => {
+            desk.voice.say(RunState::Running, None);
+            desk.refuse_comparison().await?;
+            clean::clean_up(&mut desk).await
+        }
         Work::Rest => rest(&desk, orders, stopping).await,
     }
 }
@@ -314,21 +329,24 @@ async fn rest(
 ) -> Result<Next, Fault> {
     desk.voice.say(RunState::Running, None);
     desk.voice.follow_tables(&BTreeMap::new(), &BTreeMap::new());
+    clean::show_again(desk).await;
     while !stopping.is_asked() {
         desk.voice.board.tick(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             () = stopping.asked() => {}
             Some(ordered) = orders.recv() => {
-                desk.take_up(&ordered);
                 let refused = match ordered.order {
                     Order::Phase(command) => desk.judge(&ordered, command).err(),
-                    Order::Validate(_) | Order::Ledger(..) => Some(Reason::new(
-                        "not_possible",
-                        "the migration has ended",
-                        "There is nothing left to compare: SQLite is archived.",
-                    )),
+                    Order::Ledger(..) => Some(Reason::nothing_to_compare()),
+                    Order::Validate(_) => {
+                        let waits = |status: &mut Status| status.validation.ordered = Some(ordered);
+                        desk.voice.board.update(Instant::now(), waits);
+                        desk.refuse_comparison().await?;
+                        continue;
+                    }
                 };
+                desk.take_up(&ordered);
                 desk.answer(&ordered, refused).await?;
             }
         }

@@ -1,6 +1,7 @@
 //! How the following paces itself: when a pause is long enough to leave the source alone, when it is looked into all the same, and when
 //! applied changes may be forgotten.
 
+use crate::journal::store::Store;
 use crate::link::Captured;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
@@ -77,6 +78,7 @@ pub struct Pruning {
     retention: Duration,
     /// Positions with the time they were applied by, oldest first.
     marks: VecDeque<(Instant, Position)>,
+    unrecorded: Option<Position>,
     /// What is old enough to go, up to here.
     goal: Option<i64>,
     last: Instant,
@@ -89,25 +91,48 @@ const MARK_EVERY_MIN: Duration = Duration::from_secs(1);
 const BITE_EVERY: Duration = Duration::from_millis(200);
 
 impl Pruning {
-    pub fn new(retention: Duration) -> Pruning {
-        Pruning { retention, marks: VecDeque::new(), goal: None, last: Instant::now() }
+    /// `marks`: what was noted before, as the record has it for the history of `at`.
+    pub fn resumed(retention: Duration, at: Position, marks: Vec<(Duration, i64)>) -> Pruning {
+        let now = Instant::now();
+        let mark = |(age, seq)| (now.checked_sub(age).unwrap_or(now), Position { seq, ..at });
+        // Those beyond it a target has lost in a failover.
+        let known = marks.into_iter().filter(|(_, seq)| *seq <= at.seq).map(mark);
+        Pruning { retention, marks: known.collect(), unrecorded: None, goal: None, last: now }
     }
 
     pub fn note(&mut self, at: Position) {
         let every = (self.retention / MARKS_MAX).max(MARK_EVERY_MIN);
         if self.marks.back().is_none_or(|(marked, _)| marked.elapsed() >= every) {
             self.marks.push_back((Instant::now(), at));
+            self.unrecorded = Some(at);
         }
     }
 
-    /// Forgets a little of what is old enough, the last applied change apart. The application's writers come first.
-    pub async fn prune(&mut self, changes: &SqliteChanges, applier: &mut PgApplier) -> Result<(), Fault> {
-        let goal = self.goal;
+    /// The newest mark that has become old enough since it was last asked for.
+    fn passed(&mut self) -> Option<Position> {
+        let mut passed = None;
         while self.marks.front().is_some_and(|(marked, _)| marked.elapsed() >= self.retention) {
-            self.goal = self.marks.pop_front().map(|(_, at)| at.seq - 1);
+            passed = self.marks.pop_front().map(|(_, at)| at);
         }
-        if self.goal != goal {
+        passed
+    }
+
+    /// Forgets a little of what is old enough, the last applied change apart. The application's writers come first.
+    pub async fn prune(
+        &mut self,
+        changes: &SqliteChanges,
+        applier: &mut PgApplier,
+        (store, migration): (&Store, i64),
+    ) -> Result<(), Fault> {
+        if let Some(at) = self.unrecorded.take() {
+            store.mark(migration, at).await?;
+        }
+        if let Some(passed) = self.passed() {
             applier.settle().await?;
+            let goal = passed.seq - 1;
+            // The mark itself stays until another is passed: whoever dies before all of it is forgotten goes on with it.
+            store.unmark(migration, Position { seq: goal, ..passed }).await?;
+            self.goal = Some(goal);
         }
         let Some(goal) = self.goal.filter(|_| self.last.elapsed() >= BITE_EVERY) else { return Ok(()) };
         self.last = Instant::now();
@@ -128,6 +153,21 @@ impl Pruning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_retention_goes_on_where_it_was() {
+        let at = |seq| Position { epoch: 2, seq, nonce: 0 };
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        let marks = vec![(hours(30), 10), (hours(25), 20), (hours(23), 30), (hours(1), 40), (hours(26), 90)];
+        let mut pruning = Pruning::resumed(hours(24), at(50), marks);
+        assert_eq!(pruning.passed().map(|at| at.seq), Some(20));
+        assert_eq!(pruning.passed(), None);
+        pruning.note(at(60));
+        assert_eq!(pruning.unrecorded.take(), Some(at(60)), "the last is an hour old");
+        pruning.note(at(61));
+        assert_eq!(pruning.unrecorded, None, "a mark was made just now");
+        assert_eq!(pruning.marks.len(), 3);
+    }
 
     #[test]
     fn a_source_that_was_left_alone_is_looked_into_again_and_again_and_then_no_more() {

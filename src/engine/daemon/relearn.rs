@@ -292,7 +292,7 @@ fn relearned(route: &Arc<Route>, (table, survey): (&SqliteTable, &TableSurvey)) 
             let same_type = learned.codec.ty == column.codec.ty && learned.codec.zone == column.codec.zone;
             let speaks = learned.elsewhere == 0 && learned.exact > learner.votes_for(column.codec.form);
             if same_type && speaks {
-                column.codec = learned.codec;
+                column.codec = learned.codec.as_came_back_to(&column.codec);
                 changed = true;
             }
         }

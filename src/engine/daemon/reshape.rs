@@ -291,7 +291,11 @@ fn altered(id: i64, (route, names): (&Route, Vec<Statement>), fresh: &TablePlan,
     match mode {
         Mode::Create => altered_as_planned(id, (route, names), fresh),
         // The target's columns are law, and they may have changed too.
-        Mode::Existing => TableChange::Altered { id, route: fresh.route.clone(), statements: Vec::new() },
+        Mode::Existing => TableChange::Altered {
+            id,
+            route: fresh.route.clone().as_came_back_to(route),
+            statements: Vec::new(),
+        },
     }
 }
 

@@ -123,16 +123,21 @@ impl Verifying {
         }
     }
 
-    /// Takes an order. Whatever happens from here on, it is carried out and stands in the journal.
+    /// Takes an order. Whatever happens from here on, it is carried out and stands in the journal. One that comes before another has its
+    /// verdict is answered by the same one, and takes nothing away from it.
     pub async fn obey(&mut self, ordered: Ordered, (store, voice): (&Store, &Voice)) -> Result<(), Fault> {
         match ordered.order {
             Order::Phase(_) | Order::Ledger(..) => Ok(()),
             Order::Validate(repair) => {
-                voice.board.update(Instant::now(), |status| {
-                    status.validation.ordered = Some(ordered.clone());
-                });
-                self.wanted = Some(ordered);
+                let repair = match self.wanted_repair() {
+                    Repair::LeaveAsIs => repair,
+                    Repair::ReadAgain => Repair::ReadAgain,
+                };
+                self.want(ordered, voice);
                 self.record_order(store, voice).await?;
+                if let Some(recorded) = self.wanted.take() {
+                    self.want(Ordered { order: Order::Validate(repair), ..recorded }, voice);
+                }
                 self.rounds = ROUNDS_MAX;
                 if !self.is_reconciling() {
                     self.begin(repair);
@@ -140,6 +145,11 @@ impl Verifying {
                 Ok(())
             }
         }
+    }
+
+    fn want(&mut self, ordered: Ordered, voice: &Voice) {
+        voice.board.update(Instant::now(), |status| status.validation.ordered = Some(ordered.clone()));
+        self.wanted = Some(ordered);
     }
 
     async fn record_order(&mut self, store: &Store, voice: &Voice) -> Result<(), Fault> {
@@ -222,6 +232,16 @@ impl Verifying {
             self.state = State::Idle { next: Some(Instant::now()) };
         }
         voice.board.update(Instant::now(), |status| status.validation.state = ValidationState::Idle);
+    }
+
+    /// The same before the process ends. A comparison that still read would keep SQLite's log from going away with the last connection.
+    pub async fn end(&mut self) {
+        if let State::Comparing { work, .. } = &mut self.state {
+            work.0.abort();
+            // Whether it was cut off or had just ended: what it held is let go of.
+            let _ended = (&mut work.0).await;
+        }
+        self.state = State::Idle { next: None };
     }
 
     /// What came in between, and a validation begins anew after. Whatever is not over by itself is passed on.
@@ -343,6 +363,7 @@ impl Verifying {
             if let Some(answered) = answered {
                 shown.answered = answered.number;
                 shown.ordered = None;
+                shown.refused = None;
             }
         });
         if again {

@@ -414,8 +414,9 @@ function watchOrder(status) {
   const { waiting } = state;
   if (!waiting || !status.answer || status.answer.order < waiting.number) return;
   state.waiting = null;
-  if (status.answer.order > waiting.number) return toast(`${waiting.name}: a later order was answered; the journal tells of both.`);
-  const { refused } = status.answer;
+  const answer = status.answers.find(({ order }) => order === waiting.number);
+  if (!answer) return toast(`${waiting.name}: many later orders were answered; the journal tells of all.`);
+  const { refused } = answer;
   toast(refused ? `${waiting.name}: refused: ${refused.sentence} → ${refused.remedy}` : `${waiting.name}: done.`, refused ? 15000 : 6000);
   askRecords();
 }

@@ -143,7 +143,7 @@ fn a_table_whose_rowids_could_change_is_pinned() {
 #[test]
 fn the_key_is_the_routes_identity() {
     let route = |sources: &[Option<&str>], identity: Identity| {
-        let codec = Codec { ty: Type::Text, form: Form::Native, zone: Default::default() };
+        let codec = Codec::new(Type::Text, Form::Native, Default::default());
         let column = |source: &Option<&str>| ColumnRoute {
             source: source.map(str::to_owned),
             affinity: Affinity::Text,

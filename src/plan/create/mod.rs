@@ -151,7 +151,7 @@ fn column_route(draft: &Draft<'_>, column: usize) -> ColumnRoute {
 }
 
 fn rowid_route(draft: &Draft<'_>) -> ColumnRoute {
-    let codec = Codec { ty: Type::Int8, form: Form::Native, zone: Default::default() };
+    let codec = Codec::new(Type::Int8, Form::Native, Default::default());
     ColumnRoute {
         source: None,
         affinity: Affinity::Integer,

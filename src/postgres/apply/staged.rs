@@ -110,7 +110,7 @@ impl Staging {
         if !table.staged {
             let doing = format!("make a stage for table {}", route.target);
             self.writer.run(&table.stage().make(), &doing).await?;
-            self.writer.confirm_types(route, &doing).await?;
+            self.writer.confirm_stage(route, &doing).await?;
             self.writer.table_mut(route).staged = true;
         }
         let route = Arc::clone(route);

@@ -9,6 +9,7 @@ use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::postgres::ledger;
 use crate::postgres::patience::{self, answered};
+use crate::postgres::types;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -83,9 +84,6 @@ const UNIQUE: &str = "select exists (
         select from pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) as part
         join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = part
         where a.attname <> all($2)))";
-
-const TYPES: &str = "select array_agg(atttypid order by attnum) from pg_catalog.pg_attribute
-    where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
 
 const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
@@ -191,6 +189,9 @@ impl Writer {
         }
         let delete = self.answer(&doing, self.session.prepare(&sql::delete(route))).await?;
         let insert = self.answer(&doing, self.session.prepare(&sql::insert(route))).await?;
+        // Its parameters are of the types that the columns have now, and stay so.
+        let target = route.target.sql();
+        answered(self.patience, &doing, types::confirm(&self.session, &target, route, &doing)).await?;
         let of_table: [&(dyn ToSql + Sync); 2] = [&self.ownership.migration, &route.source];
         let ledger = self.answer(&doing, self.session.query_one(ledger::HOLDS, &of_table)).await?.get(0);
         self.stages += 1;
@@ -202,19 +203,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Rows come in the bytes of the types that the route was made for. Between types of one length others would be read out of them.
-    pub async fn confirm_types(&self, route: &Route, doing: &str) -> Result<(), Fault> {
+    /// Of the stage that was made for the table: it keeps them, whatever becomes of the table's own.
+    pub async fn confirm_stage(&self, route: &Route, doing: &str) -> Result<(), Fault> {
         let stage = self.table(route).stage().rows();
-        let answer = self.answer(doing, self.session.query_one(TYPES, &[&stage])).await?;
-        let now: Vec<u32> = answer.get(0);
-        let mut columns = route.columns.iter().zip(now);
-        match columns.find(|(column, now)| column.type_oid != 0 && column.type_oid != *now) {
-            None => Ok(()),
-            Some((column, _)) => Err(Fault::fatal("schema_drift", doing).with_remedy(format!(
-                "the type of its column {} was changed beside liteferry; both sides are looked at anew",
-                column.target
-            ))),
-        }
+        answered(self.patience, doing, types::confirm(&self.session, &stage, route, doing)).await
     }
 
     /// Whether a row is found by its key without a look at all others. Indexes may be built last, so a no is asked for again.

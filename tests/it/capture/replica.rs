@@ -217,7 +217,7 @@ pub fn captured(path: &Path, choice: &dyn Fn(&SqliteTable) -> By) -> Vec<Capture
 }
 
 pub fn route(table: &SqliteTable, by: By) -> Route {
-    let codec = Codec { ty: Type::Text, form: Form::Native, zone: Default::default() };
+    let codec = Codec::new(Type::Text, Form::Native, Default::default());
     let column = |source: Option<String>| ColumnRoute {
         source,
         affinity: Affinity::Text,

@@ -45,7 +45,7 @@ fn obeying(mut server: Listening, refused: Option<Reason>, typed: impl FnOnce(&L
     let daemon = thread::spawn(move || {
         let ordered = orders.blocking_recv().expect("an order comes");
         board.update(Instant::now(), |status| {
-            status.standing.answer = Some(Answer { number: ordered.number, refused });
+            status.standing.tell(Answer { number: ordered.number, refused });
         });
         ordered
     });
@@ -133,10 +133,15 @@ fn whoever_waits_hears_what_became_of_it() {
         let told = typed(server, &["phase", "validate", "--wait", "--json"]).exits_with(1).json();
         assert_eq!((&told["order"], &told["answer"]["refused"]["code"]), (&json!(1), &json!("hook_refused")));
     });
-    let server = at(Phase::DualWrite);
-    server.board.update(Instant::now(), |status| {
-        status.standing.answer = Some(Answer { number: 9, refused: None });
-    });
-    let overtaken = typed(&server, &["phase", "validate", "--wait"]).exits_with(1).stderr;
-    assert!(overtaken.contains("[order_overtaken]"), "{overtaken}");
+    // Orders of others were answered in the same moment; only one of long ago is forgotten.
+    for (answered, status, said) in
+        [(1..=9, 0, ""), (2..=9, 1, "[order_overtaken]"), (1..=99, 1, "[order_overtaken]")]
+    {
+        let server = at(Phase::DualWrite);
+        server.board.update(Instant::now(), |status| {
+            answered.for_each(|number| status.standing.tell(Answer { number, refused: None }));
+        });
+        let told = typed(&server, &["phase", "validate", "--wait"]).exits_with(status).stderr;
+        assert!(told.contains(said), "{told}");
+    }
 }

@@ -181,7 +181,7 @@ fn obey(server: &mut Listening) {
                 status.standing.routing = Some(Routing { epoch: 2, writes });
                 status.standing.reverse = (writes == Writes::Postgres).then_some(reverse);
                 status.standing.pause_measured = status.standing.reverse.map(|_| Duration::from_millis(62));
-                status.standing.answer = Some(Answer { number, refused: None });
+                status.standing.tell(Answer { number, refused: None });
             });
         }
     });

@@ -44,10 +44,16 @@ impl Daemon {
 
     /// Started, and followed until the target stands in dual-write.
     pub fn follow(source: &TempDb, target: &TestDatabase) -> Daemon {
-        let settings = Daemon::settings(source, target);
         let log = source.path.with_extension("log");
         let out = File::create(&log).expect("a log can be made");
-        let mut command = command(&settings.args(&["run"]));
+        Daemon::follow_into(source, target, (&["run"], out.into()))
+    }
+
+    /// The same with its log in a place.
+    pub fn follow_into(source: &TempDb, target: &TestDatabase, (run, out): (&[&str], Stdio)) -> Daemon {
+        let settings = Daemon::settings(source, target);
+        let log = source.path.with_extension("log");
+        let mut command = command(&settings.args(run));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
         let child = command.spawn().expect("the program can be started");
         let daemon = Daemon { child, settings, log };

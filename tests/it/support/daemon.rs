@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Daemon {
@@ -84,6 +84,14 @@ impl Daemon {
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// One of the commands that ask it.
+    pub fn client(&self, args: &[&str]) -> Command {
+        let mut client = command(args);
+        client.arg(format!("--set=http.listen={}", self.address));
+        client.arg(format!("--set=http.token_file={}", self.token.display()));
+        client
     }
 
     pub fn log(&self) -> String {
@@ -218,7 +226,7 @@ impl Daemon {
 
     pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let sent = std::process::Command::new("kill").args([signal, &id]).status();
+        let sent = Command::new("kill").args([signal, &id]).status();
         assert!(sent.expect("kill can be run").success());
     }
 
