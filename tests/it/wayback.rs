@@ -3,8 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::try_psql;
-use rusqlite::Connection;
+use crate::support::{application, try_psql};
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -51,7 +50,7 @@ impl Writer {
 impl Case {
     fn switched(&self, more: &[&str]) -> Daemon {
         let mut daemon = self.validated(more);
-        assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+        daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
         daemon.until(|status| {
             let gates = &status["gates"]["rollback"];
             let looked = gates["of"].as_u64() > Some(0);
@@ -63,10 +62,9 @@ impl Case {
 
     /// By hand, and past the guards.
     fn behind_the_guards(&self, sql: &str) {
-        let db = Connection::open(&self.source.path).expect("SQLite opens");
+        let db = application(&self.source.path);
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
             .expect("triggers can be switched off");
-        db.busy_timeout(std::time::Duration::from_secs(10)).expect("a bound can be set");
         db.execute_batch(sql).expect("no guard fires");
     }
 }
@@ -77,11 +75,11 @@ impl Daemon {
         let (status, accepted) = self.post("/v1/validation", body);
         assert_eq!(status, 202, "{accepted:#}");
         let order = accepted["order"].as_u64();
-        let read = |daemon: &Daemon| -> Value {
-            let (_, told) = daemon.get("/v1/validation").expect("it listens");
-            serde_json::from_str(&told).expect("it is JSON")
-        };
-        self.wait_for(|daemon| Some(read(daemon)).filter(|told| told["answered"].as_u64() >= order))
+        self.wait_for(|daemon| {
+            let (_, told) = daemon.get("/v1/validation")?;
+            let told: Value = serde_json::from_str(&told).expect("it is JSON");
+            (told["answered"].as_u64() >= order).then_some(told)
+        })
     }
 }
 
@@ -122,20 +120,19 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
         let closed = status["gates"]["rollback"]["closed"].as_array().expect("a list");
         closed.contains(&json!("reverse_validation"))
     });
-    let (status, refused) = daemon.post("/v1/phase", r#"{"to":"dual-write"}"#);
-    assert_eq!((status, &refused["code"]), (409, &json!("gates_closed")), "{refused:#}");
+    daemon.refuses("/v1/phase", r#"{"to":"dual-write"}"#, "gates_closed");
 
     let mended = daemon.compared(r#"{"repair": true}"#);
     assert_eq!((&mended["verdict"], &mended["read_again"]), (&json!("equal"), &json!(4)), "{mended:#}");
     writer.end();
     let held = "select group_concat(id || ' ' || name, ';') from item where id in (2950, 2960, 100007)";
-    let db = Connection::open(&case.source.path).expect("SQLite opens");
+    let db = application(&case.source.path);
     let held: String = db.query_row(held, [], |row| row.get(0)).expect("a row");
     assert_eq!(held, "2950 item 2950;2960 item 2960");
     drop(db);
 
     daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
-    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
     daemon.drained(&case.source);
     case.is_equal();
 }
@@ -150,5 +147,5 @@ fn beside_a_rollback_journal_both_sides_are_compared_and_the_way_back_stays_open
     assert_eq!(found["verdict"], "equal", "{found:#}");
     writer.end();
     daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
-    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
 }
