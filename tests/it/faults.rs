@@ -220,6 +220,28 @@ fn a_server_that_crashes_and_comes_back_only_delays_the_copy() {
     ends_equal(&path(&file), &url);
 }
 
+/// Chunks are committed without a wait for the disk, so that a crash takes the last of them, after the copy has taken them for loaded.
+#[test]
+fn what_a_crash_takes_of_a_load_that_was_complete_is_loaded_again() {
+    let file = sqlite(MANY);
+    let mut server = OwnServer::new();
+    server.restart_with([("wal_writer_delay", "10s".to_owned())]);
+    let url = server.url("postgres");
+    let loads = HeldDdl::loads_of(&url, "public.c");
+    let child = start(&path(&file), &url);
+    loads.is_met();
+    let held = HeldSession::open(&url);
+    held.run("begin; select from liteferry.migration for update");
+    loads.let_go();
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'update liteferry.migration %'";
+    until("it would record that all is loaded", || number(&url, waiting) > 0);
+    server.stop_immediately();
+    server.start();
+    let output = end(child).exits_with(0);
+    assert!(output.stdout.contains("verdict: equal"), "{output:?}");
+    ends_equal(&path(&file), &url);
+}
+
 #[test]
 fn a_wrong_password_is_told_from_a_missing_one() {
     let file = sqlite(ONE);
