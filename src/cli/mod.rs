@@ -138,7 +138,8 @@ const EXIT_ANOTHER_OWNER: u8 = 3;
 const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.shared.set = sets(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
     let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
         let mut listening = Listening::begin();
@@ -175,6 +176,20 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Every `--set`, before the command and behind it: the parser keeps those behind it alone where there are some.
+fn sets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut arguments = arguments.take_while(|argument| argument != "--");
+    let mut sets = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--set") {
+            Some("") => sets.extend(arguments.next()),
+            Some(rest) => sets.extend(rest.strip_prefix('=').map(str::to_owned)),
+            None => {}
+        }
+    }
+    sets
+}
+
 /// The daemon answers to single commits: on one thread no step of a batch waits for another thread to wake up.
 fn runtime_for(command: &Command) -> Runtime {
     let mut builder = match command {
@@ -207,5 +222,31 @@ async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
         Command::Config(command) => config::config(&cli.shared, command),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_setting_is_dropped_wherever_it_stands() {
+        let typed = [
+            "liteferry",
+            "--set",
+            "a=1",
+            "--source",
+            "x",
+            "run",
+            "--set=b=2",
+            "--set",
+            "c==",
+            "--",
+            "--set",
+            "d=4",
+        ];
+        assert_eq!(sets(typed.into_iter().map(str::to_owned)), ["a=1", "b=2", "c=="]);
+        let cli = Cli::try_parse_from(&typed[..9]).expect("it is a command line");
+        assert_eq!(cli.shared.set, ["b=2", "c=="], "the parser has come to keep all of them");
     }
 }
