@@ -3,6 +3,7 @@
 
 use super::Failure;
 use super::session::{EMBEDDED, address, source};
+use crate::engine::follows::digest;
 use crate::model::fault::Fault;
 use crate::settings::Settings;
 use axum::body::{Body, to_bytes};
@@ -38,6 +39,9 @@ pub const HALTED: &str = "halted";
 /// Faults that say that no daemon listens.
 const NOBODY: [&str; 2] = ["daemon_unreachable", "daemon_unreadable"];
 
+/// What wants no token of anybody.
+const OPEN_TO_ALL: &str = "/healthz";
+
 type Broken = Box<dyn Error + Send + Sync>;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -68,24 +72,48 @@ impl Client {
 
     /// The daemon that follows the settings' source into their target, if one listens and has not halted.
     pub async fn of_migration(settings: &Settings) -> Result<Option<Client>, Failure> {
-        let Some((client, status)) = Client::of_source(settings).await? else { return Ok(None) };
-        let target = &status["target"];
+        let Some((mut client, follows)) = Client::found(settings).await? else { return Ok(None) };
         let there = match &settings.target.url {
             Some(url) if url == EMBEDDED => true,
-            Some(url) => target["address"] == address(settings, url)?.describe(),
+            Some(url) => follows["target"] == digest(&address(settings, url)?.describe()),
             None => false,
         };
-        let ours = there && target["schema"] == settings.target.schema.as_str();
-        Ok((ours && status["run"]["state"] != HALTED).then_some(client))
+        if !there || follows["schema"] != digest(&settings.target.schema) {
+            return Ok(None);
+        }
+        let path = "/v1/status";
+        let (code, status) = client.answer(Method::GET, path, None).await?;
+        // It listens beyond loopback too, and wants of readers what nobody but it is shown.
+        client.guarded |= code == StatusCode::UNAUTHORIZED;
+        let status = match code {
+            StatusCode::UNAUTHORIZED => client.get(path).await?,
+            _ => client.accepted((code, status), path)?,
+        };
+        Ok((status["run"]["state"] != HALTED).then_some(client))
     }
 
-    /// The daemon that follows the settings' source, wherever to, and its status.
-    pub async fn of_source(settings: &Settings) -> Result<Option<(Client, Value)>, Failure> {
+    /// The daemon that follows the settings' source, wherever to.
+    pub async fn of_source(settings: &Settings) -> Result<Option<Client>, Failure> {
+        Ok(Client::found(settings).await?.map(|(client, _)| client))
+    }
+
+    /// The same, and what it says that it follows. A stranger's daemon is shown no token and told no name.
+    async fn found(settings: &Settings) -> Result<Option<(Client, Value)>, Failure> {
         let client = Client::new(settings);
         let path = source(settings)?;
         let path = path.canonicalize().unwrap_or(path).display().to_string();
-        match client.get("/v1/status").await {
-            Ok(status) if status["source"]["path"] == path.as_str() => Ok(Some((client, status))),
+        let told = client.answer(Method::GET, OPEN_TO_ALL, None).await.and_then(|(code, health)| {
+            let follows = health["follows"].clone();
+            match code {
+                // With too many clients it does not say.
+                StatusCode::SERVICE_UNAVAILABLE if follows.is_null() => {
+                    client.accepted((code, health), OPEN_TO_ALL)
+                }
+                _ => Ok(follows),
+            }
+        });
+        match told {
+            Ok(follows) if follows["source"] == digest(&path) => Ok(Some((client, follows))),
             Ok(_) => Ok(None),
             Err(fault) if NOBODY.contains(&fault.code) => Ok(None),
             Err(fault) => Err(fault.into()),
@@ -139,7 +167,8 @@ impl Client {
         let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(|| self.unreadable());
         let remedy = match status {
             StatusCode::UNAUTHORIZED => format!(
-                "{} does not hold the token of the daemon at {}: give the daemon's state.dir or http.token_file",
+                "{} does not hold the token of the daemon at {}: give the daemon's state.dir or http.token_file, or, if that one is not \
+                 yours, as http.listen where yours listens",
                 self.token_file.display(),
                 self.at
             ),
@@ -158,7 +187,7 @@ impl Client {
     fn request(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Request<Body>, Fault> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.at.to_string());
         request = request.header(CONNECTION, "close");
-        if self.guarded || order.is_some() {
+        if (self.guarded && path != OPEN_TO_ALL) || order.is_some() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token()?));
         }
         let body = match order {

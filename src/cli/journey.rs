@@ -1,15 +1,15 @@
 //! The demo's third part: the writes move to PostgreSQL, back, and over again, while an application goes on writing; at the end every
 //! write that it was told is done must be in the database that it ended with.
 
-use super::Failure;
 use super::demo::{expect, rehearsal_failed};
-use super::live::until;
+use super::live::{PATIENCE, until};
 use super::output::say;
 use super::till::{Places, Receipts, Till};
+use super::{Failure, print};
 use crate::engine::daemon::{Actor, Entries, Order, Ordered, Settle};
 use crate::engine::prepare::Request;
 use crate::engine::standing::Writes;
-use crate::engine::status::Board;
+use crate::engine::status::{Board, Reason};
 use crate::phase::Phase;
 use crate::phase::machine::Command;
 use crate::postgres::connect::connect;
@@ -30,6 +30,7 @@ pub struct Helm<'a> {
 
 /// The till writes for so long on each side.
 const STAY: Duration = Duration::from_millis(1_500);
+const AGAIN: Duration = Duration::from_secs(1);
 
 pub async fn travel(helm: &Helm<'_>, request: &Request, daemon: SocketAddr) -> Result<(), Failure> {
     let till = Till::open(Places {
@@ -38,24 +39,32 @@ pub async fn travel(helm: &Helm<'_>, request: &Request, daemon: SocketAddr) -> R
         postgres: Arc::clone(&request.address),
         schema: request.schema.clone(),
     });
-    helm.give(Order::Ledger(Entries::All, Settle::Accept)).await?;
+    helm.persuade(Order::Ledger(Entries::All, Settle::Accept)).await?;
+    until("the till writes", || till.written() > 0).await?;
     helm.lead(Command::Validate).await?;
     helm.lead(Command::Switch).await?;
     helm.tell_pause("PostgreSQL takes the writes")?;
-    tokio::time::sleep(STAY).await;
+    stay(&till).await?;
     helm.lead(Command::Rollback).await?;
     helm.tell_pause("SQLite takes the writes again")?;
-    tokio::time::sleep(STAY).await;
+    stay(&till).await?;
     helm.lead(Command::Validate).await?;
     helm.lead(Command::Switch).await?;
     helm.tell_pause("PostgreSQL takes the writes")?;
-    tokio::time::sleep(STAY).await;
+    stay(&till).await?;
     let receipts = till.close().await?;
     prove(&receipts, request).await?;
     helm.lead(Command::Cleanup).await?;
     until("the migration has ended", || helm.phase() == Phase::Done).await?;
     say("   cleanup: SQLite is archived beside the database, and nothing of liteferry is left in it\n")?;
     Ok(())
+}
+
+/// The till writes for a while, and is told of some of it at least.
+async fn stay(till: &Till) -> Result<(), Failure> {
+    let before = till.written();
+    tokio::time::sleep(STAY).await;
+    until("the till writes", || till.written() > before + 1).await
 }
 
 impl Helm<'_> {
@@ -66,7 +75,7 @@ impl Helm<'_> {
     /// Gives a command, and waits until it is done.
     async fn lead(&self, command: Command) -> Result<(), Failure> {
         say(&format!("   liteferry {}\n", words(command)))?;
-        self.give(Order::Phase(command)).await?;
+        self.persuade(Order::Phase(command)).await?;
         match command {
             // A verdict and a look at the constraints open the switch's gates.
             Command::Validate => {
@@ -90,17 +99,29 @@ impl Helm<'_> {
         .await
     }
 
-    async fn give(&self, order: Order) -> Result<(), Failure> {
+    /// What passes by itself may close a gate for a moment, or come between: the order is given again, as a person would.
+    async fn persuade(&self, order: Order) -> Result<(), Failure> {
+        let began = Instant::now();
+        while let Some(reason) = self.give(order).await? {
+            if began.elapsed() > PATIENCE {
+                let failed = rehearsal_failed("the order is obeyed");
+                return Err(failed.with_remedy(reason.sentence).into());
+            }
+            say(&format!("   not yet: {}\n", print::shown(&reason.sentence)))?;
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Gives why it was refused, if it was.
+    async fn give(&self, order: Order) -> Result<Option<Reason>, Failure> {
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         self.orders
             .try_send(Ordered::new(order, Actor::new(None, "the demo"), number))
             .map_err(|_| rehearsal_failed("the daemon takes orders"))?;
         let answer = || self.board.look(Instant::now()).status.standing.answers.into_iter().next();
         until("the order is answered", || answer().is_some_and(|answer| answer.number >= number)).await?;
-        match answer().and_then(|answer| answer.refused) {
-            None => Ok(()),
-            Some(reason) => Err(rehearsal_failed("the order is obeyed").with_remedy(reason.sentence).into()),
-        }
+        Ok(answer().and_then(|answer| answer.refused))
     }
 
     fn tell_pause(&self, what: &str) -> Result<(), Failure> {

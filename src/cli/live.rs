@@ -3,7 +3,7 @@
 use super::demo::{expect, rehearsal_failed};
 use super::journey::{Helm, travel};
 use super::output::say;
-use super::{Failure, print};
+use super::{Failure, print, till};
 use crate::engine::daemon::{
     self, Actor, Ended, Job, JournalRule, ORDERS_MAX, Order, Ordered, Repair, Start, Stopper, SwitchRules,
     Timetable, Voice,
@@ -63,6 +63,7 @@ pub async fn show(request: &Request, audience: Audience) -> Result<(), Failure> 
             Audience::Person => watch(&board, &shop).await?,
             Audience::Nobody => tokio::time::sleep(Duration::from_secs(3)).await,
         }
+        until("the shop writes", || shop.transactions() > 0).await?;
         let written = shop.close()?;
         prove(&board, &orders, written).await?;
         say("\n   the writes move to PostgreSQL, back, and over again, while a till goes on writing:\n")?;
@@ -95,11 +96,12 @@ fn job(request: Request) -> Job {
         log_rows_warn: 1_000_000,
         validation: Timetable { every: None, pair_age_max: Duration::from_secs(5), listed_max: 20 },
         switch: SwitchRules {
-            pause_budget: Duration::from_millis(250),
-            deadline: Duration::from_secs(1),
-            lag_max: Duration::from_secs(1),
+            // Wider than the defaults: the machine may be a busy one, and what the pause really was is told.
+            pause_budget: DEADLINE,
+            deadline: DEADLINE,
+            lag_max: Duration::from_secs(10),
             validation_age_max: Duration::from_secs(24 * 3_600),
-            application_busy_timeout: Duration::from_secs(5),
+            application_busy_timeout: till::BUSY_TIMEOUT,
             hooks: Hooks::none(),
             archive: None,
         },
@@ -148,7 +150,10 @@ async fn prove(board: &Board, orders: &mpsc::Sender<Ordered>, written: u64) -> R
     Ok(())
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Below the till's own wait.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// On a slow machine with much other work; where all is well nothing takes that long.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn until(what: &str, true_now: impl Fn() -> bool) -> Result<(), Failure> {

@@ -139,7 +139,7 @@ const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
-    cli.shared.set = every_set(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
+    cli.shared.set = sets(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
     let runtime = runtime_for(&cli.command);
     let done = runtime.block_on(async {
         let mut listening = Listening::begin();
@@ -181,13 +181,13 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Settings may stand before the command and behind it. The parser keeps those of one place alone, and one that is not taken is worse than
-/// one that is refused.
-fn every_set(mut words: impl Iterator<Item = String>) -> Vec<String> {
+/// Every `--set`, before the command and behind it: the parser keeps those behind it alone where there are some.
+fn sets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut arguments = arguments.take_while(|argument| argument != "--");
     let mut sets = Vec::new();
-    while let Some(word) = words.next() {
-        match word.strip_prefix("--set") {
-            Some("") => sets.extend(words.next()),
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--set") {
+            Some("") => sets.extend(arguments.next()),
             Some(rest) => sets.extend(rest.strip_prefix('=').map(str::to_owned)),
             None => {}
         }
@@ -235,14 +235,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_count_wherever_they_stand() {
-        let sets = |line: &str| every_set(line.split(' ').map(str::to_owned)).join(" ");
-        for (line, expected) in [
-            ("liteferry run", ""),
-            ("liteferry --set a=1 --set=b=2 config --set c= show --set a=3", "a=1 b=2 c= a=3"),
-            ("liteferry run --source --settle x --set", ""),
-        ] {
-            assert_eq!(sets(line), expected, "{line}");
-        }
+    fn no_setting_is_dropped_wherever_it_stands() {
+        let typed = [
+            "liteferry",
+            "--set",
+            "a=1",
+            "--source",
+            "x",
+            "run",
+            "--set=b=2",
+            "--set",
+            "c==",
+            "--",
+            "--set",
+            "d=4",
+        ];
+        assert_eq!(sets(typed.into_iter().map(str::to_owned)), ["a=1", "b=2", "c=="]);
+        let cli = Cli::try_parse_from(&typed[..9]).expect("it is a command line");
+        assert_eq!(cli.shared.set, ["b=2", "c=="], "the parser has come to keep all of them");
     }
 }

@@ -50,7 +50,7 @@ async fn without_target(shared: &Shared, moving: &Moving) -> Result<Ending, Fail
         })?;
         return Ok(Ending::Well);
     };
-    if let Ok(Some(_)) = Client::of_source(&settings).await {
+    if Client::of_source(&settings).await?.is_some() {
         return Err(Fault::fatal("daemon_running", doing)
             .with_remedy("a daemon follows this database: stop it first, or, if PostgreSQL answers it, run `liteferry rollback`")
             .into());

@@ -8,10 +8,11 @@ use crate::model::fault::Fault;
 use crate::postgres::connect::{Session, connect};
 use crate::postgres::url::Target;
 use rusqlite::Connection;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -25,7 +26,8 @@ pub struct Places {
 
 pub struct Till {
     closing: Arc<AtomicBool>,
-    task: JoinHandle<Result<Receipts, Fault>>,
+    written: Arc<AtomicU64>,
+    task: JoinHandle<Receipts>,
 }
 
 /// The numbers of the receipts that a database acknowledged.
@@ -37,6 +39,8 @@ pub struct Receipts {
     pub tried_again: u64,
 }
 
+/// How long it waits for a lock of SQLite.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_RECEIPTS: Duration = Duration::from_millis(4);
 const WHILE_PAUSED: Duration = Duration::from_millis(5);
 /// So often it asks where it writes, if nothing is refused.
@@ -44,25 +48,33 @@ const RECEIPTS_PER_ASKING: u64 = 50;
 
 impl Till {
     pub fn open(places: Places) -> Till {
-        let closing = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(work(places, Arc::clone(&closing)));
-        Till { closing, task }
+        let (closing, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let task = tokio::spawn(work(places, (Arc::clone(&closing), Arc::clone(&written))));
+        Till { closing, written, task }
+    }
+
+    /// Receipts so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Gives what was acknowledged, once the last write is over.
     pub async fn close(self) -> Result<Receipts, Fault> {
         self.closing.store(true, Ordering::Relaxed);
-        self.task.await.unwrap_or_else(|error| Err(rehearsal_failed("the till works").with_source(error)))
+        self.task.await.map_err(|error| rehearsal_failed("the till works").with_source(error))
     }
 }
 
-async fn work(places: Places, closing: Arc<AtomicBool>) -> Result<Receipts, Fault> {
+async fn work(places: Places, (closing, written): (Arc<AtomicBool>, Arc<AtomicU64>)) -> Receipts {
     let client = Client::at(places.daemon);
     let mut receipts = Receipts::default();
-    let mut postgres: Option<Session> = None;
+    let (mut postgres, mut writes): (Option<Session>, Value) = (None, Value::Null);
     let mut number = 0;
     while !closing.load(Ordering::Relaxed) {
-        let writes = client.get("/v1/routing").await?["writes"].clone();
+        // Whoever gets no answer keeps to the last one.
+        if let Ok(told) = client.get("/v1/routing").await {
+            writes = told["writes"].clone();
+        }
         for _ in 0..RECEIPTS_PER_ASKING {
             if closing.load(Ordering::Relaxed) {
                 break;
@@ -84,17 +96,18 @@ async fn work(places: Places, closing: Arc<AtomicBool>) -> Result<Receipts, Faul
                 _ => receipts.in_postgres.push(number),
             }
             number += 1;
+            written.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(BETWEEN_RECEIPTS).await;
         }
     }
-    Ok(receipts)
+    receipts
 }
 
 async fn write_sqlite(places: &Places, number: i64) -> bool {
     let path = places.sqlite.clone();
     let write = move || -> rusqlite::Result<()> {
         let db = Connection::open(path)?;
-        db.busy_timeout(Duration::from_secs(5))?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
         db.execute("insert into notes (body) values ('receipt ' || ?1)", [number]).map(drop)
     };
     tokio::task::spawn_blocking(write).await.is_ok_and(|written| written.is_ok())

@@ -128,7 +128,7 @@ pub async fn copy(
     };
     record_verdict(&store, migration, &report, watch).await?;
     if report.success() && state != State::Complete {
-        persist(watch, async |_| store.set_state(migration, State::Complete).await).await?;
+        persist(watch, async |_| store.complete(migration).await).await?;
     }
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
 }
@@ -420,13 +420,15 @@ async fn load(
         watch.see(Event::Loaded { table, rows: state.rows + state.held, bytes: 0 });
     }
     persist(watch, async |watch| {
-        // What the target holds is asked anew at each attempt: nothing else tells what became of a commit.
-        let states = store.ranges(migration, &routes).await?;
-        let open = states.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
-        backfill(link, open, (request.workers, request.on_misfit), watch).await
+        // What the target holds is asked anew: nothing else tells what became of a commit, or what a server that crashed has forgotten.
+        while !store.loaded(migration).await? {
+            let states = store.ranges(migration, &routes).await?;
+            let open = states.into_iter().filter(|state| !state.done).map(|state| state.range).collect();
+            backfill(link, open, (request.workers, request.on_misfit), watch).await?;
+        }
+        Ok(())
     })
-    .await?;
-    persist(watch, async |_| store.set_state(migration, State::Finishing).await).await
+    .await
 }
 
 async fn record_verdict(

@@ -5,6 +5,7 @@ mod computed;
 pub mod copy;
 pub mod daemon;
 mod finish;
+pub mod follows;
 pub mod outlook;
 pub mod prepare;
 pub mod records;

@@ -161,18 +161,24 @@ mod tests {
         Fault::new(class, "connection_lost", "test")
     }
 
-    const SHORT: Patience = Patience {
+    /// However busy the machine is.
+    const LONG: Patience = Patience {
         pause_first: Duration::from_millis(1),
         pause_max: Duration::from_millis(4),
-        without_progress_max: Duration::from_millis(40),
+        without_progress_max: Duration::from_secs(300),
     };
+    const SHORT: Patience = Patience { without_progress_max: Duration::from_millis(500), ..LONG };
 
     /// Fails so many times, telling of progress or not; gives whether it succeeded at last, and the attempts made.
-    fn check(class: FaultClass, failures: u32, event: Option<Event<'static>>) -> (bool, u32) {
+    fn check(
+        patience: &Patience,
+        (class, failures): (FaultClass, u32),
+        event: Option<Event<'static>>,
+    ) -> (bool, u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime can be made").block_on(async {
             let mut attempts = 0;
-            let outcome = persist_for(&SHORT, &Unwatched, async |watch: &dyn Watch| {
+            let outcome = persist_for(patience, &Unwatched, async |watch: &dyn Watch| {
                 attempts += 1;
                 if let Some(event) = event {
                     watch.see(event);
@@ -186,10 +192,10 @@ mod tests {
 
     #[test]
     fn what_passes_is_waited_out_and_what_does_not_is_told_at_once() {
-        assert_eq!(check(FaultClass::Transient, 3, None), (true, 4));
-        assert_eq!(check(FaultClass::Unknown, 1, None), (true, 2));
-        assert_eq!(check(FaultClass::Fatal, 1, None), (false, 1));
-        assert_eq!(check(FaultClass::Data, 1, None), (false, 1));
+        assert_eq!(check(&LONG, (FaultClass::Transient, 3), None), (true, 4));
+        assert_eq!(check(&LONG, (FaultClass::Unknown, 1), None), (true, 2));
+        assert_eq!(check(&LONG, (FaultClass::Fatal, 1), None), (false, 1));
+        assert_eq!(check(&LONG, (FaultClass::Data, 1), None), (false, 1));
     }
 
     #[test]
@@ -209,8 +215,9 @@ mod tests {
 
     #[test]
     fn a_fault_that_stays_is_told_in_the_end_unless_something_moves() {
-        assert!(!check(FaultClass::Transient, u32::MAX, None).0);
+        assert!(!check(&SHORT, (FaultClass::Transient, u32::MAX), None).0);
         let moved = Some(Event::Stepped { what: "an index" });
-        assert_eq!(check(FaultClass::Transient, 100, moved), (true, 101));
+        // Twice as long in all.
+        assert_eq!(check(&SHORT, (FaultClass::Transient, 1_000), moved), (true, 1_001));
     }
 }

@@ -73,8 +73,10 @@ impl Standing {
         match phase {
             Phase::Setup | Phase::Backfill | Phase::Validate => {}
             Phase::DualWrite => self.reverse = None,
-            Phase::Switch => self.pause_expected = None,
-            Phase::Cleanup | Phase::Done => (self.reverse, self.pause_expected) = (None, None),
+            // What the canary found was before anything was written there.
+            Phase::Switch | Phase::Cleanup | Phase::Done => {
+                (self.reverse, self.pause_expected) = (None, None)
+            }
         }
     }
 }
@@ -90,6 +92,24 @@ impl Writes {
             Writes::Sqlite => "sqlite",
             Writes::Paused => "paused",
             Writes::Postgres => "postgres",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_canary_found_says_nothing_of_what_is_written_after_the_switch() {
+        let reverse = || Some(Reverse { canary: true, ..Reverse::default() });
+        let mut standing = Standing { reverse: reverse(), ..Standing::default() };
+        standing.enter(Phase::Validate);
+        assert!(standing.reverse.is_some_and(|reverse| reverse.canary));
+        for phase in [Phase::Switch, Phase::DualWrite, Phase::Done] {
+            standing.reverse = reverse();
+            standing.enter(phase);
+            assert!(standing.reverse.is_none(), "{}", phase.word());
         }
     }
 }

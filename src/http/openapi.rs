@@ -173,6 +173,10 @@ fn problem() -> Value {
                 "description": "Of a command: every closed gate.",
                 "items": { "type": "object" },
             },
+            "follows": {
+                "type": "object",
+                "description": "Of /healthz: SHA-256 of the source's path, the target's address and its schema.",
+            },
         },
     })
 }

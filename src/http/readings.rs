@@ -1,7 +1,8 @@
 //! What is only asked for: each reading looks at the state once and answers. None waits for the daemon, and none changes anything.
 
-use super::error::Refusal;
+use super::error::{PROBLEM, Refusal};
 use super::routes::{HttpState, as_json};
+use crate::engine::follows::follows;
 use crate::engine::outlook::{Outlook, Told};
 use crate::engine::records::ENTRIES_MAX;
 use crate::engine::status::Reason;
@@ -15,9 +16,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-pub async fn healthz(State(state): State<HttpState>) -> Result<Response, Refusal> {
-    state.view().healthy().map_err(Refusal::Unavailable)?;
-    Ok(as_json(&json!({ "healthy": true })))
+/// Whoever asks is told whose daemon it is, well or not, and without a token.
+pub async fn healthz(State(state): State<HttpState>) -> Response {
+    let view = state.view();
+    let follows = follows(&view.status);
+    match view.healthy() {
+        Ok(()) => as_json(&json!({ "healthy": true, "follows": follows })),
+        Err(reason) => {
+            let refusal = Refusal::Unavailable(reason);
+            let mut body = refusal.body();
+            body["follows"] = follows;
+            (refusal.status(), [(CONTENT_TYPE, PROBLEM)], body.to_string()).into_response()
+        }
+    }
 }
 
 pub async fn readyz(State(state): State<HttpState>) -> Result<Response, Refusal> {

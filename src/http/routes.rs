@@ -125,7 +125,7 @@ pub static ROUTES: [Route; 19] = [
     Route {
         verb: Verb::Get,
         path: "/healthz",
-        summary: "Whether the process makes progress.",
+        summary: "Whether the process makes progress; and whose daemon it is, by digests of what it follows.",
         fields: &[],
         answers: &[(200, "It does."), (503, "It does not; the reason.")],
         kind: Kind::Json,

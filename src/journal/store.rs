@@ -232,16 +232,36 @@ impl Store {
         rows.iter().map(|row| range(row).ok_or_else(|| unreadable("range"))).collect()
     }
 
-    pub async fn set_state(&self, migration: i64, state: State) -> Result<(), Fault> {
-        sqlx::query(
-            "update liteferry.migration set state = $2, finished = case when $2 = 'complete' then now() end where id = $1",
-        )
-        .bind(migration)
-        .bind(state.word())
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
-        .map_err(|error| of_control(error, "record the migration's state"))
+    /// Every row of a copy is loaded, if the target holds all of it; tells whether it does. With this commit all before it last.
+    pub async fn loaded(&self, migration: i64) -> Result<bool, Fault> {
+        let doing = "record that every row is loaded";
+        let failed = |error| of_control(error, doing);
+        let sql = "update liteferry.migration set state = $2
+                   where id = $1 and not exists (select from liteferry.range where migration_id = $1 and not done)";
+        let done = sqlx::query(sql)
+            .bind(migration)
+            .bind(State::Finishing.word())
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        if done.rows_affected() == 1 {
+            return Ok(true);
+        }
+        let open = sqlx::query("select from liteferry.range where migration_id = $1 and not done limit 1");
+        let open = open.bind(migration).fetch_optional(&self.pool).await.map_err(failed)?;
+        // Nothing is to be loaded, and nothing was recorded: there is no such copy any more.
+        follow::still_ours(u64::from(open.is_some()), doing).map(|()| false)
+    }
+
+    /// Nothing is left to be done.
+    pub async fn complete(&self, migration: i64) -> Result<(), Fault> {
+        sqlx::query("update liteferry.migration set state = $2, finished = now() where id = $1")
+            .bind(migration)
+            .bind(State::Complete.word())
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+            .map_err(|error| of_control(error, "record the migration's state"))
     }
 
     /// Steps already taken after the load, with their outcome and detail.

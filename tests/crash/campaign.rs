@@ -53,7 +53,7 @@ pub enum Sessions {
 }
 
 /// A daemon that does not catch up in this time hangs.
-const CATCH_UP_MAX: Duration = Duration::from_secs(90);
+const CATCH_UP_MAX: Duration = Duration::from_secs(300);
 const BULK_ROWS: usize = 40_000;
 const WRITERS: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -275,7 +275,7 @@ impl<'s> Campaign<'s> {
 
     fn newest(&self) -> i64 {
         let db = Connection::open(&self.source).expect("SQLite opens the source");
-        db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
+        db.busy_timeout(CATCH_UP_MAX).expect("a timeout can be set");
         db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
             .expect("the change table is there")
     }

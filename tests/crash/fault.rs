@@ -78,14 +78,14 @@ pub enum Effect {
     Missed,
 }
 
-/// A stop that takes longer is one that a service manager turns into a kill.
-const STOP_MAX: Duration = Duration::from_secs(5);
+/// Six times what work that does not end by itself is given: a stop that takes longer is one that a service manager turns into a kill.
+const STOP_MAX: Duration = Duration::from_secs(24);
 /// What a server may take to notice that its client's machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(4);
 /// How long a rule may wait for its bytes.
 const SPRING_MAX: Duration = Duration::from_secs(2);
 /// An open transaction of the first is ended by the server after half a minute.
-const SECOND_MAX: Duration = Duration::from_secs(60);
+const SECOND_MAX: Duration = Duration::from_secs(300);
 const ANOTHER_OWNER: i32 = 3;
 
 impl Fault {

@@ -32,10 +32,12 @@ use tempfile::TempDir;
 const ROUNDS: usize = 14;
 const RESHAPING_ROUNDS: usize = 8;
 const ROUNDS_PER_CAMPAIGN: usize = 14;
+/// The same for all, unless somebody asks for more.
+const SEED: u64 = 11;
 
 #[test]
 fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twice() {
-    let (seed, rounds) = (number("LITEFERRY_SEED").unwrap_or_else(by_the_clock), number("ROUNDS"));
+    let (seed, rounds) = (seed("ROUNDS"), number("ROUNDS"));
     let faults = if rounds.is_some() { &fault::ANY } else { fault::quick() };
     let rounds = rounds.map_or(ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
     let began = Instant::now();
@@ -66,7 +68,7 @@ fn whatever_is_killed_or_cut_off_both_sides_end_equal_and_nothing_is_applied_twi
 /// A round is a few migrations and a kill.
 #[test]
 fn whatever_the_application_does_to_its_schema_both_sides_end_equal() {
-    let (seed, rounds) = (number("LITEFERRY_SEED").unwrap_or_else(by_the_clock), number("ROUNDS"));
+    let (seed, rounds) = (seed("ROUNDS"), number("ROUNDS"));
     let rounds =
         rounds.map_or(RESHAPING_ROUNDS, |rounds| usize::try_from(rounds).expect("rounds can be counted"));
     println!("LITEFERRY_SEED={seed}, {rounds} rounds of schema changes");
@@ -82,7 +84,7 @@ fn what_a_power_cut_takes_from_sqlite_postgres_never_had() {
         println!("skipped: `make powercut` asks for it");
         return;
     };
-    let seed = number("LITEFERRY_SEED").unwrap_or_else(by_the_clock);
+    let seed = seed("POWER_CUTS");
     let mut folder = kept_folder();
     let cuts = usize::try_from(cuts).expect("cuts can be counted");
     let losses = powercut::cut_the_power(folder.path(), cuts, &mut Random::new(seed));
@@ -107,6 +109,12 @@ fn kept_folder() -> TempDir {
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// As it is given; by the clock where so many rounds are asked for.
+fn seed(asked_for: &str) -> u64 {
+    let asked = number("LITEFERRY_SEED").or(number(asked_for).is_none().then_some(SEED));
+    asked.unwrap_or_else(by_the_clock)
 }
 
 fn by_the_clock() -> u64 {

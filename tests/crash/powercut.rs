@@ -38,7 +38,7 @@ const OPTIONS: &str = "loop,commit=600";
 const IMAGE_BYTES: u64 = 96 << 20;
 const DATABASE: &str = "cut";
 const BULK_ROWS: usize = 3_000;
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// `None` where this machine lets nobody mount.
 pub fn cut_the_power(folder: &Path, cuts: usize, random: &mut Random) -> Option<Losses> {

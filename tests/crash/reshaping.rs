@@ -19,7 +19,7 @@ const SOURCE: &str = "pragma journal_mode = wal;
     create table t1 (id integer primary key, c2 text); insert into t1 values (1, 'x')";
 const SETTLED: &str = "select 1 from liteferry.follow where phase = 'dual-write'
     and not exists (select from liteferry.captured where suspect)";
-const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 
 struct Application {
     db: Connection,
@@ -64,7 +64,7 @@ fn moment(random: &mut Random, below_ms: usize) -> Duration {
 impl Application {
     fn begin(source: &Path) -> Application {
         let db = Connection::open(source).expect("SQLite opens a new file");
-        db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
+        db.busy_timeout(SETTLES_WITHIN).expect("a timeout can be set");
         db.execute_batch(SOURCE).expect("SQLite takes the schema");
         let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let model = Model::from([("t0".into(), columns(&["c0", "c1"])), ("t1".into(), columns(&["c2"]))]);

@@ -2,14 +2,15 @@
 
 mod ground;
 
-use crate::support::psql;
+use crate::support::held::HeldSession;
+use crate::support::{PATIENCE, psql, until};
 use ground::{Sides, Waiting, at};
 use liteferry::link::{Extent, PART_REFUSED};
 use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::postgres::target::LoadRole;
 use std::future::ready;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const PAIRS: &str = "create table t (id integer primary key, v text unique, n numeric);
     insert into t values (1, 'a', 1), (2, 'b', 2), (3, 'c', 3);
@@ -244,13 +245,14 @@ fn the_position_waits_for_a_commit_in_doubt() {
     let sides = Sides::copied(PAIRS);
     let mut applier = sides.applier("me");
     let url = sides.url().to_owned();
-    let (begun, begins) = std::sync::mpsc::channel();
+    let in_doubt = HeldSession::open(&url);
+    in_doubt.run("begin; update liteferry.follow set seq = 2, nonce = 20");
     let doubt = std::thread::spawn(move || {
-        begun.send(()).expect("somebody waits");
-        psql(&url, "begin; update liteferry.follow set seq = 2, nonce = 20; select pg_sleep(1); commit");
+        let waits =
+            "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        until("somebody waits for it", || !psql(&url, waits).is_empty());
+        in_doubt.run("commit");
     });
-    begins.recv().expect("the other thread runs");
-    sides.until("select count(*) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(1)%' and pid <> pg_backend_pid()", "1");
     assert_eq!(applier.position().expect("a position"), at(2));
     doubt.join().expect("the other thread ends well");
 }
@@ -312,7 +314,7 @@ fn a_table_without_an_index_is_written_by_hash_and_loses_its_duplicates() {
     println!("100,000 rows over 100,000 old ones without an index: {took:?}");
     assert_eq!(applied.written, 100_000);
     sides.equal();
-    assert!(took.as_secs() < 60, "a nested loop would not have ended");
+    assert!(took < *PATIENCE, "a nested loop would not have ended");
 }
 
 #[test]
@@ -399,10 +401,7 @@ fn a_batch_does_not_wait_for_the_targets_disk_but_settling_does() {
 fn ended_while_it_waits(url: String) -> JoinHandle<Vec<Vec<Option<String>>>> {
     let waits = "from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep'";
     std::thread::spawn(move || {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while psql(&url, &format!("select {waits}")).is_empty() {
-            assert!(Instant::now() < deadline, "no commit waits");
-        }
+        until("a commit waits", || !psql(&url, &format!("select {waits}")).is_empty());
         let seen = psql(&url, "select seq from liteferry.follow");
         psql(&url, &format!("select pg_terminate_backend(pid) {waits}"));
         seen

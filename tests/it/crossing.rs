@@ -7,7 +7,7 @@ mod writers;
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
-use crate::support::{OwnServer, TestDatabase, database, psql, sqlite, try_psql};
+use crate::support::{OwnServer, PATIENCE, TestDatabase, application, database, psql, sqlite, try_psql};
 use liteferry::crash::{ABORT, FREEZE, POINTS};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -31,7 +31,6 @@ enum Side {
     Postgres,
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// What a hook leaves a line in, beside the source.
 const CALLED: &str = "called";
@@ -142,7 +141,7 @@ fn a_cleanup_that_was_left_half_done_with_its_server_is_ended_by_this_daemon_or_
         // Once more is no more.
         let journal = "select id, what, detail from liteferry.journal order by id";
         let told = walk.case.rows(journal);
-        assert_eq!(walk.daemon.command("/v1/phase", CLEANUP), Value::Null, "{point}");
+        walk.daemon.obeys("/v1/phase", CLEANUP);
         assert_eq!(walk.case.rows(journal), told, "{point}");
         walk.writers.end();
     }
@@ -156,8 +155,9 @@ fn a_cleanup_waits_for_the_application_and_does_not_keep_it_waiting() {
     reading.run("begin; select count(*) from log");
     walk.command(CLEANUP);
     walk.daemon.until(|status| status["run"]["reason"]["code"] == "lock_timeout");
+    // A wait without a bound would keep them for as long as the reader stays.
     for _ in 0..20 {
-        walk.case.rows("set statement_timeout = '2s'; select count(*) from log");
+        walk.case.rows("set statement_timeout = '60s'; select count(*) from log");
         sleep(LOOK * 5);
     }
     reading.run("commit");
@@ -171,16 +171,16 @@ fn a_migration_that_runs_as_the_switch_begins_is_carried_over_first() {
     walk.stand_in("validate");
     let [begun, go] = ["begun", "go"].map(|name| walk.case.source.path.with_file_name(name));
     let hook = format!("touch '{}'; until [ -e '{}' ]; do sleep 0.02; done", begun.display(), go.display());
-    walk.restart_with(&format!("hooks.before_switch={hook}"));
+    walk.restart_with(&[format!("hooks.before_switch={hook}").as_str(), "hooks.timeout_ms=600000"]);
     walk.stand_in("validate");
-    let db = writers::open(&walk.case.source.path);
+    let db = application(&walk.case.source.path);
     // Nobody else writes: no change in the log tells of what comes.
     walk.writers.end_one("s");
     walk.daemon.until(|status| status["lag"]["changes"] == 0);
     // A gate may be closed for a moment.
     let began = Instant::now();
     let order = loop {
-        assert!(began.elapsed() < PATIENCE, "the hook was never called\n{}", walk.daemon.log());
+        assert!(began.elapsed() < *PATIENCE, "the hook was never called\n{}", walk.daemon.log());
         let (status, told) = walk.daemon.post("/v1/phase", r#"{"to": "switch"}"#);
         let order = told["order"].as_i64();
         if status == 202 {
@@ -194,8 +194,8 @@ fn a_migration_that_runs_as_the_switch_begins_is_carried_over_first() {
     let migration = "begin immediate; create table late (id integer primary key, v text); insert into late values (1, 'a')";
     db.execute_batch(migration).expect("the application migrates its schema");
     std::fs::write(go, "").expect("a file can be made");
-    walk.daemon.until(|status| status["machine"]["crossing"] == "switch");
-    sleep(LOOK * 20);
+    // All that was committed is applied: what is left is to be met under the fence.
+    walk.daemon.until(|status| status["routing"]["writes"] == "paused");
     db.execute_batch("commit").expect("the migration ends");
     let refused = walk.answer(order).expect("it lives");
     assert_eq!(refused["code"], "source_schema_moved", "{refused:#}");
@@ -215,7 +215,7 @@ fn what_is_vetoed_leaves_the_writes_where_they_are_and_the_way_back_running() {
         ("switch", r#"{"to": "dual-write"}"#, "hooks.before_rollback=false"),
     ] {
         walk.stand_in(from);
-        walk.restart_with(veto);
+        walk.restart_with(&[veto]);
         walk.stand_in(from);
         for _ in 0..3 {
             let (status, told) = walk.daemon.post("/v1/phase", order);
@@ -253,10 +253,11 @@ impl Walk {
         Walk { case, daemon, settings, address, writers }
     }
 
-    /// With one more setting until the next start.
-    fn restart_with(&mut self, setting: &str) {
+    /// With some settings more until the next start.
+    fn restart_with(&mut self, more: &[&str]) {
         self.daemon.kill();
-        let settings = [&borrowed(&self.settings)[..], &["--set", setting]].concat();
+        let more: Vec<&str> = more.iter().flat_map(|setting| ["--set", setting]).collect();
+        let settings = [&borrowed(&self.settings)[..], &more].concat();
         self.daemon = Daemon::start(&self.case.source, &self.case.target.url, &settings);
     }
 
@@ -271,7 +272,7 @@ impl Walk {
         let began = Instant::now();
         while self.called(moment) == before {
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < *PATIENCE,
                 "{moment} was not called after {point}\n{}",
                 self.daemon.log()
             );
@@ -342,7 +343,7 @@ impl Walk {
     fn command(&mut self, order: &str) -> Option<i64> {
         let began = Instant::now();
         let mut last = Value::Null;
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < *PATIENCE {
             let Some((status, told)) = self.daemon.try_post("/v1/phase", order) else {
                 self.gone();
                 return None;
@@ -364,7 +365,7 @@ impl Walk {
     /// Nothing where it does not live to answer.
     fn answer(&mut self, order: i64) -> Option<Value> {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < *PATIENCE {
             if self.daemon.has_ended() || self.daemon.is_frozen() {
                 return None;
             }
@@ -380,7 +381,7 @@ impl Walk {
     fn gone(&mut self) {
         let began = Instant::now();
         while !self.daemon.has_ended() && !self.daemon.is_frozen() {
-            assert!(began.elapsed() < PATIENCE, "it was neither ended nor frozen\n{}", self.daemon.log());
+            assert!(began.elapsed() < *PATIENCE, "it was neither ended nor frozen\n{}", self.daemon.log());
             sleep(LOOK);
         }
     }
@@ -415,7 +416,7 @@ impl Walk {
     fn rows(&self, side: Side) -> BTreeSet<Written> {
         match side {
             Side::Sqlite => {
-                let db = writers::open(&self.case.source.path);
+                let db = application(&self.case.source.path);
                 let mut rows = db.prepare("select who, n from log").expect("the table is there");
                 let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("it can be read");
                 rows.map(|row| row.expect("a row can be read")).collect()
@@ -436,7 +437,7 @@ impl Walk {
         let probe = "insert into log (who, n) values ('probe', 0)";
         match side {
             Side::Sqlite => {
-                let db = writers::open(&self.case.source.path);
+                let db = application(&self.case.source.path);
                 let taken = db.execute_batch(&format!("begin immediate; {probe}; rollback"));
                 if let Err(error) = &taken {
                     assert!(error.to_string().contains("the writes have moved"), "{error}");
@@ -455,14 +456,13 @@ impl Walk {
 
     /// Once more there and back, and both sides are the same.
     fn end(mut self) {
-        self.stand_in("switch");
-        self.is_whole("all of it");
-        self.stand_in("dual-write");
-        self.is_whole("all of it");
-        let acknowledged = self.writers.end();
-        for who in ["s", "p"] {
-            assert!(acknowledged.iter().any(|(by, _)| by == who), "{who} never wrote: nothing was shown");
+        for (phase, who) in [("switch", "p"), ("dual-write", "s")] {
+            self.stand_in(phase);
+            self.is_whole("all of it");
+            // Or nothing was shown.
+            self.daemon.until(|_| self.writers.acknowledged().iter().any(|(by, _)| by == who));
         }
+        self.writers.end();
         self.daemon.drained(&self.case.source);
         self.case.is_equal();
     }

@@ -2,9 +2,11 @@
 //! Skipped, with a word why, where this machine lets nobody mount.
 
 use crate::support::daemon::Daemon;
-use crate::support::disk::SmallDisk;
-use crate::support::{OwnServer, TempDb, command, finished, liteferry, psql, sqlite, sqlite_in};
-use rusqlite::{Connection, ErrorCode};
+use crate::support::disk::{Ballast, SmallDisk};
+use crate::support::{
+    OwnServer, PATIENCE, TempDb, application, command, finished, liteferry, psql, sqlite, sqlite_in, until,
+};
+use rusqlite::ErrorCode;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -85,7 +87,7 @@ fn a_copy_waits_for_room_below_postgres_and_leaves_nothing_half_done() {
     };
     let told = || fs::read_to_string(&log).expect("the log is there");
     let waits = |child: &mut Child| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + *PATIENCE;
         while !told().contains("code=\"disk_full\"") {
             assert_eq!(child.try_wait().expect("a child can be asked"), None, "{}", told());
             assert!(Instant::now() < deadline, "the disk is not full: {}", told());
@@ -101,9 +103,11 @@ fn a_copy_waits_for_room_below_postgres_and_leaves_nothing_half_done() {
     waits(&mut child);
     signal(&child, "INT");
     assert_eq!(finished(child.wait_with_output().expect("a child ends")).status, Some(130), "{}", told());
-    let loaded = small.number("select count(*) from t");
-    assert!(loaded < 40_000, "there was room for all of it");
-    assert_eq!(small.number("select coalesce(sum(rows), 0)::bigint from liteferry.range"), loaded);
+    assert!(small.number("select count(*) from t") < 40_000, "there was room for all of it");
+    // In one look: a last commit may still be on its way.
+    let apart =
+        "select (select count(*) from t) - (select coalesce(sum(rows), 0)::bigint from liteferry.range)";
+    assert_eq!(small.number(apart), 0);
 
     let mut child = start();
     waits(&mut child);
@@ -126,14 +130,15 @@ fn a_daemon_waits_for_room_below_postgres_and_goes_on() {
     let ballast = small.disk.fill();
     // Enough for a session to open, and not for the rows.
     ballast.shed(512 << 10);
-    let app = Connection::open(&file.path).expect("opened");
+    let app = application(&file.path);
     app.execute_batch(
         "with recursive n (i) as (select 10 union all select i + 1 from n where i < 5000)
              insert into t select i, printf('%0400d', i) from n",
     )
     .expect("the application writes on");
-    let status = daemon.until(|status| status["run"]["reason"]["code"] == "disk_full");
-    assert_eq!(status["run"]["state"], "degraded", "{status:#}");
+    let status = daemon.until(|status| {
+        status["run"]["reason"]["code"] == "disk_full" && status["run"]["state"] == "degraded"
+    });
     let reason = &status["run"]["reason"];
     assert!(reason["remedy"].as_str().is_some_and(|remedy| remedy.contains("space")), "{reason:#}");
     // One transaction holds the rows and the position: neither is there.
@@ -145,29 +150,35 @@ fn a_daemon_waits_for_room_below_postgres_and_goes_on() {
 }
 
 /// What PostgreSQL writes as a session opens, where it is missing: without room, no session opens.
-fn remove_cache_of(dir: &Path) -> bool {
-    let entries = fs::read_dir(dir).expect("the disk can be read");
-    let paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    let removed = paths.iter().filter(|path| path.ends_with("pg_internal.init")).map(fs::remove_file);
-    removed.filter(Result::is_ok).count() > 0
-        || paths.iter().filter(|path| path.is_dir()).any(|path| remove_cache_of(path))
+fn caches_of(dir: &Path) -> Vec<PathBuf> {
+    // What PostgreSQL removes meanwhile is gone.
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (dirs, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+    let caches = files.into_iter().filter(|path| path.ends_with("pg_internal.init"));
+    caches.chain(dirs.iter().flat_map(|dir| caches_of(dir))).collect()
 }
 
 #[test]
 fn a_server_without_room_to_open_a_session_is_waited_for() {
     let Some(small) = Small::target() else { return };
     let file = sqlite(&format!("pragma journal_mode = wal; {FEW}"));
-    let mut daemon = Daemon::start(&file, &small.url, &[]);
+    let mut daemon = Daemon::start(&file, &small.url, &["--set", "validate.on=false"]);
     daemon.until(follows);
-    assert!(remove_cache_of(small.disk.path()), "PostgreSQL keeps its cache elsewhere");
-    let ballast = small.disk.fill();
-    let app = Connection::open(&file.path).expect("opened");
+    assert!(!caches_of(small.disk.path()).is_empty(), "PostgreSQL keeps its cache elsewhere");
+    let mut ballast = Vec::new();
+    until("no cache is left, nor room for one", || {
+        // A session that opens meanwhile is quicker.
+        let removed =
+            caches_of(small.disk.path()).iter().filter(|cache| fs::remove_file(cache).is_ok()).count();
+        ballast.push(small.disk.fill());
+        removed == 0
+    });
+    let app = application(&file.path);
     app.execute_batch("insert into t values (10, hex(randomblob(1000000)))")
         .expect("the application writes on");
     daemon.until_told_by("doing=\"connect to", || {});
-    let status = daemon.status().expect("it answers");
-    assert_eq!(status["run"]["state"], "degraded", "{status:#}");
-    ballast.throw_off();
+    daemon.until(|status| status["run"]["state"] == "degraded");
+    ballast.into_iter().for_each(Ballast::throw_off);
     daemon.drained(&file);
     equal(&file, &small.url);
 }
@@ -179,7 +190,7 @@ fn below_the_source_a_full_disk_is_the_applications_own_error_and_pruning_waits(
         let file = sqlite_in(tempfile::tempdir_in(disk.path()).expect("made"), FEW);
         let server = OwnServer::new();
         let url = server.url("postgres");
-        let app = Connection::open(&file.path).expect("opened");
+        let app = application(&file.path);
         app.pragma_update(None, "journal_mode", mode).expect("set");
         let elsewhere = tempfile::tempdir().expect("made");
         let settings = ["source.journal=any", "source.log_retention=1s", "log.level=debug"];
@@ -201,21 +212,19 @@ fn below_the_source_a_full_disk_is_the_applications_own_error_and_pruning_waits(
             let touched = Command::new("touch").arg(file.path.with_extension(woken)).status();
             assert!(touched.expect("touch can be started").success());
         });
-        let status = daemon.status().expect("it answers");
-        assert_eq!(status["run"]["state"], "running", "{mode}: {status:#}");
+        daemon.until(|status| status["run"]["state"] == "running");
         assert_eq!(psql(&url, "select count(*) from t")[0][0].as_deref(), Some("32"), "{mode}");
 
         ballast.throw_off();
         app.execute("insert into t values (1000, hex(randomblob(100000)))", []).expect("there is room");
         daemon.drained(&file);
-        let deadline = Instant::now() + Duration::from_secs(30);
         let oldest = "select min(seq) from _liteferry_change";
         let before = number(oldest);
-        while number(oldest) == before {
-            assert!(Instant::now() < deadline, "{mode}: nothing is pruned");
-            app.execute("update t set v = v || '.' where id = 1", []).expect("written");
+        until("something is pruned", || {
             std::thread::sleep(Duration::from_millis(100));
-        }
+            app.execute("update t set v = 'again' where id = 1", []).expect("written");
+            number(oldest) > before
+        });
         daemon.drained(&file);
         equal(&file, &url);
     }
@@ -225,7 +234,7 @@ fn below_the_source_a_full_disk_is_the_applications_own_error_and_pruning_waits(
 fn below_the_source_a_full_disk_makes_arming_wait() {
     let Some(disk) = SmallDisk::mount(SOURCE_BYTES, (0, 0)) else { return };
     let file = sqlite_in(tempfile::tempdir_in(disk.path()).expect("made"), FEW);
-    let app = Connection::open(&file.path).expect("opened");
+    let app = application(&file.path);
     app.execute_batch("pragma journal_mode = wal; insert into t values (3, 'c')").expect("written");
     let ours = || -> i64 {
         let sql = "select count(*) from sqlite_master where name like '%liteferry%'";
@@ -236,9 +245,10 @@ fn below_the_source_a_full_disk_makes_arming_wait() {
     let elsewhere = tempfile::tempdir().expect("made");
     let ballast = disk.fill();
     let mut daemon = Daemon::start_in(elsewhere.path(), &file, &url, &[]);
-    let waits = |status: &Value| status["run"]["reason"]["code"] == "source_disk";
-    let status = daemon.until(waits);
-    assert_eq!((&status["run"]["state"], ours()), (&"degraded".into(), 0), "{status:#}");
+    daemon.until(|status| {
+        status["run"]["reason"]["code"] == "source_disk" && status["run"]["state"] == "degraded"
+    });
+    assert_eq!(ours(), 0);
     ballast.throw_off();
     daemon.until(follows);
     assert!(ours() > 0);

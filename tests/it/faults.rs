@@ -1,7 +1,12 @@
 //! What goes wrong in the middle: kills, signals, a server that stops, sessions that are ended, a second copy, writers, closed pipes.
 //! Each time: a clear word, nothing half-made, and the same command again ends equal.
 
-use crate::support::{Output, OwnServer, TempDb, command, database, finished, liteferry, psql, sqlite};
+use crate::support::held::HeldSession;
+use crate::support::held_ddl::HeldDdl;
+use crate::support::{
+    Output, OwnServer, PATIENCE, TempDb, application, command, database, finished, liteferry, psql, sqlite,
+    until,
+};
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -26,7 +31,6 @@ const MANY: &str = "
     create view few as select id, v from t where k = 1;
 ";
 const ONE: &str = "create table t (id integer primary key, v text); insert into t values (1, 'a')";
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn path(file: &TempDb) -> String {
     file.path.display().to_string()
@@ -46,15 +50,6 @@ fn end(child: Child) -> Output {
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {}", child.id())]).status();
     assert!(sent.expect("a shell can be started").success(), "kill -s {name}");
-}
-
-#[track_caller]
-fn until(what: &str, mut truth: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !truth() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        sleep(Duration::from_millis(20));
-    }
 }
 
 fn number(url: &str, sql: &str) -> i64 {
@@ -113,12 +108,14 @@ fn a_copy_that_is_asked_to_stop_says_so_and_leaves_nothing_running() {
     let file = sqlite(MANY);
     for (name, status) in [("INT", 130), ("TERM", 143)] {
         let target = database();
+        let held = HeldDdl::unique_indexes(&target.url);
         let child = start(&path(&file), &target.url);
         until("rows are loaded", || has_loaded(&target.url));
         signal(&child, name);
         let output = end(child);
         assert_eq!(output.status, Some(status), "{output:?}");
         assert!(output.stderr.contains("run the same command again"), "{output:?}");
+        held.clear_away();
         until("its sessions are gone", || others_sessions(&target.url) == 0);
         ends_equal(&path(&file), &target.url);
     }
@@ -127,61 +124,49 @@ fn a_copy_that_is_asked_to_stop_says_so_and_leaves_nothing_running() {
 #[test]
 fn a_copy_killed_at_any_moment_goes_on_and_ends_equal() {
     let file = sqlite(MANY);
-    let target = database();
-    let started = Instant::now();
-    let mut in_the_middle = 0;
-    // Later and later: in the plan, the load, the indexes, the proof.
-    for step in 1..40 {
-        let mut child = start(&path(&file), &target.url);
+    let began = Instant::now();
+    // Where this test got no time at all, a copy was at its end before the first kills.
+    let in_the_middle = || {
+        let target = database();
+        let killed = killed_later_and_later(&path(&file), &target.url);
+        ends_equal(&path(&file), &target.url);
+        killed
+    };
+    while in_the_middle() < 4 {
+        assert!(began.elapsed() < *PATIENCE, "too few kills came in time: the test shows nothing");
+    }
+}
+
+/// In the plan, the load, the indexes, the proof. Gives how many kills came before the end.
+fn killed_later_and_later(source: &str, url: &str) -> usize {
+    let is_killed = |step: &u64| {
+        let mut child = start(source, url);
         sleep(Duration::from_millis(120 * step));
         let ended = child.try_wait().expect("a child can be asked").is_some();
         child.kill().expect("a child can be killed");
         child.wait().expect("a killed child ends");
-        if ended || started.elapsed() > PATIENCE {
-            break;
-        }
-        in_the_middle += 1;
-    }
-    assert!(in_the_middle > 3, "too few kills came in time: the test shows nothing");
-    ends_equal(&path(&file), &target.url);
-}
-
-/// A session that holds a lock until it is dropped.
-struct Held {
-    _runtime: tokio::runtime::Runtime,
-    _client: tokio_postgres::Client,
-}
-
-impl Held {
-    fn lock(url: &str, table_and_mode: &str) -> Held {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
-        let client = runtime.block_on(async {
-            let (client, connection) =
-                tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server answers");
-            tokio::spawn(connection);
-            let lock = format!("begin; lock table {table_and_mode} mode");
-            client.batch_execute(&lock).await.expect("the lock is free");
-            client
-        });
-        Held { _runtime: runtime, _client: client }
-    }
+        !ended
+    };
+    (1..40).take_while(is_killed).count()
 }
 
 #[test]
 fn a_copy_killed_at_its_indexes_or_in_its_proof_goes_on_and_ends_equal() {
     let file = sqlite(MANY);
-    for (lock, waits) in [
+    for (before, lock, waits) in [
         // Rows come in beside this lock, and no index is made.
-        ("public.t in row exclusive", "create %index%"),
-        ("public.t in row exclusive", "alter table % add %"),
+        ("%unique index%", "public.t in row exclusive", "create %index%"),
+        ("%primary key%", "public.t in row exclusive", "alter table % add %"),
         // No row of these goes there, so the proof is the first to look.
-        ("liteferry.ledger in access exclusive", "%liteferry.ledger%"),
+        ("%unique index%", "liteferry.ledger in access exclusive", "%liteferry.ledger%"),
     ] {
         let target = database();
+        let ddl = HeldDdl::of(&target.url, before);
         let mut child = start(&path(&file), &target.url);
-        until("rows are loaded", || has_loaded(&target.url));
-        let held = Held::lock(&target.url, lock);
+        ddl.is_met();
+        let held = HeldSession::open(&target.url);
+        held.run(&format!("begin; lock table {lock} mode"));
+        ddl.let_go();
         let waiting = format!(
             "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'liteferry'
              and wait_event_type = 'Lock' and query like '{waits}'"
@@ -198,21 +183,16 @@ fn a_copy_killed_at_its_indexes_or_in_its_proof_goes_on_and_ends_equal() {
 fn sessions_that_are_ended_in_the_middle_are_made_anew() {
     let file = sqlite(MANY);
     let target = database();
-    let mut child = start(&path(&file), &target.url);
+    let held = HeldDdl::unique_indexes(&target.url);
+    let child = start(&path(&file), &target.url);
     until("rows are loaded", || has_loaded(&target.url));
-    let mut ended = 0;
-    for _ in 0..6 {
-        ended += number(
-            &target.url,
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity
-             where datname = current_database() and application_name = 'liteferry'",
-        );
+    for _ in 0..4 {
+        let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+            where datname = current_database() and application_name = 'liteferry'";
+        until("sessions are ended", || number(&target.url, ended) > 0);
         sleep(Duration::from_millis(700));
-        if child.try_wait().expect("a child can be asked").is_some() {
-            break;
-        }
     }
-    assert!(ended > 0);
+    held.let_go();
     let output = end(child).exits_with(0);
     assert!(output.stderr.contains("tried again"), "{output:?}");
     whole(&target.url);
@@ -224,6 +204,8 @@ fn a_server_that_crashes_and_comes_back_only_delays_the_copy() {
     let file = sqlite(MANY);
     let mut server = OwnServer::new();
     let url = server.url("postgres");
+    // Until the first crash, which ends it.
+    let _held = HeldDdl::unique_indexes(&url);
     let mut child = start(&path(&file), &url);
     until("rows are loaded", || has_loaded(&url));
     let mut crashes = 0;
@@ -235,6 +217,28 @@ fn a_server_that_crashes_and_comes_back_only_delays_the_copy() {
     }
     let output = end(child).exits_with(0);
     assert!(output.stderr.contains("tried again") && output.stdout.contains("verdict: equal"), "{output:?}");
+    ends_equal(&path(&file), &url);
+}
+
+/// Chunks are committed without a wait for the disk, so that a crash takes the last of them, after the copy has taken them for loaded.
+#[test]
+fn what_a_crash_takes_of_a_load_that_was_complete_is_loaded_again() {
+    let file = sqlite(MANY);
+    let mut server = OwnServer::new();
+    server.restart_with([("wal_writer_delay", "10s".to_owned())]);
+    let url = server.url("postgres");
+    let loads = HeldDdl::loads_of(&url, "public.c");
+    let child = start(&path(&file), &url);
+    loads.is_met();
+    let held = HeldSession::open(&url);
+    held.run("begin; select from liteferry.migration for update");
+    loads.let_go();
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'update liteferry.migration %'";
+    until("it would record that all is loaded", || number(&url, waiting) > 0);
+    server.stop_immediately();
+    server.start();
+    let output = end(child).exits_with(0);
+    assert!(output.stdout.contains("verdict: equal"), "{output:?}");
     ends_equal(&path(&file), &url);
 }
 
@@ -275,6 +279,7 @@ fn a_wrong_password_is_told_from_a_missing_one() {
 fn of_two_copies_into_one_schema_one_is_refused() {
     let file = sqlite(MANY);
     let target = database();
+    let held = HeldDdl::unique_indexes(&target.url);
     let first = start(&path(&file), &target.url);
     until("rows are loaded", || has_loaded(&target.url));
     signal(&first, "STOP");
@@ -284,6 +289,7 @@ fn of_two_copies_into_one_schema_one_is_refused() {
     refused(&second(&[]), "another_owner");
     refused(&second(&["--restart"]), "another_owner");
     signal(&first, "CONT");
+    held.let_go();
     end(first).exits_with(0);
     ends_equal(&path(&file), &target.url);
 }
@@ -304,11 +310,12 @@ fn of_two_copies_begun_together_at_least_one_ends_equal() {
 fn somebody_who_writes_meanwhile_is_noticed_and_a_second_copy_mends_it() {
     let file = sqlite(MANY);
     let target = database();
+    let held = HeldDdl::unique_indexes(&target.url);
     let child = start(&path(&file), &target.url);
     until("rows are loaded", || has_loaded(&target.url));
-    let app = rusqlite::Connection::open(&file.path).expect("opened");
-    app.busy_timeout(Duration::from_secs(20)).expect("set");
+    let app = application(&file.path);
     app.execute_batch("update t set k = 99 where id = 1; delete from w where b = 7").expect("written");
+    held.let_go();
     let output = end(child);
     assert!(output.stdout.contains("Somebody wrote to the source"), "{output:?}");
     assert_eq!(output.status == Some(0), output.stdout.contains("verdict: equal"), "{output:?}");
@@ -380,17 +387,23 @@ fn an_embedded_server_that_was_orphaned_is_taken_over() {
     let open = PermissionsExt::from_mode(0o711);
     let dir = tempfile::Builder::new().prefix("liteferry-emb-").permissions(open).tempdir().expect("made");
     let state = format!("state.dir={}", dir.path().display());
-    let args = ["copy", "--source", &path(&file), "--target", "embedded", "--set", &state];
+    let waits = "source.busy_timeout_ms=60000";
+    let args = ["copy", "--source", &path(&file), "--target", "embedded", "--set", &state, "--set", waits];
     let log = dir.path().join("postgres.log");
+    // With the server running, the copy waits for the source.
+    let app = application(&file.path);
+    app.execute_batch("begin exclusive").expect("locked");
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     until("the server runs", || fs::read_to_string(&log).is_ok_and(|log| log.contains("ready to accept")));
     refused(&liteferry(&args), "embedded_in_use");
     child.kill().expect("killed");
     child.wait().expect("ended");
+    app.execute_batch("commit").expect("free");
     liteferry(&args).exits_with(0);
     let second = liteferry(&args).exits_with(0);
     assert!(second.stdout.contains("complete already"), "{second:?}");
     assert!(!dir.path().join("data/postmaster.pid").exists(), "the server is still there");
+    app.execute_batch("begin exclusive").expect("locked");
     let child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     until("the server runs", || dir.path().join("data/postmaster.pid").exists());
     signal(&child, "TERM");

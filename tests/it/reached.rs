@@ -118,7 +118,7 @@ fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
     daemon.drained(&source);
     let tls = "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'mover' and client_addr is not null";
     assert_eq!(psql(&server.server.url("postgres"), tls)[0][0].as_deref(), Some("t"));
-    assert_eq!(daemon.stop().0, Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 
     // Nothing weaker is taken, and each refusal has its name.
     let (exposed, absent) = (server.passfile("exposed", 0o644), server.file("absent"));
@@ -158,5 +158,5 @@ fn of_several_hosts_the_one_that_takes_writes_is_followed_into_also_after_a_fail
     let source = case.source.path.display().to_string();
     let report = liteferry(&["validate", "--json", "--source", &source, "--target", &case.target.url]);
     assert_eq!(report.exits_with(0).json()["verdict"], "equal");
-    assert_eq!(daemon.stop().0, Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 }

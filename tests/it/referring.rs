@@ -2,7 +2,6 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use serde_json::Value;
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key, code text unique not null);
@@ -22,7 +21,7 @@ fn keys(case: &Case) -> Vec<String> {
 
 #[track_caller]
 fn ordered(daemon: &mut Daemon, body: &str) {
-    assert_eq!(daemon.command("/v1/phase", body), Value::Null, "{body}\n{}", daemon.log());
+    daemon.obeys("/v1/phase", body);
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! SIGHUP: the level of the logs changes while the daemon runs, and settings that are wrong change nothing.
 
 use crate::support::daemon::Daemon;
-use crate::support::{command, database, sqlite};
+use crate::support::{PATIENCE, command, database, sqlite};
 use std::fs::{OpenOptions, write};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,15 +24,15 @@ fn a_hangup_takes_the_level_of_the_logs_and_survives_settings_that_are_wrong() {
     set("warn");
     daemon.signal("-HUP");
     until(&daemon, "level=WARN");
-    daemon.command("/v1/phase", r#"{"to": "validate"}"#);
+    daemon.obeys("/v1/phase", r#"{"to": "validate"}"#);
     assert!(!daemon.log().contains("phase=\"validate\""), "{}", daemon.log());
     set("info");
     daemon.signal("-HUP");
     until(&daemon, "level=INFO");
-    daemon.command("/v1/phase", r#"{"to": "dual-write"}"#);
-    daemon.command("/v1/phase", r#"{"to": "validate"}"#);
+    daemon.obeys("/v1/phase", r#"{"to": "dual-write"}"#);
+    daemon.obeys("/v1/phase", r#"{"to": "validate"}"#);
     until(&daemon, "phase=\"validate\"");
-    assert_eq!(daemon.stop().0, Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 /// The password is read before anything else is done: a pipe in its place tells when that is.
@@ -64,7 +64,7 @@ fn a_daemon_that_has_hardly_begun_ends_well_when_it_is_asked_to() {
 fn until(daemon: &Daemon, text: &str) {
     let began = Instant::now();
     while !daemon.log().contains(text) {
-        assert!(began.elapsed() < Duration::from_secs(60), "not told: {text}\n{}", daemon.log());
+        assert!(began.elapsed() < *PATIENCE, "not told: {text}\n{}", daemon.log());
         sleep(Duration::from_millis(20));
     }
 }

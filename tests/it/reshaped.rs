@@ -3,7 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::psql;
+use crate::support::{psql, until};
 use serde_json::Value;
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -126,22 +126,12 @@ fn app(case: &Case, sql: &str) {
 
 /// A rebuilt table has no triggers, so that nothing tells at once that there is something to see.
 fn settled(case: &Case, daemon: &mut Daemon, what: &str) {
-    let began = std::time::Instant::now();
-    loop {
+    until(what, || {
         daemon.drained(&case.source);
-        let suspect = case.rows("select 1 from liteferry.captured where suspect");
-        let held = case.rows("select 1 from liteferry.ledger");
-        let report = case.validate();
-        if suspect.is_empty() && held.is_empty() && report.status == Some(0) {
-            return;
-        }
-        let log = daemon.log();
-        assert!(
-            began.elapsed() < std::time::Duration::from_secs(60),
-            "{what}: {suspect:?} {held:?} {report:?}\n{log}"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+        case.rows("select 1 from liteferry.captured where suspect").is_empty()
+            && case.rows("select 1 from liteferry.ledger").is_empty()
+            && case.validate().status == Some(0)
+    });
 }
 
 #[test]
@@ -154,8 +144,9 @@ fn a_migration_that_reaches_sqlite_first_waits_for_postgres_by_name() {
         app(&case, step.sqlite);
         app(&case, if step.what.contains("created") { step.meanwhile } else { step.after });
         if step.sqlite_alone == Alone::Waits {
-            assert_eq!(daemon.halted(), "schema_change_refused", "{}\n{}", step.what, daemon.log());
-            let status = daemon.status().expect("it answers");
+            let status = daemon.until(|status| status["run"]["state"] == "halted");
+            let reason = &status["run"]["reason"]["code"];
+            assert_eq!(reason, "schema_change_refused", "{}\n{}", step.what, daemon.log());
             let up = (&status["source"]["up"], &status["target"]["up"]);
             assert_eq!(up, (&Value::Bool(true), &Value::Bool(true)), "{}: {status:#}", step.what);
             let remedy = status["run"]["reason"]["remedy"].to_string();
@@ -217,25 +208,12 @@ fn constraints_come_back_under_the_names_of_today_and_go_with_their_tables() {
          insert into new_position select id, client_id, n from position; drop table position;
          alter table new_position rename to position; commit");
     psql(&case.target.url, "alter table position drop column spare_id");
-    let began = std::time::Instant::now();
-    while !case.rows("select 1 from liteferry.route where route::text like '%spare_id%'").is_empty() {
-        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{}", daemon.log());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let spared = "select 1 from liteferry.route where route::text like '%spare_id%'";
+    daemon.until(|_| case.rows(spared).is_empty());
     settled(&case, &mut daemon, "end of a column");
-    assert_eq!(
-        daemon.command("/v1/phase", r#"{"to":"validate"}"#),
-        serde_json::Value::Null,
-        "{}",
-        daemon.log()
-    );
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
-    assert_eq!(
-        daemon.command("/v1/phase", r#"{"to":"switch"}"#),
-        serde_json::Value::Null,
-        "{}",
-        daemon.log()
-    );
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
     let constraints = "select conname || ': ' || pg_get_constraintdef(oid) from pg_constraint
         where conrelid = 'position'::regclass and contype in ('c', 'f') order by 1";
     daemon.until(|status| status["phase"] == "switch");

@@ -7,8 +7,7 @@ mod objects;
 mod pairs;
 mod random;
 
-use crate::support::daemon::PATIENCE;
-use crate::support::{database, liteferry, psql, sqlite};
+use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
 use ground::Pair;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{Extent, Take};
@@ -269,7 +268,7 @@ fn the_queue_is_swept_of_what_was_taken() {
         "select vacuum_count > 0 from pg_stat_all_tables where relid = 'liteferry.reverse_change'::regclass";
     let began = Instant::now();
     while pair.there(vacuums) != ["t"] {
-        assert!(began.elapsed() < PATIENCE, "the queue is not swept");
+        assert!(began.elapsed() < *PATIENCE, "the queue is not swept");
         std::thread::sleep(Duration::from_millis(50));
     }
     pair.is_equal();

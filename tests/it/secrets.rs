@@ -57,12 +57,12 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     let settings: Vec<&str> = settings.into_iter().flat_map(|set| ["--set", set]).collect();
     let mut daemon = Daemon::start_told(&case.source, &case.target.url, &settings, &told);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"].is_string());
-    let mut heard = listened_to(&daemon);
+    let mut heard = listened_to(&mut daemon);
     ordered(&mut daemon, r#"{"to":"validate"}"#);
     ordered_at(&mut daemon, "/v1/ledger/all", r#"{"action":"accept"}"#);
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
 
-    under_attack(&case, &daemon);
+    under_attack(&case, &mut daemon);
     heard += &typed(&case, &daemon, &[&token, &password]);
     ordered(&mut daemon, r#"{"to":"switch"}"#);
     daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");
@@ -72,7 +72,7 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
         let written = reverse["changes"] == 0 && reverse["applied"].as_u64() > Some(0);
         written && status["rollback"]["possible"] == true
     });
-    heard += &listened_to(&daemon);
+    heard += &listened_to(&mut daemon);
     ordered(&mut daemon, r#"{"to":"dual-write"}"#);
     case.app("insert into note (id, body) values (8, 'mark-of-the-row eight')");
     daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
@@ -80,11 +80,10 @@ fn no_secret_is_seen_on_the_whole_way_and_no_attack_moves_anything() {
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
     ordered(&mut daemon, r#"{"to":"switch"}"#);
     daemon.until(|status| status["gates"]["cleanup"]["open"] == true);
-    let (status, _) = daemon.post("/v1/phase", r#"{"to":"cleanup","confirm":"source.db"}"#);
-    assert_eq!(status, 202);
+    ordered(&mut daemon, r#"{"to":"cleanup","confirm":"source.db"}"#);
     let done = daemon.until(|status| status["phase"] == "done");
     assert_eq!((&done["rollback"]["possible"], &done["reverse"]), (&Value::from(false), &Value::Null));
-    heard += &listened_to(&daemon);
+    heard += &listened_to(&mut daemon);
     heard += &daemon.log();
     assert!(heard.contains("calling the hook"), "nothing was logged");
 
@@ -110,14 +109,14 @@ fn is_told_nowhere(heard: &str) {
     }
 }
 
-fn under_attack(case: &Case, daemon: &Daemon) {
-    let standing = || {
-        let status = daemon.status().expect("it answers");
+fn under_attack(case: &Case, daemon: &mut Daemon) {
+    let at = daemon.address().parse().expect("an address");
+    let mut standing = || {
+        let status = daemon.until(|_| true);
         let parts = ["phase", "machine", "answer", "routing"].map(|part| status[part].clone());
         (parts, case.rows("select count(*) from liteferry.journal"))
     };
     let before = standing();
-    let at = daemon.address().parse().expect("an address");
     Attacked { at, token: TOKEN.to_owned() }.storm(|_| {});
     assert_eq!(standing(), before);
 }
@@ -128,12 +127,11 @@ fn ordered(daemon: &mut Daemon, body: &str) {
 
 #[track_caller]
 fn ordered_at(daemon: &mut Daemon, path: &str, body: &str) {
-    let refused = daemon.command(path, body);
-    assert_eq!(refused, Value::Null, "{path} {body}");
+    daemon.obeys(path, body);
 }
 
 /// All that the listener tells without a token.
-fn listened_to(daemon: &Daemon) -> String {
+fn listened_to(daemon: &mut Daemon) -> String {
     let paths = [
         "/",
         "/metrics",
@@ -148,7 +146,7 @@ fn listened_to(daemon: &Daemon) -> String {
         "/v1/routing?key=a",
         "/v1/nowhere",
     ];
-    paths.iter().map(|path| daemon.get(path).unwrap_or_else(|| panic!("{path} is not answered")).1).collect()
+    paths.iter().map(|path| daemon.wait_for(|daemon| daemon.get(path)).1).collect()
 }
 
 /// All that the commands print, of a daemon and of both sides.

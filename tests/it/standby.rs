@@ -1,8 +1,6 @@
 //! A hot standby as the target: nothing can be copied into it, and all can be compared with it.
 
-use crate::support::{OwnServer, liteferry, psql, sqlite};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use crate::support::{OwnServer, liteferry, psql, sqlite, until};
 
 #[test]
 fn a_standby_takes_no_copy_and_proves_as_well_as_its_primary() {
@@ -42,9 +40,5 @@ fn a_standby_takes_no_copy_and_proves_as_well_as_its_primary() {
 fn wait_for(standby: &str, written: &Option<String>) {
     let written = written.as_deref().expect("a primary has a position");
     let replayed = format!("select pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while psql(standby, &replayed)[0][0].as_deref() != Some("t") {
-        assert!(Instant::now() < deadline, "the standby does not follow");
-        sleep(Duration::from_millis(20));
-    }
+    until("the standby has replayed it", || psql(standby, &replayed)[0][0].as_deref() == Some("t"));
 }

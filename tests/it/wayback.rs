@@ -4,8 +4,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
-use crate::support::try_psql;
-use rusqlite::Connection;
+use crate::support::{application, try_psql};
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -52,7 +51,7 @@ impl Writer {
 impl Case {
     fn switched(&self, more: &[&str]) -> Daemon {
         let mut daemon = self.validated(more);
-        assert_eq!(daemon.command("/v1/phase", r#"{"to":"switch"}"#), Value::Null, "{}", daemon.log());
+        daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
         daemon.until(|status| {
             let gates = &status["gates"]["rollback"];
             let looked = gates["of"].as_u64() > Some(0);
@@ -64,10 +63,9 @@ impl Case {
 
     /// By hand, and past the guards.
     fn behind_the_guards(&self, sql: &str) {
-        let db = Connection::open(&self.source.path).expect("SQLite opens");
+        let db = application(&self.source.path);
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
             .expect("triggers can be switched off");
-        db.busy_timeout(std::time::Duration::from_secs(10)).expect("a bound can be set");
         db.execute_batch(sql).expect("no guard fires");
     }
 }
@@ -81,12 +79,12 @@ impl Daemon {
     }
 
     fn answered(&mut self, order: Option<u64>) -> Value {
-        self.wait_for(|daemon| Some(daemon.validation()).filter(|told| told["answered"].as_u64() >= order))
+        self.wait_for(|daemon| daemon.validation().filter(|told| told["answered"].as_u64() >= order))
     }
 
-    fn validation(&self) -> Value {
-        let (_, told) = self.get("/v1/validation").expect("it listens");
-        serde_json::from_str(&told).expect("it is JSON")
+    fn validation(&self) -> Option<Value> {
+        let (_, told) = self.get("/v1/validation")?;
+        Some(serde_json::from_str(&told).expect("it is JSON"))
     }
 }
 
@@ -127,20 +125,19 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
         let closed = status["gates"]["rollback"]["closed"].as_array().expect("a list");
         closed.contains(&json!("reverse_validation"))
     });
-    let (status, refused) = daemon.post("/v1/phase", r#"{"to":"dual-write"}"#);
-    assert_eq!((status, &refused["code"]), (409, &json!("gates_closed")), "{refused:#}");
+    daemon.refuses("/v1/phase", r#"{"to":"dual-write"}"#, "gates_closed");
 
     let mended = daemon.compared(r#"{"repair": true}"#);
     assert_eq!((&mended["verdict"], &mended["read_again"]), (&json!("equal"), &json!(4)), "{mended:#}");
     writer.end();
     let held = "select group_concat(id || ' ' || name, ';') from item where id in (2950, 2960, 100007)";
-    let db = Connection::open(&case.source.path).expect("SQLite opens");
+    let db = application(&case.source.path);
     let held: String = db.query_row(held, [], |row| row.get(0)).expect("a row");
     assert_eq!(held, "2950 item 2950;2960 item 2960");
     drop(db);
 
     daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
-    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
     daemon.drained(&case.source);
     case.is_equal();
 }
@@ -167,7 +164,7 @@ fn a_comparison_that_a_cleanup_comes_before_is_refused() {
     let report = std::fs::read_to_string(file).expect("the report was written");
     let report: Value = serde_json::from_str(&report).expect("it is JSON");
     let told =
-        daemon.wait_for(|daemon| Some(daemon.validation()["report"].clone()).filter(|told| !told.is_null()));
+        daemon.wait_for(|daemon| Some(daemon.validation()?["report"].clone()).filter(|told| !told.is_null()));
     assert_eq!(told, report);
     for field in ["source", "target", "started", "finished", "ledger_rows"] {
         assert!(!report[field].is_null(), "{field}: {report:#}");
@@ -185,5 +182,5 @@ fn beside_a_rollback_journal_both_sides_are_compared_and_the_way_back_stays_open
     assert_eq!(found["verdict"], "equal", "{found:#}");
     writer.end();
     daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
-    assert_eq!(daemon.command("/v1/phase", r#"{"to":"dual-write"}"#), Value::Null, "{}", daemon.log());
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
 }

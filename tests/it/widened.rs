@@ -4,9 +4,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
-use crate::support::{liteferry, psql};
-use rusqlite::Connection;
-use serde_json::Value;
+use crate::support::{application, liteferry, psql};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -48,8 +46,7 @@ impl App {
         let (ending, path) = (Arc::new(AtomicBool::new(false)), case.source.path.clone());
         let told = Arc::clone(&ending);
         let thread = spawn(move || {
-            let db = Connection::open(path).expect("the application opens its database");
-            db.busy_timeout(Duration::from_secs(20)).expect("a timeout can be set");
+            let db = application(&path);
             let mut written = 0;
             while !told.load(Ordering::Relaxed) {
                 written += 1;
@@ -91,7 +88,7 @@ fn ledger(case: &Case) -> String {
 
 /// Every cell as SQLite has it, class and spelling.
 fn cells(case: &Case) -> Vec<String> {
-    let db = Connection::open(&case.source.path).expect("the application opens its database");
+    let db = application(&case.source.path);
     let shown = ["n", "b", "d", "u", "j", "r", "s", "x", "late"]
         .map(|name| format!("typeof({name}) || quote({name})"));
     let sql = format!("select id || ' ' || {} from t order by id", shown.join(" || ' ' || "));
@@ -110,7 +107,7 @@ fn is_proved(case: &Case) {
 
 #[track_caller]
 fn ordered(daemon: &mut Daemon, body: &str) {
-    assert_eq!(daemon.command("/v1/phase", body), Value::Null, "{body}\n{}", daemon.log());
+    daemon.obeys("/v1/phase", body);
 }
 
 #[test]

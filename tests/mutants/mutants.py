@@ -123,7 +123,8 @@ def main() -> int:
         for name in filter(None, files.decode().split("\0")):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
-        environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants"))
+        # A planted bug is waited for in vain more often than not.
+        environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants"), LITEFERRY_PATIENCE="60")
         for name, file, old, new, test in chosen:
             path = tree / file
             whole = path.read_text()

@@ -125,6 +125,12 @@ impl Back<'_> {
         let mut at = self.position().await?;
         let (mut written, mut emptied, mut looked) = (Instant::now(), Instant::now(), None::<Instant>);
         let mut verifying = self.verifying()?;
+        // Whether there is a way back is known before the first batch, however long that takes; what stood still is not well before it
+        // has moved.
+        if self.desk.voice.board.look(Instant::now()).status.run.state == RunState::Running {
+            self.look().await?;
+            looked = Some(Instant::now());
+        }
         tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {

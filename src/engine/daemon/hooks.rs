@@ -128,12 +128,19 @@ mod tests {
     use std::time::Duration;
     use tokio::net::TcpListener;
 
-    fn hooks(hook: Hook) -> Hooks {
-        Hooks { before_switch: Some(hook), timeout: Duration::from_millis(400), ..Hooks::none() }
+    /// However busy the machine is.
+    const LONG: Duration = Duration::from_secs(300);
+
+    fn hooks(hook: Hook, timeout: Duration) -> Hooks {
+        Hooks { before_switch: Some(hook), timeout, ..Hooks::none() }
+    }
+
+    async fn asked_for(hook: Hook, timeout: Duration) -> Result<(), String> {
+        call(&hooks(hook, timeout), Moment::BeforeSwitch).await.map_err(|reason| reason.sentence)
     }
 
     async fn asked(hook: Hook) -> Result<(), String> {
-        call(&hooks(hook), Moment::BeforeSwitch).await.map_err(|reason| reason.sentence)
+        asked_for(hook, LONG).await
     }
 
     #[tokio::test]
@@ -142,8 +149,9 @@ mod tests {
         assert_eq!(call(&Hooks::none(), Moment::BeforeSwitch).await, Ok(()));
         assert_eq!(asked(command("test \"$LITEFERRY_MOMENT\" = before_switch")).await, Ok(()));
         assert!(asked(command("exit 3")).await.unwrap_err().contains("said no (exit status: 3)"));
-        assert!(asked(command("sleep 5")).await.unwrap_err().contains("no answer within 400 ms"));
-        assert_eq!(call(&hooks(command("exit 3")), Moment::AfterSwitch).await, Ok(()));
+        let late = asked_for(command("sleep 300"), Duration::from_millis(400)).await;
+        assert!(late.unwrap_err().contains("no answer within 400 ms"));
+        assert_eq!(call(&hooks(command("exit 3"), LONG), Moment::AfterSwitch).await, Ok(()));
     }
 
     #[tokio::test]

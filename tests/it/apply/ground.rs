@@ -1,7 +1,7 @@
 //! Two sides that a copy has made equal, writes to the source, and the changes that a reader would find. It follows nothing itself.
 
 use crate::oracle::Oracle;
-use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite, until};
 use liteferry::canon::Fit;
 use liteferry::journal::record::route_from_text;
 use liteferry::link::{Applied, Applier, Changed, Extent, Portion};
@@ -23,7 +23,6 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -100,6 +99,9 @@ impl Sides {
     fn of(file: TempDb, db: TestDatabase, mode: &str) -> Sides {
         let source = file.path.display().to_string();
         liteferry(&["copy", "--json", "--set", mode, "--source", &source, "--target", &db.url]).exits_with(0);
+        // What they did is counted when they end.
+        let sessions = "select 1 from pg_stat_activity where datname = current_database() and application_name = 'liteferry'";
+        until("the copy's sessions have ended", || psql(&db.url, sessions).is_empty());
         psql(
             &db.url,
             "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, owner, phase, source_schema, replica_sessions)
@@ -143,11 +145,7 @@ impl Sides {
 
     #[track_caller]
     pub fn until(&self, sql: &str, answer: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.rows(sql) != [answer] {
-            assert!(Instant::now() < deadline, "waited in vain for {answer}: {sql}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until(&format!("{sql} gives {answer}"), || self.rows(sql) == [answer]);
     }
 
     pub fn equal(&self) {

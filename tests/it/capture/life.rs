@@ -144,7 +144,7 @@ fn the_writer_gives_up_in_time_and_fires_nothing() {
     let started = Instant::now();
     assert_eq!(arm(&db, &origin(), &tables).expect_err("the lock is held").code, "source_busy");
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_millis(100) && waited < Duration::from_secs(5), "{waited:?}");
+    assert!(waited >= Duration::from_millis(100) && waited < Duration::from_secs(25), "{waited:?}");
     held.commit().expect("it commits");
     arm(&db, &origin(), &tables).expect("capture is armed");
     db.execute_batch("insert into t values (5, 5)").expect("the writer can write");

@@ -1,6 +1,7 @@
 //! Applications that write whatever the routing says: one to SQLite, one to PostgreSQL, at all times. What was acknowledged to them is
 //! kept, and whoever refuses them must be a guard.
 
+use crate::support::application;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,8 +44,6 @@ const BETWEEN: Duration = Duration::from_millis(3);
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 /// A thousand times a second.
 const HAMMERED: Duration = Duration::from_millis(1);
-/// Longer than any deadline that these tests set.
-const BUSY_WAIT: Duration = Duration::from_secs(60);
 
 impl Writers {
     /// One that knows only SQLite, and one that knows only PostgreSQL.
@@ -143,19 +142,13 @@ impl Running {
     }
 }
 
-pub fn open(source: &Path) -> Connection {
-    let db = Connection::open(source).expect("the application opens its database");
-    db.busy_timeout(BUSY_WAIT).expect("a timeout can be set");
-    db
-}
-
 pub struct Sqlite {
     db: Connection,
 }
 
 impl Sqlite {
     pub fn open(source: &Path) -> Sqlite {
-        Sqlite { db: open(source) }
+        Sqlite { db: application(source) }
     }
 
     pub fn write(&mut self, (who, n): &Written) -> Outcome {

@@ -2,11 +2,12 @@
 //! ordered, and the answer is one that is described. Nothing here knows a path by heart.
 
 use super::{Answer, answer, listening};
+use crate::support::PATIENCE;
 use liteferry::phase::Phase;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A listener under attack.
 pub struct Attacked {
@@ -244,7 +245,7 @@ impl Attacked {
     /// Where the listener answers before it has read all, writing may fail.
     fn ask(&self, request: &Request) -> Answer {
         let mut stream = TcpStream::connect(self.at).expect("the listener listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
+        stream.set_read_timeout(Some(*PATIENCE)).expect("a socket takes a timeout");
         let sent = stream.write_all(request.wire().as_bytes());
         answer(&mut stream).unwrap_or_else(|error| panic!("{error}, sent: {sent:?}\n{:.300}", request.wire()))
     }

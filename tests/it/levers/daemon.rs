@@ -1,19 +1,21 @@
 //! A daemon process of one test's own, the settings that it and its clients share, and plain requests to it.
 
 use super::{Output, TempDb, TestDatabase, command, finished};
+use crate::support::{NOWHERE, PATIENCE};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What a daemon and its clients are started with.
 pub struct Settings {
     args: Vec<String>,
-    at: SocketAddr,
     state: PathBuf,
 }
 
@@ -21,13 +23,13 @@ pub struct Daemon {
     child: Child,
     settings: Settings,
     log: PathBuf,
+    /// Where it listens, once it does.
+    at: String,
 }
 
 impl Daemon {
-    /// The listener's port is the same for every daemon of one source only by chance: each call takes a free one.
+    /// Of clients that find no daemon.
     pub fn settings(source: &TempDb, target: &TestDatabase) -> Settings {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port can be had");
-        let at = free.local_addr().expect("it is bound");
         let dir = source.path.parent().expect("a file stands in a directory");
         let state = dir.join("state");
         let args = [
@@ -35,38 +37,61 @@ impl Daemon {
             source.path.display().to_string(),
             "--target".to_owned(),
             target.url.clone(),
-            format!("--set=http.listen={at}"),
             format!("--set=state.dir={}", state.display()),
             "--set=validate.on=false".to_owned(),
         ];
-        Settings { args: args.to_vec(), at, state }
+        Settings { args: args.to_vec(), state }
     }
 
     /// Started, and followed until the target stands in dual-write.
     pub fn follow(source: &TempDb, target: &TestDatabase) -> Daemon {
         let log = source.path.with_extension("log");
         let out = File::create(&log).expect("a log can be made");
-        Daemon::follow_into(source, target, (&["run"], out.into()))
+        let mut daemon =
+            Daemon::begin(source, target, (&["--set=http.listen=127.0.0.1:0", "run"], out.into()));
+        daemon.wait("listener", || daemon.told_address().is_some());
+        daemon.at = daemon.told_address().expect("it was told");
+        daemon.followed()
     }
 
-    /// The same with its log in a place.
+    /// The same with its log in a place where nobody finds the address.
     pub fn follow_into(source: &TempDb, target: &TestDatabase, (run, out): (&[&str], Stdio)) -> Daemon {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port can be had");
+        let at = free.local_addr().expect("it is bound").to_string();
+        drop(free);
+        let listen = format!("--set=http.listen={at}");
+        let mut daemon = Daemon::begin(source, target, (&[&[listen.as_str()], run].concat(), out));
+        daemon.at = at;
+        daemon.wait("listener", || TcpStream::connect(&daemon.at).is_ok());
+        daemon.followed()
+    }
+
+    fn followed(self) -> Daemon {
+        self.wait("dual-write", || self.get("/v1/status")["phase"] == "dual-write");
+        self
+    }
+
+    fn begin(source: &TempDb, target: &TestDatabase, (run, out): (&[&str], Stdio)) -> Daemon {
         let settings = Daemon::settings(source, target);
         let log = source.path.with_extension("log");
         let mut command = command(&settings.args(run));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
         let child = command.spawn().expect("the program can be started");
-        let daemon = Daemon { child, settings, log };
-        daemon.wait("dual-write", || {
-            TcpStream::connect(daemon.settings.at).is_ok()
-                && daemon.get("/v1/status")["phase"] == "dual-write"
-        });
-        daemon
+        Daemon { child, settings, log, at: NOWHERE.to_owned() }
+    }
+
+    /// To the end of the word: the line may be half written.
+    fn told_address(&self) -> Option<String> {
+        let told = self.told();
+        let (address, _) = told.split("address=").nth(1)?.split_once(char::is_whitespace)?;
+        Some(address.to_owned())
     }
 
     /// One of the commands, with the daemon's own settings.
     pub fn liteferry(&self, args: &[&str]) -> Output {
-        finished(command(&self.settings.args(args)).output().expect("the program can be started"))
+        let listen = format!("--set=http.listen={}", self.at);
+        let given = [&[listen.as_str()], args].concat();
+        finished(command(&self.settings.args(&given)).output().expect("the program can be started"))
     }
 
     pub fn get(&self, path: &str) -> Value {
@@ -95,8 +120,8 @@ impl Daemon {
     pub fn wait(&self, what: &str, met: impl Fn() -> bool) {
         let began = Instant::now();
         while !met() {
-            assert!(began.elapsed() < Duration::from_secs(60), "no {what} in a minute:\n{}", self.told());
-            sleep(Duration::from_millis(50));
+            assert!(began.elapsed() < *PATIENCE, "no {what}:\n{}", self.told());
+            sleep(LOOK);
         }
     }
 
@@ -114,11 +139,11 @@ impl Daemon {
     }
 
     fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.settings.at).expect("the daemon listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
+        let mut stream = TcpStream::connect(&self.at).expect("the daemon listens");
+        stream.set_read_timeout(Some(*PATIENCE)).expect("a socket takes a timeout");
         let mut request = line.to_owned();
         if !headers.iter().any(|(name, _)| *name == "host") {
-            request.push_str(&format!("host: {}\r\n", self.settings.at));
+            request.push_str(&format!("host: {}\r\n", self.at));
         }
         headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
         request.push_str(&format!("connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()));

@@ -3,9 +3,9 @@
 
 use super::ground::{Differing, Pair, Way};
 use super::{FAMILIES, SHOP};
+use crate::support::until;
 use liteferry::flow::validate::{Difference, Extra, TableVerdict};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 type Verdicts = BTreeMap<String, (TableVerdict, Differing)>;
 
@@ -191,10 +191,7 @@ fn whoever_alters_a_table_is_not_kept_waiting_by_a_comparison() {
     let url = pair.db.url.clone();
     let altering =
         std::thread::spawn(move || crate::support::psql(&url, "alter table kept add column more text"));
-    let began = Instant::now();
-    while !way.wait(link.source.is_in_the_way()).expect("it can tell") {
-        assert!(began.elapsed() < Duration::from_secs(30), "nobody waits");
-    }
+    until("somebody waits", || way.wait(link.source.is_in_the_way()).expect("it can tell"));
     let fault = way.wait(link.source.stood_in_the_way());
     assert_eq!(fault.code, "pair_in_the_way");
     drop(link);

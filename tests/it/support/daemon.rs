@@ -1,6 +1,6 @@
 //! A running daemon: started, asked for its status, waited for, stopped or killed. Ends with the test.
 
-use super::{TempDb, command};
+use super::{PATIENCE, TempDb, application, command};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -16,9 +16,9 @@ pub struct Daemon {
     token: PathBuf,
 }
 
-/// On a machine with much other work; nothing is waited for that long where all is well.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
+/// Ten times what it may take where nothing else is done.
+const STOP_MAX: Duration = Duration::from_secs(60);
 /// On a machine with other work a pause is long; the bounds of a crossing are not what most tests look at.
 const UNHURRIED: [&str; 8] = [
     "--set",
@@ -76,8 +76,9 @@ impl Daemon {
             Daemon { child: child.expect("the program can be started"), log, address: String::new(), token };
         daemon.address = daemon.wait_for(|daemon| {
             let text = daemon.log();
-            let address = text.split("address=").nth(1)?;
-            Some(address.split_whitespace().next()?.to_owned())
+            // To its end: the line may be half written.
+            let (address, _) = text.split("address=").nth(1)?.split_once(char::is_whitespace)?;
+            Some(address.to_owned())
         });
         daemon
     }
@@ -129,21 +130,53 @@ impl Daemon {
         Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
     }
 
-    /// Gives a command and waits for what becomes of it; null where it was done, else why it was refused.
+    /// Gives a command again and again until it is obeyed: what passes by itself may close a gate for a moment, or come between.
     #[track_caller]
-    pub fn command(&mut self, path: &str, body: &str) -> Value {
-        let (status, accepted) = self.post(path, body);
-        assert_eq!(status, 202, "{path} {body}: {accepted:#}\n{}", self.log());
-        let order = accepted["order"].as_i64().expect("an order has a number");
+    pub fn obeys(&mut self, path: &str, body: &str) {
+        let (began, mut last) = (Instant::now(), Value::Null);
+        while began.elapsed() < *PATIENCE {
+            match self.refusal(path, body) {
+                None => return,
+                Some(refused) => last = refused,
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("{path} {body} is never obeyed: {last:#}\n{}", self.log());
+    }
+
+    /// Gives a command until it is refused for this reason; whatever else it is refused for passes, and it must never be obeyed.
+    #[track_caller]
+    pub fn refuses(&mut self, path: &str, body: &str, code: &str) -> Value {
+        let (began, mut last) = (Instant::now(), Value::Null);
+        while began.elapsed() < *PATIENCE {
+            last = self
+                .refusal(path, body)
+                .unwrap_or_else(|| panic!("{path} {body} was obeyed\n{}", self.log()));
+            if last["code"] == code {
+                return last;
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("{path} {body} is never refused for {code}: {last:#}\n{}", self.log());
+    }
+
+    /// Why a command was refused, at the door or when its turn came; nothing where it was obeyed.
+    #[track_caller]
+    pub fn refusal(&mut self, path: &str, body: &str) -> Option<Value> {
+        let (status, told) = self.post(path, body);
+        if status != 202 {
+            return Some(told);
+        }
+        let order = told["order"].as_i64().expect("an order has a number");
         let status = self.until(|status| status["answer"]["order"].as_i64() >= Some(order));
-        status["answer"]["refused"].clone()
+        Some(status["answer"]["refused"].clone()).filter(|refused| !refused.is_null())
     }
 
     /// All that it says until it ends the connection; nothing where it stands still meanwhile.
     fn read(&self, mut stream: TcpStream) -> Option<String> {
         stream.set_read_timeout(Some(LOOK)).expect("a timeout can be set");
         let (began, mut answer, mut piece) = (Instant::now(), Vec::new(), [0; 1 << 14]);
-        while began.elapsed() < PATIENCE && !self.is_frozen() {
+        while began.elapsed() < *PATIENCE && !self.is_frozen() {
             match stream.read(&mut piece) {
                 Ok(0) => return String::from_utf8(answer).ok(),
                 Ok(count) => answer.extend_from_slice(&piece[..count]),
@@ -167,14 +200,25 @@ impl Daemon {
     /// Waits until every change that the source has now is applied, and the target stands at a state of it.
     #[track_caller]
     pub fn drained(&mut self, source: &TempDb) -> Value {
-        let newest: i64 = rusqlite::Connection::open(&source.path)
-            .and_then(|db| db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0)))
+        let newest: i64 = application(&source.path)
+            .query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
             .expect("capture is armed");
         self.until(|status| {
             status["run"]["state"] == "running"
                 && status["phase"] == "dual-write"
                 && status["target"]["position"]["seq"].as_i64() >= Some(newest)
         })
+    }
+
+    /// Waits until it has compared both sides and has let go of the source, as it does where nothing is to be done.
+    #[track_caller]
+    pub fn at_rest(&mut self, source: &TempDb) {
+        let wal = source.path.with_extension("db-wal");
+        self.wait_for(|daemon| {
+            let validation = &daemon.status()?["validation"];
+            let compared = validation["state"] == "idle" && validation["verdict"].is_string();
+            (compared && !wal.exists()).then_some(())
+        });
     }
 
     /// Does this again and again until its log says so.
@@ -196,11 +240,12 @@ impl Daemon {
     #[track_caller]
     pub fn wait_for<T>(&mut self, ready: impl Fn(&Daemon) -> Option<T>) -> T {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < *PATIENCE {
+            let ended = self.child.try_wait().expect("it is our child");
             if let Some(found) = ready(self) {
                 return found;
             }
-            if let Ok(Some(ended)) = self.child.try_wait() {
+            if let Some(ended) = ended {
                 panic!("the daemon ended: {ended}\n{}", self.log());
             }
             std::thread::sleep(LOOK);
@@ -233,7 +278,7 @@ impl Daemon {
     /// Its exit code, however it ends.
     pub fn exit(mut self) -> Option<i32> {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < *PATIENCE {
             if let Some(ended) = self.child.try_wait().expect("it is our child") {
                 return ended.code();
             }
@@ -242,11 +287,14 @@ impl Daemon {
         panic!("it does not end\n{}", self.log());
     }
 
-    /// Asks it to stop; gives its exit code and how long that took.
-    pub fn stop(self) -> (Option<i32>, Duration) {
+    /// Asks it to stop; gives its exit code. It ends soon, or a service manager would kill it.
+    #[track_caller]
+    pub fn stop(self) -> Option<i32> {
         let began = Instant::now();
         self.signal("-TERM");
-        (self.exit(), began.elapsed())
+        let code = self.exit();
+        assert!(began.elapsed() < STOP_MAX, "it took {:?} to stop", began.elapsed());
+        code
     }
 }
 

@@ -69,7 +69,8 @@ impl SmallDisk {
 
     /// Until not a byte more can be written. Room is made by dropping the answer.
     pub fn fill(&self) -> Ballast {
-        let path = self.path().join("ballast");
+        let mut names = (0..).map(|number| self.path().join(format!("ballast{number}")));
+        let path = names.find(|path| !path.exists()).expect("numbers do not end");
         let mut file = File::create(&path).expect("a file can be made");
         // Large pieces first, then what is left by the byte.
         for piece in [1 << 20, 4096, 1] {

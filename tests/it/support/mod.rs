@@ -6,17 +6,29 @@ pub mod daemon;
 pub mod disk;
 mod guard;
 pub mod held;
+pub mod held_ddl;
 mod own;
 pub mod swallow;
 
 pub use own::OwnServer;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+/// For what comes by itself, on a slow machine with much other work: nothing is waited for that long where all is well.
+/// `LITEFERRY_PATIENCE` gives another number of seconds.
+pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let asked = std::env::var("LITEFERRY_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(asked.unwrap_or(300))
+});
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A database of its own, gone when the server goes.
 pub struct TestDatabase {
@@ -66,7 +78,7 @@ pub fn sqlite(sql: &str) -> TempDb {
 
 pub fn sqlite_in(dir: TempDir, sql: &str) -> TempDb {
     let path = dir.path().join("source.db");
-    let db = rusqlite::Connection::open(&path).expect("SQLite opens a new file");
+    let db = Connection::open(&path).expect("SQLite opens a new file");
     db.execute_batch("pragma foreign_keys = off").expect("SQLite knows the pragma");
     db.execute_batch(sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
     TempDb { path, _dir: dir }
@@ -82,19 +94,39 @@ impl TempDb {
     }
 }
 
+/// The application's own connection: it waits for every lock that somebody will let go of.
+pub fn application(path: &Path) -> Connection {
+    let db = Connection::open(path).expect("the application opens its database");
+    db.busy_timeout(*PATIENCE).expect("a timeout can be set");
+    db
+}
+
+/// Waits until this is so.
+#[track_caller]
+pub fn until(what: &str, mut truth: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !truth() {
+        assert!(began.elapsed() < *PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// Runs the program and waits for its end.
 pub fn liteferry(args: &[&str]) -> Output {
     finished(command(args).output().expect("the program can be started"))
 }
 
-/// The program, without any setting of ours or PostgreSQL's in its environment.
+/// Where no daemon listens.
+pub const NOWHERE: &str = "127.0.0.1:1";
+
+/// The program, without any setting of ours or PostgreSQL's in its environment. It asks no daemon that happens to run on this machine.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_liteferry"));
     let foreign = |name: &str| name.starts_with("LITEFERRY_") || name.starts_with("PG");
     for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);
     }
-    command.args(args);
+    command.env("LITEFERRY__HTTP__LISTEN", NOWHERE).args(args);
     command
 }
 

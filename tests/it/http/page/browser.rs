@@ -1,5 +1,6 @@
 //! A browser of one test's own, driven over WebDriver: chromedriver on a free port, headless chromium, a profile that is thrown away.
 
+use crate::support::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -48,7 +49,16 @@ impl Browser {
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
         });
-        let made = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
+        let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let (began, mut made) = (Instant::now(), browser.ask("POST", "/session", &wanted));
+        // On a busy machine the driver gives up a browser that is slow to start.
+        while made["sessionId"].is_null() && began.elapsed() < *PATIENCE {
+            if made["message"].as_str().is_some_and(|message| message.contains("Chrome binary")) {
+                println!("skipped: chromium is not installed");
+                return None;
+            }
+            made = browser.ask("POST", "/session", &wanted);
+        }
         browser.process = made["capabilities"]["goog:processID"].as_u64();
         browser.session = made["sessionId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         browser.look((1280, 900), "light");
@@ -71,14 +81,39 @@ impl Browser {
         let safe = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         while self.run(&safe) != json!(true) {
             let shown = || self.run("document.body.innerText");
-            assert!(began.elapsed() < Duration::from_secs(60), "not in a minute: {what}\n{}", shown());
+            assert!(began.elapsed() < *PATIENCE, "waited in vain: {what}\n{}", shown());
             sleep(Duration::from_millis(100));
         }
     }
 
+    /// As a person does, who waits until it is there and can be clicked.
+    #[track_caller]
     pub fn click(&self, selector: &str) {
-        let element = self.element(selector);
-        self.tell(&format!("/element/{element}/click"), &json!({}));
+        let (began, mut refused) = (Instant::now(), Value::Null);
+        while began.elapsed() < *PATIENCE {
+            refused = self.try_click(selector);
+            if refused["error"].is_null() {
+                return;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("{selector} cannot be clicked: {refused:#}");
+    }
+
+    /// What the driver says of it; what the page has made anew meanwhile is another element.
+    fn try_click(&self, selector: &str) -> Value {
+        let able = self
+            .run(&format!("!(document.querySelector({}) ?? {{ disabled: true }}).disabled", json!(selector)));
+        if able != json!(true) {
+            return json!({ "error": "it is not there, or shut" });
+        }
+        let session = format!("/session/{}", self.session);
+        let found = json!({ "using": "css selector", "value": selector });
+        let found = self.ask("POST", &format!("{session}/element"), &found);
+        match found[ELEMENT].as_str() {
+            Some(element) => self.ask("POST", &format!("{session}/element/{element}/click"), &json!({})),
+            None => found,
+        }
     }
 
     pub fn fill(&self, selector: &str, text: &str) {
@@ -150,7 +185,7 @@ impl Browser {
 
     fn try_ask(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Value> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(*PATIENCE))?;
         let body = body.to_string();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -205,11 +240,7 @@ fn a_failed_test_leaves_no_browser_behind() {
         panic!("as a failed test does");
     }));
     assert!(failed.is_err());
-    let began = Instant::now();
-    while is_alive(process) {
-        assert!(began.elapsed() < Duration::from_secs(5), "chromium is still there");
-        sleep(Duration::from_millis(50));
-    }
+    until("chromium has gone", || !is_alive(process));
 }
 
 /// Base64.

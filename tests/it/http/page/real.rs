@@ -3,8 +3,7 @@
 use super::browser::Browser;
 use super::pictures;
 use crate::support::daemon::Daemon;
-use crate::support::{database, psql, sqlite};
-use rusqlite::Connection;
+use crate::support::{application, database, psql, sqlite};
 
 const ROWS: &str = "pragma journal_mode = wal;
     create table customers (id integer primary key, name text not null);
@@ -22,7 +21,7 @@ fn clicks_alone_lead_a_real_migration_there_and_back() {
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"].is_string());
     let token =
         std::fs::read_to_string(format!("{}.state/token", source.path.display())).expect("it is made");
-    let write = |sql: &str| Connection::open(&source.path).and_then(|db| db.execute(sql, []));
+    let write = |sql: &str| application(&source.path).execute(sql, []);
     browser.open(&format!("http://{}/", daemon.address()));
     phase(&browser, "dual-write");
     browser.click("#do-validate");

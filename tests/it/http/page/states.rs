@@ -11,6 +11,9 @@ use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::phase::machine::{Command, Crossing, State};
 use liteferry::phase::{Phase, RunState};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 type Change = fn(&mut Status);
@@ -162,6 +165,15 @@ fn the_page_says_what_is_so_in_every_state_and_fits_a_phone() {
     prepare_still(&server.board);
     browser.open(&format!("http://127.0.0.1:{}/", server.handle.at().port()));
     let well = server.board.look(Instant::now()).status;
+    // However long the browser takes, the daemon is not stuck before it is made so.
+    let (board, ticking) = (server.board.clone(), Arc::new(AtomicBool::new(true)));
+    let ticks = Arc::clone(&ticking);
+    let ticker = thread::spawn(move || {
+        while ticks.load(Ordering::Relaxed) {
+            board.tick(Instant::now());
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
     for case in CASES {
         show(&server, &well, case.change);
         for said in case.says {
@@ -179,6 +191,8 @@ fn the_page_says_what_is_so_in_every_state_and_fits_a_phone() {
         browser.look((1280, 900), "light");
         pictures(&browser, case.name);
     }
+    ticking.store(false, Ordering::Relaxed);
+    ticker.join().expect("it does nothing but tick");
     let long_ago = Instant::now().checked_sub(Duration::from_secs(40)).expect("the machine runs for longer");
     server.board.update(Instant::now(), |status| *status = well);
     server.board.tick(long_ago);
@@ -192,9 +206,7 @@ fn includes(text: &str) -> String {
 }
 
 fn show(server: &Listening, well: &Status, change: Change) {
-    let now = Instant::now();
-    server.board.tick(now);
-    server.board.update(now, |status| {
+    server.board.update(Instant::now(), |status| {
         *status = well.clone();
         change(status);
     });
