@@ -141,41 +141,53 @@ mod tests {
         Fault::new(class, "connection_lost", "test")
     }
 
-    const SHORT: Patience = Patience {
-        pause_first: Duration::from_millis(1),
-        pause_max: Duration::from_millis(4),
-        without_progress_max: Duration::from_millis(40),
-    };
+    /// Short pauses, and so much time in all without progress.
+    fn patience(without_progress_max: Duration) -> Patience {
+        Patience {
+            pause_first: Duration::from_millis(1),
+            pause_max: Duration::from_millis(4),
+            without_progress_max,
+        }
+    }
+
+    const ENDLESS: Duration = Duration::from_secs(3600);
+    /// Less than the pauses of a hundred attempts, and more than a busy machine takes from one line to the next.
+    const SHORT: Duration = Duration::from_millis(250);
 
     /// Fails so many times, telling of progress or not; gives whether it succeeded at last, and the attempts made.
-    fn check(class: FaultClass, failures: u32, event: Option<Event<'static>>) -> (bool, u32) {
+    fn check(
+        class: FaultClass,
+        (failures, without_progress_max): (u32, Duration),
+        event: Option<Event<'static>>,
+    ) -> (bool, u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime can be made").block_on(async {
             let mut attempts = 0;
-            let outcome = persist_for(&SHORT, &Unwatched, async |watch: &dyn Watch| {
-                attempts += 1;
-                if let Some(event) = event {
-                    watch.see(event);
-                }
-                if attempts > failures { Ok(()) } else { Err(fault(class)) }
-            })
-            .await;
+            let outcome =
+                persist_for(&patience(without_progress_max), &Unwatched, async |watch: &dyn Watch| {
+                    attempts += 1;
+                    if let Some(event) = event {
+                        watch.see(event);
+                    }
+                    if attempts > failures { Ok(()) } else { Err(fault(class)) }
+                })
+                .await;
             (outcome.is_ok(), attempts)
         })
     }
 
     #[test]
     fn what_passes_is_waited_out_and_what_does_not_is_told_at_once() {
-        assert_eq!(check(FaultClass::Transient, 3, None), (true, 4));
-        assert_eq!(check(FaultClass::Unknown, 1, None), (true, 2));
-        assert_eq!(check(FaultClass::Fatal, 1, None), (false, 1));
-        assert_eq!(check(FaultClass::Data, 1, None), (false, 1));
+        assert_eq!(check(FaultClass::Transient, (3, ENDLESS), None), (true, 4));
+        assert_eq!(check(FaultClass::Unknown, (1, ENDLESS), None), (true, 2));
+        assert_eq!(check(FaultClass::Fatal, (1, ENDLESS), None), (false, 1));
+        assert_eq!(check(FaultClass::Data, (1, ENDLESS), None), (false, 1));
     }
 
     #[test]
     fn a_fault_that_stays_is_told_in_the_end_unless_something_moves() {
-        assert!(!check(FaultClass::Transient, u32::MAX, None).0);
+        assert!(!check(FaultClass::Transient, (u32::MAX, SHORT), None).0);
         let moved = Some(Event::Stepped { what: "an index" });
-        assert_eq!(check(FaultClass::Transient, 100, moved), (true, 101));
+        assert_eq!(check(FaultClass::Transient, (100, SHORT), moved), (true, 101));
     }
 }
