@@ -144,18 +144,7 @@ impl Table {
     ) -> Result<Written, Fault> {
         let columns: Vec<usize> =
             wanted.changed.iter().copied().filter(|column| self.writable[*column]).collect();
-        let set: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} = ?{}", name_of(&self.route, *column), at + 1))
-            .collect();
-        let sql = format!(
-            "update or abort {} set {}{} returning {}",
-            self.sql(),
-            set.join(", "),
-            self.at(columns.len() + 1),
-            self.names(&columns)
-        );
+        let sql = self.update_sql(&columns);
         let cells = columns.iter().map(|column| &wanted.cells[*column]).chain(address);
         let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
         self.run_one(db, &sql, &cells, (&columns, wanted))
@@ -220,6 +209,30 @@ impl Table {
             Ok(false) => Err(refused(&self.route, "a column there changes what is written to it")),
             Err(error) => judged(&self.route, Err(error)),
         }
+    }
+
+    /// Every statement by which rows may be written here, compiled and not run: a tree or an expression may need what only the
+    /// application has.
+    pub fn compile(&self, db: &Connection) -> rusqlite::Result<()> {
+        let columns = self.written_columns();
+        let delete = format!("delete from {}{}", self.sql(), self.at(1));
+        let statements = [self.insert_sql(&columns, None), self.update_sql(&columns), delete];
+        statements.iter().try_for_each(|sql| db.prepare(sql).map(drop))
+    }
+
+    fn update_sql(&self, columns: &[usize]) -> String {
+        let set: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} = ?{}", name_of(&self.route, *column), at + 1))
+            .collect();
+        format!(
+            "update or abort {} set {}{} returning {}",
+            self.sql(),
+            set.join(", "),
+            self.at(columns.len() + 1),
+            self.names(columns)
+        )
     }
 
     fn written_columns(&self) -> Vec<usize> {
