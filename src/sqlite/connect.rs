@@ -160,7 +160,7 @@ pub fn schema_version(db: &Connection) -> Result<i64, Fault> {
 /// SQLite opens a tree that is kept in an order of the application's own only if that order has a name. A reader's statements walk such
 /// trees from end to end and compare nothing by them (`plan::route::ScanOrder`, `plan::capture`); a writer has no stand-in, for it would
 /// put rows where the application does not look for them.
-fn stand_in(db: &Connection, collation: &str) -> rusqlite::Result<()> {
+pub(super) fn stand_in(db: &Connection, collation: &str) -> rusqlite::Result<()> {
     db.create_collation(collation, str::cmp)
 }
 
