@@ -237,10 +237,7 @@ pub fn unwritable<'r>(
         .map_err(|error| from_sqlite("set up a connection as of the way back", error))?;
     let mut found = Vec::new();
     for route in routes.into_iter().filter(|route| matches!(route.identity, Identity::Columns(_))) {
-        let doing = || format!("compile what would write back table {}", route.source);
-        let compiled = Table::learn(&db, route)
-            .and_then(|table| table.compile(&db).map_err(|error| from_sqlite(doing(), error)));
-        match compiled {
+        match Table::compile(&db, route) {
             Ok(()) => {}
             Err(fault) if fault.code == "source_sql" => {
                 let why = fault.source.as_ref().map_or_else(String::new, ToString::to_string);
