@@ -730,6 +730,9 @@ mod tests {
         assert_eq!(overrides.column("T x", "C").unwrap().type_sql.as_deref(), Some("date"));
         assert_eq!(overrides.sequences["Q.x"], 7);
         assert!(overrides.includes("b_1") && !overrides.includes("c"));
+        let overrides = load("", &[], &[("tables.exclude", "[\"T, x\", 'c']")]).unwrap().overrides();
+        assert_eq!(overrides.exclude, ["T, x", "c"]);
+        assert!(load("", &[], &[("tables.exclude", "[\"c\"")]).is_err());
     }
 
     #[test]

@@ -41,8 +41,8 @@ fuzz_target!(|data: &[u8]| {
             assert!(is_balanced(&sql), "{sql}");
         }
     }
-    if let Ok(sql) = translate_view(&format!("create view v as {text}"), &Tables) {
-        assert!(is_balanced(&sql), "{sql}");
+    if let Ok(view) = translate_view(&format!("create view v as {text}"), &Tables) {
+        assert!(is_balanced(&view.query), "{}", view.query);
     }
 });
 

@@ -10,10 +10,13 @@ use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
 use crate::model::finding::Finding;
 use crate::model::name::{ident, literal};
+use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
+use crate::sqlite::apply::{Unwritable, unwritable};
 use clap::Args;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -36,8 +39,11 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     prepared.plan.findings.extend(in_the_way);
     // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
     let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
-    let foreign: Vec<Finding> = copied.flat_map(|table| unspelt(&table.route)).collect();
-    prepared.plan.findings.extend(foreign);
+    let routes: Vec<Arc<Route>> = copied.map(|table| Arc::new(table.route.clone())).collect();
+    let foreign = routes.iter().flat_map(|route| unspelt(route));
+    let unwritable = unwritable(prepared.source.file(), &routes)?;
+    let back: Vec<Finding> = unwritable.iter().map(Unwritable::finding).chain(foreign).collect();
+    prepared.plan.findings.extend(back);
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared)))?;
     } else if args.sql {

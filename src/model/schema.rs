@@ -12,7 +12,7 @@ pub struct SqliteSchema {
     pub tables: Vec<SqliteTable>,
     pub views: Vec<SqliteView>,
     pub triggers: Vec<SqliteTrigger>,
-    /// Virtual and shadow tables: named, never copied.
+    /// Virtual and shadow tables, and columns that only the application can compute: named, never copied.
     pub left_out: Vec<LeftOut>,
     /// The rows of `sqlite_sequence`, as they stand; the value may be of any class.
     pub sequences: Vec<(String, CellBuf)>,
@@ -186,14 +186,20 @@ pub struct SqliteTrigger {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     pub name: String,
-    /// `virtual` or `shadow`, as `PRAGMA table_list` says; `virtual` carries the module's name.
+    /// Of a table, what `PRAGMA table_list` says; `virtual` carries the module's name.
     pub kind: LeftOutKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeftOutKind {
-    Virtual { module: String },
+    Virtual {
+        module: String,
+    },
     Shadow,
+    /// A column, as `table.column`, that is not stored: SQLite cannot compute it without the application.
+    Uncomputable {
+        why: String,
+    },
 }
 
 impl SqliteSchema {
@@ -215,6 +221,11 @@ impl SqliteTable {
             Storage::WithoutRowid { .. } => None,
         }
     }
+}
+
+/// Whether SQLite itself has the collation. Any other is the application's own: nobody else who opens the file knows its order.
+pub fn is_built_in(collation: &str) -> bool {
+    ["BINARY", "NOCASE", "RTRIM"].iter().any(|name| collation.eq_ignore_ascii_case(name))
 }
 
 impl Affinity {

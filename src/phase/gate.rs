@@ -1,7 +1,13 @@
 //! Gates: the named preconditions of a change of phase, each with its present reading, its limit, and what to do. Pure: whoever asks
 //! brings the readings. What is not known is not open.
 
+mod back;
+
 use super::RunState;
+use back::{
+    reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
+    reverse_validation,
+};
 use std::time::Duration;
 
 /// One precondition, as it stands.
@@ -37,6 +43,8 @@ pub struct Readings {
     pub constraints: Option<Looked>,
     /// Tables whose changes in the target would not be noted.
     pub uncaptured: Option<Vec<String>>,
+    /// Tables that SQLite lets only the application write, each with what SQLite says is missing.
+    pub unwritable: Option<Vec<String>>,
     pub reverse: Reverse,
     /// Columns whose values in the target have no way back into the form that the application wrote.
     pub one_way_columns: Vec<String>,
@@ -148,6 +156,7 @@ pub fn to_switch(readings: &Readings) -> Vec<Gate> {
         sequences(readings),
         constraints(readings),
         reverse_capture(readings),
+        reverse_tables(readings),
         reverse_canary(readings),
         reverse_columns(readings),
         disk(readings),
@@ -315,36 +324,6 @@ fn constraints(readings: &Readings) -> Gate {
     )
 }
 
-fn reverse_capture(readings: &Readings) -> Gate {
-    let gate = |reading: String| Reading::new("reverse_capture", reading, "in place on every table");
-    let Some(tables) = &readings.uncaptured else {
-        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
-    };
-    if tables.is_empty() {
-        return gate("in place".to_owned()).open();
-    }
-    gate(format!("missing on {}", listed(tables.iter().cloned()))).shut(
-        "Run `liteferry rollback` and then `liteferry phase validate`: it is put in place on the way in.",
-    )
-}
-
-fn reverse_canary(readings: &Readings) -> Gate {
-    if readings.reverse.canary {
-        return Reading::new("reverse_canary", "back in SQLite", "back in SQLite").open();
-    }
-    Reading::new("reverse_canary", "not back in SQLite", "back in SQLite")
-        .shut("Wait a moment; if it stays so, `liteferry status` tells what is wrong with the way back.")
-}
-
-/// It is told, and hinders nobody: what the way back cannot spell is kept in a lossless form.
-fn reverse_columns(readings: &Readings) -> Gate {
-    let reading = match readings.one_way_columns.as_slice() {
-        [] => "every column has a way back".to_owned(),
-        columns => format!("without a faithful way back: {}", listed(columns.iter().cloned())),
-    };
-    Reading::new("reverse_columns", reading, "told only").open()
-}
-
 fn disk(readings: &Readings) -> Gate {
     let Some(disk) = readings.disk else {
         return Reading::new("disk", UNKNOWN, at_least_bytes(FREE_BYTES_MIN)).shut(LOOK_AGAIN);
@@ -396,43 +375,6 @@ fn target(readings: &Readings) -> Gate {
     Reading::new("target", "does not answer", "answers").shut(
         "Bring PostgreSQL back. If it is gone for good, `liteferry rollback --without-target` opens SQLite as it is.",
     )
-}
-
-fn reverse_link(readings: &Readings) -> Gate {
-    if let Some(remedy) = run_remedy(readings.run) {
-        return Reading::new("reverse_link", readings.run.word(), "running").shut(remedy);
-    }
-    if readings.reverse.running {
-        return Reading::new("reverse_link", "running", "running").open();
-    }
-    Reading::new("reverse_link", "not running", "running")
-        .shut("Wait a moment; if it stays so, `liteferry status` tells what is wrong with the way back.")
-}
-
-fn reverse_lag(readings: &Readings) -> Gate {
-    let (lag, limit) = (readings.reverse.lag, readings.limits.lag_max);
-    let reading = Reading::new("reverse_lag", spell(lag), at_most(limit));
-    if lag <= limit {
-        return reading.open();
-    }
-    reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms.")
-}
-
-/// Whoever has to go back now does not wait for a comparison: what came back was written from snapshots. But rows that are known to
-/// differ would be lost with PostgreSQL, and having them read again opens this.
-fn reverse_validation(readings: &Readings) -> Gate {
-    let gate = |reading: String| Reading::new("reverse_validation", reading, "no row known to differ");
-    let Some(Compared { rows, age }) = readings.reverse.compared else {
-        return gate("not compared yet".to_owned()).open();
-    };
-    let ago = spell(age);
-    match rows {
-        Rows::Equal => gate(format!("equal, {ago} ago")).open(),
-        Rows::ReadAgain(rows) => gate(format!("{} read again, {ago} ago", counted(rows, "row"))).open(),
-        Rows::Differ(rows) => gate(format!("{} of SQLite differ, {ago} ago", counted(rows, "row"))).shut(
-            "Run `liteferry validate`, which lists them, with `--repair`: they are read again from PostgreSQL.",
-        ),
-    }
 }
 
 const UNKNOWN: &str = "not known yet";

@@ -27,6 +27,8 @@ pub mod version;
 pub mod view;
 pub mod widen;
 
+pub use parse::number_in;
+
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;
 use overrides::ExistingRows;
@@ -152,4 +154,13 @@ impl Plan {
     pub fn blockers(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Blocker)
     }
+}
+
+/// A column that SQLite computes whenever it is read, and cannot compute for us.
+fn uncomputable(column: &str, why: &str) -> Finding {
+    let text = format!(
+        "only the application can compute this column ({why}): it is left out, and what it is computed from is copied"
+    );
+    let remedy = "let the application fill such a column in PostgreSQL, if it needs one";
+    Finding::warning("column_uncomputable", column, text).with_remedy(remedy)
 }

@@ -114,7 +114,7 @@ pub(super) fn constant(expr: &Expr<'_>) -> Option<CellBuf> {
 }
 
 /// The number that a text is to a numeric affinity; `None` where it is no number as a whole.
-pub(super) fn number_in(bytes: &[u8]) -> Option<CellBuf> {
+pub fn number_in(bytes: &[u8]) -> Option<CellBuf> {
     let text = std::str::from_utf8(bytes).ok()?.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     if let Ok(value) = text.parse() {
         return Some(CellBuf::Integer(value));

@@ -4,7 +4,9 @@ use crate::canon::Codec;
 use crate::diff::RowDigest;
 use crate::model::chunk::tuple_cells;
 use crate::model::name::PgName;
-use crate::model::schema::{Affinity, IndexPart, IndexTerm, KeyOrder, SqliteIndex, SqliteTable, Storage};
+use crate::model::schema::{
+    Affinity, IndexPart, IndexTerm, KeyOrder, SqliteIndex, SqliteTable, Storage, is_built_in,
+};
 
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -40,7 +42,8 @@ pub enum ScanOrder {
     Rowid { name: String, column: Option<usize> },
     /// By the key of a WITHOUT ROWID table: indexes into the source table's columns with collation and direction, names beside.
     Key { names: Vec<String>, order: Vec<KeyOrder> },
-    /// No key at all (a table whose three rowid names are columns): one chunk, one pass.
+    /// No key that tells how far a reading has come (a table whose three rowid names are columns, a key in an order that only the
+    /// application knows): one chunk, one pass.
     Whole,
 }
 
@@ -89,7 +92,11 @@ impl ScanOrder {
         }
     }
 
+    /// What comes after a value under a collation of the application's own is not known: such a table is read in one pass.
     pub fn by_key(table: &SqliteTable, order: Vec<KeyOrder>) -> ScanOrder {
+        if !order.iter().all(|key| is_built_in(&key.collation)) {
+            return ScanOrder::Whole;
+        }
         let names = order.iter().map(|key| table.columns[key.column].name.clone()).collect();
         ScanOrder::Key { names, order }
     }
@@ -105,11 +112,6 @@ fn certain_order(table: &SqliteTable, index: &SqliteIndex) -> Option<Vec<KeyOrde
     };
     let certain = index.unique && index.predicate.is_none();
     if certain { index.parts.iter().map(of_part).collect() } else { None }
-}
-
-/// A collation of the application's own is not known to us.
-fn is_built_in(collation: &str) -> bool {
-    ["BINARY", "NOCASE", "RTRIM"].iter().any(|name| collation.eq_ignore_ascii_case(name))
 }
 
 impl Identity {

@@ -66,6 +66,33 @@ pub fn decide(
     }
 }
 
+/// For a column that was looked at, holds no value, and refers to one of this codec and affinity. `None` where its own declaration or the
+/// operator says what it holds.
+pub fn referring(
+    (table, column): (&SqliteTable, usize),
+    survey: Option<&ColumnSurvey>,
+    (model, affinity): (&Codec, Affinity),
+    overrides: &Overrides,
+) -> Option<Decision> {
+    survey.filter(|survey| survey.values() == 0)?;
+    let column = Column { table, index: column, family: Family::of(table, column), survey, overrides };
+    let promises = match column.family {
+        Family::RowidAlias | Family::Integer(_) | Family::Boolean | Family::Real => true,
+        Family::Text | Family::Blob => true,
+        Family::Numeric | Family::Date | Family::Time | Family::Moment => false,
+        Family::Uuid | Family::Json | Family::Named | Family::Untyped => false,
+    };
+    if promises || column.wish().is_some() || column.form_stated().is_some() {
+        return None;
+    }
+    let form =
+        if affinity == column.affinity() { model.form } else { Form::usual(&model.ty, column.affinity()) };
+    let codec = column.codec(model.ty.clone(), form);
+    let mut decision = column.decision(Candidate { codec, misfits: 0, lost: 0 });
+    decision.note.push_str(", as what it refers to");
+    Some(decision)
+}
+
 /// A type as a column definition spells it. Text compares by its bytes, as SQLite's BINARY does.
 pub fn type_sql(ty: &Type) -> String {
     match ty {

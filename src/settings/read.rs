@@ -2,7 +2,7 @@
 //! It stops at no problem: whoever mends settings wants to see all of them.
 
 use super::{Effective, Problem};
-use config::{Map, Value, ValueKind};
+use config::{File, FileFormat, Map, Source, Value, ValueKind};
 use std::fmt::Display;
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
@@ -198,10 +198,20 @@ pub fn flag(value: &ValueKind) -> Result<bool, String> {
 pub fn list(value: &ValueKind) -> Result<Vec<String>, String> {
     match value {
         ValueKind::Array(items) => items.iter().map(|item| text_not_empty(&item.kind)).collect(),
+        ValueKind::String(text) if text.starts_with("[\"") || text.starts_with("['") => as_in_a_file(text),
         ValueKind::String(text) => {
             Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
         }
         _ => Err("must be a list of text".into()),
+    }
+}
+
+/// `["a", "b"]`, as every paper writes a list: taken for names between commas it would name nothing.
+fn as_in_a_file(text: &str) -> Result<Vec<String>, String> {
+    let read = File::from_str(&format!("list = {text}"), FileFormat::Toml).collect();
+    match read.ok().and_then(|mut table| table.remove("list")).map(|list| list.kind) {
+        Some(kind @ ValueKind::Array(_)) => list(&kind),
+        _ => Err("must be a list of text: a, b or [\"a\", \"b\"]".into()),
     }
 }
 

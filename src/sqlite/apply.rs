@@ -24,7 +24,7 @@ use std::future::Future;
 use std::time::Duration;
 use writing::{REFUSED, Writing};
 
-pub use writing::standing;
+pub use writing::{Unwritable, standing, unwritable};
 
 pub struct SqliteApplier {
     file: SqliteFile,

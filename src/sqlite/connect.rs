@@ -5,6 +5,7 @@
 //! run a trigger or expand a view, and only the writer's can write.
 
 use super::fault::from_sqlite;
+use super::mathematics;
 use super::mount::{Kind, mount_of};
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
@@ -57,6 +58,14 @@ impl SqliteFile {
     /// a crashed application's journal, and only then does the last one to close a WAL database leave no -wal behind.
     /// `query_only` refuses every write of ours.
     pub fn open_reader(&self) -> Result<Connection, Fault> {
+        let db = self.open_unaided_reader()?;
+        db.collation_needed(stand_in)
+            .map_err(|error| from_sqlite(format!("open {}", self.path.display()), error))?;
+        Ok(db)
+    }
+
+    /// One that knows no more of the application's own collations than a writer does.
+    pub fn open_unaided_reader(&self) -> Result<Connection, Fault> {
         let db = self.open(self.busy_timeout)?;
         db.pragma_update(None, "query_only", true)
             .map_err(|error| from_sqlite(format!("open {}", self.path.display()), error))?;
@@ -103,6 +112,7 @@ impl SqliteFile {
         let db =
             Connection::open_with_flags(&self.path, flags).map_err(|error| from_sqlite(doing(), error))?;
         restrict(&db, wait).map_err(|error| from_sqlite(doing(), error))?;
+        mathematics::register(&db).map_err(|error| from_sqlite(doing(), error))?;
         // The first read tells whether this is a database, whether it is locked, and whether its schema can be parsed.
         schema_version(&db)?;
         db.prepare("select 1 from sqlite_schema").map_err(|error| from_sqlite(doing(), error))?;
@@ -145,6 +155,13 @@ pub fn data_version(db: &Connection) -> Result<i64, Fault> {
 pub fn schema_version(db: &Connection) -> Result<i64, Fault> {
     db.pragma_query_value(None, "schema_version", |row| row.get(0))
         .map_err(|error| from_sqlite("read schema_version", error))
+}
+
+/// SQLite opens a tree that is kept in an order of the application's own only if that order has a name. A reader's statements walk such
+/// trees from end to end and compare nothing by them (`plan::route::ScanOrder`, `plan::capture`); a writer has no stand-in, for it would
+/// put rows where the application does not look for them.
+pub(super) fn stand_in(db: &Connection, collation: &str) -> rusqlite::Result<()> {
+    db.create_collation(collation, str::cmp)
 }
 
 fn restrict(db: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
@@ -379,6 +396,25 @@ mod tests {
         drop(db);
         assert_eq!(path.metadata().unwrap().len(), 0);
         assert_eq!(files(&directory), ["empty.db"]);
+    }
+
+    #[test]
+    fn what_other_builds_of_sqlite_know_is_known_and_what_the_application_compares_by_is_stood_in_for() {
+        let directory = TempDir::new().unwrap();
+        let (path, app) = database(&directory, "delete");
+        app.execute_batch(
+            "create table k(a text primary key collate nocase, b as (abs(a))) without rowid; insert into k(a) values (1.5), (0.5);
+             pragma writable_schema = on; update sqlite_schema set sql = replace(replace(sql, 'nocase', 'unicase'), 'abs(', 'floor(')",
+        )
+        .unwrap();
+        drop(app);
+        let file = examine(&path).unwrap();
+        let read = |db: Connection| -> rusqlite::Result<Vec<f64>> {
+            db.prepare("select b from k")?.query_map([], |row| row.get(0))?.collect()
+        };
+        assert_eq!(read(file.open_reader().unwrap()).unwrap(), [0.0, 1.0]);
+        assert!(read(file.open_unaided_reader().unwrap()).is_err());
+        assert!(read(file.open_writer(Duration::ZERO).unwrap()).is_err());
     }
 
     #[test]

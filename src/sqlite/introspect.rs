@@ -7,6 +7,7 @@ use super::connect::schema_version;
 use super::ddl::{self, IndexText, TableText};
 use super::fault::from_sqlite;
 use super::pragma::{Catalog, ColumnRow, EntryRow, ForeignKeyRows, IndexRow, TableRow};
+use super::uncomputable;
 use crate::model::fault::Fault;
 use crate::model::name::folded;
 use crate::model::schema::{
@@ -146,6 +147,7 @@ impl Reader<'_> {
         let key_order = self.read_indexes(&mut table)?;
         table.storage =
             if without_rowid { Storage::WithoutRowid { order: key_order } } else { rowid_storage(&table) };
+        uncomputable::leave_out(self.catalog, &mut table, &mut self.schema)?;
         Ok(table)
     }
 
@@ -334,6 +336,26 @@ mod tests {
         );
         assert_eq!((schema.encoding.as_str(), schema.journal_mode.as_str()), ("UTF-8", "memory"));
         assert!(schema.schema_version > 0);
+    }
+
+    #[test]
+    fn a_column_that_only_the_application_can_compute_is_left_out_with_what_hangs_on_it() {
+        let create = "create table t(a text, s as (lower(a)) stored, v as (lower(a)), w as (v || a), b text, primary key (b, a)) without rowid; \
+                      create index iv on t(v); create index ib on t(b); create index iw on t(w, b);";
+        let (_directory, schema) =
+            tampered(create, "update sqlite_schema set sql = replace(sql, 'lower(', 'title_sort(')");
+        let schema = schema.unwrap();
+        let table = &schema.tables[0];
+        assert_eq!(names(table.columns.iter().map(|column| &column.name)), ["a", "s", "b"]);
+        assert_eq!(table.primary_key, [2, 0]);
+        let part = |index: &SqliteIndex| index.parts[0].term.clone();
+        let created = table.indexes.iter().filter(|index| index.origin == IndexOrigin::Created);
+        assert_eq!(created.map(part).collect::<Vec<_>>(), [IndexTerm::Column(2)]);
+        assert_eq!(schema.unread, ["iv", "iw"]);
+        let why = "unknown function: title_sort() (SQLite result code 1)".to_owned();
+        let left_out =
+            |name: &str| LeftOut { name: name.into(), kind: LeftOutKind::Uncomputable { why: why.clone() } };
+        assert_eq!(schema.left_out, [left_out("t.v"), left_out("t.w")]);
     }
 
     #[test]
@@ -547,7 +569,7 @@ mod tests {
     #[test]
     fn modules_collations_and_functions_of_the_application_are_not_needed() {
         let (_directory, schema) = tampered(
-            "create table t(a, b text collate nocase, c as (lower(a))); create index i on t(b); create index j on t(upper(a)); \
+            "create table t(a, b text collate nocase, c as (lower(a)) stored); create index i on t(b); create index j on t(upper(a)); \
              create table f(a);",
             "update sqlite_schema set sql = replace(replace(sql, 'nocase', '\"app order\"'), 'lower(', 'app_lower('); \
              update sqlite_schema set sql = 'CREATE INDEX j ON t(app_upper(a))' where name = 'j'; \

@@ -6,6 +6,7 @@
 use super::fault::{NameNotUtf8, from_sqlite};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::fault::Fault;
+use crate::model::name::ident;
 use crate::model::schema::{FkAction, IndexOrigin, IndexPart, IndexTerm};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, Error, Params, Row};
@@ -127,6 +128,17 @@ impl Catalog<'_> {
             .map_err(|error| from_sqlite(format!("describe column {column:?} of {table:?}"), error))?;
         let collation = collation.map_or_else(|| "BINARY".into(), |name| name.to_string_lossy().into_owned());
         Ok(ColumnExtra { collation, autoincrement })
+    }
+
+    /// Why SQLite cannot read a column without what the application brings; nothing where it can.
+    pub fn unread_because(self, table: &str, column: &str) -> Result<Option<String>, Fault> {
+        let sql = format!("select {} from main.{}", ident(column), ident(table));
+        let Err(error) = self.db.prepare(&sql) else { return Ok(None) };
+        let fault = from_sqlite(format!("read column {column:?} of {table:?}"), error);
+        match fault.code {
+            "source_sql" => Ok(Some(fault.source.map_or_else(String::new, |source| source.to_string()))),
+            _ => Err(fault),
+        }
     }
 
     /// In order of declaration: SQLite counts from the last.

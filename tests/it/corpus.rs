@@ -289,7 +289,48 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("29", LEDGER, &[]),
+    (
+        "31",
+        KEYS,
+        &[
+            "fields PRIMARY KEY (ntid, ord)",
+            "notetypes PRIMARY KEY (id)",
+            "tags PRIMARY KEY (tag)",
+            "uses PRIMARY KEY (id)",
+            "words PRIMARY KEY (_liteferry_rowid)",
+        ],
+    ),
+    ("31", INDEXES, &["CREATE INDEX idx_notetypes_usn btree (config NULLS FIRST)"]),
+    (
+        "31",
+        FINDINGS,
+        &[
+            r#"foreign_key_dropped uses foreign key (word) to "words""#,
+            r#"index_dropped fields index "idx_fields_name_ntid""#,
+            r#"index_dropped notetypes index "idx_notetypes_name""#,
+            "unique_dropped tags unique (tag)",
+            "unique_dropped words unique (word)",
+        ],
+    ),
 ];
+
+#[test]
+fn what_only_the_application_can_write_is_told_beforehand() {
+    let case = corpus().into_iter().find(|case| case.name.starts_with("31")).expect("the case is there");
+    let (file, target) = (sqlite(&case.sql), database());
+    let source = file.path.display().to_string();
+    let report =
+        liteferry(&["check", "--json", "--source", &source, "--target", &target.url]).exits_with(0).json();
+    let findings = report["findings"].as_array().expect("a list");
+    let of_code = findings.iter().filter(|finding| finding["code"] == "reverse_unwritable");
+    let told: Vec<&str> = of_code.clone().filter_map(|finding| finding["subject"].as_str()).collect();
+    assert_eq!(told, ["notetypes", "fields", "tags", "words"]);
+    assert!(
+        of_code
+            .clone()
+            .all(|finding| finding["text"].to_string().contains("no such collation sequence: unicase"))
+    );
+}
 
 #[test]
 fn a_table_without_a_key_at_the_limit_of_columns_is_copied_whole() {

@@ -42,6 +42,7 @@ impl<'a> Oracle<'a> {
     pub fn new(source: &Path, target: &'a TestDatabase, schema: &str) -> Oracle<'a> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let source = Connection::open_with_flags(source, flags).expect("the source can be opened");
+        source.collation_needed(|db, name| db.create_collation(name, str::cmp)).expect("a callback is taken");
         let sql = format!("select id from liteferry.migration where target_schema = {}", literal(schema));
         let id = psql(&target.url, &sql)[0][0].clone().expect("every migration has a number");
         Oracle { source, target: &target.url, migration: id.parse().expect("a number") }

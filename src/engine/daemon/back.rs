@@ -293,6 +293,7 @@ impl Back<'_> {
             sequences: None,
             constraints: None,
             uncaptured: None,
+            unwritable: None,
             reverse: reverse(view),
             one_way_columns: Vec::new(),
             disk: None,

@@ -13,11 +13,14 @@ use crate::phase::gate::{
 };
 use crate::phase::machine::Command;
 use crate::phase::pause::{Work, predicted_pause};
+use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
 use crate::postgres::capture::{State, standing};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::sqlite::apply::unwritable;
 use crate::telemetry::labels::Direction;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How closely is looked.
@@ -33,6 +36,7 @@ pub struct Closer {
     at: Option<Instant>,
     sequences: Option<Vec<BadSequence>>,
     uncaptured: Option<Vec<String>>,
+    unwritable: Option<Vec<String>>,
     round_trip: Duration,
     prepared: Duration,
 }
@@ -66,6 +70,7 @@ impl Life<'_> {
             sequences: closer.sequences,
             constraints: self.orphans.looked(),
             uncaptured: closer.uncaptured,
+            unwritable: closer.unwritable,
             reverse: reverse(&view),
             one_way_columns: self.one_way_columns(),
             disk: disk(self.link.source.file().path()),
@@ -127,13 +132,25 @@ impl Life<'_> {
             State::Off | State::On | State::Mixed => Vec::new(),
         };
         self.link.target.give_back(session);
+        let unwritable = self.unwritable().await?;
         Ok(Closer {
             at: Some(Instant::now()),
             sequences: Some(sequences),
             uncaptured: Some(uncaptured),
+            unwritable: Some(unwritable),
             round_trip,
             prepared,
         })
+    }
+
+    async fn unwritable(&self) -> Result<Vec<String>, Fault> {
+        let (file, routes): (_, Vec<Arc<Route>>) =
+            (self.link.source.file().clone(), self.tables.values().cloned().collect());
+        let looked = tokio::task::spawn_blocking(move || unwritable(&file, &routes)).await;
+        let found = looked.unwrap_or_else(|error| {
+            Err(Fault::fatal("stopped", "look whether SQLite can be written").with_source(error))
+        });
+        Ok(found?.into_iter().map(|found| format!("{}: {}", found.table, found.why)).collect())
     }
 
     /// Beside the following: what is found shows at a later look at the gates.
@@ -166,7 +183,8 @@ impl Closer {
         let open = readings.reverse.canary
             && readings.pause_expected <= readings.limits.pause_budget
             && self.sequences.as_ref().is_some_and(Vec::is_empty)
-            && self.uncaptured.as_ref().is_some_and(Vec::is_empty);
+            && self.uncaptured.as_ref().is_some_and(Vec::is_empty)
+            && self.unwritable.as_ref().is_some_and(Vec::is_empty);
         match self.at {
             None => true,
             Some(at) => !open && at.elapsed() >= LOOK_AGAIN,

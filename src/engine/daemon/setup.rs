@@ -21,6 +21,7 @@ use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
+use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::control::{self, Writes};
@@ -88,6 +89,8 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     findings.extend(journal_finding(job, &prepared).await?);
     let (_, capture_findings) = captures(&prepared.schema, &numbered(&prepared.plan));
     findings.extend(capture_findings);
+    let unwritable = unwritable(prepared.source.file(), numbered(&prepared.plan).values())?;
+    findings.extend(unwritable.iter().map(Unwritable::finding));
     for finding in &findings {
         tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
     }

@@ -30,6 +30,7 @@ fn ready() -> Readings {
         sequences: Some(Vec::new()),
         constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
         uncaptured: Some(Vec::new()),
+        unwritable: Some(Vec::new()),
         reverse: Reverse { canary: true, running: true, lag: Duration::ZERO, compared: None },
         one_way_columns: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
@@ -84,6 +85,7 @@ fn all_gates_stand_open_where_all_is_well_and_have_names_of_their_own() {
             "sequences",
             "constraints",
             "reverse_capture",
+            "reverse_tables",
             "reverse_canary",
             "reverse_columns",
             "disk",
@@ -164,6 +166,19 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
                     "missing on t1, t2, t3, t4, t5 and 2 more",
                     "in place on every table",
                     "`liteferry phase validate`",
+                ],
+            ),
+            (
+                |r| r.unwritable = None,
+                ["reverse_tables", "not known yet", "each can be written back", "`liteferry gates`"],
+            ),
+            (
+                |r| r.unwritable = Some(vec!["tags: no such collation sequence: unicase".into()]),
+                [
+                    "reverse_tables",
+                    "tags: no such collation sequence: unicase",
+                    "each can be written back",
+                    "[tables] exclude",
                 ],
             ),
             (

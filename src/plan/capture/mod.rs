@@ -17,7 +17,7 @@ pub use preflight::preflight;
 
 use crate::model::finding::Finding;
 use crate::model::name::ident;
-use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::model::schema::{SqliteSchema, SqliteTable, Storage, is_built_in};
 use crate::plan::route::{Identity, Route};
 
 /// What one table needs in the application's database.
@@ -102,12 +102,27 @@ pub fn capture_table(
     key: CaptureKey,
     id: i64,
 ) -> Result<CaptureTable, Vec<Finding>> {
-    let blockers = probe::blockers(table);
+    let mut blockers = probe::blockers(table);
+    blockers.extend(incomparable(table, &key));
     if !blockers.is_empty() {
         return Err(blockers);
     }
     let triggers = triggers::of_table(table, &key, id, preflight::cuts_inserts_off(schema, table));
     Ok(CaptureTable { id, table: table.name.clone(), triggers, pin: pin(table, &key, id), key })
+}
+
+/// A changed row is looked for by its key, and so as the key's columns compare.
+fn incomparable(table: &SqliteTable, key: &CaptureKey) -> Option<Finding> {
+    let CaptureKey::Columns { names, .. } = key else { return None };
+    let mut columns = names.iter().filter_map(|name| table.column(name)).map(|at| &table.columns[at]);
+    let column = columns.find(|column| !is_built_in(&column.collation))?;
+    let text = format!(
+        "key column {} compares by collation {}, which only the application has: a changed row could not be found again",
+        ident(&column.name),
+        ident(&column.collation)
+    );
+    let remedy = "leave the table out by tables.exclude, or give the column a collation of SQLite's own (BINARY, NOCASE, RTRIM)";
+    Some(Finding::blocker("capture_collation", &table.name, text).with_remedy(remedy))
 }
 
 /// The log. It has no constraint but its rowid: the conflict policy of the application's statement overrides any inside a trigger, so

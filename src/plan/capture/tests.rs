@@ -255,3 +255,14 @@ fn the_control_table_grows_column_by_column() {
         "alter table _liteferry_control add column closed integer"
     );
 }
+
+#[test]
+fn a_key_that_only_the_application_can_compare_is_refused() {
+    let mut t = table("t", &["a TEXT", "b TEXT"]);
+    t.columns[0].collation = "unicase".to_owned();
+    let schema = samples::schema(vec![t.clone()]);
+    let refused = |key| capture_table(&schema, &t, key, 1).err().map(|findings| findings[0].code);
+    assert_eq!(refused(columns(&["b", "a"], None)), Some("capture_collation"));
+    assert_eq!(refused(columns(&["b"], None)), None);
+    assert_eq!(refused(rowid()), None);
+}

@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use crate::model::name::{ident, ident_list};
-use crate::model::schema::{Deferrable, FkAction, SqliteForeignKey, SqliteSchema};
+use crate::model::schema::{Deferrable, FkAction, SqliteForeignKey, SqliteSchema, SqliteTable};
 use crate::model::types::Type;
 use crate::plan::Statement;
 
@@ -41,7 +41,7 @@ fn link(
             None => format!("its parent table {} does not exist", ident(&key.parent)),
         });
     };
-    let parent_columns = parent_columns(&drafts[parent], key)?;
+    let parent_columns = parent_columns(drafts[parent].source, key)?;
     if parent_columns.len() != key.columns.len() {
         return Err("it has not as many columns as the parent's key".to_owned());
     }
@@ -63,13 +63,13 @@ fn link(
     Ok(Link { parent, parent_columns })
 }
 
-fn parent_columns(parent: &Draft<'_>, key: &SqliteForeignKey) -> Result<Vec<usize>, String> {
+pub(super) fn parent_columns(parent: &SqliteTable, key: &SqliteForeignKey) -> Result<Vec<usize>, String> {
     if key.parent_columns.is_empty() {
-        return Ok(parent.source.primary_key.clone());
+        return Ok(parent.primary_key.clone());
     }
     let find = |name: &String| {
         let missing = || format!("its parent table has no column {}", ident(name));
-        parent.source.column(name).ok_or_else(missing)
+        parent.column(name).ok_or_else(missing)
     };
     key.parent_columns.iter().map(find).collect()
 }
@@ -79,7 +79,7 @@ fn is_same_set(one: &[usize], other: &[usize]) -> bool {
 }
 
 /// Whether PostgreSQL finds an equality for the two types that means what SQLite's does.
-fn is_comparable(child: &Type, parent: &Type) -> bool {
+pub(super) fn is_comparable(child: &Type, parent: &Type) -> bool {
     let integer = |ty: &Type| matches!(ty, Type::Int2 | Type::Int4 | Type::Int8);
     let text = |ty: &Type| matches!(ty, Type::Text | Type::Varchar(_));
     child == parent

@@ -9,7 +9,7 @@ use super::indexes;
 use super::width::COLUMNS_MAX;
 use crate::model::finding::Finding;
 use crate::model::name::{ident, ident_list};
-use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteTable, Storage};
+use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteTable, Storage, is_built_in};
 use crate::plan::Statement;
 use crate::plan::naming::Names;
 use crate::plan::route::{Identity, ScanOrder};
@@ -41,6 +41,7 @@ pub(super) enum Unfit {
     TooLong,
     TooManyColumns,
     Unordered,
+    ForeignCollation,
 }
 
 /// PostgreSQL's limit for the columns of an index.
@@ -151,6 +152,9 @@ impl Unfit {
             Unfit::TooLong => "its primary key has values too long for an index entry".to_owned(),
             Unfit::TooManyColumns => format!("its primary key has more than {INDEX_COLUMNS_MAX} columns"),
             Unfit::Unordered => "its primary key has a type that cannot be indexed".to_owned(),
+            Unfit::ForeignCollation => {
+                "its primary key compares by a collation that only the application has".to_owned()
+            }
         }
     }
 }
@@ -179,7 +183,13 @@ fn unfit(
     let bytes =
         |column: &usize| survey.and_then(|survey| survey.columns.get(*column)).map_or(0, |it| it.bytes_max);
     let bytes: u64 = declared.iter().map(bytes).sum();
-    (bytes > KEY_BYTES_MAX).then_some(Unfit::TooLong)
+    if bytes > KEY_BYTES_MAX {
+        return Some(Unfit::TooLong);
+    }
+    // By such a key SQLite finds no row for us; by its rowid it does.
+    let has_rowid = matches!(table.storage, Storage::Rowid { rowid: Some(_), .. });
+    let is_foreign = |column: &usize| !is_built_in(&table.columns[*column].collation);
+    (has_rowid && declared.iter().any(is_foreign)).then_some(Unfit::ForeignCollation)
 }
 
 /// Outside of STRICT and WITHOUT ROWID tables only NOT NULL keeps NULL out of a primary key that is not the rowid.

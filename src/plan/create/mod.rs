@@ -3,6 +3,7 @@
 //! What cannot be carried over is left out with a finding that says so; nothing is approximated. It never decides from a
 //! declared name alone, and never fails: a plan that cannot be carried out has blockers.
 
+mod adopted;
 mod checks;
 mod ddl;
 mod draft;
@@ -52,8 +53,13 @@ pub fn plan(
     let mut names = Names::of_schema(schema);
     let mut findings = rest::findings(ground);
     findings.extend(migrations::findings(ground));
-    let included = schema.tables.iter().filter(|table| overrides.includes(&table.name));
-    let mut drafts: Vec<Draft<'_>> = included.map(|table| draft(table, ground, &mut names)).collect();
+    let included: Vec<&SqliteTable> =
+        schema.tables.iter().filter(|table| overrides.includes(&table.name)).collect();
+    let mut decisions: Vec<Vec<Decision>> = included.iter().map(|table| decisions(table, ground)).collect();
+    adopted::adopt(&included, &mut decisions, ground);
+    let decided = included.into_iter().zip(decisions);
+    let mut drafts: Vec<Draft<'_>> =
+        decided.map(|(table, decisions)| draft((table, decisions), ground, &mut names)).collect();
     for draft in &mut drafts {
         ddl::add_table(draft, &mut names);
     }
@@ -83,13 +89,21 @@ pub fn plan(
     }
 }
 
-fn draft<'a>(source: &'a SqliteTable, ground: Ground<'a>, names: &mut Names) -> Draft<'a> {
+fn decisions(source: &SqliteTable, ground: Ground<'_>) -> Vec<Decision> {
     let survey = ground.survey.and_then(|survey| survey.tables.get(&source.name));
     let decide = |column: usize| {
         let seen = survey.and_then(|survey| survey.columns.get(column));
         typing::decide(source, column, seen, ground.overrides)
     };
-    let mut decisions: Vec<Decision> = (0..source.columns.len()).map(decide).collect();
+    (0..source.columns.len()).map(decide).collect()
+}
+
+fn draft<'a>(
+    (source, mut decisions): (&'a SqliteTable, Vec<Decision>),
+    ground: Ground<'a>,
+    names: &mut Names,
+) -> Draft<'a> {
+    let survey = ground.survey.and_then(|survey| survey.tables.get(&source.name));
     let findings: Vec<Finding> =
         decisions.iter_mut().flat_map(|decision| std::mem::take(&mut decision.findings)).collect();
     Draft {

@@ -3,6 +3,7 @@
 use super::Ground;
 use crate::model::finding::Finding;
 use crate::model::schema::LeftOutKind;
+use crate::plan::uncomputable;
 
 /// What no table of the plan speaks of.
 pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
@@ -11,6 +12,7 @@ pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
     let excluded =
         excluded.map(|table| Finding::note("table_left_out", &table.name, "the settings leave it out"));
     let left_out = schema.left_out.iter().map(|left_out| match &left_out.kind {
+        LeftOutKind::Uncomputable { why } => uncomputable(&left_out.name, why),
         LeftOutKind::Virtual { module } => {
             let text = format!(
                 "it is a virtual table of {module}, which PostgreSQL does not have: it is not copied"

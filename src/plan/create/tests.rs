@@ -215,6 +215,33 @@ fn foreign_keys_are_kept_only_where_both_sides_compare_alike() {
 }
 
 #[test]
+fn a_column_without_values_is_typed_as_what_it_refers_to() {
+    let id = Text(b"6f1c0e4c-8a7b-4f5e-9d3c-2b1a09f8e7d6");
+    let owner = SqliteTable { primary_key: vec![0], ..table("owner", &["id UUID", "n INTEGER"]) };
+    let mut grandchild = keyed("grandchild", &["id INTEGER", "child"]);
+    grandchild.foreign_keys = vec![foreign_key(1, "child", &["owner"])];
+    let mut child = keyed("child", &["id INTEGER", "owner UUID", "parent", "note TEXT", "seen"]);
+    child.foreign_keys = vec![
+        foreign_key(1, "owner", &[]),
+        foreign_key(2, "child", &[]),
+        foreign_key(3, "child", &[]),
+        foreign_key(4, "owner", &[]),
+    ];
+    child.indexes = vec![index("u", IndexOrigin::Unique, vec![part(1)])];
+    let rows: Rows<'_> =
+        &[("owner", &[&[id, Integer(1)]]), ("child", &[&[Integer(1), Null, Null, Null, Text(b"x")]])];
+    let plan = planned(vec![grandchild, child, owner], rows);
+    let types = |table: usize| -> Vec<&str> {
+        plan.tables[table].route.columns.iter().map(|column| column.type_sql.as_str()).collect()
+    };
+    assert_eq!(types(0), ["bigint", "uuid"]);
+    assert_eq!(types(1), ["bigint", "uuid", "bigint", "text collate \"C\"", "text collate \"C\""]);
+    // What is declared or holds something else stays what it is.
+    assert_eq!(plan.tables[0].foreign_keys.len(), 1);
+    assert_eq!(plan.tables[1].foreign_keys.len(), 2);
+}
+
+#[test]
 fn not_null_gives_way_to_rows_that_would_break_it() {
     let mut strict = keyed("t", &["id INTEGER", "a TEXT"]);
     strict.columns[1].not_null = true;
@@ -318,13 +345,23 @@ fn views_read_the_tables_under_their_new_names_or_are_reported() {
         name: name.to_owned(),
         sql: format!("create view {name} as {select}"),
     };
-    schema.views = vec![view("good", "select id, xmin from T"), view("broken", "select a from gone")];
+    schema.views = vec![
+        view("upon", "select x.n as m from GOOD as x, good as y"),
+        view("good", "select id, xmin as n from T"),
+        view("broken", "select a from gone"),
+        view("upon_broken", "select a from broken"),
+    ];
     let plan = plan(&schema, None, "app", &Overrides::default());
-    assert_eq!(plan.views.len(), 1);
+    assert_eq!(plan.views.len(), 2, "{:?}", plan.findings);
+    assert!(
+        plan.views[1].sql.contains("from \"app\".\"good\" as \"x\" cross join \"app\".\"good\""),
+        "{}",
+        plan.views[1].sql
+    );
     assert!(plan.views[0].sql.starts_with("create view \"app\".\"good\" as select"), "{}", plan.views[0].sql);
     assert!(plan.views[0].sql.contains("\"app\".\"t\""));
     assert!(plan.views[0].sql.contains("\"_xmin\""));
-    assert_eq!(codes(&plan), ["view_dropped"]);
+    assert_eq!(codes(&plan), ["view_dropped", "view_dropped"]);
 }
 
 #[test]

@@ -40,6 +40,18 @@ pub(super) struct Written {
     /// One moment so written, to ask the column's codec about.
     sample: String,
     grain: &'static str,
+    digits: Digits,
+}
+
+/// Digits of a format that are no field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Digits {
+    #[default]
+    None,
+    /// Nothing but zeros, and no field behind them: what a time cut off at its grain has there too.
+    Zeros,
+    /// They are part of the text alone.
+    Others,
 }
 
 const SECONDS: &str = "floor(extract(epoch from now()))::bigint";
@@ -83,6 +95,15 @@ impl Clock {
     }
 }
 
+impl Digits {
+    fn with(self, digit: char) -> Digits {
+        match (self, digit) {
+            (Digits::None | Digits::Zeros, '0') => Digits::Zeros,
+            (Digits::None | Digits::Zeros | Digits::Others, _) => Digits::Others,
+        }
+    }
+}
+
 impl Written {
     fn sql(&self, target: DefaultTarget<'_>) -> Result<String, Refusal> {
         let codec = target.codec;
@@ -95,6 +116,7 @@ impl Written {
             Type::Text | Type::Varchar(None) | Type::Citext => {
                 Ok(format!("to_char(now() at time zone 'UTC', {})", literal(&self.pattern)))
             }
+            _ if self.digits == Digits::Others => Err(misplaced("a time with digits of its own", target)),
             _ if zoned && codec.zone != Zone::default() => Err(Refusal::new(
                 "the current time in UTC",
                 "the naive times of the source are set to be of another zone",
@@ -231,7 +253,10 @@ fn written(format: &str) -> Result<Option<Clock>, Refusal> {
                 out.sample.push(letter);
                 continue;
             }
-            _ if letter.is_ascii_alphabetic() => {
+            _ if letter.is_ascii_alphanumeric() => {
+                if letter.is_ascii_digit() {
+                    out.digits = out.digits.with(letter);
+                }
                 out.pattern.extend(['"', letter, '"']);
                 out.sample.push(letter);
                 continue;
@@ -243,6 +268,9 @@ fn written(format: &str) -> Result<Option<Clock>, Refusal> {
                 ));
             }
         };
+        if out.digits != Digits::None {
+            out.digits = Digits::Others;
+        }
         out.pattern.push_str(pattern);
         out.sample.push_str(sample);
         out.grain = finer(out.grain, grain);

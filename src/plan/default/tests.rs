@@ -110,6 +110,10 @@ fn the_time_keeps_its_grain() {
                 "strftime('%Y-%m-%dT%H:%M:%fZ', 'NOW')",
                 "to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
             ),
+            (
+                "strftime('%Y-15 %f000', 'now')",
+                "to_char(now() at time zone 'UTC', 'YYYY-\"1\"\"5\" SS.MS\"0\"\"0\"\"0\"')",
+            ),
             ("strftime('%s','now')", "(floor(extract(epoch from now()))::bigint)::text"),
         ],
     );
@@ -122,6 +126,21 @@ fn the_time_keeps_its_grain() {
                 "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')",
                 "date_trunc('milliseconds', (now() at time zone 'UTC'))",
             ),
+            (
+                "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+                "date_trunc('milliseconds', (now() at time zone 'UTC'))",
+            ),
+            ("strftime('%Y-%m-%d %H:%M:00', 'now')", "date_trunc('minute', (now() at time zone 'UTC'))"),
+        ],
+    );
+    let own = "a time with digits of its own";
+    refused(
+        "DATETIME",
+        Type::Timestamp(6),
+        &[
+            ("strftime('%Y-%m-%d 12:00:00', 'now')", own),
+            ("strftime('%Y-%m-%d %H:00:%S', 'now')", own),
+            ("strftime('%Y-%m-15', 'now')", own),
         ],
     );
     check("DATETIME", Type::Timestamptz(6), &[("CURRENT_TIMESTAMP", "date_trunc('second', now(), 'UTC')")]);

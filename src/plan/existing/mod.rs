@@ -21,7 +21,7 @@ pub use suspend::{needs_replica_sessions, suspended_now};
 use super::overrides::{ExistingRows, Overrides};
 use super::route::{Identity, Route};
 use super::survey::Survey;
-use super::{Mode, Plan, TablePlan, TableRole};
+use super::{Mode, Plan, TablePlan, TableRole, uncomputable};
 use crate::model::catalog::{Catalog, Identity as Numbered, PgTable};
 use crate::model::finding::Finding;
 use crate::model::name::ident;
@@ -242,13 +242,17 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
         findings.push(Finding::note("target_table_unmapped", &ground.catalog.schema, text));
     }
     findings.extend(virtual_tables(&ground.schema.left_out));
+    findings.extend(ground.schema.left_out.iter().filter_map(|column| match &column.kind {
+        LeftOutKind::Uncomputable { why } => Some(uncomputable(&column.name, why)),
+        LeftOutKind::Virtual { .. } | LeftOutKind::Shadow => None,
+    }));
     findings
 }
 
 fn virtual_tables(left_out: &[LeftOut]) -> Option<Finding> {
     let virtuals = left_out.iter().filter_map(|table| match &table.kind {
         LeftOutKind::Virtual { module } => Some(format!("{} ({module})", table.name)),
-        LeftOutKind::Shadow => None,
+        LeftOutKind::Shadow | LeftOutKind::Uncomputable { .. } => None,
     });
     let virtuals: Vec<String> = virtuals.collect();
     (!virtuals.is_empty()).then(|| {

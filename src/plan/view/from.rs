@@ -76,7 +76,10 @@ impl Views<'_> {
             },
             None => {
                 let found = self.tables.table(&table).ok_or_else(|| {
-                    Refusal::new(format!("the relation \"{table}\""), "it is no table that is copied")
+                    Refusal::new(
+                        format!("the relation \"{table}\""),
+                        "it is no table that is copied, and no view that is made",
+                    )
                 })?;
                 (found.sql, found.columns)
             }

@@ -17,7 +17,7 @@ use crate::model::types::Type;
 use sqlite3_parser::Bump;
 use sqlite3_parser::ast::{As, Expr, OneSelect, ResultColumn, Select, With};
 
-/// The tables that a view may read.
+/// The tables and views that a view may read.
 pub trait ViewTables {
     /// By its name in SQLite, ASCII letters in either case.
     fn table(&self, name: &str) -> Option<ViewTable>;
@@ -31,15 +31,24 @@ pub struct ViewTable {
     pub columns: Vec<ScopeColumn>,
 }
 
-/// The query after `create view … as`, from the text of SQLite's CREATE VIEW.
-pub fn translate_view(sql: &str, tables: &dyn ViewTables) -> Result<String, Refusal> {
+/// A view in PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct TranslatedView {
+    /// What stands after `create view … as`.
+    pub query: String,
+    /// What it gives, as another view sees it.
+    pub columns: Vec<ScopeColumn>,
+}
+
+/// From the text of SQLite's CREATE VIEW.
+pub fn translate_view(sql: &str, tables: &dyn ViewTables) -> Result<TranslatedView, Refusal> {
     let arena = Bump::new();
     let view = parse::view(&arena, sql)?;
     let names: Option<Vec<String>> =
         view.columns.map(|columns| columns.iter().map(|column| parse::unquoted(column.col_name.0)).collect());
     let selected =
         Views { tables, ctes: Vec::new(), depth: 0, subqueries: 0 }.select(view.select, names.as_deref())?;
-    Ok(selected.sql)
+    Ok(TranslatedView { query: selected.sql, columns: selected.columns })
 }
 
 /// Selects within selects.

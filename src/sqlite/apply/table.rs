@@ -30,9 +30,14 @@ pub struct Table {
 
 impl Table {
     pub fn learn(db: &Connection, route: &Arc<Route>) -> Result<Table, Fault> {
-        let failed = |error| from_sqlite(format!("prepare to write table {}", route.source), error);
-        let generated = generated_columns(db, &route.source).map_err(failed)?;
-        let counts = counts(db, &route.source).map_err(failed)?;
+        let mut table = Table::shape(db, route)?;
+        table.counts = counts(db, &route.source).map_err(|error| unprepared(route, error))?;
+        Ok(table)
+    }
+
+    /// All but whether it counts, which takes a look at every table's text.
+    fn shape(db: &Connection, route: &Arc<Route>) -> Result<Table, Fault> {
+        let generated = generated_columns(db, &route.source).map_err(|error| unprepared(route, error))?;
         let reading = Reading::of_route(route);
         let terms: Vec<String> = key_of(route)
             .iter()
@@ -50,7 +55,7 @@ impl Table {
             |source: &Option<String>| source.as_ref().is_none_or(|name| !generated.contains(&folded(name)));
         let writable = route.columns.iter().map(|column| is_writable(&column.source)).collect();
         let route = Arc::clone(route);
-        Ok(Table { route, reading, by_key, address, writable, hidden_rowid, counts, largest: None })
+        Ok(Table { route, reading, by_key, address, writable, hidden_rowid, counts: false, largest: None })
     }
 
     pub fn key(&self) -> &[usize] {
@@ -144,18 +149,7 @@ impl Table {
     ) -> Result<Written, Fault> {
         let columns: Vec<usize> =
             wanted.changed.iter().copied().filter(|column| self.writable[*column]).collect();
-        let set: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} = ?{}", name_of(&self.route, *column), at + 1))
-            .collect();
-        let sql = format!(
-            "update or abort {} set {}{} returning {}",
-            self.sql(),
-            set.join(", "),
-            self.at(columns.len() + 1),
-            self.names(&columns)
-        );
+        let sql = self.update_sql(&columns);
         let cells = columns.iter().map(|column| &wanted.cells[*column]).chain(address);
         let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
         self.run_one(db, &sql, &cells, (&columns, wanted))
@@ -222,6 +216,32 @@ impl Table {
         }
     }
 
+    /// Compiles every statement by which rows of the table may be written, and runs none: a tree or an expression may need what only the
+    /// application has.
+    pub fn compile(db: &Connection, route: &Arc<Route>) -> Result<(), Fault> {
+        let table = Table::shape(db, route)?;
+        let columns = table.written_columns();
+        let delete = format!("delete from {}{}", table.sql(), table.at(1));
+        let statements = [table.insert_sql(&columns, None), table.update_sql(&columns), delete];
+        let compiled = statements.iter().try_for_each(|sql| db.prepare(sql).map(drop));
+        compiled.map_err(|error| unprepared(route, error))
+    }
+
+    fn update_sql(&self, columns: &[usize]) -> String {
+        let set: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} = ?{}", name_of(&self.route, *column), at + 1))
+            .collect();
+        format!(
+            "update or abort {} set {}{} returning {}",
+            self.sql(),
+            set.join(", "),
+            self.at(columns.len() + 1),
+            self.names(columns)
+        )
+    }
+
     fn written_columns(&self) -> Vec<usize> {
         (0..self.route.columns.len()).filter(|column| self.writable[*column]).collect()
     }
@@ -262,6 +282,10 @@ impl Table {
     fn key_in<'p>(&'p self, present: &'p Present) -> impl Iterator<Item = &'p CellBuf> {
         self.key().iter().map(|column| &present.cells[*column])
     }
+}
+
+fn unprepared(route: &Route, error: rusqlite::Error) -> Fault {
+    from_sqlite(format!("prepare to write table {}", route.source), error)
 }
 
 fn bound(cells: &[CellBuf]) -> impl Iterator<Item = Bound<'_>> {

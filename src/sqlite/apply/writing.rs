@@ -11,8 +11,10 @@ use crate::link::{Applied, Changed};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::tuple_cells;
 use crate::model::fault::{Fault, FaultClass};
+use crate::model::finding::Finding;
 use crate::model::key::key_json;
-use crate::plan::route::Route;
+use crate::plan::route::{Identity, Route};
+use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::control::Writes;
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::{Connection, ffi};
@@ -56,14 +58,15 @@ pub enum Written {
 /// Lookups of a database with many tables, and updates of different columns, stay prepared.
 const STATEMENTS_MAX: usize = 512;
 
+const UNCHECKED: &str = "pragma ignore_check_constraints = on";
+
 impl Writing {
     pub fn on(db: Connection) -> Result<Writing, Fault> {
         db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         // A commit must outlive a power cut in every journal mode. What the application's CHECKs refuse has been accepted by PostgreSQL and
         // must not be lost. Rows laid aside may be many.
-        let set =
-            "pragma synchronous = extra; pragma ignore_check_constraints = on; pragma temp_store = file";
-        db.execute_batch(set).map_err(|error| from_sqlite("set up a connection of the way back", error))?;
+        let set = format!("pragma synchronous = extra; pragma temp_store = file; {UNCHECKED}");
+        db.execute_batch(&set).map_err(|error| from_sqlite("set up a connection of the way back", error))?;
         let later = Later::on(&db)?;
         let (tables, places) = (Vec::new(), HashMap::new());
         Ok(Writing { db, tables, places, writes: Writes::Sqlite, applied: Applied::default(), later })
@@ -202,6 +205,48 @@ pub fn standing(
         }
     }
     Ok(standing)
+}
+
+/// A table that SQLite lets nobody write who lacks a function or a collation of the application's own.
+#[derive(Debug)]
+pub struct Unwritable {
+    pub table: String,
+    /// What SQLite says.
+    pub why: String,
+}
+
+impl Unwritable {
+    pub fn finding(&self) -> Finding {
+        let text = format!(
+            "SQLite lets only the application write this table ({}): after the switch nothing could come back into it, and its gate \
+             (reverse_tables) stays shut",
+            self.why
+        );
+        let remedy = "for `liteferry run`: drop the indexes that need it until the migration is over, or leave the table out by tables.exclude";
+        Finding::warning("reverse_unwritable", &self.table, text).with_remedy(remedy)
+    }
+}
+
+/// Of these tables, those that the way back could not write. Nothing is written to find out.
+pub fn unwritable<'r>(
+    file: &SqliteFile,
+    routes: impl IntoIterator<Item = &'r Arc<Route>>,
+) -> Result<Vec<Unwritable>, Fault> {
+    let db = file.open_unaided_reader()?;
+    db.execute_batch(UNCHECKED)
+        .map_err(|error| from_sqlite("set up a connection as of the way back", error))?;
+    let mut found = Vec::new();
+    for route in routes.into_iter().filter(|route| matches!(route.identity, Identity::Columns(_))) {
+        match Table::compile(&db, route) {
+            Ok(()) => {}
+            Err(fault) if fault.code == "source_sql" => {
+                let why = fault.source.as_ref().map_or_else(String::new, ToString::to_string);
+                found.push(Unwritable { table: route.source.clone(), why });
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(found)
 }
 
 /// The row that should stand here: present cells that already cross to what PostgreSQL holds, and its values in the place of the others.

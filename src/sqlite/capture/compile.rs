@@ -5,25 +5,35 @@
 
 use crate::model::fault::Fault;
 use crate::model::name::ident;
+use crate::sqlite::connect::stand_in;
 use crate::sqlite::fault::from_sqlite;
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Error, Statement};
 
 /// What a connection of the application has, and ours has not.
 const SETTINGS: [DbConfig; 2] =
     [DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW];
 
-/// Which kinds of writes compile: a trigger of the application may need a function that only the application has, and then nothing
-/// can be told here.
-pub(super) struct Compiled([bool; 3]);
+/// Which kinds of writes compile.
+pub(super) struct Compiled([Outcome; 3]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Compiles,
+    /// A function is missing that only the application has: nothing can be told here.
+    Unknown,
+    Fails,
+}
 
 impl Compiled {
     pub fn of(db: &Connection, table: &str) -> Result<Compiled, Fault> {
         let doing = || format!("compile writes to {}", ident(table));
+        // What is compiled is never run, and nothing but what is ours is written here.
+        db.collation_needed(stand_in).map_err(|error| from_sqlite(doing(), error))?;
         for setting in SETTINGS {
             db.set_db_config(setting, true).map_err(|error| from_sqlite(doing(), error))?;
         }
-        let compiled = statements(db, table).map(|sql| db.prepare(&sql).is_ok());
+        let compiled = statements(db, table).map(|sql| outcome(db.prepare(&sql)));
         for setting in SETTINGS {
             db.set_db_config(setting, false).map_err(|error| from_sqlite(doing(), error))?;
         }
@@ -32,7 +42,9 @@ impl Compiled {
 
     pub fn still_compiles(&self, db: &Connection, table: &str) -> Result<(), Fault> {
         let after = Compiled::of(db, table)?;
-        if self.0.iter().zip(after.0).all(|(before, after)| after || !before) {
+        let breaks =
+            |(before, after): (Outcome, Outcome)| before == Outcome::Compiles && after == Outcome::Fails;
+        if !self.0.into_iter().zip(after.0).any(breaks) {
             return Ok(());
         }
         Err(Fault::fatal("capture_refused", format!("put triggers on {}", ident(table))).with_remedy(
@@ -40,6 +52,17 @@ impl Compiled {
              report the table's declaration and its unique indexes.",
         ))
     }
+}
+
+fn outcome(prepared: rusqlite::Result<Statement<'_>>) -> Outcome {
+    let message = match prepared {
+        Ok(_) => return Outcome::Compiles,
+        Err(Error::SqlInputError { msg, .. } | Error::SqliteFailure(_, Some(msg))) => msg,
+        Err(_) => return Outcome::Fails,
+    };
+    // Our own words call no function that SQLite itself has not.
+    let missing = ["no such function", "unknown function"].iter().any(|start| message.starts_with(start));
+    if missing { Outcome::Unknown } else { Outcome::Fails }
 }
 
 fn statements(db: &Connection, table: &str) -> [String; 3] {

@@ -9,6 +9,7 @@ use liteferry::plan::capture::{CaptureKey, capture_table, key_of, preflight};
 use liteferry::sqlite::capture::arm;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::functions::{Context, FunctionFlags};
 
 /// Under every key that the table can have: the declared one, and the rowid where there is one.
 #[track_caller]
@@ -416,6 +417,31 @@ fn every_probe_is_a_search_in_its_index() {
             "{sql}: {plan:#?}"
         );
     }
+}
+
+#[test]
+fn what_only_the_application_can_write_is_captured() {
+    let file = sqlite(
+        "create table t(id integer primary key, name text not null collate nocase, s text); create unique index i on t(name);
+         create unique index j on t(lower(s)); pragma writable_schema = on;
+         update sqlite_schema set sql = replace(replace(sql, 'nocase', 'unicase'), 'lower(', 'title_sort(')",
+    );
+    let tables = captured(&file.path, &|_| By::PrimaryKey);
+    arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+    let app = Connection::open(&file.path).expect("the file opens");
+    let folded = |one: &str, other: &str| one.to_lowercase().cmp(&other.to_lowercase());
+    app.create_collation("unicase", folded).expect("a collation is taken");
+    let sorted = |call: &Context<'_>| call.get::<String>(0);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    app.create_scalar_function("title_sort", 1, flags, sorted).expect("a function is taken");
+    app.execute_batch(
+        "insert into t values (1, 'A', 'x'), (2, 'B', 'y'); delete from _liteferry_change; replace into t values (3, 'a', 'y')",
+    )
+    .expect("the application writes");
+    let mut statement = app.prepare("select distinct k0 from _liteferry_change order by 1").expect("ours");
+    let keys: Vec<i64> =
+        statement.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("keys");
+    assert_eq!(keys, [1, 2, 3], "the new row, and both that it took away");
 }
 
 #[test]

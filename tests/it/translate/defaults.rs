@@ -100,7 +100,7 @@ const CONSTANTS: [&str; 62] = [
 ];
 
 /// Their values are of the moment or of chance: the two sides agree in what class and shape they are.
-const GENERATORS: [&str; 37] = [
+const GENERATORS: [&str; 41] = [
     "current_timestamp",
     "current_date",
     "current_time",
@@ -111,6 +111,10 @@ const GENERATORS: [&str; 37] = [
     "(strftime('%Y-%m-%d %H:%M:%S', 'now'))",
     "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
     "(strftime('%Y-%m-%d %H:%M:%f'))",
+    "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))",
+    "(strftime('%Y-%m-%d %H:00:00', 'now'))",
+    "(strftime('%Y-%m-%d 12:00:00', 'now'))",
+    "(strftime('%Y-%m-15 00:00', 'now'))",
     "(strftime('%d/%m/%Y', 'now'))",
     "(strftime('%H:%M', 'now'))",
     "(strftime('%Y', 'now'))",

@@ -15,8 +15,18 @@ const TABLES: &str = "
     insert into tag values ('a', 1, 1), ('a', 2, 2), ('b', 1, 3), ('B', 4, 9223372036854775807), ('c', 6, -1);
 ";
 
-const VIEWS: [&str; 64] = [
+const VIEWS: [&str; 73] = [
     "select * from person",
+    // Views upon views, one of them made later and one upon that.
+    "select older, count(*) as n from v8 group by older",
+    "select x.*, y.loud from v8 x left join v8 y on y.older = x.id + 20",
+    "select loud from v8 where nick = 'ANN' or nick is null",
+    "select n, age from v22 union select id, id from v8",
+    "select is_tall, truth from v9 where truth order by id limit 3",
+    "select * from v1",
+    "with w as (select * from v8) select id, older as v from w where loud <> 'x'",
+    "select id, nick, name || '!' as loud, age + 1 as older from person",
+    "select id, height > 1.7 as is_tall, active as truth from person",
     "select id, name || '!' as loud, age + 1 as older from person",
     "select p.*, q.name as place from person p left join place q on q.id = p.home",
     "select p.name, q.name as place from person p join place q on q.id = p.home",
