@@ -106,7 +106,7 @@ impl SqliteApplier {
     /// What opens a connection, unless one is open.
     fn take_hand(&mut self) -> Result<Reach, Fault> {
         self.identity.confirm(self.file.path())?;
-        Ok(self.idle.take().map_or_else(|| Reach::Closed(self.file.clone()), Reach::Open))
+        Ok(Reach { idle: self.idle.take(), file: self.file.clone() })
     }
 
     /// The batch's own transaction, or what begins it.
@@ -120,19 +120,16 @@ impl SqliteApplier {
 }
 
 /// A connection that may have to be opened.
-enum Reach {
-    Open(Hand),
-    Closed(SqliteFile),
+struct Reach {
+    idle: Option<Hand>,
+    file: SqliteFile,
 }
 
 impl Reach {
     fn open(self) -> Result<Hand, Fault> {
-        match self {
-            Reach::Open(hand) => Ok(hand),
-            Reach::Closed(file) => {
-                Ok(Hand { writing: Writing::on(file.open_writer(LOCK_WAIT)?)?, schema_version: None })
-            }
-        }
+        let opened =
+            || Ok(Hand { writing: Writing::on(self.file.open_writer(LOCK_WAIT)?)?, schema_version: None });
+        self.idle.map_or_else(opened, Ok)
     }
 }
 

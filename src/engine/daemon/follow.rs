@@ -321,10 +321,7 @@ impl Life<'_> {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
             }
-            verifying.settle(self.store, self.voice).await?;
-            if verifying.wants_a_pair(self.voice) {
-                self.changes.hold_next();
-            }
+            self.settle(&mut verifying).await?;
             let step = self.step(at).await?;
             let idle = step.is_none();
             let caught_up = step.as_ref().is_none_or(|step| step.extent == Extent::Whole && wake.is_told());
@@ -375,6 +372,15 @@ impl Life<'_> {
         self.voice.say(RunState::Stopping, None);
         verifying.end().await;
         Ok(Next::Stopped)
+    }
+
+    /// Ends what has been compared, and has the next snapshot held where another comparison is due.
+    async fn settle(&self, verifying: &mut Verifying) -> Result<(), Fault> {
+        verifying.settle(self.store, self.voice).await?;
+        if verifying.wants_a_pair(self.voice) {
+            self.changes.hold_next();
+        }
+        Ok(())
     }
 
     async fn target_moved(&mut self, looks: &mut Looks, at: &mut Position) -> Result<bool, Fault> {
