@@ -272,7 +272,7 @@ async fn attempt(
 /// The target held the migration when this process took it up: whoever took it away has not asked for another.
 fn gone() -> Fault {
     Fault::fatal("follow_missing", "find the migration in the target").with_remedy(
-        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; or begin anew, with an          empty target, after `liteferry detach`",
+        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; or begin anew, with an empty target, after `liteferry detach`",
     )
 }
 

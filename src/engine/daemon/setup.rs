@@ -67,7 +67,7 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     let source_schema = schema_digest(&file.open_reader()?)?;
     if capture::origin(&file.open_reader()?)?.is_some() {
         return Err(Fault::fatal("capture_other_migration", "begin a migration").with_remedy(
-            "the source is captured for a migration that this target knows nothing of: name the target that does; or, if that one is given              up, run `liteferry detach` first",
+            "the source is captured for a migration that this target knows nothing of: name the target that does; or, if that one is given up, run `liteferry detach` first",
         ));
     }
     match begin_from(job, store, voice, &source_schema).await {
