@@ -8,8 +8,10 @@ use super::fault;
 use super::patience::{self, answered};
 use super::url::Target;
 use crate::model::fault::{Fault, FaultClass};
+use crate::model::name::literal;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
+use tokio_postgres::SimpleQueryMessage;
 
 /// Held until dropped, and given up with the process however that ends.
 #[derive(Debug)]
@@ -82,15 +84,10 @@ pub async fn claim(target: &Target, schema: &str, wait_max: Duration) -> Result<
     let session = connect(target).await?;
     let begun = async { session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing())) };
     answered(patience::SMALL, &doing(), begun).await?;
-    let sql =
-        "select pg_try_advisory_xact_lock(hashtextextended('liteferry ' || $1::text, 0)), pg_backend_pid()";
     let deadline = Instant::now() + wait_max;
     loop {
-        let asked =
-            async { session.query_one(sql, &[&schema]).await.map_err(|error| fault::of(error, doing())) };
-        let row = answered(patience::SMALL, &doing(), asked).await?;
-        if row.get(0) {
-            return Ok(Claim { session, backend: row.get(1) });
+        if let Some(backend) = answered(patience::SMALL, &doing(), take(&session, schema)).await? {
+            return Ok(Claim { session, backend });
         }
         if Instant::now() > deadline {
             return Err(Fault::fatal("another_owner", doing()).with_remedy(
@@ -99,4 +96,20 @@ pub async fn claim(target: &Target, schema: &str, wait_max: Duration) -> Result<
         }
         sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Takes the lock, if nobody has it, and gives the server's name for the session. Not by a prepared statement: the portal of one keeps its
+/// snapshot for as long as the transaction lives, and no vacuum of the database would take out a row that died since.
+async fn take(session: &Session, schema: &str) -> Result<Option<i32>, Fault> {
+    let doing = "claim a schema of the target";
+    let sql = format!(
+        "select pg_backend_pid() where pg_try_advisory_xact_lock(hashtextextended('liteferry ' || {}, 0))",
+        literal(schema)
+    );
+    let answers = session.simple_query(&sql).await.map_err(|error| fault::of(error, doing))?;
+    let held = answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(held.map(|backend| backend.parse().expect("the server numbers its sessions")))
 }

@@ -111,6 +111,19 @@ fn transactions_of_any_length_arrive_whole_one_after_the_other() {
     case.is_equal();
 }
 
+/// A snapshot that the daemon kept would keep every row that dies in the whole database, ours and the application's.
+#[test]
+fn a_daemon_keeps_no_snapshot_of_postgres() {
+    let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key, v text);");
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into t values (1, 'one')");
+    daemon.drained(&case.source);
+    let keepers = "select query from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and backend_xmin is not null";
+    until("nobody keeps a snapshot", || case.rows(keepers).is_empty());
+}
+
 #[test]
 fn every_change_arrives_and_the_daemon_goes_on_where_it_was() {
     let case = Case::new(SHOP);
