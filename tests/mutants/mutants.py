@@ -54,7 +54,7 @@ MUTANTS = [
      "{ self.retire(&wake, at).await? } else { None }", "{ Some(wake.look()) } else { None }",
      "--test it follow::every_change"),
     ("no claim", "src/postgres/claim.rs",
-     "        if row.get(0) {", "        if row.get(0) || true {",
+     "where pg_try_advisory_xact_lock(", "where true or pg_try_advisory_xact_lock(",
      "--test it follow::a_second_daemon"),
     ("the ledger never forgets", "src/postgres/apply/small.rs",
      "        pipeline.add(What::ForgetEntries, forget_entries(writer, changed));\n", "        drop(forget_entries(writer, changed));\n",
