@@ -85,7 +85,7 @@ class Application(threading.Thread):
 def crossing(operator, application, to):
     """Milliseconds: the longest gap between two acknowledgements, what the daemon foretold, and what it measured."""
     gate = "rollback" if to == "dual-write" else to
-    operator.daemon.until(lambda found: found["gates"][gate]["open"])
+    foretold = operator.daemon.until(lambda found: found["gates"][gate]["open"])["pause"]["expected_seconds"] or 0
     began = time.monotonic()
     operator.lead(to)
     operator.daemon.until(lambda found: found["phase"] == to and found["run"]["state"] == "running")
@@ -93,8 +93,8 @@ def crossing(operator, application, to):
     while application.acknowledged[-1][0] < ended + 0.2:
         time.sleep(0.01)
     times = [at for at, _ in application.acknowledged if began - 0.5 < at < ended + 0.2]
-    pause = operator.daemon.status()["pause"]
-    return max(later - earlier for earlier, later in zip(times, times[1:])) * 1e3, (pause["expected_seconds"] or 0) * 1e3, (pause["measured_seconds"] or 0) * 1e3
+    measured = operator.daemon.status()["pause"]["measured_seconds"] or 0
+    return max(later - earlier for earlier, later in zip(times, times[1:])) * 1e3, foretold * 1e3, measured * 1e3
 
 
 def measure(binary, cluster, folder, arguments):
