@@ -107,6 +107,9 @@ fn transactions_of_any_length_arrive_whole_one_after_the_other() {
         }
         case.app(&format!("delete from t where id % {} = 1", turn + 1));
         daemon.drained(&case.source);
+        // One change, of which nothing else tells.
+        case.app(&format!("update t set v = 'turn {turn}' where id = {turn}"));
+        daemon.drained(&case.source);
     }
     case.is_equal();
 }
