@@ -214,8 +214,8 @@ def write_paced(commit, first, seconds, rate):
     return times
 
 
-def in_sqlite(path):
-    db = sqlite(path)
+def in_sqlite(path, synchronous):
+    db = sqlite(path, synchronous=synchronous)
     return lambda row, made: db.execute("insert into event values (?, ?, ?, 'name of an event')", (row, made, row % 1000))
 
 
@@ -281,7 +281,7 @@ def replicate(publisher, subscriber):
 
 
 def lags(ground, arguments):
-    """Rounds of (ours, theirs, ours on the way back)."""
+    """Rounds of (ours at synchronous=NORMAL and FULL, theirs, ours on the way back)."""
     publisher, subscriber = ground.publisher, ground.target
     source = ground.folder / "event.db"
     sqlite(source, EVENT + SEED_EVENT).close()
@@ -290,15 +290,17 @@ def lags(ground, arguments):
     with following(ground, source, "lag") as daemon:
         daemon.follows()
         ours, theirs = (lambda name=name: newest_row(subscriber, name) for name in ("lag", "subscribed"))
-        for _ in range(arguments.rounds):
-            pair = [lag(lambda: in_sqlite(source), ours, first, arguments)]
-            pair.append(lag(lambda: in_postgres(publisher, "published"), theirs, first, arguments))
-            rounds.append(pair)
-            first += int(arguments.seconds * arguments.rate)
+        count = int(arguments.seconds * arguments.rate)
+        for number in range(arguments.rounds):
+            one = [lag(lambda: in_sqlite(source, "normal"), ours, first, arguments)]
+            one.append(lag(lambda: in_sqlite(source, "full"), ours, first + count, arguments))
+            one.append(lag(lambda: in_postgres(publisher, "published"), theirs, SEED + 1 + number * count, arguments))
+            rounds.append(one)
+            first += 2 * count
         Operator(daemon, (ground.folder / "token").read_text().strip()).switch()
         for one in rounds:
             one.append(lag(lambda: in_postgres(subscriber, "lag"), lambda: newest_row_of_sqlite(source), first, arguments))
-            first += int(arguments.seconds * arguments.rate)
+            first += count
         memory = daemon.peak()
     subscriber.sql("drop subscription events", "subscribed")
     return rounds, memory
@@ -366,7 +368,7 @@ def slowdowns(ground, arguments):
 
 
 def write_freely(path, seconds, answers):
-    commit, number, until = in_sqlite(path), 0, time.monotonic() + seconds
+    commit, number, until = in_sqlite(path, "normal"), 0, time.monotonic() + seconds
     answers.put("writing")
     while time.monotonic() < until:
         number += 1
@@ -478,19 +480,21 @@ def verdict(figure, goal):
 
 
 def lag_lines(rounds, memory, arguments):
-    ours, theirs, back = ([one[side] for one in rounds] for side in (0, 1, 2))
-    middle = lambda side, at: statistics.median(one[at] for one in side)
-    ratio = lambda side, at: statistics.median(one[side][at] / one[1][at] for one in rounds)
+    normal, full, theirs, back = range(4)
+    middle = lambda side, at: statistics.median(one[side][at] for one in rounds)
+    ratio = lambda side, at: statistics.median(one[side][at] / one[theirs][at] for one in rounds)
+    held = lambda side, at: verdict(ratio(side, at), 2) if at < 2 else f"{ratio(side, at):.2f} |"
     yield f"Lag at {arguments.rate:,} transactions/s of one row, until the first look at the target that shows the row ({arguments.rounds} rounds of {arguments.seconds} s each, the way back after the switch):"
     yield ""
-    yield "| lag | logical replication | `liteferry run` | ratio | goal | the way back, PostgreSQL → SQLite | ratio |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for at, name in ((0, "p50 from the commit's return"), (1, "p99 from the commit's return")):
-        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {verdict(ratio(0, at), 2)} | {middle(back, at):.2f} ms | {ratio(2, at):.2f} |"
-    for at, name in ((2, "p50 from before the commit"), (3, "p99 from before the commit")):
-        yield f"| {name} | {middle(theirs, at):.2f} ms | {middle(ours, at):.2f} ms | {ratio(0, at):.2f} | | {middle(back, at):.2f} ms | {ratio(2, at):.2f} |"
-    yield f"| transactions/s that the writer reached | {middle(theirs, 4):,.0f} | {middle(ours, 4):,.0f} | | | {middle(back, 4):,.0f} | |"
-    yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB | | |"
+    yield "| lag | logical replication | `liteferry run`, application at synchronous=FULL | ratio | goal | at NORMAL | ratio | goal | the way back, PostgreSQL → SQLite | ratio |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    names = "p50 from the commit's return", "p99 from the commit's return", "p50 from before the commit", "p99 from before the commit"
+    for at, name in enumerate(names):
+        sides = " | ".join(f"{middle(side, at):.2f} ms | {held(side, at)}" for side in (full, normal))
+        yield f"| {name} | {middle(theirs, at):.2f} ms | {sides} | {middle(back, at):.2f} ms | {ratio(back, at):.2f} |"
+    reached = [f"{middle(side, 4):,.0f}" for side in (theirs, full, normal, back)]
+    yield f"| transactions/s that the writer reached | {reached[0]} | {reached[1]} | | | {reached[2]} | | | {reached[3]} | |"
+    yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB | | | | | |"
 
 
 def cost_lines(found, arguments):

@@ -20,6 +20,8 @@ pub struct Wake {
     /// Looks that are still due after the last event.
     due: Vec<Instant>,
     told: bool,
+    /// So many times more may what the last event told of have been looked for too early.
+    early: u8,
     _watcher: RecommendedWatcher,
 }
 
@@ -28,6 +30,7 @@ pub struct Wake {
 pub struct Look([(u64, i64, i64, u64); 2]);
 
 /// With `synchronous = FULL` a commit is visible only some milliseconds after its event, and no other follows.
+const EARLY_LOOKS: u8 = 4;
 const LOOKS_AFTER: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
@@ -50,7 +53,7 @@ impl Wake {
         .map_err(failed)?;
         let directory = files[0].parent().unwrap_or(Path::new("/"));
         watcher.watch(directory, RecursiveMode::NonRecursive).map_err(failed)?;
-        Ok(Wake { files, poll, written, due: Vec::new(), told: false, _watcher: watcher })
+        Ok(Wake { files, poll, written, due: Vec::new(), told: false, early: 0, _watcher: watcher })
     }
 
     /// Returns when a look at the source is worth it: at an event, shortly after one, or when the poll is due.
@@ -62,6 +65,7 @@ impl Wake {
         let is_written = timeout(bound, self.written.notified()).await.is_ok();
         self.told = is_written || next.is_some();
         if is_written {
+            self.early = EARLY_LOOKS;
             let now = Instant::now();
             self.due = LOOKS_AFTER.iter().map(|after| now + *after).collect();
         }
@@ -70,6 +74,14 @@ impl Wake {
     /// Whether it was the file system that told of what is there now: it will tell of what comes next.
     pub fn is_told(&self) -> bool {
         self.told
+    }
+
+    /// Whether a look that found nothing may have come before a commit that the disk is still busy with: a few times after an event, and
+    /// only of a -wal file, which is what such a commit waits for.
+    pub fn was_early(&mut self) -> bool {
+        let may_be = self.early > 0 && self.files[1].exists();
+        self.early = self.early.saturating_sub(1);
+        may_be
     }
 
     pub fn look(&self) -> Look {
@@ -115,4 +127,28 @@ fn concerns(event: &Event, names: &[OsString]) -> bool {
             .paths
             .iter()
             .any(|path| path.file_name().is_some_and(|name| names.iter().any(|ours| ours == name)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_look_after_an_event_may_have_been_early_a_few_times_where_a_wal_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["app.db", "app.db-wal"].map(|name| folder.path().join(name));
+        for early_looks in [0, EARLY_LOOKS] {
+            if early_looks > 0 {
+                fs::write(&files[1], "frames").unwrap();
+            }
+            let mut wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
+            assert!(!wake.was_early(), "nothing has happened");
+            fs::write(&files[0], "a page").unwrap();
+            wake.wait().await;
+            let early = (0..=EARLY_LOOKS).filter(|_| wake.was_early()).count();
+            assert_eq!(early, usize::from(early_looks));
+        }
+    }
 }

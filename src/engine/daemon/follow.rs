@@ -20,7 +20,7 @@ use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
-use crate::link::{Applier, Extent, Link, Take};
+use crate::link::{Applier, Captured, Extent, Link, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::State;
@@ -75,6 +75,13 @@ struct Looks {
     target: Instant,
     ledger: Instant,
     gates: Instant,
+}
+
+impl Looks {
+    fn new() -> Looks {
+        let now = Instant::now();
+        Looks { target: now, ledger: now, gates: now }
+    }
 }
 
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
@@ -309,12 +316,11 @@ impl Life<'_> {
     async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
-        let (mut quiet, mut late) = (Quiet::new(), Late::default());
+        let (mut quiet, mut late, mut looks) = (Quiet::new(), Late::default(), Looks::new());
         let marks = self.store.marks(self.migration, at.epoch).await?;
         let mut pruning = Pruning::resumed(self.job.retention, at, marks);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
         self.show_gates().await?;
         let mut doubts = Doubts::new(&self.look_at_ledger().await?);
         while !self.stopping.is_asked() {
@@ -338,11 +344,14 @@ impl Life<'_> {
             {
                 return Ok(next);
             }
-            if let Some(held) = self.changes.take_held().filter(|held| held.at == at) {
-                verifying.pair(held, at).await?;
-            }
+            verifying.pair(self.changes.take_held(), at).await?;
             pruning.prune(&self.changes, &mut self.applier, (self.store, self.migration)).await?;
             self.look_around(&mut looks, &mut verifying).await?;
+            // Nobody sees a commit before the application has waited for the disk: wait with it.
+            if idle && wake.was_early() {
+                self.changes.harden().await?;
+                continue;
+            }
             let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
             late.settle(long, Instant::now());
             while caught_up && !self.stopping.is_asked() {

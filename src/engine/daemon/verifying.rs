@@ -206,10 +206,8 @@ impl Verifying {
     }
 
     /// Takes the other half of a pair, before anything else is committed in the target, and compares in the background.
-    pub async fn pair(&mut self, held: Held, at: Position) -> Result<(), Fault> {
-        if held.at != at || !self.is_waiting() {
-            return Ok(());
-        }
+    pub async fn pair(&mut self, held: Option<Held>, at: Position) -> Result<(), Fault> {
+        let Some(held) = held.filter(|held| held.at == at && self.is_waiting()) else { return Ok(()) };
         let postgres = PgHalf::of_target(&self.subject.target, self.subject.migration, at).await?;
         self.compare(Pair { sqlite: SqliteHalf::new(held), postgres }, at);
         Ok(())
