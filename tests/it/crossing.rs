@@ -2,11 +2,12 @@
 //! times. Afterwards one side takes writes, it has every acknowledged one, and the way goes on without a human.
 
 mod campaign;
+mod cleanup;
+mod process;
 mod writers;
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::held::HeldSession;
 use crate::support::{OwnServer, PATIENCE, TestDatabase, application, database, psql, sqlite, try_psql};
 use liteferry::crash::{ABORT, FREEZE, POINTS};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use writers::{TABLE, Writers, Written};
+use writers::{PROCESS, TABLE, Writers, Written};
 
 struct Walk {
     case: Case,
@@ -34,7 +35,6 @@ enum Side {
 const LOOK: Duration = Duration::from_millis(20);
 /// What a hook leaves a line in, beside the source.
 const CALLED: &str = "called";
-const CLEANUP: &str = r#"{"to": "cleanup", "confirm": "source.db"}"#;
 
 #[test]
 fn a_daemon_that_dies_in_a_switch_leaves_one_side_open_with_every_acknowledged_write() {
@@ -93,76 +93,27 @@ fn a_server_that_dies_in_a_crossing_leaves_one_side_open_with_every_acknowledged
 }
 
 #[test]
-fn a_cleanup_that_was_left_half_done_with_its_server_is_ended_by_this_daemon_or_the_next() {
-    let mut server = OwnServer::new();
-    for (at, point) in points("cleanup").enumerate() {
-        let lives = at % 2 == 0;
-        let name = format!("cleanup{at}");
-        psql(&server.url("postgres"), &format!("create database {name}"));
-        let any = server.url("postgres");
-        let url = format!("{}{name}", any.strip_suffix("postgres").expect("its database ends it"));
-        let mut walk = Walk::begin(TestDatabase { url, name });
-        walk.stand_in("switch");
-        // What is written to SQLite once nothing of ours is left in it, nobody carries over.
-        walk.writers.end_one("s");
-        walk.restart(&[(FREEZE, point)]);
-        walk.stand_in("switch");
-        walk.command(CLEANUP);
-        walk.gone();
-        server.stop_immediately();
-        if lives {
-            walk.daemon.signal("-CONT");
-            server.start();
-        } else {
-            walk.daemon.kill();
-            server.start();
-            walk.restart(&[]);
-        }
-        walk.daemon.wait_for(|daemon| {
-            // It comes by the point again.
-            if daemon.is_frozen() {
-                daemon.signal("-CONT");
-            }
-            let status = daemon.status()?;
-            (status["phase"] == "done" && is_settled(&status)).then_some(())
-        });
-        assert!(walk.takes(Side::Postgres), "{point}");
-        walk.has_all(Side::Postgres, point);
-        let dir = walk.case.source.path.parent().expect("a file lies somewhere");
-        let files: Vec<String> = std::fs::read_dir(dir)
-            .expect("a directory can be read")
-            .map(|entry| entry.expect("an entry can be read").file_name().to_string_lossy().into_owned())
-            .collect();
-        for ending in [".zst", ".sha256", ".report.json"] {
-            assert!(files.iter().any(|file| file.ends_with(ending)), "{point}: {ending} in {files:?}");
-        }
-        let ours = "select count(*) from pg_trigger where tgrelid = 'log'::regclass";
-        assert_eq!(psql(&walk.case.target.url, ours), [[Some("0".to_owned())]], "{point}");
-        // Once more is no more.
-        let journal = "select id, what, detail from liteferry.journal order by id";
-        let told = walk.case.rows(journal);
-        walk.daemon.obeys("/v1/phase", CLEANUP);
-        assert_eq!(walk.case.rows(journal), told, "{point}");
-        walk.writers.end();
-    }
-}
-
-#[test]
-fn a_cleanup_waits_for_the_application_and_does_not_keep_it_waiting() {
+fn applications_that_die_in_a_crossing_have_what_was_acknowledged_to_them() {
     let mut walk = Walk::begin(database());
-    walk.stand_in("switch");
-    let reading = HeldSession::open(&walk.case.target.url);
-    reading.run("begin; select count(*) from log");
-    walk.command(CLEANUP);
-    walk.daemon.until(|status| status["run"]["reason"]["code"] == "lock_timeout");
-    // A wait without a bound would keep them for as long as the reader stays.
-    for _ in 0..20 {
-        walk.case.rows("set statement_timeout = '60s'; select count(*) from log");
-        sleep(LOOK * 5);
+    let both = [Side::Sqlite, Side::Postgres];
+    walk.writers.in_fresh_processes(&both);
+    for (there, back) in points("switch").zip(points("rollback")) {
+        for (point, from, order) in
+            [(there, "validate", r#"{"to": "switch"}"#), (back, "switch", r#"{"to": "dual-write"}"#)]
+        {
+            // The point is none of the way there.
+            walk.restart(&[(FREEZE, point)]);
+            walk.stand_in(from);
+            walk.command(order);
+            assert!(walk.daemon.is_frozen(), "{point} was not reached\n{}", walk.daemon.log());
+            // Those that come after them meet what the crossing has half done.
+            walk.writers.in_fresh_processes(&both);
+            walk.daemon.signal("-CONT");
+            walk.is_whole(point);
+        }
     }
-    reading.run("commit");
-    walk.daemon.until(|status| status["phase"] == "done");
-    walk.writers.end();
+    walk.restart(&[]);
+    walk.end();
 }
 
 #[test]
@@ -411,6 +362,10 @@ impl Walk {
         let rows = self.rows(side);
         let lost: Vec<&Written> = acknowledged.difference(&rows).take(5).collect();
         assert!(lost.is_empty(), "after {after}, {side:?} lacks {lost:?}\n{}", self.daemon.log());
+        // They write two rows in a transaction.
+        let mut of_processes = rows.iter().filter(|(who, _)| who.starts_with(PROCESS));
+        let torn = of_processes.find(|(who, n)| !rows.contains(&(who.clone(), -n)));
+        assert_eq!(torn, None, "after {after}, {side:?} has half of a transaction");
     }
 
     fn rows(&self, side: Side) -> BTreeSet<Written> {

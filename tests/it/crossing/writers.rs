@@ -1,6 +1,8 @@
 //! Applications that write whatever the routing says: one to SQLite, one to PostgreSQL, at all times. What was acknowledged to them is
 //! kept, and whoever refuses them must be a guard.
 
+use super::Side;
+use super::process::Process;
 use crate::support::application;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
@@ -16,13 +18,20 @@ use tokio_postgres::{Client, NoTls};
 /// Where they write. The keys are issued by whichever side takes the row: one that was issued before is an error.
 pub const TABLE: &str = "create table log (id integer primary key autoincrement, who text not null, n integer not null, unique (who, n));";
 
+/// What the names of processes begin with.
+pub const PROCESS: &str = "process ";
+
 /// A row by who wrote it, and its number there.
 pub type Written = (String, i64);
 
-/// Threads that write until this is dropped, or one of them is told to end.
+/// Threads that write until this is dropped, or one of them is told to end; and processes, which are killed.
 pub struct Writers {
     acknowledged: Arc<Mutex<BTreeSet<Written>>>,
     running: Vec<Running>,
+    processes: Vec<Process>,
+    /// Each has a name of its own.
+    started: usize,
+    places: [(Side, String); 2],
 }
 
 struct Running {
@@ -48,7 +57,14 @@ const HAMMERED: Duration = Duration::from_millis(1);
 impl Writers {
     /// One that knows only SQLite, and one that knows only PostgreSQL.
     pub fn start(source: &Path, url: &str) -> Writers {
-        let mut writers = Writers { acknowledged: Arc::default(), running: Vec::new() };
+        let file = source.to_str().expect("a file of a test has a plain name");
+        let mut writers = Writers {
+            acknowledged: Arc::default(),
+            running: Vec::new(),
+            processes: Vec::new(),
+            started: 0,
+            places: [(Side::Sqlite, file.to_owned()), (Side::Postgres, url.to_owned())],
+        };
         let (source, url) = (source.to_owned(), url.to_owned());
         writers.join("s", move || {
             let mut side = Sqlite::open(&source);
@@ -109,6 +125,20 @@ impl Writers {
         self.running.push(Running { who, ending, thread });
     }
 
+    /// The same as a process a side; those there were before are killed, and what was acknowledged to them is known from then on.
+    pub fn in_fresh_processes(&mut self, sides: &[Side]) {
+        self.kill_processes();
+        for (side, place) in self.places.iter().filter(|(side, _)| sides.contains(side)) {
+            self.started += 1;
+            let name = format!("{PROCESS}{}", self.started);
+            self.processes.push(Process::start(&name, (*side, place), Arc::clone(&self.acknowledged)));
+        }
+    }
+
+    pub fn kill_processes(&mut self) {
+        self.processes.drain(..).for_each(Process::kill);
+    }
+
     /// All rows so far.
     pub fn acknowledged(&self) -> BTreeSet<Written> {
         self.acknowledged.lock().expect("no writer has panicked").clone()
@@ -124,6 +154,7 @@ impl Writers {
 
     /// The same, of all.
     pub fn end(mut self) -> BTreeSet<Written> {
+        self.kill_processes();
         self.running.drain(..).for_each(Running::end);
         self.acknowledged()
     }
@@ -177,6 +208,8 @@ impl Sqlite {
     }
 }
 
+const INSERT: &str = "insert into log (who, n) values ($1::text, $2::bigint)";
+
 pub struct Postgres {
     runtime: Runtime,
     url: String,
@@ -190,17 +223,38 @@ impl Postgres {
     }
 
     pub fn write(&mut self, (who, n): &Written) -> Outcome {
+        self.carry_out(async |client| client.execute(INSERT, &[who, n]).await.map(drop))
+    }
+
+    /// Two rows in one transaction.
+    pub fn write_twice(&mut self, (who, n): &Written) -> Outcome {
+        self.carry_out(async |client| {
+            let written = async {
+                client.batch_execute("begin").await?;
+                client.execute(INSERT, &[who, n]).await?;
+                client.execute(INSERT, &[who, &-n]).await?;
+                client.batch_execute("commit").await
+            };
+            let outcome = written.await;
+            if outcome.is_err() && !client.is_closed() {
+                // The error that matters is the first one.
+                drop(client.batch_execute("rollback").await);
+            }
+            outcome
+        })
+    }
+
+    fn carry_out(&mut self, work: impl AsyncFnOnce(&Client) -> Result<(), tokio_postgres::Error>) -> Outcome {
         let Some(client) = self.client.take().or_else(|| self.runtime.block_on(connect(&self.url))) else {
             return Outcome::Refused;
         };
-        let sql = "insert into log (who, n) values ($1::text, $2::bigint)";
-        let written = self.runtime.block_on(client.execute(sql, &[who, n]));
+        let written = self.runtime.block_on(work(&client));
         if client.is_closed() {
             return Outcome::Unknown;
         }
         self.client = Some(client);
         match written {
-            Ok(_) => Outcome::Acknowledged,
+            Ok(()) => Outcome::Acknowledged,
             Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Outcome::Refused,
             // The server is being stopped: this statement was not carried out, and what comes after finds the connection closed.
             Err(error) if error.code().is_none_or(|code| code.code().starts_with("57P")) => {
