@@ -20,8 +20,10 @@ pub struct Wake {
     /// Looks that are still due after the last event.
     due: Vec<Instant>,
     told: bool,
-    /// So many times more may what the last event told of have been looked for too early.
-    early: u8,
+    /// Looks since the last event that found nothing.
+    in_vain: u8,
+    /// So many commits more are taken for ones that the disk keeps for a while.
+    late: u8,
     _watcher: RecommendedWatcher,
 }
 
@@ -31,6 +33,8 @@ pub struct Look([(u64, i64, i64, u64); 2]);
 
 /// With `synchronous = FULL` a commit is visible only some milliseconds after its event, and no other follows.
 const EARLY_LOOKS: u8 = 4;
+/// One that was found late tells of how the application commits.
+const LATE_AFTER_ONE: u8 = 16;
 const LOOKS_AFTER: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
@@ -53,7 +57,16 @@ impl Wake {
         .map_err(failed)?;
         let directory = files[0].parent().unwrap_or(Path::new("/"));
         watcher.watch(directory, RecursiveMode::NonRecursive).map_err(failed)?;
-        Ok(Wake { files, poll, written, due: Vec::new(), told: false, early: 0, _watcher: watcher })
+        Ok(Wake {
+            files,
+            poll,
+            written,
+            due: Vec::new(),
+            told: false,
+            in_vain: 0,
+            late: 0,
+            _watcher: watcher,
+        })
     }
 
     /// Returns when a look at the source is worth it: at an event, shortly after one, or when the poll is due.
@@ -65,7 +78,7 @@ impl Wake {
         let is_written = timeout(bound, self.written.notified()).await.is_ok();
         self.told = is_written || next.is_some();
         if is_written {
-            self.early = EARLY_LOOKS;
+            self.in_vain = 0;
             let now = Instant::now();
             self.due = LOOKS_AFTER.iter().map(|after| now + *after).collect();
         }
@@ -76,12 +89,16 @@ impl Wake {
         self.told
     }
 
-    /// Whether a look that found nothing may have come before a commit that the disk is still busy with: a few times after an event, and
-    /// only of a -wal file, which is what such a commit waits for.
-    pub fn was_early(&mut self) -> bool {
-        let may_be = self.early > 0 && self.files[1].exists();
-        self.early = self.early.saturating_sub(1);
-        may_be
+    /// A look found something.
+    pub fn found(&mut self) {
+        self.late = if self.in_vain > 0 { LATE_AFTER_ONE } else { self.late.saturating_sub(1) };
+    }
+
+    /// A look found nothing. Tells whether it may have come before a commit that the disk is busy with: a few times after an event, where
+    /// commits have been found late, and only of a -wal file, which is what such a commit waits for.
+    pub fn found_nothing(&mut self) -> bool {
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.late > 0 && self.in_vain <= EARLY_LOOKS && self.files[1].exists()
     }
 
     pub fn look(&self) -> Look {
@@ -136,19 +153,29 @@ mod tests {
     use std::fs;
 
     #[tokio::test]
-    async fn a_look_after_an_event_may_have_been_early_a_few_times_where_a_wal_is() {
+    async fn a_look_after_an_event_was_early_a_few_times_where_commits_come_late() {
         let folder = tempfile::tempdir().unwrap();
         let files = ["app.db", "app.db-wal"].map(|name| folder.path().join(name));
-        for early_looks in [0, EARLY_LOOKS] {
-            if early_looks > 0 {
-                fs::write(&files[1], "frames").unwrap();
-            }
-            let mut wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
-            assert!(!wake.was_early(), "nothing has happened");
-            fs::write(&files[0], "a page").unwrap();
+        let mut wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
+        let early = |wake: &mut Wake| (0..9).filter(|_| wake.found_nothing()).count();
+        let write = async |wake: &mut Wake, file: &PathBuf| {
+            // Looks that are due after an earlier event are no event.
+            wake.due.clear();
+            fs::write(file, "a page").unwrap();
             wake.wait().await;
-            let early = (0..=EARLY_LOOKS).filter(|_| wake.was_early()).count();
-            assert_eq!(early, usize::from(early_looks));
+        };
+        write(&mut wake, &files[0]).await;
+        assert_eq!(early(&mut wake), 0, "none has come late");
+        wake.found();
+        write(&mut wake, &files[0]).await;
+        assert_eq!(early(&mut wake), 0, "no -wal is there");
+        write(&mut wake, &files[1]).await;
+        assert_eq!(early(&mut wake), usize::from(EARLY_LOOKS));
+        assert_eq!(early(&mut wake), 0, "nothing has happened since");
+        for _ in 0..=LATE_AFTER_ONE {
+            write(&mut wake, &files[1]).await;
+            wake.found();
         }
+        assert_eq!(early(&mut wake), 0, "they come at once now");
     }
 }

@@ -317,8 +317,7 @@ impl Life<'_> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
         let (mut quiet, mut late, mut looks) = (Quiet::new(), Late::default(), Looks::new());
-        let marks = self.store.marks(self.migration, at.epoch).await?;
-        let mut pruning = Pruning::resumed(self.job.retention, at, marks);
+        let mut pruning = self.pruning(at).await?;
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         self.show_gates().await?;
@@ -336,6 +335,7 @@ impl Life<'_> {
                 doubts.stepped(&step);
                 looks.target = Instant::now();
                 quiet.broken();
+                wake.found();
                 pruning.note(at);
             }
             if (idle || doubts.have_waited())
@@ -348,7 +348,7 @@ impl Life<'_> {
             pruning.prune(&self.changes, &mut self.applier, (self.store, self.migration)).await?;
             self.look_around(&mut looks, &mut verifying).await?;
             // Nobody sees a commit before the application has waited for the disk: wait with it.
-            if idle && wake.was_early() {
+            if idle && wake.found_nothing() {
                 self.changes.harden().await?;
                 continue;
             }
@@ -381,6 +381,11 @@ impl Life<'_> {
         self.voice.say(RunState::Stopping, None);
         verifying.end().await;
         Ok(Next::Stopped)
+    }
+
+    async fn pruning(&self, at: Position) -> Result<Pruning, Fault> {
+        let marks = self.store.marks(self.migration, at.epoch).await?;
+        Ok(Pruning::resumed(self.job.retention, at, marks))
     }
 
     /// Ends what has been compared, and has the next snapshot held where another comparison is due.
