@@ -324,11 +324,14 @@ impl Drop for Waiting {
 }
 
 fn progress(status: &Value, waited: Duration) -> String {
-    let lag = status["lag"]["seconds"].as_f64().unwrap_or(0.0);
+    let lag = match status["lag"]["seconds"].as_f64() {
+        Some(seconds) => format!(", lag {seconds:.1} s"),
+        None => String::new(),
+    };
     let crossing = match status["machine"]["crossing"].as_str() {
         Some(crossing) => format!(", {crossing} under way"),
         None => String::new(),
     };
     let (phase, state) = (cell(&status["phase"]), cell(&status["run"]["state"]));
-    format!("phase {phase}{crossing}, {state}, lag {lag:.1} s, {} s", waited.as_secs())
+    format!("phase {phase}{crossing}, {state}{lag}, {} s", waited.as_secs())
 }

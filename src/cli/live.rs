@@ -123,7 +123,7 @@ async fn watch(board: &Board, shop: &Shop) -> Result<(), Failure> {
         say(&format!(
             "   shop: {} transactions, PostgreSQL: change {applied}, lag {:.3} s\n",
             shop.transactions(),
-            view.lag().as_secs_f64()
+            view.lag().unwrap_or_default().as_secs_f64()
         ))?;
     }
 }

@@ -70,7 +70,8 @@ fn words(view: &View) -> String {
     let status = &view.status;
     let (phase, state) = (status.machine.words(), status.run.state.word());
     let reason = status.run.reason.as_ref().map(|reason| format!(" [{}]", reason.code)).unwrap_or_default();
-    let line = shown(&format!("{phase}; {state}{reason}; lag {:.1} s", view.lag().as_secs_f64()));
+    let lag = view.lag().map(|lag| format!("; lag {:.1} s", lag.as_secs_f64())).unwrap_or_default();
+    let line = shown(&format!("{phase}; {state}{reason}{lag}"));
     if works(view) { format!("STATUS={line}\nWATCHDOG=1") } else { format!("STATUS=stuck; {line}") }
 }
 
@@ -90,7 +91,7 @@ fn works(view: &View) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::engine::status::Run;
+    use crate::engine::status::{Lag, Run};
     use crate::model::fault::Fault;
     use crate::phase::Phase;
     use std::path::Path;
@@ -100,12 +101,11 @@ mod tests {
         let now = Instant::now();
         let board = Board::new(Status::at_start(Path::new("app.db")), now);
         let later = |seconds| words(&board.look(now + Duration::from_secs(seconds)));
-        assert_eq!(
-            later(3_600),
-            "STATUS=setup; running; lag 0.0 s\nWATCHDOG=1",
-            "an index may take its time"
-        );
-        board.update(now, |status| status.machine.phase = Phase::DualWrite);
+        assert_eq!(later(3_600), "STATUS=setup; running\nWATCHDOG=1", "an index may take its time");
+        board.update(now, |status| {
+            status.machine.phase = Phase::DualWrite;
+            status.lag = Some(Lag::default());
+        });
         assert_eq!(later(300), "STATUS=dual-write; running; lag 0.0 s\nWATCHDOG=1");
         assert_eq!(later(301), "STATUS=stuck; dual-write; running; lag 0.0 s");
         board.tick(now + Duration::from_secs(301));

@@ -39,8 +39,11 @@ fn told(status: &Value, tables: &Value) -> String {
     row("target", format!("{}, schema {}{}", cell(&target["address"]), cell(&target["schema"]), up(target)));
     // Nobody measures it then: what was known last is not so now.
     if status["run"]["state"] != HALTED && status["phase"] != "done" {
-        let seconds = lag["seconds"].as_f64().unwrap_or(0.0);
-        row("behind", format!("{}, {seconds:.1} s", counted(&lag["changes"], "change")));
+        let behind = lag["seconds"].as_f64().map_or_else(
+            || "not known yet".to_owned(),
+            |seconds| format!("{}, {seconds:.1} s", counted(&lag["changes"], "change")),
+        );
+        row("behind", behind);
     }
     row("position", format!("{} of {}", cell(&target["position"]["seq"]), cell(&source["seq"])));
     let (wal, log) = (&source["wal_bytes"], &source["log_rows"]);

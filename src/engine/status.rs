@@ -4,6 +4,8 @@
 //! Ages are kept as instants of the monotonic clock and become seconds when they are read: a lag that nobody updates still grows.
 //! It never holds a cell's value or a password.
 
+mod json;
+
 use super::daemon::{Ordered, Repair};
 use super::report::Verdict;
 use super::standing::Standing;
@@ -13,7 +15,7 @@ use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
 use crate::telemetry::labels::Direction;
 use crate::telemetry::metrics::Readings;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,8 @@ pub struct Status {
     pub run: Run,
     pub source: Source,
     pub target: Target,
-    pub lag: Lag,
+    /// Nothing before the first look.
+    pub lag: Option<Lag>,
     /// What is followed, by the numbers that triggers know tables by.
     pub tables: Vec<Followed>,
     pub backfill: Backfill,
@@ -261,9 +264,12 @@ impl View {
                 Reason::new("not_running", format!("replication is {}", run.state.word()), "")
             }));
         }
-        let lag = match (phase, self.status.standing.reverse) {
-            (Phase::Switch, Some(reverse)) => self.reverse_lag(reverse),
-            (_, _) => self.lag(),
+        let lag = match phase {
+            Phase::Switch => self.status.standing.reverse.map(|reverse| self.reverse_lag(reverse)),
+            _ => self.lag(),
+        };
+        let Some(lag) = lag else {
+            return Err(Reason::new("not_looked_yet", "what waits to be applied is not known yet", ""));
         };
         if lag >= lag_max {
             let sentence = format!(
@@ -280,19 +286,25 @@ impl View {
         self.since(then)
     }
 
-    pub fn lag(&self) -> Duration {
-        self.status.lag.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest))
+    pub fn lag(&self) -> Option<Duration> {
+        self.waiting().map(|lag| lag.oldest.map_or(Duration::ZERO, |oldest| self.since(oldest)))
+    }
+
+    /// What of SQLite waits to be applied, as well as is known: nothing does once the writes have moved.
+    fn waiting(&self) -> Option<Lag> {
+        let moved = self.status.machine.phase >= Phase::Switch;
+        self.status.lag.or(moved.then(Lag::default))
     }
 
     pub fn readings(&self) -> Readings {
-        let Status { machine: State { phase, .. }, run, source, target, lag, backfill, validation, .. } =
+        let Status { machine: State { phase, .. }, run, source, target, backfill, validation, .. } =
             &self.status;
         Readings {
             phase: *phase,
             phase_times: self.phase_times.clone(),
             run_state: run.state,
             copy_eta: backfill.eta,
-            lag_changes: lag.changes,
+            lag_changes: self.waiting().map(|lag| lag.changes),
             lag: self.lag(),
             source_seq: source.seq,
             applied_seq: target.position.map(|position| position.seq),
@@ -305,106 +317,6 @@ impl View {
             rollback_possible: self.way_back().is_ok(),
             reverse_lag: self.status.standing.reverse.map(|reverse| self.reverse_lag(reverse)),
         }
-    }
-
-    pub fn to_json(&self) -> Value {
-        let Status {
-            machine: State { phase, .. },
-            standing: _,
-            run,
-            source,
-            target,
-            lag,
-            backfill,
-            validation,
-            ledger_rows,
-            tables: _,
-        } = &self.status;
-        let mut all = json!({
-            "phase": phase.word(),
-            "run": { "state": run.state.word(), "reason": run.reason.as_ref().map(Reason::to_json) },
-            "source": {
-                "path": source.path.display().to_string(),
-                "up": source.up,
-                "seq": source.seq,
-                "wal_bytes": source.wal_bytes,
-                "log_rows": source.log_rows,
-            },
-            "target": {
-                "up": target.up,
-                "version": target.version,
-                "position": target.position.map(position_to_json),
-                "address": target.address,
-                "schema": target.schema,
-            },
-            "lag": { "changes": lag.changes, "seconds": self.lag().as_secs_f64() },
-            "backfill": {
-                "tables": backfill.tables.iter().map(table_to_json).collect::<Map<_, _>>(),
-                "eta_seconds": backfill.eta.map(|eta| eta.as_secs_f64()),
-            },
-            "validation": self.validation_to_json(validation),
-            "ledger": { "rows": ledger_rows },
-            "rollback": { "possible": self.way_back().is_ok(), "reason": self.way_back().err() },
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.uptime.as_secs(),
-            "tick_age_seconds": self.tick_age.as_secs(),
-        });
-        for (name, value) in self.standing_to_json() {
-            all[name] = value;
-        }
-        all
-    }
-
-    /// The last verdict in full. Keys name the rows that differ; no other value is in it.
-    pub fn validation_in_full(&self) -> Value {
-        let validation = &self.status.validation;
-        let mut all = self.validation_to_json(validation);
-        all["ordered"] = json!(validation.ordered.as_ref().map(|ordered| ordered.number));
-        all["answered"] = json!(validation.answered);
-        all["refused"] = json!(validation.refused.as_ref().map(Reason::to_json));
-        all["read_again"] = json!(validation.read_again);
-        all["report"] = validation.report.as_deref().cloned().unwrap_or_default();
-        all
-    }
-
-    /// Every followed table, with its rows as they were last counted.
-    pub fn tables_to_json(&self) -> Value {
-        let tables = self.status.tables.iter().map(|table| self.followed_to_json(table));
-        json!({ "tables": tables.collect::<Vec<_>>() })
-    }
-
-    fn followed_to_json(&self, followed: &Followed) -> Value {
-        let loaded = self.status.backfill.tables.get(&followed.source);
-        let state = match loaded.filter(|_| !self.status.machine.phase.replicates()) {
-            Some(progress) => progress.state.word(),
-            None if followed.suspect => "suspect",
-            None => "followed",
-        };
-        let report = self.status.validation.report.as_deref();
-        let verdict = report.and_then(|report| {
-            report["tables"].as_array()?.iter().find(|table| table["table"] == followed.source.as_str())
-        });
-        let rows = verdict.map(|verdict| verdict["target_rows"].clone());
-        json!({
-            "id": followed.id,
-            "source": followed.source,
-            "target": followed.target,
-            "state": state,
-            "rows": rows.or(loaded.map(|progress| json!(progress.rows))),
-            "counted": verdict.map(|_| "validation").or(loaded.map(|_| "backfill")),
-        })
-    }
-
-    fn validation_to_json(&self, validation: &Validation) -> Value {
-        let last = validation.last.as_ref();
-        json!({
-            "state": validation.state.word(),
-            "direction": last.map(|last| last.direction.word()),
-            "verdict": last.map(|last| last.verdict.words()),
-            "position": last.map(|last| position_to_json(last.position)),
-            "age_seconds": last.map(|last| self.since(last.at).as_secs_f64()),
-            "differences": last.map(|last| last.differences),
-        })
     }
 
     pub(super) fn since(&self, instant: Instant) -> Duration {
@@ -428,7 +340,7 @@ impl Status {
             run: Run::plain(RunState::Running),
             source: Source { path: source.to_owned(), up: false, seq: None, wal_bytes: 0, log_rows: 0 },
             target: Target::default(),
-            lag: Lag::default(),
+            lag: None,
             tables: Vec::new(),
             backfill: Backfill::default(),
             validation: Validation::default(),
@@ -488,15 +400,6 @@ impl ValidationState {
     }
 }
 
-/// The nonce is text: it fills 64 bits, of which a reader in JavaScript would keep 53.
-fn position_to_json(position: Position) -> Value {
-    json!({ "epoch": position.epoch, "seq": position.seq, "nonce": position.nonce.to_string() })
-}
-
-fn table_to_json((name, table): (&String, &TableProgress)) -> (String, Value) {
-    (name.clone(), json!({ "rows": table.rows, "total": table.total, "state": table.state.word() }))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -512,7 +415,7 @@ mod tests {
             run: Run::plain(RunState::Running),
             source: Source { path: "app.db".into(), up: true, seq: Some(12), wal_bytes: 4096, log_rows: 3 },
             target: Target::default(),
-            lag: Lag::default(),
+            lag: Some(Lag::default()),
             tables: Vec::new(),
             backfill: Backfill::default(),
             validation: Validation::default(),
@@ -577,7 +480,7 @@ mod tests {
                 address: "postgres://me@host/app".into(),
                 schema: "public".into(),
             };
-            status.lag = Lag { changes: 2, oldest: Some(now) };
+            status.lag = Some(Lag { changes: 2, oldest: Some(now) });
             let orders = TableProgress { rows: 5, total: 10, state: TableState::Copying };
             status.backfill = Backfill { tables: [("orders".into(), orders)].into(), eta: Some(SECOND) };
             let last = Validated {
@@ -623,7 +526,7 @@ mod tests {
         }
         let readings = view.readings();
         assert_eq!((readings.source_seq, readings.applied_seq), (Some(12), Some(10)));
-        assert_eq!((readings.lag, readings.validate_clean_age), (2 * SECOND, Some(2 * SECOND)));
+        assert_eq!((readings.lag, readings.validate_clean_age), (Some(2 * SECOND), Some(2 * SECOND)));
     }
 
     #[test]
@@ -662,11 +565,18 @@ mod tests {
     fn lag_grows_while_a_change_waits_and_nobody_updates_it() {
         let now = Instant::now();
         let board = Board::new(status(), now);
-        board.update(now, |status| status.lag = Lag { changes: 1, oldest: Some(now) });
-        assert_eq!(board.look(now + SECOND).lag(), SECOND);
-        assert_eq!(board.look(now + 9 * SECOND).lag(), 9 * SECOND);
-        board.update(now + 9 * SECOND, |status| status.lag = Lag::default());
-        assert_eq!(board.look(now + 10 * SECOND).lag(), Duration::ZERO);
+        board.update(now, |status| status.lag = Some(Lag { changes: 1, oldest: Some(now) }));
+        assert_eq!(board.look(now + SECOND).lag(), Some(SECOND));
+        assert_eq!(board.look(now + 9 * SECOND).lag(), Some(9 * SECOND));
+        board.update(now + 9 * SECOND, |status| status.lag = Some(Lag::default()));
+        assert_eq!(board.look(now + 10 * SECOND).lag(), Some(Duration::ZERO));
+        // Zero of what nobody has counted would be believed.
+        board.update(now, |status| status.lag = None);
+        let view = board.look(now);
+        assert_eq!(
+            (view.lag(), view.to_json()["lag"].clone()),
+            (None, json!({ "changes": null, "seconds": null }))
+        );
     }
 
     #[test]
@@ -699,11 +609,15 @@ mod tests {
     fn ready_means_replicating_running_and_close_behind() {
         type Change = fn(&mut Status);
         let behind = |status: &mut Status| {
-            let oldest = status.lag.oldest.map(|oldest| oldest - 4 * SECOND);
+            let oldest = status.lag.and_then(|lag| lag.oldest).map(|oldest| oldest - 4 * SECOND);
             status.machine.phase = Phase::Switch;
             status.standing.reverse = Some(Reverse { changes: 1, oldest, canary: true });
         };
-        let cases: [(Change, Result<(), &str>); 9] = [
+        let late = |status: &mut Status| {
+            let oldest = status.lag.and_then(|lag| lag.oldest).map(|oldest| oldest - 4 * SECOND);
+            status.lag = Some(Lag { changes: 1, oldest });
+        };
+        let cases: [(Change, Result<(), &str>); 11] = [
             (|_| {}, Ok(())),
             (behind, Err("lagging")),
             (|status| status.machine.phase = Phase::Cleanup, Ok(())),
@@ -712,15 +626,14 @@ mod tests {
             (|status| status.run = Run::plain(RunState::CatchingUp), Err("not_running")),
             (|status| status.run = Run::plain(RunState::Paused), Err("not_running")),
             (|status| status.run = Run::because(RunState::Degraded, &fault()), Err("schema_drift")),
-            (
-                |status| status.lag.oldest = status.lag.oldest.map(|oldest| oldest - 4 * SECOND),
-                Err("lagging"),
-            ),
+            (late, Err("lagging")),
+            (|status| status.lag = None, Err("not_looked_yet")),
+            (|status| status.machine.phase = Phase::Switch, Err("not_looked_yet")),
         ];
         for (index, (change, expected)) in cases.into_iter().enumerate() {
             let now = Instant::now() + 60 * SECOND;
             let board = Board::new(status(), now);
-            board.update(now, |status| status.lag = Lag { changes: 1, oldest: Some(now - SECOND) });
+            board.update(now, |status| status.lag = Some(Lag { changes: 1, oldest: Some(now - SECOND) }));
             board.update(now, change);
             let found = board.look(now).ready(5 * SECOND).map_err(|reason| reason.code);
             assert_eq!(found, expected, "case {index}");

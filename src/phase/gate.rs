@@ -31,8 +31,8 @@ pub struct Readings {
     pub target_up: bool,
     /// Tables that came or were rebuilt, and have not been read equal since.
     pub tables_to_load: u64,
-    /// Age of the oldest change that is not applied.
-    pub lag: Duration,
+    /// Age of the oldest change that is not applied, once somebody has looked.
+    pub lag: Option<Duration>,
     /// The last comparison of everything, whatever came of it.
     pub validation: Option<Validated>,
     /// Entries of the ledger that nobody has accepted.
@@ -242,11 +242,13 @@ fn run_remedy(run: RunState) -> Option<&'static str> {
 
 fn lag(readings: &Readings) -> Gate {
     let limit = readings.limits.lag_max;
-    let reading = Reading::new("lag", spell(readings.lag), at_most(limit));
-    if readings.lag <= limit {
-        return reading.open();
+    let told = readings.lag.map_or_else(|| "not known yet".to_owned(), spell);
+    let reading = Reading::new("lag", told, at_most(limit));
+    match readings.lag {
+        Some(lag) if lag <= limit => reading.open(),
+        Some(_) => reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms."),
+        None => reading.shut("Wait until the daemon has looked at the source."),
     }
-    reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms.")
 }
 
 fn validation(readings: &Readings) -> Gate {

@@ -8,7 +8,7 @@ use crate::model::fault::Fault;
 use crate::phase::{Phase, RunState, Step};
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ pub struct Readings {
     pub phase_times: BTreeMap<Phase, Duration>,
     pub run_state: RunState,
     pub copy_eta: Option<Duration>,
-    pub lag_changes: u64,
-    pub lag: Duration,
+    pub lag_changes: Option<u64>,
+    pub lag: Option<Duration>,
     pub source_seq: Option<i64>,
     pub applied_seq: Option<i64>,
     pub source_wal_bytes: u64,
@@ -184,8 +184,8 @@ struct Present {
     phase_seconds: CounterVec,
     run_state: IntGaugeVec,
     copy_eta_seconds: GaugeVec,
-    lag_changes: IntGauge,
-    lag_seconds: Gauge,
+    lag_changes: IntGaugeVec,
+    lag_seconds: GaugeVec,
     source_seq: IntGaugeVec,
     applied_seq: IntGaugeVec,
     source_wal_bytes: IntGauge,
@@ -220,14 +220,8 @@ impl Present {
                 "liteferry_copy_eta_seconds",
                 "When the backfill should end, by its rate so far; absent when none is under way.",
             ),
-            lag_changes: whole(to, "liteferry_lag_changes", "Captured changes that are not applied yet."),
-            lag_seconds: registered(
-                to,
-                Gauge::new(
-                    "liteferry_lag_seconds",
-                    "Age of the oldest unapplied change; 0 when there is none.",
-                ),
-            ),
+            lag_changes: by_words(to, "liteferry_lag_changes", "Captured changes not applied yet.", &[]),
+            lag_seconds: seconds_or_none(to, "liteferry_lag_seconds", "Age of the oldest unapplied change."),
             source_seq: by_words(to, "liteferry_source_seq", "Number of the newest captured change.", &[]),
             applied_seq: by_words(to, "liteferry_applied_seq", "Number of the newest applied change.", &[]),
             source_wal_bytes: whole(to, "liteferry_source_wal_bytes", "Size of the application's WAL file."),
@@ -271,12 +265,15 @@ impl Present {
         }
         set_or_remove(&self.copy_eta_seconds, now.copy_eta);
         set_or_remove(&self.validate_clean_age_seconds, now.validate_clean_age);
-        self.lag_changes.set(gauge_value(now.lag_changes));
-        self.lag_seconds.set(now.lag.as_secs_f64());
-        for (gauge, seq) in [(&self.source_seq, now.source_seq), (&self.applied_seq, now.applied_seq)] {
+        set_or_remove(&self.lag_seconds, now.lag);
+        for (gauge, number) in [
+            (&self.lag_changes, now.lag_changes.map(gauge_value)),
+            (&self.source_seq, now.source_seq),
+            (&self.applied_seq, now.applied_seq),
+        ] {
             gauge.reset();
-            if let Some(seq) = seq {
-                gauge.with_label_values(&NO_LABELS).set(seq);
+            if let Some(number) = number {
+                gauge.with_label_values(&NO_LABELS).set(number);
             }
         }
         self.source_wal_bytes.set(gauge_value(now.source_wal_bytes));
@@ -509,8 +506,8 @@ mod tests {
             phase_times: BTreeMap::from([(Phase::Setup, Duration::from_secs(2))]),
             run_state: RunState::Degraded,
             copy_eta: None,
-            lag_changes: 3,
-            lag: Duration::from_millis(1500),
+            lag_changes: Some(3),
+            lag: Some(Duration::from_millis(1500)),
             source_seq: Some(41),
             applied_seq: None,
             source_wal_bytes: 4096,

@@ -287,7 +287,7 @@ impl Back<'_> {
             run: view.status.run.state,
             target_up: true,
             tables_to_load: 0,
-            lag: Duration::ZERO,
+            lag: view.lag(),
             validation: None,
             ledger_open: 0,
             sequences: None,

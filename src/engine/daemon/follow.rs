@@ -74,13 +74,14 @@ pub(super) struct Life<'a> {
 struct Looks {
     target: Instant,
     ledger: Instant,
-    gates: Instant,
+    /// Nothing before the first look.
+    gates: Option<Instant>,
 }
 
 impl Looks {
     fn new() -> Looks {
         let now = Instant::now();
-        Looks { target: now, ledger: now, gates: now }
+        Looks { target: now, ledger: now, gates: None }
     }
 }
 
@@ -320,7 +321,6 @@ impl Life<'_> {
         let mut pruning = self.pruning(at).await?;
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        self.show_gates().await?;
         let mut doubts = Doubts::new(&self.look_at_ledger().await?);
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
@@ -423,8 +423,8 @@ impl Life<'_> {
             looks.ledger = Instant::now();
             self.look_at_ledger().await?;
         }
-        if verifying.has_concluded() || looks.gates.elapsed() >= SHOW_GATES {
-            looks.gates = Instant::now();
+        if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
+            looks.gates = Some(Instant::now());
             self.show_gates().await?;
         }
         Ok(())

@@ -124,8 +124,9 @@ impl Voice {
             board.update(Instant::now(), |status| {
                 status.source.seq = Some(known.newest.seq);
                 status.source.log_rows = log_rows;
-                let oldest = status.lag.oldest.or(Some(known.since)).filter(|_| known.waiting > 0);
-                status.lag = Lag { changes: known.waiting.unsigned_abs(), oldest };
+                let oldest = status.lag.and_then(|lag| lag.oldest).or(Some(known.since));
+                let oldest = oldest.filter(|_| known.waiting > 0);
+                status.lag = Some(Lag { changes: known.waiting.unsigned_abs(), oldest });
             });
         })
     }
@@ -179,7 +180,8 @@ impl Voice {
             let apart = behind || status.tables.iter().any(|table| table.suspect);
             status.run = Run::plain(if apart { RunState::CatchingUp } else { RunState::Running });
             // What is left of a backlog has waited at least as long as what was applied of it.
-            status.lag = Lag { changes: waiting, oldest: status.lag.oldest.filter(|_| waiting > 0) };
+            let oldest = status.lag.and_then(|lag| lag.oldest).filter(|_| waiting > 0);
+            status.lag = Some(Lag { changes: waiting, oldest });
         });
     }
 

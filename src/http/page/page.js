@@ -206,7 +206,7 @@ function showShores(status) {
     : writes === "paused" ? "The writes wait for a moment while they are moved."
     : status.phase === "setup" ? "The application writes to SQLite; PostgreSQL is being prepared."
     : status.phase === "backfill" ? "The application writes to SQLite while its rows are copied."
-    : writes === "sqlite" ? `The application writes to SQLite; PostgreSQL is ${time(status.lag.seconds)} behind.`
+    : writes === "sqlite" ? "The application writes to SQLite" + (status.lag.seconds === null ? "." : `; PostgreSQL is ${time(status.lag.seconds)} behind.`)
     : "The daemon is looking at both sides.";
   $("sentence").textContent = sentence;
   $("source").textContent = status.source.path;

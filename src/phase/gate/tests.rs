@@ -19,7 +19,7 @@ fn ready() -> Readings {
         run: RunState::Running,
         target_up: true,
         tables_to_load: 0,
-        lag: 20 * MS,
+        lag: Some(20 * MS),
         validation: Some(Validated {
             age: 3 * MINUTE,
             differences: 0,
@@ -116,7 +116,8 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
             (|r| r.run = RunState::CatchingUp, ["running", "catching-up", "running", "backlog"]),
             (|r| r.run = RunState::Degraded, ["running", "degraded", "running", "fault"]),
             (|r| r.run = RunState::Stopping, ["running", "stopping", "running", "`liteferry run`"]),
-            (|r| r.lag = 1_001 * MS, ["lag", "1.001 s", "at most 1 s", "[switch] max_lag_ms"]),
+            (|r| r.lag = None, ["lag", "not known yet", "at most 1 s", "looked at the source"]),
+            (|r| r.lag = Some(1_001 * MS), ["lag", "1.001 s", "at most 1 s", "[switch] max_lag_ms"]),
             (
                 |r| r.ledger_open = 1,
                 ["ledger", "1 entry open", "every entry accepted", "`liteferry ledger accept ID`"],
@@ -251,7 +252,7 @@ fn a_validation_counts_while_it_is_clean_young_and_of_this_history_and_schema() 
 #[test]
 fn at_its_limit_a_gate_is_open() {
     let mut readings = ready();
-    readings.lag = readings.limits.lag_max;
+    readings.lag = Some(readings.limits.lag_max);
     readings.pause_expected = readings.limits.pause_budget;
     readings.limits.application_busy_timeout = readings.limits.deadline;
     readings.validation.as_mut().unwrap().age = readings.limits.validation_age_max;

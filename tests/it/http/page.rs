@@ -217,7 +217,7 @@ fn prepare_still(board: &Board) {
             address: "postgres://shop@db.internal:5432/shop".into(),
             schema: "public".into(),
         };
-        status.lag = Lag { changes: 3, oldest: None };
+        status.lag = Some(Lag { changes: 3, oldest: None });
         let names = ["customers", "orders", "order_lines", HOSTILE, "notes"];
         status.tables = (1..).zip(names).map(|(id, name)| followed(id, name)).collect();
         let rows = |rows| TableProgress { rows, total: 420_000, state: TableState::Copied };
@@ -241,9 +241,10 @@ fn prepare_still(board: &Board) {
 /// The application writes, and is followed more or less closely.
 fn write(status: &mut Status, step: i64) {
     let behind = [12, 30, 21, 55, 18, 140, 34, 16][usize::try_from(step / 5 % 8).expect("it is small")];
-    status.lag.oldest = Some(Instant::now() - Duration::from_millis(behind));
+    let oldest = Some(Instant::now() - Duration::from_millis(behind));
+    status.lag = Some(Lag { changes: 3, oldest });
     if let Some(reverse) = &mut status.standing.reverse {
-        (reverse.changes, reverse.oldest) = (2, status.lag.oldest);
+        (reverse.changes, reverse.oldest) = (2, oldest);
         // Faster than the way there, so that the two are told apart.
         status.standing.written_back = 60 * step.unsigned_abs();
         return;

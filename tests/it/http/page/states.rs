@@ -111,7 +111,8 @@ const CASES: [Case; 14] = [
                     .with_remedy("it is tried again by itself");
             status.run = Run::because(RunState::Degraded, &fault);
             status.target.up = false;
-            status.lag = Lag { changes: 12_094, oldest: Instant::now().checked_sub(Duration::from_secs(95)) };
+            let oldest = Instant::now().checked_sub(Duration::from_secs(95));
+            status.lag = Some(Lag { changes: 12_094, oldest });
         },
         says: &["A passing fault is being waited out.", "PostgreSQL is 95 s behind.", "not reached"],
         never: &["Nothing has moved"],
