@@ -145,6 +145,12 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     })?;
     if let Some(password) = settings.target.password().map_err(|problem| Failure::Settings(vec![problem]))? {
         address.password = Some(Secret::new(password));
+        // What can be read once only (a pipe) is kept as it was then.
+        address.password_file = settings
+            .target
+            .password_file
+            .clone()
+            .filter(|file| std::fs::metadata(file).is_ok_and(|file| file.is_file()));
     }
     if let Some(tls) = settings.target.tls {
         address.tls = Some(match tls {

@@ -77,9 +77,22 @@ const SCHEMAS_APART: [&str; 4] =
 /// A look costs both catalogs, and no row.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
-/// The server does not let us in, or not as whom we come. PGPASSFILE is read anew each time.
-const SHUT_OUT: [&str; 5] =
-    ["login_refused", "wrong_password", "password_missing", "role_missing", "no_such_database"];
+/// The server does not let us in, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
+/// are read anew each time.
+const SHUT_OUT: [&str; 12] = [
+    "login_refused",
+    "wrong_password",
+    "password_missing",
+    "password_file_unreadable",
+    "password_file_exposed",
+    "role_missing",
+    "no_such_database",
+    "tls_identity",
+    "tls_expired",
+    "tls_refused",
+    "tls_file_unreadable",
+    "tls_key_exposed",
+];
 /// Seldom enough for whoever counts what is refused.
 const KNOCK_AGAIN: Duration = Duration::from_secs(10);
 

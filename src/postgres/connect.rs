@@ -78,6 +78,9 @@ async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault>
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(target.connect_timeout * 2)
+        // A connection is kept as long as the pool: one made anew after hours would come with the password of those days.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION_SQL).execute(connection).await.map(drop) })
         })
@@ -279,6 +282,9 @@ fn control_options(target: &Target, host: &Host) -> Result<PgConnectOptions, Fau
 }
 
 fn password_for(target: &Target, host: &Host) -> Result<Option<Secret>, Fault> {
+    if let Some(file) = &target.password_file {
+        return password::first_line(file).map(Some);
+    }
     let (Some(passfile), None) = (&target.passfile, &target.password) else {
         return Ok(target.password.clone());
     };

@@ -16,7 +16,9 @@ pub struct Target {
     pub hosts: Vec<Host>,
     pub user: String,
     pub dbname: String,
-    /// Stands before the password file.
+    /// Stands before every other password: its first line, as it is whenever a connection is made.
+    pub password_file: Option<PathBuf>,
+    /// Stands before PostgreSQL's own password file.
     pub password: Option<Secret>,
     pub passfile: Option<PathBuf>,
     /// `None`: verified TLS, except for sockets and loopback addresses. See `Target::tls_for`.
@@ -101,6 +103,7 @@ impl Target {
         Ok(Target {
             dbname: words.get("dbname").unwrap_or_else(|| user.clone()),
             user,
+            password_file: None,
             password: words.get("password").map(Secret::new),
             passfile: words.get("passfile").map(PathBuf::from).or_else(home_passfile),
             tls: words.get("sslmode").map(|word| TlsMode::from_word(&word)).transpose()?,
@@ -121,6 +124,7 @@ impl Target {
             hosts: vec![Host { place: Place::Socket(dir.to_owned()), port: DEFAULT_PORT }],
             user: user.to_owned(),
             dbname: dbname.to_owned(),
+            password_file: None,
             password: None,
             passfile: None,
             tls: None,

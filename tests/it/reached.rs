@@ -137,6 +137,42 @@ fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
 }
 
 #[test]
+fn what_proves_either_end_is_renewed_without_a_restart() {
+    let Some(server) = Guarded::start() else { return };
+    let (file, admin) = (server.file("password"), server.server.url("postgres"));
+    fs::write(&file, format!("{PASSWORD}\n")).expect("written");
+    let url = server.url(&server.named, "trusted.pem");
+    fs::copy(server.file("authority.pem"), server.file("trusted.pem")).expect("copied");
+    let case = Case { source: sqlite(SOURCE), target: TestDatabase { url, name: "postgres".into() } };
+    let mut daemon = case.daemon(&["--set", &format!("target.password_file={file}")]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let cut_off = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'mover'";
+
+    fs::write(&file, "another\n").expect("written");
+    psql(&admin, "alter role mover password 'another'");
+    psql(&admin, cut_off);
+    case.app("insert into t values (2, 'b')");
+    daemon.drained(&case.source);
+
+    // The server's certificate is another authority's before that one is trusted here.
+    fs::copy(server.file("stranger.pem"), server.file("authority.pem")).expect("copied");
+    fs::copy(server.file("stranger.key"), server.file("authority.key")).expect("copied");
+    let key = fs::metadata(server.file("server.key")).expect("the server has a key");
+    certificate(&server.dir, &server.named);
+    chown(server.file("server.key"), Some(key.uid()), Some(key.gid())).expect("the server may own it");
+    psql(&admin, "select pg_reload_conf()");
+    daemon.wait_for(|daemon| {
+        psql(&admin, cut_off);
+        (daemon.status()?["run"]["reason"]["code"] == "tls_identity").then_some(())
+    });
+    fs::copy(server.file("authority.pem"), server.file("trusted.pem")).expect("copied");
+    case.app("insert into t values (3, 'c')");
+    daemon.drained(&case.source);
+    assert!(!daemon.log().contains("another\n") && !daemon.log().contains("secret"), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn of_several_hosts_the_one_that_takes_writes_is_followed_into_also_after_a_failover() {
     let mut primary = OwnServer::new();
     let standby = primary.standby();
