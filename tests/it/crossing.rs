@@ -136,6 +136,13 @@ fn a_cleanup_that_was_left_half_done_with_its_server_is_ended_by_this_daemon_or_
         for ending in [".zst", ".sha256", ".report.json"] {
             assert!(files.iter().any(|file| file.ends_with(ending)), "{point}: {ending} in {files:?}");
         }
+        let report = files.iter().find(|file| file.ends_with(".report.json")).expect("it was just found");
+        let report = std::fs::read_to_string(dir.join(report)).expect("it can be read");
+        let report: Value = serde_json::from_str(&report).expect("it is JSON");
+        let removed = report["removed_from_sqlite"].as_array().expect("a list");
+        for ours in ["_liteferry_change", "_liteferry_control", "_liteferry_1_ai"] {
+            assert!(removed.iter().any(|name| name == ours), "{point}: {report:#}");
+        }
         let ours = "select count(*) from pg_trigger where tgrelid = 'log'::regclass";
         assert_eq!(psql(&walk.case.target.url, ours), [[Some("0".to_owned())]], "{point}");
         // Once more is no more.
