@@ -79,10 +79,11 @@ const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
 /// The server does not let us in, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
 /// are read anew each time.
-const SHUT_OUT: [&str; 12] = [
+const SHUT_OUT: [&str; 13] = [
     "login_refused",
     "wrong_password",
     "password_missing",
+    "password_unguarded",
     "password_file_unreadable",
     "password_file_exposed",
     "role_missing",

@@ -28,6 +28,7 @@ mod digest;
 mod halves;
 mod ledger;
 pub mod patience;
+mod plain;
 mod refused;
 mod resolve;
 mod sqlstate;
