@@ -107,6 +107,22 @@ pub fn decide(fault: &Fault) -> Verdict {
     }
 }
 
+/// What a smaller batch may get through with: it holds fewer locks, for a shorter time, and less memory.
+const TOO_MUCH: [&str; 7] = [
+    "deadlock",
+    "idle_timeout",
+    "lock_timeout",
+    "out_of_memory",
+    "serialization_failure",
+    "statement_cancelled",
+    "transaction_timeout",
+];
+
+/// Whether the same work is better done in smaller pieces the next time.
+pub fn less_may_do(fault: &Fault) -> bool {
+    TOO_MUCH.contains(&fault.code)
+}
+
 /// The pauses between attempts of a daemon, which never gives up.
 #[derive(Debug)]
 pub struct Backoff {

@@ -1,7 +1,7 @@
 //! Loads chunks by binary COPY: rows, ledger entries and the range's progress commit together.
 //!
 //! A chunk goes out in one piece. One that the target refuses is halved until the rows it refuses stand alone; those go to the ledger
-//! whole. Nothing is skipped.
+//! whole. One that is too much for it is halved as well. Nothing is skipped.
 
 use super::connect::Session;
 use super::copy::copy_in;
@@ -159,6 +159,11 @@ impl PgLoader {
                         refused.push(RefusedRow { row, reason: reason_of(&error) });
                     }
                 }
+                // Fewer at once may be taken; a row that is too much by itself is a fault, and no refusal of the row.
+                Err(error) if is_too_much(&error) && rows.len() > 1 => {
+                    self.run("rollback to liteferry_rows", &doing).await?;
+                    halves.refused(rows);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -223,7 +228,7 @@ impl Loader for PgLoader {
         let put = self.put_of(&range.route).await?;
         let loaded = self.load_at_once(range, chunk, &put).await;
         match self.end(loaded).await {
-            Err(error) if error.class == FaultClass::Data => {
+            Err(error) if error.class == FaultClass::Data || is_too_much(&error) => {
                 let loaded = self.load_by_halves(range, chunk, &put).await;
                 self.end(loaded).await
             }
@@ -240,6 +245,11 @@ const PROGRESS: &str =
 /// One that lost us holds its range for no longer than a moment.
 const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local idle_in_transaction_session_timeout = '60s'; \
     set constraints all immediate";
+
+/// What the server broke off for its size or its time, and its transaction with it.
+fn is_too_much(fault: &Fault) -> bool {
+    ["statement_cancelled", "out_of_memory"].contains(&fault.code)
+}
 
 fn copy_sql(route: &Route) -> String {
     let columns = ident_list(route.columns.iter().map(|column| column.target.as_str()));

@@ -296,8 +296,16 @@ impl Life<'_> {
     /// One batch, told to whoever watches.
     pub(super) async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let began = Instant::now();
-        let take = Take::UpTo(self.job.batch_max);
-        let step = step(&self.changes, &mut self.applier, (at, take), self.job.request.on_misfit).await?;
+        let (bite, on_misfit) = (self.voice.bite(Direction::Forward), self.job.request.on_misfit);
+        let most = bite.of(self.job.batch_max);
+        let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;
+        if step.is_err() {
+            bite.takes(self.changes.known().map_or(most, |known| known.waiting.unsigned_abs().min(most)));
+        }
+        let step = step?;
+        if step.is_some() {
+            bite.went_well();
+        }
         self.voice.stepped(began, (at, step.as_ref()), &self.changes);
         if step.is_some() {
             self.drains.truncate(DRAINS_MAX - 1);
