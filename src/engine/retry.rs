@@ -97,13 +97,17 @@ const SHUT_OUT: [&str; 13] = [
 /// Seldom enough for whoever counts what is refused.
 const KNOCK_AGAIN: Duration = Duration::from_secs(10);
 
+/// A rule of the target's that refuses what no ledger can take is somebody's to drop; whether that was done, only trying tells.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
-        FaultClass::Data | FaultClass::Fatal => Verdict::Halt,
+        FaultClass::Data => Verdict::HaltFor(TRY_AGAIN),
+        FaultClass::Fatal => Verdict::Halt,
     }
 }
 

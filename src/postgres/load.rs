@@ -9,6 +9,7 @@ use super::fault;
 use super::halves::Halves;
 use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
+use super::newcomers::is_the_rows_own;
 use super::patience::{self, ANSWER_MISSING, answered};
 use super::types;
 use crate::canon::{Reason, RefusedBy};
@@ -154,6 +155,7 @@ impl PgLoader {
                     self.run("rollback to liteferry_rows", &doing).await?;
                     if let Some(row) = halves.refused(rows) {
                         if refused.is_empty() {
+                            is_the_rows_own(&self.session, route, &error).await?;
                             tell_refusal(route, &error);
                         }
                         refused.push(RefusedRow { row, reason: reason_of(&error) });
@@ -265,7 +267,8 @@ pub(super) fn rows_swallowed(doing: String) -> Fault {
 /// Said of the first row of many: why the target would not have it.
 pub(super) fn tell_refusal(route: &Route, fault: &Fault) {
     let refusal = fault.source.as_deref().map(ToString::to_string).unwrap_or_default();
-    warn!(table = %route.target, code = fault.code, refusal, "row refused, more may follow");
+    let remedy = "mend the rows or the rule; then `liteferry ledger retry all` has a daemon write them anew";
+    warn!(table = %route.target, code = fault.code, refusal, remedy, "row refused, more may follow");
 }
 
 /// By which rule the target refused a row, as the ledger says it.

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod finish;
 pub mod load;
 mod merge;
+pub mod newcomers;
 pub mod pair;
 pub mod password;
 pub mod target;

@@ -3,6 +3,7 @@
 use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
+use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
 use super::pace::{Late, Pruning, Quiet};
 use super::relearn::Doubts;
@@ -32,8 +33,9 @@ use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
+use crate::postgres::newcomers::TARGET_DISTURBED;
 use crate::postgres::patience::{self, answered};
-use crate::postgres::target::{Ground, PgTarget};
+use crate::postgres::target::{Ground, LoadRole, PgTarget};
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
@@ -68,6 +70,8 @@ pub(super) struct Life<'a> {
     pub link: Link<SqliteSource, PgTarget>,
     pub changes: SqliteChanges,
     pub applier: PgApplier,
+    /// How the sessions that write stand to the target's triggers and foreign keys.
+    pub role: LoadRole,
 }
 
 /// When what was looked at last.
@@ -75,6 +79,8 @@ struct Looks {
     target: Instant,
     ledger: Instant,
     gates: Instant,
+    /// Nothing before the first look.
+    newcomers: Option<Instant>,
 }
 
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
@@ -82,7 +88,6 @@ const FIRST_EPOCH: i64 = 1;
 
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
-const LOOK_WHILE_PAUSED: Duration = Duration::from_secs(1);
 const DRAINS_MAX: usize = 64;
 const SHOW_GATES: Duration = Duration::from_secs(1);
 /// The ledger is counted whole.
@@ -110,6 +115,9 @@ pub(super) async fn follow(
         // A statement that no longer compiles is most likely a schema that is no longer the same.
         Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => {
             Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing))
+        }
+        Err(fault) if fault.class == FaultClass::Data || fault.code == TARGET_DISTURBED => {
+            Err(life.without_newcomers(fault).await)
         }
         ended => ended,
     }
@@ -179,6 +187,7 @@ async fn open<'a>(
         link,
         changes,
         applier,
+        role: recorded.role,
     };
     Ok(life)
 }
@@ -322,7 +331,8 @@ impl Life<'_> {
         let mut pruning = Pruning::resumed(self.job.retention, at, marks);
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        let mut looks = Looks { target: Instant::now(), ledger: Instant::now(), gates: Instant::now() };
+        let now = Instant::now();
+        let mut looks = Looks { target: now, ledger: now, gates: now, newcomers: None };
         self.show_gates().await?;
         let mut doubts = Doubts::new(&self.look_at_ledger().await?);
         while !self.stopping.is_asked() {
@@ -411,40 +421,21 @@ impl Life<'_> {
         if self.desk.state.paused { self.stay_paused((orders, verifying)).await } else { Ok(None) }
     }
 
-    /// Shows the ledger and the gates, each as often as it is worth.
+    /// Looks at the ledger, for newcomers and at the gates, each as often as it is worth.
     async fn look_around(&mut self, looks: &mut Looks, verifying: &mut Verifying) -> Result<(), Fault> {
         if looks.ledger.elapsed() >= LOOK_AT_LEDGER {
             looks.ledger = Instant::now();
             self.look_at_ledger().await?;
+        }
+        if looks.newcomers.is_none_or(|looked| looked.elapsed() >= LOOK_FOR_NEWCOMERS) {
+            looks.newcomers = Some(Instant::now());
+            self.look_for_newcomers().await?;
         }
         if verifying.has_concluded() || looks.gates.elapsed() >= SHOW_GATES {
             looks.gates = Instant::now();
             self.show_gates().await?;
         }
         Ok(())
-    }
-
-    /// Nothing is applied; changes wait in the source's log.
-    async fn stay_paused(
-        &mut self,
-        (orders, verifying): (&mut mpsc::Receiver<Ordered>, &mut Verifying),
-    ) -> Result<Option<Next>, Fault> {
-        self.changes.rest();
-        while self.desk.state.paused && !self.stopping.is_asked() {
-            self.voice.say(RunState::Paused, None);
-            self.voice.board.tick(Instant::now());
-            self.voice.look_at_source().await;
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_WHILE_PAUSED) => {}
-                () = self.stopping.asked() => {}
-                Some(order) = orders.recv() => {
-                    if let Some(next) = self.obey(order, verifying).await? {
-                        return Ok(Some(next));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// Counts what the ledger holds, for those who watch.

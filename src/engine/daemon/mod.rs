@@ -17,6 +17,7 @@ mod desk;
 mod follow;
 mod gates;
 mod hooks;
+mod newcomers;
 mod order;
 mod orphans;
 mod pace;
