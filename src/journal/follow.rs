@@ -112,10 +112,10 @@ pub(super) async fn begin(
 
 /// Entries of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum Which<'a> {
     All,
-    /// Of the negative zeros of PostgreSQL that came back as the zero that SQLite has.
-    Zeros,
+    /// Of these columns, as the target calls them, and of the negative zeros of PostgreSQL that came back as the zero that SQLite has.
+    OfColumns(&'a [String]),
 }
 
 /// What of a column's values the ledger has.
@@ -273,26 +273,32 @@ impl Store {
         Ok(rows.iter().map(statement).collect())
     }
 
-    /// Names of rows that the ledger has an entry of, in their order from after `after` on.
+    /// Names of rows that the ledger has an entry of, each with its entry's number, in the order of these from after `after` on. A row with
+    /// several entries is named as often.
     pub async fn ledger_names(
         &self,
         migration: i64,
-        (table, which): (&str, Which),
-        after: &str,
-    ) -> Result<Vec<String>, Fault> {
-        let sql = "select distinct key collate \"C\" from liteferry.ledger
-                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3
-                         and ($4 or reason = 'reverse-spelling' and class = 'real' and raw = '\\x0000000000000000')
-                   order by 1 limit 1000";
+        (table, which): (&str, Which<'_>),
+        after: i64,
+    ) -> Result<Vec<(i64, String)>, Fault> {
+        let sql = "select id, key from liteferry.ledger
+                   where migration_id = $1 and source_table = $2 and id > $3
+                         and ($4::text[] is null or column_name = any ($4)
+                              or reason = 'reverse-spelling' and class = 'real' and raw = '\\x0000000000000000')
+                   order by id limit 1000";
+        let columns = match which {
+            Which::All => None,
+            Which::OfColumns(columns) => Some(columns),
+        };
         let rows = sqlx::query(sql)
             .bind(migration)
             .bind(table)
             .bind(after)
-            .bind(which == Which::All)
+            .bind(columns)
             .fetch_all(&self.pool)
             .await
             .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Columns of a table, as the target calls them, that the ledger has values of which their type does not hold.
