@@ -84,30 +84,49 @@ pub(super) async fn begin(
     .execute(&mut **tx)
     .await
     .map_err(failed)?;
-    for (id, table) in beginning.captured {
-        sqlx::query("insert into liteferry.captured (migration_id, id, source_table) values ($1, $2, $3)")
-            .bind(migration)
-            .bind(id)
-            .bind(table)
-            .execute(&mut **tx)
-            .await
-            .map_err(failed)?;
-    }
-    for (ordinal, Planned { stage, table, statement }) in (0i32..).zip(beginning.planned) {
-        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7, $8)")
-            .bind(migration)
-            .bind(ordinal)
-            .bind(stage.word())
-            .bind(&statement.what)
-            .bind(&statement.sql)
-            .bind(&statement.fallback)
-            .bind(statement.required)
-            .bind(table)
-            .execute(&mut **tx)
-            .await
-            .map_err(failed)?;
-    }
-    Ok(())
+    let (ids, tables): (Vec<i64>, Vec<&str>) =
+        beginning.captured.iter().map(|(id, table)| (*id, table.as_str())).unzip();
+    sqlx::query(
+        "insert into liteferry.captured (migration_id, id, source_table)
+         select $1, id, source from unnest($2::bigint[], $3::text[]) as c (id, source)",
+    )
+    .bind(migration)
+    .bind(&ids)
+    .bind(&tables)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed)?;
+    record_planned(tx, migration, beginning.planned).await.map_err(failed)
+}
+
+async fn record_planned(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    planned: &[Planned],
+) -> Result<(), sqlx::Error> {
+    let stages: Vec<&str> = planned.iter().map(|planned| planned.stage.word()).collect();
+    let statements = || planned.iter().map(|planned| &planned.statement);
+    let whats: Vec<&str> = statements().map(|statement| statement.what.as_str()).collect();
+    let sqls: Vec<&str> = statements().map(|statement| statement.sql.as_str()).collect();
+    let fallbacks: Vec<Option<&str>> = statements().map(|statement| statement.fallback.as_deref()).collect();
+    let required: Vec<bool> = statements().map(|statement| statement.required).collect();
+    let tables: Vec<Option<&str>> = planned.iter().map(|planned| planned.table.as_deref()).collect();
+    sqlx::query(
+        "insert into liteferry.planned (migration_id, ordinal, stage, what, sql, fallback, required, source_table)
+         select $1, at - 1, stage, what, sql, fallback, required, source
+         from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[])
+              with ordinality as p (stage, what, sql, fallback, required, source, at)",
+    )
+    .bind(migration)
+    .bind(&stages)
+    .bind(&whats)
+    .bind(&sqls)
+    .bind(&fallbacks)
+    .bind(&required)
+    .bind(&tables)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
 }
 
 /// Entries of the ledger.
