@@ -13,7 +13,8 @@ cross join lateral (
     union all
     select case k.contype when 'f' then 'foreign key' else 'constraint' end, k.conname::text
     from pg_constraint k
-    where k.conrelid = c.oid and not replica and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
+    where k.conrelid = c.oid and not replica
       and (k.contype = 'f' and k.conparentid = 0 or k.contype = 'c' and k.conislocal and $3::bool)
+      and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
 ) as what
 order by 1, 2, 3, 4
