@@ -68,7 +68,16 @@ pub struct Target {
     /// `None`: the URL decides.
     pub tls: Option<Tls>,
     pub ca_file: Option<PathBuf>,
+    pub unguarded_password: UnguardedPassword,
     pub existing_rows: ExistingRows,
+}
+
+/// What is done about a server that asks over TCP without TLS for what gives the password away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnguardedPassword {
+    #[default]
+    Refuse,
+    Allow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +296,7 @@ impl Target {
             mode: from.take("target.mode", optional(choice(&MODES))).unwrap_or(Mode::Create),
             tls: from.take("target.tls", optional(choice(&TLS))),
             ca_file: from.take("target.ca_file", optional(file_path)),
+            unguarded_password: from.take("target.unguarded_password", choice(&UNGUARDED_PASSWORDS)),
             existing_rows: from.take("target.existing_rows", choice(&EXISTING_ROWS)),
         }
     }
@@ -387,6 +397,9 @@ const TLS: [(&str, Tls); 4] = [
     ("verify-ca", Tls::VerifyCa),
     ("verify-full", Tls::VerifyFull),
 ];
+
+const UNGUARDED_PASSWORDS: [(&str, UnguardedPassword); 2] =
+    [("refuse", UnguardedPassword::Refuse), ("allow", UnguardedPassword::Allow)];
 
 const EXISTING_ROWS: [(&str, ExistingRows); 3] =
     [("refuse", ExistingRows::Refuse), ("replace", ExistingRows::Replace), ("merge", ExistingRows::Merge)];
@@ -530,6 +543,7 @@ mod tests {
             ("target.mode", "'both'"),
             ("target.tls", "'prefer'"),
             ("target.ca_file", "[]"),
+            ("target.unguarded_password", "'md5'"),
             ("target.existing_rows", "'keep'"),
             ("tables.include", "5"),
             ("tables.exclude", "['']"),

@@ -138,13 +138,19 @@ const EXIT_ANOTHER_OWNER: u8 = 3;
 const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
+    // First of all: until somebody listens a signal ends the process as if it had failed.
+    let single = single_threaded();
+    let mut listening = {
+        let _within = single.enter();
+        Listening::begin()
+    };
     let mut cli = Cli::parse();
     cli.shared.set = sets(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
-    let runtime = runtime_for(&cli.command);
+    let runtime = runtime_for(&cli.command, single);
     let done = runtime.block_on(async {
-        let mut listening = Listening::begin();
         match &cli.command {
-            // The daemon has transactions to finish first, and listens for its stop itself.
+            // The daemon has transactions to finish first, and listens for its stop itself. Nothing was waited for since the process
+            // began, so that it is told of a signal that has come already.
             Command::Run(_) => dispatch(&cli).await,
             _ => tokio::select! {
                 done = dispatch(&cli) => done,
@@ -196,12 +202,18 @@ fn sets(arguments: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// The daemon answers to single commits: on one thread no step of a batch waits for another thread to wake up.
-fn runtime_for(command: &Command) -> Runtime {
-    let mut builder = match command {
-        Command::Run(_) => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    builder.worker_threads(WORKER_THREADS).enable_all().build().expect("the system gives us threads")
+fn runtime_for(command: &Command, single: Runtime) -> Runtime {
+    match command {
+        Command::Run(_) => single,
+        _ => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(WORKER_THREADS).enable_all().build().expect("the system gives us threads")
+        }
+    }
+}
+
+fn single_threaded() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("the system gives us file descriptors")
 }
 
 const WORKER_THREADS: usize = 2;

@@ -4,7 +4,7 @@ use super::copy::tell_blocked;
 use super::notify::Notifier;
 use super::reload::obey_hangups;
 use super::session::open;
-use super::stop::{self, Listening};
+use super::stop::{self, LastResort, Listening};
 use super::{Ending, Failure, Shared};
 use crate::engine::daemon::{
     self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, SwitchRules, Timetable, Voice,
@@ -31,9 +31,13 @@ pub struct RunArgs {
 
 pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
     let (mut listening, hangups) = (Listening::begin(), stop::hangups());
+    let last_resort = LastResort::arm(STOP_TIME_MAX).expect("the system gives us a thread");
     let opened = tokio::select! {
         opened = open(shared, Values::Surveyed) => opened?,
-        _ = listening.asked() => return Ok(Ending::Well),
+        _ = listening.asked() => {
+            last_resort.stand_down();
+            return Ok(Ending::Well);
+        }
     };
     let start = if args.resync { Start::Resync } else { Start::GoOn };
     let job = job(&opened.settings, opened.request.clone(), start);
@@ -66,6 +70,7 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
         never = notifier.tell(&voice.board) => match never {},
         never = obey_hangups(hangups, (shared, &opened.logging)) => match never {},
     };
+    last_resort.stand_down();
     listener.stop();
     opened.close().await?;
     match ended? {
@@ -98,6 +103,9 @@ fn make_state_dir(settings: &Settings) -> Result<(), Fault> {
             .with_source(error)
     })
 }
+
+/// A batch that does not end by itself is dropped after four seconds.
+const STOP_TIME_MAX: Duration = Duration::from_secs(7);
 
 /// Replication that is further behind than this is not ready.
 const READY_LAG_MAX: Duration = Duration::from_secs(5);

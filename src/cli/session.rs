@@ -5,9 +5,10 @@ use crate::engine::prepare::{Request, Values, Widening};
 use crate::flow::backfill::OnMisfit;
 use crate::postgres::embedded::Cluster;
 use crate::postgres::password::Secret;
-use crate::postgres::url::{Target as Address, TlsMode, holds_password};
+use crate::postgres::url::{Target as Address, TlsMode, UnguardedPassword as Unguarded, holds_password};
 use crate::settings::{
     LogFormat, LogLevel, MisfitPolicy, ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT, Problem, Settings, Tls,
+    UnguardedPassword,
 };
 use crate::sqlite::scan::ChunkLimit;
 use crate::telemetry::logging::{self, LevelSwitch, Shape};
@@ -145,6 +146,12 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     })?;
     if let Some(password) = settings.target.password().map_err(|problem| Failure::Settings(vec![problem]))? {
         address.password = Some(Secret::new(password));
+        // What can be read once only (a pipe) is kept as it was then.
+        address.password_file = settings
+            .target
+            .password_file
+            .clone()
+            .filter(|file| std::fs::metadata(file).is_ok_and(|file| file.is_file()));
     }
     if let Some(tls) = settings.target.tls {
         address.tls = Some(match tls {
@@ -156,6 +163,10 @@ pub fn address(settings: &Settings, url: &str) -> Result<Address, Failure> {
     if let Some(ca_file) = &settings.target.ca_file {
         address.ca_file = Some(ca_file.clone());
     }
+    address.unguarded_password = match settings.target.unguarded_password {
+        UnguardedPassword::Refuse => Unguarded::Refuse,
+        UnguardedPassword::Allow => Unguarded::Allow,
+    };
     Ok(address)
 }
 

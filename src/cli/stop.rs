@@ -1,7 +1,12 @@
 //! Being asked to stop: by Ctrl-C, or by the SIGTERM of a service manager or a container. And SIGHUP, which would end a process that does
 //! not listen for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -41,6 +46,39 @@ impl Listening {
             _ = self.interrupt.recv() => Stop::CtrlC,
             _ = self.terminate.recv() => Stop::Terminate,
         }
+    }
+}
+
+/// Ends the process where its one thread does not: a disk that hangs keeps a read, and all that waits on the same thread, for as long as it
+/// likes. Nothing is lost by that: what was not committed is rolled back by either side.
+#[derive(Debug, Default)]
+pub struct LastResort {
+    is_ending: Arc<AtomicBool>,
+}
+
+impl LastResort {
+    /// On a thread of its own, which ends with the process. `after` is longer than any end in good order takes.
+    pub fn arm(after: Duration) -> std::io::Result<LastResort> {
+        let armed = LastResort::default();
+        let is_ending = Arc::clone(&armed.is_ending);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let wait = async move {
+            Listening::begin().asked().await;
+            sleep(after).await;
+        };
+        std::thread::Builder::new().name("liteferry-stop".into()).spawn(move || {
+            runtime.block_on(wait);
+            if !is_ending.load(Ordering::Relaxed) {
+                tracing::error!("asked to stop, and something does not end: a disk that hangs, perhaps; left as by a crash");
+                std::process::exit(0);
+            }
+        })?;
+        Ok(armed)
+    }
+
+    /// The thread is at it itself.
+    pub fn stand_down(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
     }
 }
 

@@ -77,11 +77,28 @@ const SCHEMAS_APART: [&str; 4] =
 /// A look costs both catalogs, and no row.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
-/// The server does not let us in, or not as whom we come. PGPASSFILE is read anew each time.
-const SHUT_OUT: [&str; 5] =
-    ["login_refused", "wrong_password", "password_missing", "role_missing", "no_such_database"];
+/// The server does not let us in, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
+/// are read anew each time.
+const SHUT_OUT: [&str; 13] = [
+    "login_refused",
+    "wrong_password",
+    "password_missing",
+    "password_unguarded",
+    "password_file_unreadable",
+    "password_file_exposed",
+    "role_missing",
+    "no_such_database",
+    "tls_identity",
+    "tls_expired",
+    "tls_refused",
+    "tls_file_unreadable",
+    "tls_key_exposed",
+];
 /// Seldom enough for whoever counts what is refused.
 const KNOCK_AGAIN: Duration = Duration::from_secs(10);
+
+/// A rule of the target's that refuses what no ledger can take is somebody's to drop; whether that was done, only trying tells.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
@@ -89,8 +106,25 @@ pub fn decide(fault: &Fault) -> Verdict {
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
-        FaultClass::Data | FaultClass::Fatal => Verdict::Halt,
+        FaultClass::Data => Verdict::HaltFor(TRY_AGAIN),
+        FaultClass::Fatal => Verdict::Halt,
     }
+}
+
+/// What a smaller batch may get through with: it holds fewer locks, for a shorter time, and less memory.
+const TOO_MUCH: [&str; 7] = [
+    "deadlock",
+    "idle_timeout",
+    "lock_timeout",
+    "out_of_memory",
+    "serialization_failure",
+    "statement_cancelled",
+    "transaction_timeout",
+];
+
+/// Whether the same work is better done in smaller pieces the next time.
+pub fn less_may_do(fault: &Fault) -> bool {
+    TOO_MUCH.contains(&fault.code)
 }
 
 /// The pauses between attempts of a daemon, which never gives up.

@@ -4,7 +4,7 @@
 //! No answer allows a foreign page to read it, so there are no CORS headers anywhere.
 
 use super::error::Refusal;
-use super::token::Token;
+use super::token::TokenFile;
 use crate::model::fault::Fault;
 use crate::settings;
 use axum::body::HttpBody;
@@ -26,7 +26,7 @@ pub struct Guard {
     /// What may follow the scheme in `Origin`, in lower case.
     origins: Vec<String>,
     readers: Readers,
-    token: Token,
+    token: TokenFile,
     request_time_max: Duration,
 }
 
@@ -50,7 +50,7 @@ const HTTP_PORT: u16 = 80;
 impl Guard {
     /// `at` is the address that is listened at.
     pub fn new(settings: &settings::Http, at: SocketAddr) -> Result<Guard, Fault> {
-        let token = Token::open(&settings.token_file)?;
+        let token = TokenFile::open(&settings.token_file)?;
         let readers = if at.ip().is_loopback() { Readers::Anyone } else { Readers::Bearers };
         let (mut hosts, mut origins) = (Vec::new(), Vec::new());
         let own = (!at.ip().is_unspecified()).then(|| bracketed(at));

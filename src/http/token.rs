@@ -1,4 +1,5 @@
-//! The token that requests bear: made once, kept in a file that only we may read, and shown nowhere.
+//! The token that requests bear: made once, kept in a file that only we may read, and shown nowhere. Another one in the file holds at once,
+//! and the one before it no more.
 
 use crate::model::fault::Fault;
 use sha2::{Digest, Sha256};
@@ -6,16 +7,65 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 
 /// Its digest: what is compared takes the same time whatever was guessed.
 pub struct Token([u8; 32]);
 
+/// The token that a file holds at the moment.
+#[derive(Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Nothing where the file, as it was then, could not be read.
+    token: Option<Token>,
+    stamp: Option<Stamp>,
+}
+
+/// What tells one state of a file from another.
+type Stamp = (u64, u64, i64, i64);
+
 /// 128 bits in hexadecimal.
 const LETTERS_MIN: usize = 32;
 const FILE_BYTES_MAX: u64 = 4096;
 const SCHEME: &[u8] = b"bearer ";
+
+impl TokenFile {
+    pub fn open(path: &Path) -> Result<TokenFile, Fault> {
+        let known = Known { token: Some(Token::open(path)?), stamp: None };
+        Ok(TokenFile { path: path.to_owned(), known: Mutex::new(known) })
+    }
+
+    /// `authorization` is the header's value. While the file cannot be read nobody bears its token.
+    pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken before the file is read: what comes in between is seen the next time.
+        let stamp = stamp(&self.path);
+        if stamp.is_none() || stamp != known.stamp {
+            let token = Token::open(&self.path);
+            if let Err(fault) = &token {
+                tracing::warn!(
+                    code = fault.code,
+                    remedy = fault.remedy,
+                    "the token cannot be read: no order is taken"
+                );
+            }
+            *known = Known { token: token.ok(), stamp };
+        }
+        known.token.as_ref().is_some_and(|token| token.is_borne_by(authorization))
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
+}
 
 impl Token {
     /// Reads the token, or makes one where the file is absent.
@@ -101,6 +151,26 @@ mod tests {
             assert!(!made.is_borne_by(wrong.as_bytes()), "{wrong:?}");
         }
         assert!(!format!("{made:?}").contains(text.trim()));
+    }
+
+    #[test]
+    fn another_token_in_the_file_holds_at_once_and_the_one_before_it_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let file = TokenFile::open(&path).unwrap();
+        let bears = |token: &str| file.is_borne_by(format!("Bearer {}", token.trim()).as_bytes());
+        let first = read_to_string(&path).unwrap();
+        assert!(bears(&first));
+        let second = "y".repeat(LETTERS_MIN);
+        write(&path, &second).unwrap();
+        assert!(bears(&second) && !bears(&first));
+        set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert!(!bears(&second) && !bears(&first), "others may know it");
+        set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(bears(&second));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!bears(&second), "it is made anew");
+        assert!(bears(&read_to_string(&path).unwrap()));
     }
 
     #[test]

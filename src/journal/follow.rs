@@ -84,38 +84,57 @@ pub(super) async fn begin(
     .execute(&mut **tx)
     .await
     .map_err(failed)?;
-    for (id, table) in beginning.captured {
-        sqlx::query("insert into liteferry.captured (migration_id, id, source_table) values ($1, $2, $3)")
-            .bind(migration)
-            .bind(id)
-            .bind(table)
-            .execute(&mut **tx)
-            .await
-            .map_err(failed)?;
-    }
-    for (ordinal, Planned { stage, table, statement }) in (0i32..).zip(beginning.planned) {
-        sqlx::query("insert into liteferry.planned values ($1, $2, $3, $4, $5, $6, $7, $8)")
-            .bind(migration)
-            .bind(ordinal)
-            .bind(stage.word())
-            .bind(&statement.what)
-            .bind(&statement.sql)
-            .bind(&statement.fallback)
-            .bind(statement.required)
-            .bind(table)
-            .execute(&mut **tx)
-            .await
-            .map_err(failed)?;
-    }
-    Ok(())
+    let (ids, tables): (Vec<i64>, Vec<&str>) =
+        beginning.captured.iter().map(|(id, table)| (*id, table.as_str())).unzip();
+    sqlx::query(
+        "insert into liteferry.captured (migration_id, id, source_table)
+         select $1, id, source from unnest($2::bigint[], $3::text[]) as c (id, source)",
+    )
+    .bind(migration)
+    .bind(&ids)
+    .bind(&tables)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed)?;
+    record_planned(tx, migration, beginning.planned).await.map_err(failed)
+}
+
+async fn record_planned(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    planned: &[Planned],
+) -> Result<(), sqlx::Error> {
+    let stages: Vec<&str> = planned.iter().map(|planned| planned.stage.word()).collect();
+    let statements = || planned.iter().map(|planned| &planned.statement);
+    let whats: Vec<&str> = statements().map(|statement| statement.what.as_str()).collect();
+    let sqls: Vec<&str> = statements().map(|statement| statement.sql.as_str()).collect();
+    let fallbacks: Vec<Option<&str>> = statements().map(|statement| statement.fallback.as_deref()).collect();
+    let required: Vec<bool> = statements().map(|statement| statement.required).collect();
+    let tables: Vec<Option<&str>> = planned.iter().map(|planned| planned.table.as_deref()).collect();
+    sqlx::query(
+        "insert into liteferry.planned (migration_id, ordinal, stage, what, sql, fallback, required, source_table)
+         select $1, at - 1, stage, what, sql, fallback, required, source
+         from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[])
+              with ordinality as p (stage, what, sql, fallback, required, source, at)",
+    )
+    .bind(migration)
+    .bind(&stages)
+    .bind(&whats)
+    .bind(&sqls)
+    .bind(&fallbacks)
+    .bind(&required)
+    .bind(&tables)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
 }
 
 /// Entries of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum Which<'a> {
     All,
-    /// Of the negative zeros of PostgreSQL that came back as the zero that SQLite has.
-    Zeros,
+    /// Of these columns, as the target calls them, and of the negative zeros of PostgreSQL that came back as the zero that SQLite has.
+    OfColumns(&'a [String]),
 }
 
 /// What of a column's values the ledger has.
@@ -273,26 +292,32 @@ impl Store {
         Ok(rows.iter().map(statement).collect())
     }
 
-    /// Names of rows that the ledger has an entry of, in their order from after `after` on.
+    /// Names of rows that the ledger has an entry of, each with its entry's number, in the order of these from after `after` on. A row with
+    /// several entries is named as often.
     pub async fn ledger_names(
         &self,
         migration: i64,
-        (table, which): (&str, Which),
-        after: &str,
-    ) -> Result<Vec<String>, Fault> {
-        let sql = "select distinct key collate \"C\" from liteferry.ledger
-                   where migration_id = $1 and source_table = $2 and key collate \"C\" > $3
-                         and ($4 or reason = 'reverse-spelling' and class = 'real' and raw = '\\x0000000000000000')
-                   order by 1 limit 1000";
+        (table, which): (&str, Which<'_>),
+        after: i64,
+    ) -> Result<Vec<(i64, String)>, Fault> {
+        let sql = "select id, key from liteferry.ledger
+                   where migration_id = $1 and source_table = $2 and id > $3
+                         and ($4::text[] is null or column_name = any ($4)
+                              or reason = 'reverse-spelling' and class = 'real' and raw = '\\x0000000000000000')
+                   order by id limit 1000";
+        let columns = match which {
+            Which::All => None,
+            Which::OfColumns(columns) => Some(columns),
+        };
         let rows = sqlx::query(sql)
             .bind(migration)
             .bind(table)
             .bind(after)
-            .bind(which == Which::All)
+            .bind(columns)
             .fetch_all(&self.pool)
             .await
             .map_err(|error| of_control(error, "read which rows the ledger has entries of"))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Columns of a table, as the target calls them, that the ledger has values of which their type does not hold.

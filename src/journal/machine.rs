@@ -85,6 +85,30 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Adds to what a cleanup takes out of SQLite, if the migration is still ours, and gives all of it.
+    pub async fn takes_out(
+        &self,
+        (migration, owner): (i64, &str),
+        names: &[String],
+    ) -> Result<Vec<String>, Fault> {
+        let doing = "record what is taken out of SQLite";
+        let sql = "update liteferry.follow
+                   set taken_out = taken_out || array(select name from unnest($3) with ordinality as n (name, at)
+                                                      where name <> all (taken_out) order by at)
+                   where migration_id = $1 and owner = $2 returning taken_out";
+        let row = sqlx::query(sql)
+            .bind(migration)
+            .bind(owner)
+            .bind(names)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| of_control(error, doing))?;
+        still_ours(u64::from(row.is_some()), doing)?;
+        Ok(row.map(|row| row.get(0)).unwrap_or_default())
+    }
+}
+
 /// Parameters: migration, owner, phase and crossing before, phase, crossing, pause and reads after.
 pub const ENTER: &str = "update liteferry.follow set phase = $5, crossing = $6, paused = $7, reads_percent = $8 \
      where migration_id = $1 and owner = $2 and phase = $3 and crossing is not distinct from $4";

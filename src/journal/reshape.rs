@@ -100,6 +100,37 @@ impl Store {
         tx.commit().await.map_err(failed)
     }
 
+    /// Takes away what somebody has put on the target's tables, and remembers how to give it back; `suspects` may differ by its doing.
+    pub async fn suspend_newcomers(
+        &self,
+        (migration, owner): (i64, &str),
+        newcomers: &[Suspended],
+        (suspects, told): (&[i64], &str),
+    ) -> Result<(), Fault> {
+        let doing = "take away what was put on the target's tables";
+        let failed = |error| of_control(error, doing);
+        let taken = patience::answered(patience::LONG, doing, async {
+            let mut tx = self.pool.begin().await.map_err(failed)?;
+            let sql = "select 1 from liteferry.follow where migration_id = $1 and owner = $2 for update";
+            let ours = sqlx::query(sql).bind(migration).bind(owner).fetch_optional(&mut *tx).await;
+            super::follow::still_ours(u64::from(ours.map_err(failed)?.is_some()), doing)?;
+            // Whoever holds the table is waited for with it, and not with all that comes after us.
+            run(&mut tx, "set local lock_timeout = '1s'", doing).await?;
+            for one in newcomers {
+                suspended::suspend_also(&mut tx, migration, one).await?;
+            }
+            for id in suspects {
+                suspect(&mut tx, migration, *id).await?;
+            }
+            let sql =
+                "insert into liteferry.journal (migration_id, what, detail) values ($1, 'suspended', $2)";
+            let detail = format!("put there beside liteferry, taken away until the switch: {told}");
+            sqlx::query(sql).bind(migration).bind(detail).execute(&mut *tx).await.map_err(failed)?;
+            tx.commit().await.map_err(failed)
+        });
+        taken.await
+    }
+
     /// Tables that may differ in ways no captured change tells.
     pub async fn suspects(&self, migration: i64) -> Result<BTreeMap<i64, String>, Fault> {
         let rows = sqlx::query(

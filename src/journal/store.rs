@@ -10,7 +10,7 @@ use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
 use crate::model::position;
 use crate::plan::route::Route;
-use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
+use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::postgres::fault::of_control;
 use crate::postgres::patience;
 use sqlx::migrate::MigrateError;
@@ -166,10 +166,8 @@ impl Store {
         for statement in beginning.first.iter().chain(plan.tables.iter().flat_map(|table| &table.create)) {
             run(tx, &statement.sql, &format!("make {}", statement.what)).await?;
         }
-        for (ordinal, table) in plan.tables.iter().enumerate() {
-            record_route(tx, id, ordinal, table).await?;
-            record_spans(tx, id, &table.route.source, &beginning.spans[ordinal]).await?;
-        }
+        record_routes(tx, id, plan).await?;
+        record_spans(tx, id, beginning).await?;
         record_renamed(tx, id, plan).await?;
         for (ordinal, suspended) in plan.suspended.iter().enumerate() {
             super::suspended::suspend(tx, id, ordinal, suspended).await?;
@@ -381,47 +379,58 @@ pub(super) async fn run(tx: &mut Transaction<'_, Postgres>, sql: &str, doing: &s
         .map_err(|error| of_control(error, doing))
 }
 
-async fn record_route(
-    tx: &mut Transaction<'_, Postgres>,
-    migration: i64,
-    ordinal: usize,
-    table: &TablePlan,
-) -> Result<(), Fault> {
+/// All of them at once, however many: a round trip each would be most of a large schema's setup.
+async fn record_routes(tx: &mut Transaction<'_, Postgres>, migration: i64, plan: &Plan) -> Result<(), Fault> {
+    let tables = &plan.tables;
+    let sources: Vec<&str> = tables.iter().map(|table| table.route.source.as_str()).collect();
+    let compared: Vec<bool> = tables.iter().map(|table| table.role == TableRole::Compared).collect();
+    let routes: Vec<String> =
+        tables.iter().map(|table| record::route_to_json(&table.route).to_string()).collect();
     sqlx::query(
         "insert into liteferry.route (migration_id, ordinal, source_table, compared, route)
-         values ($1, $2, $3, $4, $5::jsonb)",
+         select $1, at - 1, source, compared, route::jsonb
+         from unnest($2::text[], $3::boolean[], $4::text[]) with ordinality as r (source, compared, route, at)",
     )
     .bind(migration)
-    .bind(i32::try_from(ordinal).expect("a database has fewer than 2^31 tables"))
-    .bind(&table.route.source)
-    .bind(table.role == TableRole::Compared)
-    .bind(record::route_to_json(&table.route).to_string())
+    .bind(&sources)
+    .bind(&compared)
+    .bind(&routes)
     .execute(&mut **tx)
     .await
-    .map(|_| ())
+    .map(drop)
     .map_err(|error| of_control(error, "record the routes"))
 }
 
 async fn record_spans(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
-    table: &str,
-    spans: &[Span],
+    beginning: &Beginning<'_>,
 ) -> Result<(), Fault> {
-    for (ordinal, span) in spans.iter().enumerate() {
-        sqlx::query(
-            "insert into liteferry.range (migration_id, source_table, ordinal, from_rowid, to_rowid) values ($1, $2, $3, $4, $5)",
-        )
-        .bind(migration)
-        .bind(table)
-        .bind(i32::try_from(ordinal).expect("a table has few ranges"))
-        .bind(span.from)
-        .bind(span.to)
-        .execute(&mut **tx)
-        .await
-        .map_err(|error| of_control(error, "record the ranges"))?;
+    let (mut tables, mut ordinals, mut from, mut to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (table, spans) in beginning.plan.tables.iter().zip(beginning.spans) {
+        for (ordinal, span) in (0i32..).zip(spans) {
+            tables.push(table.route.source.as_str());
+            ordinals.push(ordinal);
+            from.push(span.from);
+            to.push(span.to);
+        }
     }
-    Ok(())
+    // Their numbers tell the order in which they are read.
+    sqlx::query(
+        "insert into liteferry.range (migration_id, source_table, ordinal, from_rowid, to_rowid)
+         select $1, source, ordinal, first, last
+         from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) with ordinality as s (source, ordinal, first, last, at)
+         order by at",
+    )
+    .bind(migration)
+    .bind(&tables)
+    .bind(&ordinals)
+    .bind(&from)
+    .bind(&to)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(|error| of_control(error, "record the ranges"))
 }
 
 async fn record_renamed(

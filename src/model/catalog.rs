@@ -34,6 +34,8 @@ pub struct PgTable {
     pub oid: u32,
     pub name: PgName,
     pub kind: RelationKind,
+    /// Its rows come and go by the table that it is a part of.
+    pub is_partition: bool,
     pub owned: bool,
     pub columns: Vec<PgColumn>,
     pub constraints: Vec<PgConstraint>,

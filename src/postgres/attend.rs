@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::SimpleQueryMessage;
 
 /// A transaction of ours, as the server knows it. It holds behind a pooler for as long as the transaction does.
 #[derive(Clone, Debug)]
@@ -41,6 +42,25 @@ impl Attended {
             answer.map_err(|error| fault::of(error, doing))
         };
         let backend = answered(patience::SMALL, doing, asked).await?.get(0);
+        Ok(Attended { address: Arc::clone(address), backend })
+    }
+
+    /// Begins a transaction with these statements: that and its backend are one question.
+    pub async fn begin(
+        address: &Arc<Address>,
+        session: &Session,
+        (begin, doing): (&str, &str),
+    ) -> Result<Attended, Fault> {
+        let asked = async {
+            let answers = session.simple_query(&format!("{begin}; select pg_backend_pid()")).await;
+            answers.map_err(|error| fault::of(error, doing))
+        };
+        let answers = answered(patience::SMALL, doing, asked).await?;
+        let backend = answers.iter().rev().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        let backend = backend.expect("the last statement answers with a number");
         Ok(Attended { address: Arc::clone(address), backend })
     }
 

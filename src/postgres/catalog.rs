@@ -162,6 +162,7 @@ impl Found {
                 triggers: Vec::new(),
                 rules: line.get("rules")?,
                 row_security: line.get("row_security")?,
+                is_partition: line.get("is_partition")?,
                 row_security_forced: line.get("row_security_forced")?,
                 missing_privileges,
                 // Until somebody has looked rows are assumed: that is the side on which nothing is overwritten.

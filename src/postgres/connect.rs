@@ -4,6 +4,7 @@
 
 use super::fault;
 use super::password::{self, Login, Secret};
+use super::plain::Plain;
 use super::tls;
 use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::config::{self, SslMode};
+use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config, SimpleQueryMessage, Statement};
 use tracing::warn;
 
@@ -45,6 +46,8 @@ pub struct Session {
     task: Task,
     host: Host,
     version_num: u32,
+    /// By its certificate, by its place, or by SCRAM; or the operator says that it need not.
+    has_proven_itself: bool,
 }
 
 /// Connects to the first host that takes us. A host that cannot now is passed over; one that refuses us for good ends the search.
@@ -72,16 +75,23 @@ pub async fn pool_of_one(target: &Target) -> Result<PgPool, Fault> {
 
 async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault> {
     let session = connect(target).await?;
-    let host = session.host.clone();
+    let (host, trusted) = (session.host.clone(), session.has_proven_itself);
     session.close().await;
     let doing = || format!("open a pool on {host}");
+    let options = control_options(target, &host)?;
+    // Its driver answers whatever it is asked: only a server that could not learn anything new by it is given the password.
+    let password = if trusted { password_for(target, &host)? } else { None };
+    let options = password.iter().fold(options, |options, password| options.password(password.expose()));
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(target.connect_timeout * 2)
+        // A connection is kept as long as the pool: one made anew after hours would come with the password of those days.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION_SQL).execute(connection).await.map(drop) })
         })
-        .connect_with(control_options(target, &host)?)
+        .connect_with(options)
         .await
         .map_err(|error| fault::of_control(error, doing()))
 }
@@ -138,6 +148,18 @@ impl DerefMut for Session {
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 
+impl Task {
+    fn driving(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> Task {
+        Task(tokio::spawn(async move {
+            // Those who wait for an answer are told only that the connection is closed; the reason comes out here.
+            if let Err(error) = connection.await {
+                let fault = fault::of(error, "keep the connection to postgres");
+                warn!(code = fault.code, "connection to postgres ended");
+            }
+        }))
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
@@ -174,16 +196,18 @@ async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Resul
 
 async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
     let doing = || format!("connect to {host} as {} to {}", target.user, target.dbname);
-    let tls = tls::connector(target, target.tls_for(host))?;
-    let config = data_options(target, host, address)?;
-    let (client, connection) = config.connect(tls).await.map_err(|error| fault::of(error, doing()))?;
-    let task = Task(tokio::spawn(async move {
-        // Those who wait for an answer are told only that the connection is closed; the reason comes out here.
-        if let Err(error) = connection.await {
-            let fault = fault::of(error, "keep the connection to postgres");
-            warn!(code = fault.code, "connection to postgres ended");
-        }
-    }));
+    let mut config = data_options(target, host, address)?;
+    let (client, task, has_proven_itself) = if target.guards_password(host) {
+        let plain = Plain::default();
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        let connected = config.connect(plain.clone()).await;
+        let (client, connection) = connected.map_err(|error| fault::of(error, doing()))?;
+        (client, Task::driving(connection), plain.is_proven())
+    } else {
+        let tls = tls::connector(target, target.tls_for(host))?;
+        let (client, connection) = config.connect(tls).await.map_err(|error| fault::of(error, doing()))?;
+        (client, Task::driving(connection), true)
+    };
     let answers = client.simple_query(SESSION_SQL).await.map_err(|error| fault::of(error, doing()))?;
     let row = answers.iter().rev().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row),
@@ -201,7 +225,14 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         return Err(Fault::new(FaultClass::Transient, "read_only", doing())
             .with_remedy("Point the target at the primary server, or end its read-only mode."));
     }
-    Ok(Session { client, prepared: Mutex::default(), task, host: host.clone(), version_num })
+    Ok(Session {
+        client,
+        prepared: Mutex::default(),
+        task,
+        host: host.clone(),
+        version_num,
+        has_proven_itself,
+    })
 }
 
 fn data_options(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Config, Fault> {
@@ -272,13 +303,13 @@ fn control_options(target: &Target, host: &Host) -> Result<PgConnectOptions, Fau
     if let Some(files) = &target.client_certificate {
         options = options.ssl_client_cert(&files.certificate).ssl_client_key(&files.key);
     }
-    if let Some(password) = password_for(target, host)? {
-        options = options.password(password.expose());
-    }
     Ok(options)
 }
 
 fn password_for(target: &Target, host: &Host) -> Result<Option<Secret>, Fault> {
+    if let Some(file) = &target.password_file {
+        return password::first_line(file).map(Some);
+    }
     let (Some(passfile), None) = (&target.passfile, &target.password) else {
         return Ok(target.password.clone());
     };

@@ -2,6 +2,7 @@
 //!
 //! DETAIL, HINT and CONTEXT never leave this file, nor does a driver's error itself: its text would carry all of them.
 
+use super::plain::Asked;
 use super::sqlstate::{message_may_be_shown, policy_for};
 use crate::model::fault::{Fault, FaultClass};
 use rustls::CertificateError;
@@ -46,6 +47,8 @@ const NO_PASSWORD: &str =
     "The server asks for a password: give it in PGPASSWORD, PGPASSFILE or target.password_file.";
 const LOGIN: &str =
     "Check the method that pg_hba.conf asks for and channel_binding; an impostor would look like this too.";
+const UNGUARDED: &str = "Give the server TLS, or have it ask for scram-sha-256 in pg_hba.conf (and set the password anew under password_encryption = \
+                         'scram-sha-256'); or, where the way there is safe, say target.unguarded_password = \"allow\".";
 const NO_TLS: &str =
     "Set ssl = on in the server's postgresql.conf; or say tls = \"disable\" where the way there is safe.";
 const IDENTITY: &str = "Name the authority that signed the server's certificate in sslrootcert (target.ca_file), and reach the \
@@ -160,6 +163,9 @@ fn of_io(error: &io::Error, doing: String) -> Fault {
         return of_rustls(tls, doing);
     }
     let complaint = Complaint(tame(&error.to_string()));
+    if error.get_ref().is_some_and(|inner| inner.is::<Asked>()) {
+        return Fault::fatal("password_unguarded", doing).with_remedy(UNGUARDED).with_source(complaint);
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused
         | ErrorKind::NotFound
@@ -349,6 +355,7 @@ mod tests {
             (io(io::ErrorKind::PermissionDenied), FaultClass::Fatal, "socket_denied"),
             (io(io::ErrorKind::ConnectionReset), FaultClass::Transient, "connection_lost"),
             (io(io::ErrorKind::UnexpectedEof), FaultClass::Transient, "connection_lost"),
+            (io::Error::other(Asked::Md5), FaultClass::Fatal, "password_unguarded"),
             (tls(CertificateError::UnknownIssuer), FaultClass::Fatal, "tls_identity"),
             (tls(CertificateError::NotValidForName), FaultClass::Fatal, "tls_identity"),
             (tls(CertificateError::Expired), FaultClass::Fatal, "tls_expired"),

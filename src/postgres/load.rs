@@ -1,7 +1,7 @@
 //! Loads chunks by binary COPY: rows, ledger entries and the range's progress commit together.
 //!
 //! A chunk goes out in one piece. One that the target refuses is halved until the rows it refuses stand alone; those go to the ledger
-//! whole. Nothing is skipped.
+//! whole. One that is too much for it is halved as well. Nothing is skipped.
 
 use super::connect::Session;
 use super::copy::copy_in;
@@ -9,6 +9,7 @@ use super::fault;
 use super::halves::Halves;
 use super::ledger::{self, RefusedRow};
 use super::merge::{self, Merge};
+use super::newcomers::is_the_rows_own;
 use super::patience::{self, ANSWER_MISSING, answered};
 use super::types;
 use crate::canon::{Reason, RefusedBy};
@@ -154,10 +155,16 @@ impl PgLoader {
                     self.run("rollback to liteferry_rows", &doing).await?;
                     if let Some(row) = halves.refused(rows) {
                         if refused.is_empty() {
+                            is_the_rows_own(&self.session, route, &error).await?;
                             tell_refusal(route, &error);
                         }
                         refused.push(RefusedRow { row, reason: reason_of(&error) });
                     }
+                }
+                // Fewer at once may be taken; a row that is too much by itself is a fault, and no refusal of the row.
+                Err(error) if is_too_much(&error) && rows.len() > 1 => {
+                    self.run("rollback to liteferry_rows", &doing).await?;
+                    halves.refused(rows);
                 }
                 Err(error) => return Err(error),
             }
@@ -223,7 +230,7 @@ impl Loader for PgLoader {
         let put = self.put_of(&range.route).await?;
         let loaded = self.load_at_once(range, chunk, &put).await;
         match self.end(loaded).await {
-            Err(error) if error.class == FaultClass::Data => {
+            Err(error) if error.class == FaultClass::Data || is_too_much(&error) => {
                 let loaded = self.load_by_halves(range, chunk, &put).await;
                 self.end(loaded).await
             }
@@ -241,6 +248,11 @@ const PROGRESS: &str =
 const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local idle_in_transaction_session_timeout = '60s'; \
     set constraints all immediate";
 
+/// What the server broke off for its size or its time, and its transaction with it.
+fn is_too_much(fault: &Fault) -> bool {
+    ["statement_cancelled", "out_of_memory"].contains(&fault.code)
+}
+
 fn copy_sql(route: &Route) -> String {
     let columns = ident_list(route.columns.iter().map(|column| column.target.as_str()));
     format!("copy {} ({columns}) from stdin (format binary)", route.target.sql())
@@ -255,7 +267,8 @@ pub(super) fn rows_swallowed(doing: String) -> Fault {
 /// Said of the first row of many: why the target would not have it.
 pub(super) fn tell_refusal(route: &Route, fault: &Fault) {
     let refusal = fault.source.as_deref().map(ToString::to_string).unwrap_or_default();
-    warn!(table = %route.target, code = fault.code, refusal, "row refused, more may follow");
+    let remedy = "mend the rows or the rule; then `liteferry ledger retry all` has a daemon write them anew";
+    warn!(table = %route.target, code = fault.code, refusal, remedy, "row refused, more may follow");
 }
 
 /// By which rule the target refused a row, as the ledger says it.

@@ -1,6 +1,7 @@
 //! Passwords: kept where no text shows them, and found in PostgreSQL's own password file.
 //!
-//! The file is read anew at each connection, so that a rotated password is picked up; one that others may read is refused.
+//! A file is read anew at each connection, so that a rotated password is picked up. PostgreSQL's own is refused where others may read it,
+//! as libpq does; a file that holds nothing but the password is its keeper's to guard, who may be a container's.
 
 use crate::model::fault::Fault;
 use std::fmt;
@@ -40,6 +41,21 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Secret(..)")
+    }
+}
+
+/// The password that is all the file's first line holds.
+pub fn first_line(file: &Path) -> Result<Secret, Fault> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Secret::new(text.lines().next().unwrap_or_default())),
+        Err(error) => {
+            let doing = format!("read the password file {}", file.display());
+            Err(Fault::fatal("password_file_unreadable", doing)
+                .with_remedy(
+                    "target.password_file names a text file that the user whom liteferry runs as may read.",
+                )
+                .with_source(error))
+        }
     }
 }
 
@@ -142,6 +158,17 @@ mod tests {
             ("/var/run/postgresql:5432:app:ann:no", socket, None),
         ] {
             assert_eq!(find(text, login).as_ref().map(Secret::expose), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_one_password_is_read_as_it_is_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        assert_eq!(first_line(&path).unwrap_err().code, "password_file_unreadable");
+        for text in ["one", "two \nthree\n", "four\r\n", ""] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(first_line(&path).unwrap().expose(), text.lines().next().unwrap_or_default());
         }
     }
 

@@ -19,6 +19,7 @@ use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
+use tokio_postgres::types::ToSql;
 
 #[derive(Clone)]
 pub struct PgTarget {
@@ -193,13 +194,10 @@ impl PgTarget {
         (sql, outcome): (&str, Outcome),
     ) -> Result<Outcome, Fault> {
         let doing = format!("make {}", statement.what);
-        let failed = |error| fault::of(error, &doing);
         let begin = format!(
             "begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; set local idle_in_transaction_session_timeout = '20s'"
         );
-        let begun = async { session.batch_execute(&begin).await.map_err(failed) };
-        answered(patience::SMALL, &doing, begun).await?;
-        let attended = Attended::of(&self.address, session, &doing).await?;
+        let attended = Attended::begin(&self.address, session, (&begin, &doing)).await?;
         let taken = self.take_step_in_transaction(session, statement, (sql, &outcome));
         match attended.work(&doing, taken).await? {
             Taken::Now => Ok(outcome),
@@ -216,13 +214,9 @@ impl PgTarget {
         let (migration, what) = (self.of_migration()?, &statement.what);
         let doing = format!("make {what}");
         let failed = |error| fault::of(error, &doing);
-        let recorded = session
-            .execute(
-                "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing",
-                &[&migration, what, &outcome.word(), &outcome.detail()],
-            )
-            .await
-            .map_err(failed)?;
+        let record = session.prepared(RECORD_STEP).await.map_err(failed)?;
+        let outcome_of_it: [&(dyn ToSql + Sync); 4] = [&migration, what, &outcome.word(), &outcome.detail()];
+        let recorded = session.execute(&record, &outcome_of_it).await.map_err(failed)?;
         if recorded == 0 {
             roll_back(session).await?;
             let row = session
@@ -239,6 +233,8 @@ impl PgTarget {
         Ok(Taken::Now)
     }
 }
+
+const RECORD_STEP: &str = "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing";
 
 /// Whose transaction took a step.
 enum Taken {

@@ -16,7 +16,9 @@ pub struct Target {
     pub hosts: Vec<Host>,
     pub user: String,
     pub dbname: String,
-    /// Stands before the password file.
+    /// Stands before every other password: its first line, as it is whenever a connection is made.
+    pub password_file: Option<PathBuf>,
+    /// Stands before PostgreSQL's own password file.
     pub password: Option<Secret>,
     pub passfile: Option<PathBuf>,
     /// `None`: verified TLS, except for sockets and loopback addresses. See `Target::tls_for`.
@@ -25,6 +27,7 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     pub client_certificate: Option<ClientCertificate>,
     pub channel_binding: ChannelBinding,
+    pub unguarded_password: UnguardedPassword,
     pub session: SessionAttrs,
     pub application_name: String,
     /// Settings sent with the connection's first message.
@@ -69,6 +72,14 @@ pub enum ChannelBinding {
     Require,
 }
 
+/// What is done about a server that asks over TCP without TLS for what gives the password away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnguardedPassword {
+    Refuse,
+    /// The operator says that nobody listens on the way, and nobody else answers.
+    Allow,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionAttrs {
     Any,
@@ -101,12 +112,14 @@ impl Target {
         Ok(Target {
             dbname: words.get("dbname").unwrap_or_else(|| user.clone()),
             user,
+            password_file: None,
             password: words.get("password").map(Secret::new),
             passfile: words.get("passfile").map(PathBuf::from).or_else(home_passfile),
             tls: words.get("sslmode").map(|word| TlsMode::from_word(&word)).transpose()?,
             ca_file: words.get("sslrootcert").filter(|path| path != "system").map(PathBuf::from),
             client_certificate: words.client_certificate()?,
             channel_binding: words.channel_binding()?,
+            unguarded_password: UnguardedPassword::Refuse,
             session: words.session(hosts.len())?,
             application_name: words.get("application_name").unwrap_or_else(|| APPLICATION_NAME.to_owned()),
             options: words.options()?,
@@ -121,12 +134,14 @@ impl Target {
             hosts: vec![Host { place: Place::Socket(dir.to_owned()), port: DEFAULT_PORT }],
             user: user.to_owned(),
             dbname: dbname.to_owned(),
+            password_file: None,
             password: None,
             passfile: None,
             tls: None,
             ca_file: None,
             client_certificate: None,
             channel_binding: ChannelBinding::Prefer,
+            unguarded_password: UnguardedPassword::Refuse,
             session: SessionAttrs::Any,
             application_name: APPLICATION_NAME.to_owned(),
             options: Vec::new(),
@@ -141,6 +156,16 @@ impl Target {
             (Place::Tcp(_), Some(mode)) => mode,
             (Place::Tcp(name), None) if is_loopback(name) => TlsMode::Disable,
             (Place::Tcp(_), None) => TlsMode::VerifyFull,
+        }
+    }
+
+    /// Whether what this host asks at the login is looked at before it is answered.
+    pub fn guards_password(&self, host: &Host) -> bool {
+        match host.place {
+            Place::Socket(_) => false,
+            Place::Tcp(_) => {
+                self.tls_for(host) == TlsMode::Disable && self.unguarded_password == UnguardedPassword::Refuse
+            }
         }
     }
 

@@ -126,7 +126,8 @@ impl SqliteFile {
         let mode = journal_mode(db)?;
         if mode == "wal" && db.is_readonly("main").map_err(failed)? {
             return Err(Fault::fatal("source_permission", doing()).with_remedy(
-                "A database in WAL mode can be read safely only with write permission on the file and its directory.",
+                "A database in WAL mode can be read safely only with write permission on the file and its directory. Having looked, SQLite has left a -wal and a \
+                 -shm beside it that nobody may write either: remove both, while nobody has the database open, before it is written again.",
             ));
         }
         Ok(())

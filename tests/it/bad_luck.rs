@@ -53,6 +53,55 @@ fn a_target_that_turns_read_only_is_waited_for_by_name() {
     case.is_equal();
 }
 
+/// A server that breaks off whatever writes more than so many rows at once stands for one without the time or the memory.
+#[test]
+fn what_is_too_much_at_once_is_taken_in_smaller_pieces() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table u (id integer primary key, v text); create table t (id integer primary key, v text);
+         with n(id) as (select 1 union all select id + 1 from n where id < 500) insert into t select id, 'v' || id from n",
+    );
+    // A count of the statement's rows, or of the transaction's, under the time at which that began.
+    let most = |name: &str, began: &str, rows: u32| {
+        format!(
+            "create sequence {name}_refused;
+             create function {name}(text) returns text language plpgsql immutable as $$
+             declare began text := {began}; counted text[] := string_to_array(current_setting('test.{name}', true), '|');
+                     rows int := case when counted[1] = began then counted[2]::int else 0 end + 1;
+             begin
+                 if rows > {rows} then
+                     perform nextval('public.{name}_refused');
+                     raise exception using errcode = '57014';
+                 end if;
+                 perform set_config('test.{name}', began || '|' || rows, false);
+                 return $1;
+             end $$;"
+        )
+    };
+    let (at_once, together) =
+        (most("at_once", "statement_timestamp()::text", 100), most("together", "now()::text", 10));
+    psql(
+        &case.target.url,
+        &format!(
+            "{at_once} {together}
+             create table t (id bigint primary key, v text, c text generated always as (public.at_once(v)) stored);
+             create table u (id bigint primary key, v text, c text generated always as (public.together(v)) stored)"
+        ),
+    );
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("with n(id) as (select 1 union all select id + 1 from n where id < 40) insert into u select id, 'v' from n");
+    daemon.drained(&case.source);
+    for (table, rows) in [("t", "500"), ("u", "40")] {
+        assert_eq!(case.rows(&format!("select count(*) from {table}")), [[Some(rows.to_owned())]]);
+    }
+    assert_eq!(case.rows("select count(*) from liteferry.ledger"), [[Some("0".to_owned())]]);
+    for function in ["at_once", "together"] {
+        let refused = case.rows(&format!("select is_called and last_value > 1 from {function}_refused"));
+        assert_eq!(refused, [[Some("t".to_owned())]], "{function}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
 #[test]
 fn a_right_that_is_taken_away_is_named_and_its_return_noticed() {
     let case = Case::new(SOURCE);

@@ -19,6 +19,7 @@ mod levers;
 mod machine;
 mod merge;
 mod mounted;
+mod newcomers;
 mod operators;
 mod oracle;
 mod proof;

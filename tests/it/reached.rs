@@ -3,8 +3,9 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{OwnServer, TestDatabase, liteferry, psql, sqlite};
+use crate::support::{OwnServer, TestDatabase, command, finished, liteferry, psql, sqlite};
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::process::{Command, Stdio};
 const SOURCE: &str = "pragma journal_mode = wal;
     create table t (id integer primary key, v text); insert into t values (1, 'a')";
 
-/// A server that takes nobody but by TLS and with a password, at two addresses of which its certificate names one.
+/// A server that takes nobody without a password, and has TLS, at two addresses of which its certificate names one.
 struct Guarded {
     server: OwnServer,
     dir: PathBuf,
@@ -46,7 +47,7 @@ impl Guarded {
         }
         certificate(&dir, &named);
         let owner = fs::metadata(dir.join("data")).expect("the server's data are there");
-        fs::write(dir.join("hba.conf"), "local all all trust\nhostssl all all all scram-sha-256\n")
+        fs::write(dir.join("hba.conf"), "local all all trust\nhost all all all scram-sha-256\n")
             .expect("written");
         for file in ["server.pem", "server.key", "hba.conf"] {
             chown(dir.join(file), Some(owner.uid()), Some(owner.gid())).expect("the server may own them");
@@ -120,6 +121,12 @@ fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
     assert_eq!(psql(&server.server.url("postgres"), tls)[0][0].as_deref(), Some("t"));
     assert_eq!(daemon.stop(), Some(0));
 
+    // SCRAM gives nothing away: where the operator wants no TLS, it needs none.
+    let mut validate = command(&["validate", "--source", &source.path.display().to_string(), "--target"]);
+    validate.arg(target.url.replace("verify-full", "disable")).env("PGPASSFILE", &passfile);
+    let output = finished(validate.output().expect("the program can be started")).exits_with(0);
+    assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+
     // Nothing weaker is taken, and each refusal has its name.
     let (exposed, absent) = (server.passfile("exposed", 0o644), server.file("absent"));
     for (host, authority, passfile, code) in [
@@ -134,6 +141,85 @@ fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
         assert_eq!(daemon.halted(), code, "{host} {authority} {passfile}\n{}", daemon.log());
         assert!(!daemon.log().contains("secret"), "{}", daemon.log());
     }
+}
+
+/// Anybody may listen at a port. What is sent to one who asks for the password is all kept.
+#[test]
+fn a_password_is_not_given_away_to_whoever_asks_for_it() {
+    const CLEAR_TEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+    const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
+    for (asked, allow, given) in [
+        (CLEAR_TEXT, "refuse", None),
+        (MD5, "refuse", None),
+        (CLEAR_TEXT, "allow", Some("canary")),
+        (MD5, "allow", Some("md5")),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let at = listener.local_addr().expect("it has an address");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let mut heard = vec![0; 1 << 12];
+            // The first message says how long it is.
+            stream.read_exact(&mut heard[..4]).expect("a message begins");
+            let length = u32::from_be_bytes(heard[..4].try_into().expect("four bytes"));
+            let length = usize::try_from(length).expect("it is short");
+            stream.read_exact(&mut heard[4..length]).expect("a message ends");
+            stream.write_all(asked).expect("it can be asked");
+            let answered = stream.read(&mut heard).expect("it answers, or goes away");
+            heard[..answered].to_vec()
+        });
+        let source = sqlite(SOURCE);
+        let mut check = command(&["check", "--source", &source.path.display().to_string()]);
+        check.args(["--target", &format!("postgres://mover@{at}/db")]).env("PGPASSWORD", "canary");
+        check.args(["--set", &format!("target.unguarded_password={allow}")]);
+        let output = finished(check.output().expect("the program can be started")).exits_with(1);
+        let answer = server.join().expect("the server ends");
+        let text = String::from_utf8_lossy(&answer);
+        match given {
+            None => {
+                assert!(answer.is_empty(), "{answer:?}");
+                assert!(output.stderr.contains("password_unguarded"), "{}", output.stderr);
+            }
+            Some(given) => assert!(text.contains(given), "{text:?}"),
+        }
+        assert!(!output.stderr.contains("canary"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn what_proves_either_end_is_renewed_without_a_restart() {
+    let Some(server) = Guarded::start() else { return };
+    let (file, admin) = (server.file("password"), server.server.url("postgres"));
+    fs::write(&file, format!("{PASSWORD}\n")).expect("written");
+    let url = server.url(&server.named, "trusted.pem");
+    fs::copy(server.file("authority.pem"), server.file("trusted.pem")).expect("copied");
+    let case = Case { source: sqlite(SOURCE), target: TestDatabase { url, name: "postgres".into() } };
+    let mut daemon = case.daemon(&["--set", &format!("target.password_file={file}")]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let cut_off = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'mover'";
+
+    fs::write(&file, "another\n").expect("written");
+    psql(&admin, "alter role mover password 'another'");
+    psql(&admin, cut_off);
+    case.app("insert into t values (2, 'b')");
+    daemon.drained(&case.source);
+
+    // The server's certificate is another authority's before that one is trusted here.
+    fs::copy(server.file("stranger.pem"), server.file("authority.pem")).expect("copied");
+    fs::copy(server.file("stranger.key"), server.file("authority.key")).expect("copied");
+    let key = fs::metadata(server.file("server.key")).expect("the server has a key");
+    certificate(&server.dir, &server.named);
+    chown(server.file("server.key"), Some(key.uid()), Some(key.gid())).expect("the server may own it");
+    psql(&admin, "select pg_reload_conf()");
+    daemon.wait_for(|daemon| {
+        psql(&admin, cut_off);
+        (daemon.status()?["run"]["reason"]["code"] == "tls_identity").then_some(())
+    });
+    fs::copy(server.file("authority.pem"), server.file("trusted.pem")).expect("copied");
+    case.app("insert into t values (3, 'c')");
+    daemon.drained(&case.source);
+    assert!(!daemon.log().contains("another\n") && !daemon.log().contains("secret"), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

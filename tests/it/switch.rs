@@ -119,6 +119,46 @@ fn values_that_sqlite_cannot_spell_outlive_a_rollback() {
     }
 }
 
+/// What is to be read again is named in the change table.
+#[test]
+fn a_rollback_reads_again_what_came_back_and_not_all_that_the_ledger_has() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, d date, note text);
+         insert into t values (1, '2024-01-02', 'a'), (2, '2024-01-03', 'b')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app(
+        "with n(id) as (select 1000 union all select id + 1 from n where id < 2999)
+         insert into t select id, '2024-01-04', 'zero' || char(0) || id from n",
+    );
+    daemon.drained(&case.source);
+    assert_eq!(case.rows("select count(*) from liteferry.ledger"), [[Some("2000".to_owned())]]);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.obeys("/v1/ledger/all", r#"{"action":"accept"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.switch();
+    case.rows("update t set d = 'infinity' where id = 2");
+    daemon.until(|status| status["reverse"]["changes"] == 0);
+    let newest = |db: &rusqlite::Connection| -> i64 {
+        db.query_row("select max(seq) from _liteferry_change", [], |row| row.get(0)).unwrap()
+    };
+    let db = application(&case.source.path);
+    let before = newest(&db);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+    daemon.drained(&case.source);
+    case.is_equal();
+    let named: i64 = db
+        .query_row(
+            "select count(distinct k0) from _liteferry_change where seq > ?1 and tbl <> 0",
+            [before],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(named, 1, "of {} lines", newest(&db) - before);
+}
+
 #[test]
 fn the_log_stays_bounded_while_postgres_is_written_beside_a_connection_that_the_application_leaves_open() {
     let case = Case::new(SHOP);

@@ -232,8 +232,19 @@ impl Back<'_> {
 
     /// One batch, which SQLite then has on disk.
     async fn take(&mut self, at: Position) -> Result<Option<Step>, Fault> {
-        let on_misfit = self.desk.job.request.on_misfit;
-        step(&self.changes, &mut self.applier, (at, Take::UpTo(CHANGES_MAX)), on_misfit).await
+        let (bite, on_misfit) = (self.desk.voice.bite(Direction::Reverse), self.desk.job.request.on_misfit);
+        let most = bite.of(CHANGES_MAX);
+        let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;
+        match &step {
+            Ok(Some(_)) => bite.went_well(),
+            Ok(None) => {}
+            // How many wait is known as of the last look.
+            Err(_) => {
+                let waiting = self.desk.voice.board.look(Instant::now()).status.standing.reverse;
+                bite.takes(waiting.map_or(most, |reverse| reverse.changes.clamp(1, most)));
+            }
+        }
+        step
     }
 
     /// PostgreSQL may forget it, and whoever watches is told.

@@ -16,7 +16,7 @@ use crate::postgres::capture::remove;
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
 use crate::postgres::target::{LoadRole, PgTarget};
-use crate::sqlite::capture::detach;
+use crate::sqlite::capture::{detach, installed};
 use crate::sqlite::connect::SqliteFile;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -38,10 +38,7 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     let archived = make_archive(desk, &file).await?;
     crash::passed("cleanup", "archive");
     desk.voice.board.tick(Instant::now());
-    let source = file.clone();
-    let taken_out =
-        blocking("take what is ours out of SQLite", move || detach(&source.open_writer(DETACH_WAIT)?))
-            .await?;
+    let taken_out = take_out_of_sqlite(desk, &file).await?;
     crash::passed("cleanup", "sqlite");
     prove_what_is_left(desk).await?;
     let session = connect(&request.address).await?;
@@ -58,6 +55,18 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     let detail = format!("archived as {} (SHA-256 {})", archived.path.display(), archived.sha256);
     desk.happened(Event::CleanedUp, told.entry(&detail)).await?;
     Ok(Next::Again)
+}
+
+/// Gives the names of all that was taken out, by this cleanup or by the one that it goes on with.
+async fn take_out_of_sqlite(desk: &Desk<'_>, file: &SqliteFile) -> Result<Vec<String>, Fault> {
+    let doing = "take what is ours out of SQLite";
+    let source = file.clone();
+    let there = blocking(doing, move || installed(&source.open_reader()?)).await?;
+    // Nothing of ours comes to SQLite any more once a cleanup has begun: what is there now is what goes.
+    let all = desk.store.takes_out((desk.migration, &desk.owner), &there).await?;
+    let source = file.clone();
+    blocking(doing, move || detach(&source.open_writer(DETACH_WAIT)?)).await?;
+    Ok(all)
 }
 
 /// What came back unproven is proved before nobody looks any more.

@@ -16,9 +16,14 @@ use crate::engine::standing::Writes;
 use crate::engine::status::Reason;
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::model::fault::Fault;
+use crate::phase::RunState;
 use crate::phase::gate::{Readings, to_switch};
 use crate::phase::machine::{Command, Crossing, Event, State};
 use crate::telemetry::labels::CutoverOutcome;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+const LOOK_WHILE_PAUSED: Duration = Duration::from_secs(1);
 
 impl Life<'_> {
     /// Obeys an order. Where what is to be done next is no longer what this life is for, it says so.
@@ -48,6 +53,29 @@ impl Life<'_> {
                 }
             }
         }
+    }
+
+    /// Nothing is applied; changes wait in the source's log.
+    pub(super) async fn stay_paused(
+        &mut self,
+        (orders, verifying): (&mut mpsc::Receiver<Ordered>, &mut Verifying),
+    ) -> Result<Option<Next>, Fault> {
+        self.changes.rest();
+        while self.desk.state.paused && !self.stopping.is_asked() {
+            self.voice.say(RunState::Paused, None);
+            self.voice.board.tick(Instant::now());
+            self.voice.look_at_source().await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_WHILE_PAUSED) => {}
+                () = self.stopping.asked() => {}
+                Some(order) = orders.recv() => {
+                    if let Some(next) = self.obey(order, verifying).await? {
+                        return Ok(Some(next));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn command(

@@ -3,6 +3,7 @@
 use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
+use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
 use super::pace::{Late, Pruning, Quiet};
 use super::relearn::Doubts;
@@ -32,8 +33,9 @@ use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
+use crate::postgres::newcomers::TARGET_DISTURBED;
 use crate::postgres::patience::{self, answered};
-use crate::postgres::target::{Ground, PgTarget};
+use crate::postgres::target::{Ground, LoadRole, PgTarget};
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
@@ -68,6 +70,8 @@ pub(super) struct Life<'a> {
     pub link: Link<SqliteSource, PgTarget>,
     pub changes: SqliteChanges,
     pub applier: PgApplier,
+    /// How the sessions that write stand to the target's triggers and foreign keys.
+    pub role: LoadRole,
 }
 
 /// When what was looked at last.
@@ -76,12 +80,13 @@ struct Looks {
     ledger: Instant,
     /// Nothing before the first look.
     gates: Option<Instant>,
+    newcomers: Option<Instant>,
 }
 
 impl Looks {
     fn new() -> Looks {
         let now = Instant::now();
-        Looks { target: now, ledger: now, gates: None }
+        Looks { target: now, ledger: now, gates: None, newcomers: None }
     }
 }
 
@@ -90,7 +95,6 @@ const FIRST_EPOCH: i64 = 1;
 
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
-const LOOK_WHILE_PAUSED: Duration = Duration::from_secs(1);
 const DRAINS_MAX: usize = 64;
 const SHOW_GATES: Duration = Duration::from_secs(1);
 /// The ledger is counted whole.
@@ -118,6 +122,9 @@ pub(super) async fn follow(
         // A statement that no longer compiles is most likely a schema that is no longer the same.
         Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => {
             Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing))
+        }
+        Err(fault) if fault.class == FaultClass::Data || fault.code == TARGET_DISTURBED => {
+            Err(life.without_newcomers(fault).await)
         }
         ended => ended,
     }
@@ -187,6 +194,7 @@ async fn open<'a>(
         link,
         changes,
         applier,
+        role: recorded.role,
     };
     Ok(life)
 }
@@ -304,8 +312,16 @@ impl Life<'_> {
     /// One batch, told to whoever watches.
     pub(super) async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let began = Instant::now();
-        let take = Take::UpTo(self.job.batch_max);
-        let step = step(&self.changes, &mut self.applier, (at, take), self.job.request.on_misfit).await?;
+        let (bite, on_misfit) = (self.voice.bite(Direction::Forward), self.job.request.on_misfit);
+        let most = bite.of(self.job.batch_max);
+        let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;
+        if step.is_err() {
+            bite.takes(self.changes.known().map_or(most, |known| known.waiting.unsigned_abs().min(most)));
+        }
+        let step = step?;
+        if step.is_some() {
+            bite.went_well();
+        }
         self.voice.stepped(began, (at, step.as_ref()), &self.changes);
         if step.is_some() {
             self.drains.truncate(DRAINS_MAX - 1);
@@ -417,40 +433,21 @@ impl Life<'_> {
         if self.desk.state.paused { self.stay_paused((orders, verifying)).await } else { Ok(None) }
     }
 
-    /// Shows the ledger and the gates, each as often as it is worth.
+    /// Looks at the ledger, for newcomers and at the gates, each as often as it is worth.
     async fn look_around(&mut self, looks: &mut Looks, verifying: &mut Verifying) -> Result<(), Fault> {
         if looks.ledger.elapsed() >= LOOK_AT_LEDGER {
             looks.ledger = Instant::now();
             self.look_at_ledger().await?;
+        }
+        if looks.newcomers.is_none_or(|looked| looked.elapsed() >= LOOK_FOR_NEWCOMERS) {
+            looks.newcomers = Some(Instant::now());
+            self.look_for_newcomers().await?;
         }
         if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
             looks.gates = Some(Instant::now());
             self.show_gates().await?;
         }
         Ok(())
-    }
-
-    /// Nothing is applied; changes wait in the source's log.
-    async fn stay_paused(
-        &mut self,
-        (orders, verifying): (&mut mpsc::Receiver<Ordered>, &mut Verifying),
-    ) -> Result<Option<Next>, Fault> {
-        self.changes.rest();
-        while self.desk.state.paused && !self.stopping.is_asked() {
-            self.voice.say(RunState::Paused, None);
-            self.voice.board.tick(Instant::now());
-            self.voice.look_at_source().await;
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_WHILE_PAUSED) => {}
-                () = self.stopping.asked() => {}
-                Some(order) = orders.recv() => {
-                    if let Some(next) = self.obey(order, verifying).await? {
-                        return Ok(Some(next));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// Counts what the ledger holds, for those who watch.

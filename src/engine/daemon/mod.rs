@@ -9,6 +9,7 @@
 
 mod agree;
 mod back;
+mod bite;
 mod clean;
 mod command;
 mod crossing;
@@ -16,6 +17,7 @@ mod desk;
 mod follow;
 mod gates;
 mod hooks;
+mod newcomers;
 mod order;
 mod orphans;
 mod pace;
@@ -34,7 +36,7 @@ mod way;
 mod widening;
 
 use super::prepare::Request;
-use super::retry::{Backoff, Verdict, decide};
+use super::retry::{Backoff, Verdict, decide, less_may_do};
 use super::status::{Board, Reason, Run, Status, ValidationState};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
@@ -46,6 +48,7 @@ use crate::postgres::claim::{VANISHED, claim, end_held};
 use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
+use crate::telemetry::labels::Direction;
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -54,6 +57,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+use bite::Bite;
 use crossing::Work;
 use desk::Desk;
 
@@ -159,6 +163,8 @@ pub struct Voice {
     last: Arc<Mutex<Option<(SqliteChanges, Position)>>>,
     /// The order that is being obeyed, until it is answered.
     owed: Arc<Mutex<Option<Ordered>>>,
+    /// How much a batch takes, forwards and back.
+    bites: [Bite; 2],
 }
 
 pub async fn run(
@@ -182,6 +188,9 @@ pub async fn run(
             Err(fault) => fault,
         };
         voice.metrics.failed(&fault);
+        if less_may_do(&fault) {
+            voice.bites.iter().for_each(Bite::was_too_much);
+        }
         if stopping.is_asked() {
             return Ok(Ended::Stopped);
         }
@@ -429,7 +438,15 @@ fn away(fault: &Fault) -> Option<Side> {
 
 impl Voice {
     pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
-        Voice { board, metrics, last: Arc::default(), owed: Arc::default() }
+        Voice { board, metrics, last: Arc::default(), owed: Arc::default(), bites: Default::default() }
+    }
+
+    fn bite(&self, direction: Direction) -> &Bite {
+        let [forward, back] = &self.bites;
+        match direction {
+            Direction::Forward => forward,
+            Direction::Reverse => back,
+        }
     }
 
     fn owe(&self, ordered: Option<Ordered>) {

@@ -10,6 +10,7 @@ use crate::model::fault::Fault;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Names every row of a table, known to its triggers by its number, that the ledger has such an entry of.
@@ -17,15 +18,16 @@ pub async fn ledger_of(
     store: &Store,
     file: &SqliteFile,
     (migration, id): (i64, i64),
-    (table, which): (&str, Which),
+    (table, which): (&str, Which<'_>),
 ) -> Result<(), Fault> {
-    let mut after = String::new();
+    let mut after = 0;
     loop {
-        let names = store.ledger_names(migration, (table, which), &after).await?;
-        let Some(last) = names.last() else { return Ok(()) };
-        after.clone_from(last);
+        let named = store.ledger_names(migration, (table, which), after).await?;
+        let Some((last, _)) = named.last() else { return Ok(()) };
+        after = *last;
+        let names: BTreeSet<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
         // An entry under another name than a key's is of a table that had none.
-        let keys: Vec<Vec<CellBuf>> = names.iter().filter_map(|name| cells_of(name)).collect();
+        let keys: Vec<Vec<CellBuf>> = names.into_iter().filter_map(cells_of).collect();
         let file = file.clone();
         let touched =
             tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));

@@ -31,11 +31,9 @@ pub async fn suspend_again(desk: &Desk<'_>, work: Work) -> Result<(), Fault> {
     let mut routes = Vec::new();
     for (id, route) in &tables {
         let columns = came_back.remove(&route.source).unwrap_or_default();
-        let which = match columns.is_empty() {
-            // SQLite is the side that is right again, and it has one zero only.
-            true => Which::Zeros,
-            false => Which::All,
-        };
+        // What stands in the ledger for other columns means what it meant. SQLite is the side that is right again, and it has one zero only.
+        let read: Vec<String> = columns.iter().cloned().collect();
+        let which = Which::OfColumns(&read);
         reread::ledger_of(desk.store, &file, (desk.migration, *id), (&route.source, which)).await?;
         if !columns.is_empty() {
             routes.push(having_come_back(route, &columns));

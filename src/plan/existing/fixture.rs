@@ -80,6 +80,7 @@ pub fn target(name: &str, columns: Vec<PgColumn>) -> PgTable {
         triggers: Vec::new(),
         rules: Vec::new(),
         row_security: false,
+        is_partition: false,
         row_security_forced: false,
         missing_privileges: Vec::new(),
         has_rows: false,

@@ -57,7 +57,8 @@ pub fn map_tables<'a>(schema: &'a SqliteSchema, catalog: &'a Catalog, overrides:
         }
     }
     let is_mapped = |target: &PgTable| tables.iter().any(|mapped| mapped.target.name == target.name);
-    let unmapped = catalog.tables.iter().filter(|target| !is_mapped(target)).collect();
+    let is_told = |target: &&PgTable| !target.is_partition && !is_mapped(target);
+    let unmapped = catalog.tables.iter().filter(is_told).collect();
     Mapping { tables, missing, excluded, unmapped }
 }
 

@@ -339,6 +339,8 @@ mod tests {
         case.schema.tables.push(source("skipped", &[]));
         case.overrides.exclude = vec!["skip*".into()];
         case.catalog.tables.push(target("only_here", vec![]));
+        case.catalog.tables.push(target("only_here_2026", vec![]));
+        case.catalog.tables.last_mut().unwrap().is_partition = true;
         case.schema.left_out = vec![
             LeftOut { name: "docs".into(), kind: LeftOutKind::Virtual { module: "fts5".into() } },
             LeftOut { name: "docs_data".into(), kind: LeftOutKind::Shadow },

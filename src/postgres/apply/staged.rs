@@ -15,6 +15,7 @@ use crate::postgres::copy::copy_in;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, RefusedRow};
 use crate::postgres::load::{reason_of, rows_swallowed, tell_refusal};
+use crate::postgres::newcomers::is_the_rows_own;
 use crate::postgres::patience::{self, answered};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
@@ -189,6 +190,7 @@ impl Staging {
                 Extent::Part => Err(part_refused(&doing).with_source(fault)),
                 Extent::Whole => {
                     writer.run(ROLL_BACK, &doing).await?;
+                    is_the_rows_own(&writer.session, route, &fault).await?;
                     tell_refusal(route, &fault);
                     let (inserted, refused) = refused::insert_by_halves(writer, gathered).await?;
                     if inserted + refused != gathered.rows {

@@ -2,6 +2,7 @@
 select c.oid,
        c.relname::text as name,
        c.relkind::text as kind,
+       c.relispartition as is_partition,
        pg_has_role(c.relowner, 'usage') as owned,
        c.relforcerowsecurity as row_security_forced,
        row_security_active(c.oid) as row_security,

@@ -4,6 +4,7 @@ use super::{LOOK, Side, Walk, is_settled, points};
 use crate::support::held::HeldSession;
 use crate::support::{OwnServer, TestDatabase, database, psql};
 use liteferry::crash::FREEZE;
+use serde_json::Value;
 use std::thread::sleep;
 
 const CLEANUP: &str = r#"{"to": "cleanup", "confirm": "source.db"}"#;
@@ -53,6 +54,13 @@ fn a_cleanup_that_was_left_half_done_with_its_server_is_ended_by_this_daemon_or_
             .collect();
         for ending in [".zst", ".sha256", ".report.json"] {
             assert!(files.iter().any(|file| file.ends_with(ending)), "{point}: {ending} in {files:?}");
+        }
+        let report = files.iter().find(|file| file.ends_with(".report.json")).expect("it was just found");
+        let report = std::fs::read_to_string(dir.join(report)).expect("it can be read");
+        let report: Value = serde_json::from_str(&report).expect("it is JSON");
+        let removed = report["removed_from_sqlite"].as_array().expect("a list");
+        for ours in ["_liteferry_change", "_liteferry_control", "_liteferry_1_ai"] {
+            assert!(removed.iter().any(|name| name == ours), "{point}: {report:#}");
         }
         let ours = "select count(*) from pg_trigger where tgrelid = 'log'::regclass";
         assert_eq!(psql(&walk.case.target.url, ours), [[Some("0".to_owned())]], "{point}");

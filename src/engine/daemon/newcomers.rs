@@ -1,0 +1,96 @@
+//! What somebody puts on the target's tables while they are followed: foreign keys, triggers, CHECKs. It is taken away until the switch, like
+//! what stood there at the beginning, and what it may have done is found by comparing.
+//!
+//! What may not be taken away halts by its name. Nothing of it is ever dropped without the words that give it back.
+
+use super::follow::Life;
+use super::reread;
+use crate::journal::follow::Which;
+use crate::model::catalog::PgTable;
+use crate::model::fault::Fault;
+use crate::plan::existing::suspended_now;
+use crate::plan::{Mode, Suspended};
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::Session;
+use crate::postgres::newcomers::{Checks, Newcomer, Writers, disturbed, newcomers};
+use crate::postgres::target::LoadRole;
+use std::time::Duration;
+
+/// A foreign key that cascades, or a trigger that changes values, refuses nothing: only a look finds it.
+pub const LOOK_FOR_NEWCOMERS: Duration = Duration::from_secs(2);
+
+impl Life<'_> {
+    /// Ends this life where something is found: the next one begins without it.
+    pub(super) async fn look_for_newcomers(&self) -> Result<(), Fault> {
+        let session = self.link.target.session().await?;
+        let found = self.newcomers(&session).await?;
+        self.link.target.give_back(session);
+        found.first().map_or(Ok(()), |first| Err(disturbed(first)))
+    }
+
+    /// What the fault becomes once what may have caused it is taken away; itself, where there is nothing to take away.
+    pub(super) async fn without_newcomers(&self, fault: Fault) -> Fault {
+        match self.take_newcomers_away().await {
+            Ok(None) => fault,
+            Ok(Some(first)) => disturbed(&first),
+            Err(other) => other,
+        }
+    }
+
+    async fn take_newcomers_away(&self) -> Result<Option<Newcomer>, Fault> {
+        let session = self.link.target.session().await?;
+        let mut found = self.newcomers(&session).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let now = catalog(&session, &self.job.request.schema).await?;
+        self.link.target.give_back(session);
+        let bearing: Vec<&PgTable> =
+            now.tables.iter().filter(|table| found.iter().any(|one| one.table == table.name)).collect();
+        let is = |one: &Newcomer, item: &Suspended| one.table == item.table && one.name == item.name;
+        let mut suspended = suspended_now(&bearing, &now);
+        suspended.retain(|item| found.iter().any(|one| is(one, item)));
+        if let Some(stays) = found.iter().find(|one| !suspended.iter().any(|item| is(one, item))) {
+            return Err(Fault::fatal("schema_drift", format!("follow into a table that bears {stays}")).with_remedy(
+                "it was put there beside liteferry, and the table is not ours to alter: take it away until the switch, or make liteferry's role \
+                 the table's owner; what was written meanwhile waits, and it goes on by itself",
+            ));
+        }
+        // A trigger's function may have written to any table.
+        let anywhere = found.iter().any(|one| one.kind == "trigger");
+        let mut suspects = Vec::new();
+        for (id, route) in &self.tables {
+            if anywhere || found.iter().any(|one| one.table == route.target) {
+                suspects.push(*id);
+                let of = (route.source.as_str(), Which::All);
+                reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
+            }
+        }
+        for one in &found {
+            tracing::warn!(
+                table = %one.table,
+                kind = one.kind,
+                name = one.name,
+                "put on a table beside liteferry; taken away until the switch, and the table is compared"
+            );
+        }
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        self.store
+            .suspend_newcomers((self.migration, &self.owner), &suspended, (&suspects, &told.join(", ")))
+            .await?;
+        Ok(Some(found.swap_remove(0)))
+    }
+
+    async fn newcomers(&self, session: &Session) -> Result<Vec<Newcomer>, Fault> {
+        let tables: Vec<String> = self.tables.values().map(|route| route.target.sql()).collect();
+        let writers = match self.role {
+            LoadRole::Origin => Writers::Origin,
+            LoadRole::Replica => Writers::Replica,
+        };
+        let checks = match self.job.request.mode {
+            Mode::Create => Checks::Stay,
+            Mode::Existing => Checks::Disturb,
+        };
+        newcomers(session, &tables, (writers, checks)).await
+    }
+}

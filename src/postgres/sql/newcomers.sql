@@ -1,0 +1,20 @@
+-- What disturbs a writer who brings rows in any order to the tables $1: foreign keys, triggers that fire in a session of replication role $2
+-- (where that is null, in this one) and are none of $4, and, where $3 says so, CHECKs.
+select n.nspname::text as schema, c.relname::text as name, what.kind, what.bears
+from unnest($1::text[]) as wanted (name)
+join pg_class c on c.oid = to_regclass(wanted.name)
+join pg_namespace n on n.oid = c.relnamespace
+cross join (select coalesce($2::text, current_setting('session_replication_role')) = 'replica' as replica) as session
+cross join lateral (
+    select 'trigger' as kind, t.tgname::text as bears
+    from pg_trigger t
+    where t.tgrelid = c.oid and not t.tgisinternal and t.tgname::text <> all ($4::text[])
+      and (t.tgenabled = 'A' or t.tgenabled = case when replica then 'R' else 'O' end)
+    union all
+    select case k.contype when 'f' then 'foreign key' else 'constraint' end, k.conname::text
+    from pg_constraint k
+    where k.conrelid = c.oid and not replica
+      and (k.contype = 'f' and k.conparentid = 0 or k.contype = 'c' and k.conislocal and $3::bool)
+      and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
+) as what
+order by 1, 2, 3, 4
