@@ -1,5 +1,6 @@
 //! The token that requests bear: made once, kept in a file that only we may read, and shown nowhere.
 
+use crate::engine::follows::{Challenge, Holder};
 use crate::model::fault::Fault;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -9,8 +10,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use subtle::ConstantTimeEq;
 
-/// Its digest: what is compared takes the same time whatever was guessed.
-pub struct Token([u8; 32]);
+pub struct Token {
+    /// What is compared takes the same time whatever was guessed.
+    digest: [u8; 32],
+    holder: Holder,
+}
 
 /// 128 bits in hexadecimal.
 const LETTERS_MIN: usize = 32;
@@ -46,13 +50,18 @@ impl Token {
             return Err(Fault::fatal("token_file_unusable", doing())
                 .with_remedy(format!("The token must be {LETTERS_MIN} letters or more on one line; remove the file, and one is made.")));
         }
-        Ok(Token(digest(token.as_bytes())))
+        Ok(Token { digest: digest(token.as_bytes()), holder: Holder::of(token) })
     }
 
     /// `authorization` is the header's value.
     pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
         let Some((scheme, token)) = authorization.split_at_checked(SCHEME.len()) else { return false };
-        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(digest(token).ct_eq(&self.0))
+        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(digest(token).ct_eq(&self.digest))
+    }
+
+    /// That we hold it, for a client that will not show its own to anybody else.
+    pub fn proof(&self, host: &[u8], challenge: &Challenge) -> String {
+        self.holder.proof(host, challenge)
     }
 }
 
@@ -90,7 +99,7 @@ mod tests {
         let made = Token::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         let text = read_to_string(&path).unwrap();
-        assert_eq!(Token::open(&path).unwrap().0, made.0);
+        assert_eq!(Token::open(&path).unwrap().digest, made.digest);
         let other = dir.path().join("other");
         Token::open(&other).unwrap();
         assert_ne!(read_to_string(&other).unwrap(), text);

@@ -78,6 +78,19 @@ fn closed_gates_are_printed_and_end_a_command_badly() {
 }
 
 #[test]
+fn whoever_cannot_give_an_order_is_told_the_first_reason() {
+    let server = at(Phase::Validate);
+    let at = format!("--set=http.listen={}", server.handle.at());
+    let tokenless = ["pause", &at, "--set=http.token_file=nowhere"];
+    let told = liteferry(&tokenless).exits_with(1).stderr;
+    // Where it was looked for, in full.
+    assert!(told.contains("[token_file_unusable]") && told.contains("/nowhere "), "{told}");
+    server.handle.stop();
+    let told = liteferry(&tokenless).exits_with(1).stderr;
+    assert!(told.contains("[daemon_unreachable]") && told.contains("liteferry run"), "{told}");
+}
+
+#[test]
 fn what_is_typed_wrongly_is_usage() {
     let server = at(Phase::Validate);
     for args in [
