@@ -188,12 +188,7 @@ impl Client {
 
     /// Whose daemon is at the other end, or why it is shown nothing.
     async fn know(&self, sender: &mut SendRequest<Body>, token: &str) -> Result<(), Fault> {
-        let refused = |code| {
-            Fault::fatal(
-                code,
-                format!("see whose daemon listens at {} before it is shown the token", self.at),
-            )
-        };
+        let refused = |code| Fault::fatal(code, format!("show the token to whoever listens at {}", self.at));
         let challenge = Challenge::throw().map_err(|error| refused("no_randomness").with_source(error))?;
         let host = self.at.to_string();
         let request = Request::get(format!("{OPEN_TO_ALL}?challenge={}", challenge.letters()))
@@ -236,7 +231,10 @@ impl Client {
             let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
             Ok((head.status, body))
         };
-        let (status, body) = sent.await.map_err(|error| self.unreachable(error))?;
+        let (status, body) = sent.await.map_err(|error: Broken| {
+            let is_http = error.downcast_ref::<hyper::Error>().is_none_or(|error| !error.is_parse());
+            if is_http { self.unreachable(error) } else { self.unreadable() }
+        })?;
         Ok((status, serde_json::from_slice(&body).map_err(|_| self.unreadable())?))
     }
 

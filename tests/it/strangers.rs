@@ -210,6 +210,24 @@ fn nobody_is_shown_the_token_who_does_not_prove_that_he_holds_it() {
 }
 
 #[test]
+fn what_speaks_no_http_is_not_said_to_be_a_daemon_that_is_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
+    let at = listener.local_addr().expect("it is bound").to_string();
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client comes");
+        let asked = Asked::read(&mut BufReader::new(&stream)).expect("it asks");
+        stream.write_all(b"SSH-2.0-stranger\r\n\r\n").expect("it listens");
+        asked.bears_a_token
+    });
+    let file = tempfile::NamedTempFile::new().expect("a file can be made");
+    std::fs::write(file.path(), TOKEN).expect("a token can be kept");
+    let (listen, token) = (format!("http.listen={at}"), format!("http.token_file={}", file.path().display()));
+    let refused = liteferry(&["pause", "--set", &listen, "--set", &token]).exits_with(1).stderr;
+    assert!(refused.contains("[daemon_unreadable]") && refused.contains("http.listen"), "{refused}");
+    assert!(!stranger.join().expect("it ends"), "it saw the token");
+}
+
+#[test]
 fn an_order_is_for_the_daemon_of_the_database_that_is_named() {
     let sides = Sides::copied();
     let elsewhere =
