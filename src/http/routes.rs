@@ -108,7 +108,7 @@ const EXPECT: Field =
 const REASON: Field = may("reason", FieldKind::Reason, "Why, for the journal; at most 500 letters.");
 
 const TAKEN: (u16, &str) = (202, "It is on its way; where to look, and the number of the order.");
-const MANY: (u16, &str) = (503, "Earlier orders wait to be obeyed.");
+const MANY: (u16, &str) = (429, "Earlier orders wait to be obeyed.");
 const UNKNOWN: (u16, &str) = (422, "A field is unknown, missing, or not what it must be.");
 const NOT_NOW: (u16, &str) =
     (409, "It is not possible as things are: the phase, the reason, every closed gate.");

@@ -58,7 +58,7 @@ fn orders_that_nobody_would_obey_are_refused() {
     for _ in 0..ORDERS_MAX {
         assert_eq!(server.order("/v1/validation", "", "{}").status, 202);
     }
-    assert_eq!(server.order("/v1/validation", "", "{}").problem(503)["code"], "too_many_orders");
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(429)["code"], "too_many_orders");
     while server.orders.try_recv().is_ok() {}
     server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
