@@ -11,7 +11,8 @@ use crate::canon::{Form, Zone};
 use crate::plan::Mode;
 use crate::plan::overrides::{ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides};
 use read::{
-    Reader, choice, duration, file_path, flag, host_names, list, number, optional, spelled, text_not_empty,
+    Reader, choice, duration, file_path, flag, host_names, list, listener, number, optional, spelled,
+    text_not_empty,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -339,7 +340,7 @@ impl Backfill {
 
 impl Http {
     fn read(from: &mut Reader) -> Http {
-        let listen = from.take("http.listen", |value| spelled::<SocketAddr>(value).map(Some));
+        let listen = from.take("http.listen", |value| listener(value).map(Some));
         let token_file = from.take("http.token_file", optional(file_path));
         let allowed_hosts = from.take("http.allowed_hosts", host_names);
         let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

@@ -92,6 +92,19 @@ fn the_image_is_built_from_what_is_sent_and_nothing_else_is_sent() {
     assert_eq!(sources.collect::<BTreeSet<_>>(), sent);
 }
 
+/// podman's images have no health check of their own, and podman 4 breaks a list at the spaces within its words.
+#[test]
+fn every_health_check_survives_podman_and_the_image_has_one() {
+    let (image, compose) = (read("deploy/docker/Dockerfile"), read("docker-compose.yml"));
+    assert!(image.contains("HEALTHCHECK ") && image.contains("CMD [\"liteferry-healthy\"]"), "{image}");
+    assert!(compose.contains("test: [CMD, liteferry-healthy]"), "it has no health check with podman");
+    let tests: Vec<&str> = compose.split("test:").skip(1).map(|test| test.trim_start()).collect();
+    assert!(tests.iter().all(|test| {
+        let is_shell = test.starts_with("[CMD-SHELL,") || test.contains("- CMD-SHELL\n");
+        is_shell || test.starts_with("[CMD, liteferry-healthy]")
+    }));
+}
+
 #[test]
 fn docker_compose_reads_the_compose_file() {
     run("docker-compose", &["-f", &path("docker-compose.yml"), "config", "--quiet"]);

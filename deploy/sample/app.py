@@ -9,6 +9,8 @@ import time
 
 EVERY_SECONDS = 0.05
 TOLD_EVERY = 100
+# It is what many applications do, and it goes on by itself once the writes have come back.
+AFTER_REFUSAL_SECONDS = 1
 # Old orders go, so that the sample never fills a disk.
 ORDERS_MAX = 50_000
 
@@ -55,14 +57,20 @@ def main():
     db.execute("pragma journal_mode = wal")
     db.execute("pragma foreign_keys = on")
     db.executescript(SCHEMA)
-    with db:
-        db.execute("insert or ignore into customer (email, joined) values ('first@example.org', ?)", (now(),))
+    if not db.execute("select count(*) from customer").fetchone()[0]:
+        with db:
+            db.execute("insert into customer (email, joined) values ('first@example.org', ?)", (now(),))
     asked = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.append(True))
     acknowledged = 0
     while not asked:
-        write(db)
+        try:
+            write(db)
+        except sqlite3.Error as refused:
+            print(f"refused: {refused}", flush=True)
+            time.sleep(AFTER_REFUSAL_SECONDS)
+            continue
         acknowledged += 1
         if acknowledged % TOLD_EVERY == 0:
             print(f"acknowledged {acknowledged}", flush=True)

@@ -1,16 +1,16 @@
 //! A client of the running daemon, through the listener that `http.listen` names. Every wait is bounded, and the token goes only where
-//! it is asked for.
+//! it is asked for, to a daemon that has proven on that very connection that it holds the token already.
 
 use super::Failure;
 use super::session::{EMBEDDED, address, source};
-use crate::engine::follows::digest;
+use crate::engine::follows::{Challenge, Holder, digest};
 use crate::model::fault::Fault;
 use crate::settings::Settings;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request, StatusCode};
 use futures_util::future::join;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::error::Error;
@@ -25,6 +25,8 @@ pub struct Client {
     token_file: PathBuf,
     /// Whether the listener wants the token of readers too.
     guarded: bool,
+    /// Digest of the database that the settings name: an order is for the daemon that follows it.
+    source: Option<String>,
 }
 
 /// Whether an order was taken, and what was answered.
@@ -62,12 +64,17 @@ impl Client {
             at: SocketAddr::new(ip, listen.port()),
             token_file: settings.http.token_file.clone(),
             guarded: !listen.ip().is_loopback(),
+            source: settings.source.path.as_deref().map(|path| {
+                // As the daemon names it.
+                let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+                digest(&path.display().to_string())
+            }),
         }
     }
 
     /// One that is read without a token.
     pub fn at(at: SocketAddr) -> Client {
-        Client { at, token_file: PathBuf::new(), guarded: false }
+        Client { at, token_file: PathBuf::new(), guarded: false, source: None }
     }
 
     /// The daemon that follows the settings' source into their target, if one listens and has not halted.
@@ -100,8 +107,7 @@ impl Client {
     /// The same, and what it says that it follows. A stranger's daemon is shown no token and told no name.
     async fn found(settings: &Settings) -> Result<Option<(Client, Value)>, Failure> {
         let client = Client::new(settings);
-        let path = source(settings)?;
-        let path = path.canonicalize().unwrap_or(path).display().to_string();
+        source(settings)?;
         let told = client.answer(Method::GET, OPEN_TO_ALL, None).await.and_then(|(code, health)| {
             let follows = health["follows"].clone();
             match code {
@@ -113,7 +119,7 @@ impl Client {
             }
         });
         match told {
-            Ok(follows) if follows["source"] == digest(&path) => Ok(Some((client, follows))),
+            Ok(follows) if client.is_of(&follows) => Ok(Some((client, follows))),
             Ok(_) => Ok(None),
             Err(fault) if NOBODY.contains(&fault.code) => Ok(None),
             Err(fault) => Err(fault.into()),
@@ -147,17 +153,100 @@ impl Client {
         path: &str,
         order: Option<&Value>,
     ) -> Result<(StatusCode, Value), Fault> {
-        let request = self.request(method, path, order)?;
-        let (status, body) = timeout(ANSWER_TIME_MAX, self.exchange(request))
-            .await
-            .unwrap_or_else(|late| Err(late.into()))
-            .map_err(|error| {
-                Fault::fatal("daemon_unreachable", format!("ask the daemon at {}", self.at))
-                    .with_remedy("start it with `liteferry run`; http.listen says where it is asked")
-                    .with_source(error)
-            })?;
-        let answer = serde_json::from_slice(&body).map_err(|_| self.unreadable())?;
-        Ok((status, answer))
+        let exchange = self.exchange(method, path, order);
+        timeout(ANSWER_TIME_MAX, exchange).await.unwrap_or_else(|late| Err(self.unreachable(late.into())))
+    }
+
+    /// One request on a connection of its own. A token is shown to whoever is at the other end of it, and so it is asked there who that is.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        order: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Fault> {
+        let connected = timeout(CONNECT_TIME_MAX, TcpStream::connect(self.at)).await;
+        let stream = connected
+            .map_err(Broken::from)
+            .and_then(|connected| connected.map_err(Broken::from))
+            .map_err(|error| self.unreachable(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error.into()))?;
+        // Where nobody listens, nobody misses a token.
+        let is_wanted = order.is_some() || (self.guarded && path != OPEN_TO_ALL);
+        let token = is_wanted.then(|| self.token()).transpose()?;
+        let request = self.request(method, path, (order, token.as_deref()))?;
+        let asked = async move {
+            if let Some(token) = &token {
+                self.know(&mut sender, token).await?;
+            }
+            self.send(&mut sender, request).await
+        };
+        // How the connection ends tells nothing that the answer does not.
+        let (answer, _) = join(asked, connection).await;
+        answer
+    }
+
+    /// Whose daemon is at the other end, or why it is shown nothing.
+    async fn know(&self, sender: &mut SendRequest<Body>, token: &str) -> Result<(), Fault> {
+        let refused = |code| Fault::fatal(code, format!("show the token to whoever listens at {}", self.at));
+        let challenge = Challenge::throw().map_err(|error| refused("no_randomness").with_source(error))?;
+        let host = self.at.to_string();
+        let request = Request::get(format!("{OPEN_TO_ALL}?challenge={}", challenge.letters()))
+            .header(HOST, &host)
+            .body(Body::empty())
+            .expect("an address and hexadecimal digits are legal");
+        let (status, health) = self.send(sender, request).await?;
+        let is_proven = match health["proof"].as_str() {
+            Some(proof) => Holder::of(token).gives(proof, host.as_bytes(), &challenge),
+            None => self.accepted((status, health.clone()), OPEN_TO_ALL).map(|_| false)?,
+        };
+        if !is_proven {
+            return Err(refused("daemon_unproven").with_remedy(format!(
+                "it does not hold the token of {}, and has not been shown it: {}",
+                self.token_file.display(),
+                self.whose()
+            )));
+        }
+        if !self.is_of(&health["follows"]) {
+            return Err(refused("daemon_of_another").with_remedy(
+                "it follows another database than source.path names: mend --source, or say in http.listen where the other daemon listens",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where no database is named, whatever the holder of the token follows is meant.
+    fn is_of(&self, follows: &Value) -> bool {
+        self.source.as_ref().is_none_or(|source| follows["source"] == *source)
+    }
+
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Body>,
+        request: Request<Body>,
+    ) -> Result<(StatusCode, Value), Fault> {
+        let sent = async {
+            sender.ready().await?;
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
+            Ok((head.status, body))
+        };
+        let (status, body) = sent.await.map_err(|error: Broken| {
+            let is_http = error.downcast_ref::<hyper::Error>().is_none_or(|error| !error.is_parse());
+            if is_http { self.unreachable(error) } else { self.unreadable() }
+        })?;
+        Ok((status, serde_json::from_slice(&body).map_err(|_| self.unreadable())?))
+    }
+
+    fn unreachable(&self, error: Broken) -> Fault {
+        Fault::fatal("daemon_unreachable", format!("ask the daemon at {}", self.at))
+            .with_remedy("start it with `liteferry run`; http.listen says where it is asked")
+            .with_source(error)
+    }
+
+    /// What to look at where the token and the daemon do not fit.
+    fn whose(&self) -> &'static str {
+        "give the daemon's state.dir or http.token_file, or, if that one is not yours, as http.listen where yours listens"
     }
 
     fn accepted(&self, (status, answer): (StatusCode, Value), path: &str) -> Result<Value, Fault> {
@@ -167,10 +256,10 @@ impl Client {
         let said = |name: &str| answer[name].as_str().map(str::to_owned).ok_or_else(|| self.unreadable());
         let remedy = match status {
             StatusCode::UNAUTHORIZED => format!(
-                "{} does not hold the token of the daemon at {}: give the daemon's state.dir or http.token_file, or, if that one is not \
-                 yours, as http.listen where yours listens",
+                "{} does not hold the token of the daemon at {}: {}",
                 self.token_file.display(),
-                self.at
+                self.at,
+                self.whose()
             ),
             _ => said("remedy")?,
         };
@@ -184,11 +273,16 @@ impl Client {
             .with_remedy("something else than liteferry listens there: see http.listen")
     }
 
-    fn request(&self, method: Method, path: &str, order: Option<&Value>) -> Result<Request<Body>, Fault> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        (order, token): (Option<&Value>, Option<&str>),
+    ) -> Result<Request<Body>, Fault> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.at.to_string());
         request = request.header(CONNECTION, "close");
-        if (self.guarded && path != OPEN_TO_ALL) || order.is_some() {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token()?));
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let body = match order {
             None => Body::empty(),
@@ -208,23 +302,14 @@ impl Client {
     fn token(&self) -> Result<String, Fault> {
         let read = std::fs::read_to_string(&self.token_file);
         read.map(|token| token.trim().to_owned()).map_err(|error| {
-            Fault::fatal("token_file_unusable", format!("read the token file {}", self.token_file.display()))
-                .with_remedy("run as the daemon's user, with the same state.dir and http.token_file")
+            // The default lies in the directory that one is in.
+            let file = std::path::absolute(&self.token_file).unwrap_or_else(|_| self.token_file.clone());
+            Fault::fatal("token_file_unusable", format!("read the token file {}", file.display()))
+                .with_remedy(
+                    "run as the daemon's user, in its directory, with the same state.dir and http.token_file",
+                )
                 .with_source(error)
         })
-    }
-
-    async fn exchange(&self, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Broken> {
-        let stream = timeout(CONNECT_TIME_MAX, TcpStream::connect(self.at)).await??;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let asked = async move {
-            let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = to_bytes(Body::new(body), ANSWER_BYTES_MAX).await?;
-            Ok((head.status, body.to_vec()))
-        };
-        // How the connection ends tells nothing that the answer does not.
-        let (answer, _) = join(asked, connection).await;
-        answer
     }
 }
 

@@ -1,4 +1,4 @@
-//! `demo`: everything that exists so far, with nothing prepared. `--rehearse` runs unattended and checks itself.
+//! `demo`: the whole of it, with nothing prepared. `--rehearse` runs unattended and checks itself. It touches no database but its own.
 
 use super::live::{self, Audience};
 use super::output::say;

@@ -76,7 +76,7 @@ enum Command {
     Copy(copy::CopyArgs),
     /// Compare every row of both sides
     Validate(validate::ValidateArgs),
-    /// See it work: a sample database, a private PostgreSQL, a copy and its proof
+    /// See it work: a sample shop that keeps writing, a private PostgreSQL, a proven copy, then the daemon and its page
     Demo(demo::DemoArgs),
     /// Follow the source: backfill it, then carry every change over; stays until it is asked to stop
     Run(run::RunArgs),

@@ -63,10 +63,10 @@ impl Refusal {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Refusal::Conflict(_) | Refusal::Closed(_) => StatusCode::CONFLICT,
-            Refusal::TooManyConnections
-            | Refusal::TooManyOrders
-            | Refusal::TooManyListeners
-            | Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::TooManyOrders => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::TooManyConnections | Refusal::TooManyListeners | Refusal::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::error::Refusal;
 use super::token::TokenFile;
+use crate::engine::follows::Challenge;
 use crate::model::fault::Fault;
 use crate::settings;
 use axum::body::HttpBody;
@@ -64,6 +65,11 @@ impl Guard {
             origins.extend([name.clone(), format!("{name}:{}", at.port())]);
         }
         Ok(Guard { hosts, origins, readers, token, request_time_max: REQUEST_TIME_MAX })
+    }
+
+    /// That we hold the token, to whoever asks: it takes the token to know one proof from another. Nothing while we cannot read it.
+    pub fn proof(&self, headers: &HeaderMap, challenge: &Challenge) -> Option<String> {
+        self.token.proof(headers.get(HOST).map_or(b"", HeaderValue::as_bytes), challenge)
     }
 
     fn admit(&self, request: &Request) -> Result<(), Refusal> {

@@ -3,6 +3,7 @@
 use super::commands::REASON_MAX;
 use super::error::PROBLEM;
 use super::routes::{Field, FieldKind, Kind, Need, Route, Verb};
+use crate::engine::follows::CHALLENGE_LETTERS;
 use crate::engine::records::ENTRIES_MAX;
 use crate::phase::Phase;
 use crate::phase::machine::Command;
@@ -144,6 +145,12 @@ fn schema(kind: FieldKind) -> Value {
         FieldKind::Percent => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
         FieldKind::Aim => one_of(Phase::ALL.iter().filter(|phase| Command::to(**phase).is_some())),
         FieldKind::Phase => one_of(Phase::ALL.iter()),
+        FieldKind::Challenge => json!({
+            "type": "string",
+            "minLength": CHALLENGE_LETTERS,
+            "maxLength": CHALLENGE_LETTERS,
+            "pattern": "^[0-9A-Fa-f]*$",
+        }),
         FieldKind::Settle => json!({ "type": "string", "enum": ["retry", "accept"] }),
     }
 }
@@ -176,6 +183,10 @@ fn problem() -> Value {
             "follows": {
                 "type": "object",
                 "description": "Of /healthz: SHA-256 of the source's path, the target's address and its schema.",
+            },
+            "proof": {
+                "type": "string",
+                "description": "Of /healthz, where a challenge was given: HMAC-SHA256 under the token.",
             },
         },
     })

@@ -1,34 +1,51 @@
 //! What is only asked for: each reading looks at the state once and answers. None waits for the daemon, and none changes anything.
 
 use super::error::{PROBLEM, Refusal};
-use super::routes::{HttpState, as_json};
-use crate::engine::follows::follows;
+use super::guard::Guard;
+use super::routes::{HttpState, JSON, as_json};
+use crate::engine::follows::{Challenge, follows};
 use crate::engine::outlook::{Outlook, Told};
 use crate::engine::records::ENTRIES_MAX;
 use crate::engine::status::Reason;
 use crate::model::fault::Fault;
 use crate::phase::Phase;
 use crate::phase::machine::{Command, Percent};
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Whoever asks is told whose daemon it is, well or not, and without a token.
-pub async fn healthz(State(state): State<HttpState>) -> Response {
+pub async fn healthz(
+    State(state): State<HttpState>,
+    Extension(guard): Extension<Arc<Guard>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let given = Asked::read(query.as_deref()).take("challenge");
+    let challenge = given.map(|text| Challenge::read(&text).ok_or_else(no_challenge)).transpose()?;
     let view = state.view();
-    let follows = follows(&view.status);
-    match view.healthy() {
-        Ok(()) => as_json(&json!({ "healthy": true, "follows": follows })),
+    let (status, kind, mut body) = match view.healthy() {
+        Ok(()) => (StatusCode::OK, JSON, json!({ "healthy": true })),
         Err(reason) => {
             let refusal = Refusal::Unavailable(reason);
-            let mut body = refusal.body();
-            body["follows"] = follows;
-            (refusal.status(), [(CONTENT_TYPE, PROBLEM)], body.to_string()).into_response()
+            (refusal.status(), PROBLEM, refusal.body())
         }
+    };
+    body["follows"] = follows(&view.status);
+    if let Some(challenge) = challenge {
+        body["proof"] = json!(guard.proof(&headers, &challenge));
     }
+    Ok((status, [(CONTENT_TYPE, kind)], body.to_string()).into_response())
+}
+
+fn no_challenge() -> Refusal {
+    Refusal::bad_field("challenge", "64 hexadecimal digits")
 }
 
 pub async fn readyz(State(state): State<HttpState>) -> Result<Response, Refusal> {

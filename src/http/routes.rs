@@ -91,6 +91,7 @@ pub enum FieldKind {
     Phase,
     /// What becomes of an entry of the ledger.
     Settle,
+    Challenge,
 }
 
 const fn may(name: &'static str, kind: FieldKind, summary: &'static str) -> Field {
@@ -107,7 +108,7 @@ const EXPECT: Field =
 const REASON: Field = may("reason", FieldKind::Reason, "Why, for the journal; at most 500 letters.");
 
 const TAKEN: (u16, &str) = (202, "It is on its way; where to look, and the number of the order.");
-const MANY: (u16, &str) = (503, "Earlier orders wait to be obeyed.");
+const MANY: (u16, &str) = (429, "Earlier orders wait to be obeyed.");
 const UNKNOWN: (u16, &str) = (422, "A field is unknown, missing, or not what it must be.");
 const NOT_NOW: (u16, &str) =
     (409, "It is not possible as things are: the phase, the reason, every closed gate.");
@@ -126,7 +127,11 @@ pub static ROUTES: [Route; 19] = [
         verb: Verb::Get,
         path: "/healthz",
         summary: "Whether the process makes progress; and whose daemon it is, by digests of what it follows.",
-        fields: &[],
+        fields: &[may(
+            "challenge",
+            FieldKind::Challenge,
+            "Random, of the client's own: the answer's `proof` shows that the daemon holds the token.",
+        )],
         answers: &[(200, "It does."), (503, "It does not; the reason.")],
         kind: Kind::Json,
         handler: || get(readings::healthz),
@@ -311,6 +316,7 @@ pub static ROUTES: [Route; 19] = [
 ];
 
 pub fn router(state: HttpState, guard: Guard) -> Router {
+    let guard = Arc::new(guard);
     let routed =
         ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routed
@@ -318,7 +324,8 @@ pub fn router(state: HttpState, guard: Guard) -> Router {
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .with_state(state)
         .layer(Extension(Listeners::new()))
-        .layer(from_fn_with_state(Arc::new(guard), admitted))
+        .layer(Extension(Arc::clone(&guard)))
+        .layer(from_fn_with_state(guard, admitted))
 }
 
 impl HttpState {
@@ -327,6 +334,8 @@ impl HttpState {
     }
 }
 
+pub(super) const JSON: &str = "application/json";
+
 pub(super) fn as_json(value: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    ([(CONTENT_TYPE, JSON)], value.to_string()).into_response()
 }

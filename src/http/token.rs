@@ -1,6 +1,7 @@
 //! The token that requests bear: made once, kept in a file that only we may read, and shown nowhere. Another one in the file holds at once,
 //! and the one before it no more.
 
+use crate::engine::follows::{Challenge, Holder};
 use crate::model::fault::Fault;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -8,11 +9,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 
-/// Its digest: what is compared takes the same time whatever was guessed.
-pub struct Token([u8; 32]);
+pub struct Token {
+    /// What is compared takes the same time whatever was guessed.
+    digest: [u8; 32],
+    holder: Holder,
+}
 
 /// The token that a file holds at the moment.
 #[derive(Debug)]
@@ -44,6 +48,15 @@ impl TokenFile {
 
     /// `authorization` is the header's value. While the file cannot be read nobody bears its token.
     pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
+        self.now().token.as_ref().is_some_and(|token| token.is_borne_by(authorization))
+    }
+
+    /// That we hold it, for a client that will not show its own to anybody else.
+    pub fn proof(&self, host: &[u8], challenge: &Challenge) -> Option<String> {
+        self.now().token.as_ref().map(|token| token.holder.proof(host, challenge))
+    }
+
+    fn now(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken before the file is read: what comes in between is seen the next time.
         let stamp = stamp(&self.path);
@@ -58,7 +71,7 @@ impl TokenFile {
             }
             *known = Known { token: token.ok(), stamp };
         }
-        known.token.as_ref().is_some_and(|token| token.is_borne_by(authorization))
+        known
     }
 }
 
@@ -96,13 +109,13 @@ impl Token {
             return Err(Fault::fatal("token_file_unusable", doing())
                 .with_remedy(format!("The token must be {LETTERS_MIN} letters or more on one line; remove the file, and one is made.")));
         }
-        Ok(Token(digest(token.as_bytes())))
+        Ok(Token { digest: digest(token.as_bytes()), holder: Holder::of(token) })
     }
 
     /// `authorization` is the header's value.
     pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
         let Some((scheme, token)) = authorization.split_at_checked(SCHEME.len()) else { return false };
-        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(digest(token).ct_eq(&self.0))
+        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(digest(token).ct_eq(&self.digest))
     }
 }
 
@@ -140,7 +153,7 @@ mod tests {
         let made = Token::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         let text = read_to_string(&path).unwrap();
-        assert_eq!(Token::open(&path).unwrap().0, made.0);
+        assert_eq!(Token::open(&path).unwrap().digest, made.digest);
         let other = dir.path().join("other");
         Token::open(&other).unwrap();
         assert_ne!(read_to_string(&other).unwrap(), text);

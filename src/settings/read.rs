@@ -4,7 +4,7 @@
 use super::{Effective, Problem};
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 use std::fmt::Display;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -254,6 +254,11 @@ pub fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&ValueKin
 /// A value with a spelling of its own, told apart by its type.
 pub fn spelled<T: FromStr<Err: Display>>(value: &ValueKind) -> Result<T, String> {
     text(value)?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// No name: it may stand for several addresses, or for another one tomorrow.
+pub fn listener(value: &ValueKind) -> Result<SocketAddr, String> {
+    text(value)?.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8475".to_owned())
 }
 
 fn shown(value: &ValueKind) -> String {

@@ -18,8 +18,7 @@ function put(node, ...children) { node.replaceChildren(...children.flat(Infinity
 function el(name, traits, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(traits || {})) {
-    if (key === "class") node.className = value;
-    else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (value !== false && value !== null) node.setAttribute(key, value === true ? "" : value);
   }
   return put(node, children);
@@ -130,8 +129,7 @@ function hear(status) {
   show(status);
   life();
   if (!before || before.phase !== status.phase) {
-    const step = document.querySelector(".path .here");
-    if (step) $("path").scrollLeft = step.offsetLeft - ($("path").clientWidth - step.clientWidth) / 2;
+    showPath();
     askGates();
     askRecords();
   }
@@ -159,9 +157,16 @@ function life() {
 
 // --- showing --------------------------------------------------------------------------------------------------------------------
 
+// Where not all of it fits, the phase that we are in is seen, and who has no pointer moves along by the arrow keys.
+function showPath() {
+  const path = $("path"), step = path.querySelector(".here") || path.lastElementChild;
+  if (step) path.scrollLeft = step.offsetLeft - (path.clientWidth - step.clientWidth) / 2;
+  path.tabIndex = path.scrollWidth > path.clientWidth ? 0 : -1;
+}
+
 function show(status) {
   const here = PHASES.indexOf(status.phase);
-  put($("path"), PHASES.map((phase, at) => el("li", {
+  keep("path", [here], () => PHASES.map((phase, at) => el("li", {
     class: at < here || status.phase === "done" ? "past" : at === here ? "here" : null,
     "aria-current": at === here ? "step" : null,
   }, phase)));
@@ -308,7 +313,7 @@ function showBackfill(status) {
   const rank = { copying: 0, waiting: 1, copied: 2 };
   tables.sort((a, b) => rank[a[1].state] - rank[b[1].state] || b[1].total - a[1].total);
   const eta = status.backfill.eta_seconds;
-  put($("backfill"), el("p", { class: "because" }, eta === null ? "" : `${time(eta)} left`), tables.slice(0, 12).map(([name, { rows, total, state: word }]) =>
+  put($("backfill"), eta === null ? null : el("p", { class: "because" }, `${time(eta)} left`), tables.slice(0, 12).map(([name, { rows, total, state: word }]) =>
     el("div", { class: "bar" }, el("p", null, el("span", null, name), el("span", null, `${number(rows)} of ${number(Math.max(rows, total))} · ${word}`)),
       el("progress", { max: Math.max(rows, total, 1), value: word === "copied" ? Math.max(rows, total, 1) : rows, "aria-label": name }))),
     tables.length > 12 ? el("p", { class: "because" }, `and ${tables.length - 12} more tables`) : null);
@@ -326,7 +331,7 @@ function keep(id, shape, build) {
 
 function gateTable(gates, phase) {
   if (!gates.length) return el("p", { class: "because" }, phase === "done" ? "The migration has ended: nothing is left to be ordered." : "No gate stands before this.");
-  return table(["=", "=gate", "reading", "limit", "what to do"], gates.map(gate => [
+  return table(["=state", "=gate", "reading", "limit", "what to do"], gates.map(gate => [
     el("td", { class: gate.ok ? "ok" : "not" }, gate.ok ? "✓ open" : "✕ closed"), el("b", null, gate.name), gate.reading, gate.limit, prose(gate.remedy || ""),
   ]), { class: "gates" });
 }
@@ -349,10 +354,10 @@ async function askRecords() {
   const none = text => el("p", { class: "because" }, text);
   await Promise.all([
     show("tables", "/v1/tables", ({ tables }) => tables.length ? table(["SQLite", "PostgreSQL", "=state", "#rows"], tables.map(each => [each.source, each.target, each.state, number(each.rows)]), { class: "tables" }) : none(state.status && state.status.phase === "done" ? "No table is followed any more." : "No table is followed yet.")),
-    show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", ""], entries.map(each => [each.table, each.key, each.column, each.reason,
+    show("ledger", "/v1/ledger?limit=50", ({ entries }) => entries.length ? table(["table", "key", "column", "reason", "=settle"], entries.map(each => [each.table, each.key, each.column, each.reason,
       el("td", null, each.accepted ? "accepted " : el("button", { type: "button", class: "small order", onclick: () => simple("Accept an entry of the ledger", `/v1/ledger/${each.id}`, "What PostgreSQL holds counts as right.", { action: "accept" }) }, "Accept"), " ",
-        el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))])) : none("Nothing is held: what has crossed has crossed exactly.")),
-    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", ""], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what,
+        el("button", { type: "button", class: "small order", onclick: () => simple("Try an entry of the ledger again", `/v1/ledger/${each.id}`, "The row is read again from SQLite.", { action: "retry" }) }, "Retry"))]), { class: "ledger" }) : none("Nothing is held: what has crossed has crossed exactly.")),
+    show("journal", "/v1/journal?limit=50", ({ entries }) => entries.length ? table(["=at", "=what", "detail"], entries.map(each => [each.at.replace("T", " ").slice(0, 19), each.what,
       el("td", null, each.detail, ((who, why) => who || why ? el("p", { class: "because" }, [who, why].filter(Boolean).join(": ")) : null)(each.actor && !each.detail.includes(each.actor) ? each.actor : null, each.reason))]), { class: "journal" }) : none("Nothing yet.")),
     (async () => {
       try {
@@ -459,6 +464,7 @@ $("reads").addEventListener("submit", event => {
   simple("Move reads", "/v1/reads", `Of a hundred keys, ${percent} are to be read in PostgreSQL.`, { percent });
 });
 $("dialog").addEventListener("close", () => { state.sliding = false; put($("dialog-body")); });
+addEventListener("resize", showPath);
 setInterval(life, 500);
 setInterval(askGates, 2000);
 setInterval(askRecords, 5000);

@@ -4,10 +4,11 @@ use super::{Listening, listening};
 use crate::support::{Output, liteferry};
 use liteferry::engine::daemon::{Order, Ordered};
 use liteferry::engine::standing::Answer;
-use liteferry::engine::status::Reason;
-use liteferry::phase::Phase;
+use liteferry::engine::status::{Reason, Run};
+use liteferry::model::fault::Fault;
 use liteferry::phase::gate::Gate;
 use liteferry::phase::machine::{Command, Percent};
+use liteferry::phase::{Phase, RunState};
 use serde_json::json;
 use std::thread;
 use std::time::Instant;
@@ -75,6 +76,38 @@ fn closed_gates_are_printed_and_end_a_command_badly() {
     let moved = typed(&server, &["pause", "--expect", "switch"]).exits_with(1).stderr;
     assert!(moved.contains("[phase_moved]") && moved.contains("→ Look at"), "{moved}");
     assert!(server.orders.try_recv().is_err(), "a refused order was handed on");
+}
+
+#[test]
+fn whoever_cannot_give_an_order_is_told_the_first_reason() {
+    let server = at(Phase::Validate);
+    let at = format!("--set=http.listen={}", server.handle.at());
+    let tokenless = ["pause", &at, "--set=http.token_file=nowhere"];
+    let told = liteferry(&tokenless).exits_with(1).stderr;
+    // Where it was looked for, in full.
+    assert!(told.contains("[token_file_unusable]") && told.contains("/nowhere "), "{told}");
+    server.handle.stop();
+    let told = liteferry(&tokenless).exits_with(1).stderr;
+    assert!(told.contains("[daemon_unreachable]") && told.contains("liteferry run"), "{told}");
+}
+
+#[test]
+fn the_images_probe_says_whether_the_daemon_is_well() {
+    let server = at(Phase::Validate);
+    let listen = format!("0.0.0.0:{}", server.handle.at().port());
+    let is_well = || {
+        let probe = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/docker/healthy");
+        let mut probe = std::process::Command::new(probe);
+        probe.env("LITEFERRY__HTTP__LISTEN", &listen).output().expect("bash is here").status.success()
+    };
+    assert!(is_well());
+    let fault = Fault::fatal("schema_drift", "follow orders");
+    server.board.update(Instant::now(), |status| status.run = Run::because(RunState::Halted, &fault));
+    assert!(!is_well(), "it has halted");
+    server.board.update(Instant::now(), |status| status.run = Run::plain(RunState::Running));
+    assert!(is_well());
+    server.handle.stop();
+    assert!(!is_well(), "nobody listens");
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Orders over loopback: who may give them, in which form, and which are taken; the description of all paths; records that the target
-//! must be asked for.
+//! Orders over loopback: who may give them, to whom, in which form, and which are taken; the description of all paths; records that the
+//! target must be asked for.
 
 use super::{OWN_HOST, listening};
 use liteferry::engine::daemon::{ORDERS_MAX, Order, Repair};
+use liteferry::engine::follows::{Challenge, Holder};
 use liteferry::engine::status::Run;
 use liteferry::model::fault::Fault;
 use liteferry::phase::{Phase, RunState};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Instant;
 
 #[test]
@@ -57,7 +58,7 @@ fn orders_that_nobody_would_obey_are_refused() {
     for _ in 0..ORDERS_MAX {
         assert_eq!(server.order("/v1/validation", "", "{}").status, 202);
     }
-    assert_eq!(server.order("/v1/validation", "", "{}").problem(503)["code"], "too_many_orders");
+    assert_eq!(server.order("/v1/validation", "", "{}").problem(429)["code"], "too_many_orders");
     while server.orders.try_recv().is_ok() {}
     server.board.update(Instant::now(), |status| status.machine.phase = Phase::Backfill);
     assert_eq!(server.order("/v1/validation", "", "{}").problem(409)["code"], "not_replicating");
@@ -130,5 +131,29 @@ fn a_target_that_is_away_keeps_no_reader_waiting() {
         ("/v1/ledger?limit=1001", "bad_field"),
     ] {
         assert_eq!(server.get(path).problem(422)["code"], code, "{path}");
+    }
+}
+
+#[test]
+fn the_daemon_proves_well_or_not_that_it_holds_the_token_by_the_name_it_was_asked_by() {
+    let server = listening();
+    let challenge = Challenge::throw().expect("the system gives random bytes");
+    let path = format!("/healthz?challenge={}", challenge.letters());
+    let holder = Holder::of(&server.token);
+    let own = server.filled(&["127.0.0.1:{port}"]);
+    let well = server.get(&path).json();
+    let by_another_name =
+        server.ask(&[&format!("GET {path} HTTP/1.1\r\n"), "Host: ops.example\r\n", "\r\n"]).json();
+    let fault = Fault::fatal("schema_drift", "follow orders");
+    server.board.update(Instant::now(), |status| status.run = Run::because(RunState::Halted, &fault));
+    let unwell = server.get(&path).problem(503);
+    for (health, host) in [(&well, &*own), (&unwell, &*own), (&by_another_name, "ops.example")] {
+        let proof = health["proof"].as_str().expect("a challenge is answered");
+        assert!(holder.gives(proof, host.as_bytes(), &challenge), "{health}");
+    }
+    assert_eq!(server.get("/healthz").problem(503)["proof"], Value::Null);
+    for none in ["", "0123", &"g".repeat(64), &format!("{}0", challenge.letters())] {
+        let refused = server.get(&format!("/healthz?challenge={none}")).problem(422);
+        assert_eq!(refused["code"], "bad_field", "{none:?}");
     }
 }

@@ -189,6 +189,7 @@ fn the_page_says_what_is_so_in_every_state_and_fits_a_phone() {
             &format!("{} fits a phone", case.name),
             "matchMedia('(max-width: 400px)').matches && document.documentElement.scrollWidth <= 390",
         );
+        browser.until(&format!("{} shows a phone the phase", case.name), HERE_IS_SEEN);
         browser.look((1280, 900), "light");
         pictures(&browser, case.name);
     }
@@ -201,6 +202,13 @@ fn the_page_says_what_is_so_in_every_state_and_fits_a_phone() {
     pictures(&browser, "stuck");
     browser.is_silent();
 }
+
+/// The phase that the migration is in, where not all of them fit; the last one where it has ended.
+const HERE_IS_SEEN: &str = "(() => {
+    const way = document.querySelector('#path');
+    const [path, here] = [way, way.querySelector('.here') || way.lastElementChild].map(node => node.getBoundingClientRect());
+    return way.tabIndex === 0 && here.left >= path.left - 1 && here.right <= path.right + 1;
+})()";
 
 fn includes(text: &str) -> String {
     format!("document.querySelector('main').innerText.includes({})", serde_json::json!(text))
