@@ -62,6 +62,43 @@ fn a_truncated_source_is_refused() {
 }
 
 #[test]
+fn what_only_run_is_refused_for_is_told_by_check() {
+    let file = sqlite(&format!(
+        "{TABLE}; create unique index u on t (coalesce(v, -id)); create table s (v any primary key) strict, without rowid; insert into s values (1), ('1')"
+    ));
+    let target = database();
+    let source = path(&file);
+    let told = |more: &[&str]| {
+        let args = [&["check", "--source", &source, "--target", &target.url], more].concat();
+        liteferry(&args).exits_with(0).stdout
+    };
+    let codes = |more: &[&str]| -> Vec<String> {
+        let report: serde_json::Value =
+            serde_json::from_str(&told(&[more, &["--json"]].concat())).expect("JSON");
+        let blockers = report["blockers_of_run"].as_array().expect("a list");
+        blockers.iter().map(|blocker| blocker["code"].as_str().expect("a code").to_owned()).collect()
+    };
+    let capture = ["capture_no_key", "capture_unique_expression_rowid"];
+    assert_eq!(sorted(codes(&[])), [capture[0], capture[1], "source_journal_mode"]);
+    assert_eq!(sorted(codes(&["--set", "source.journal=any"])), capture);
+    let text = told(&[]);
+    let (before, behind) = text.split_once("`liteferry run`").expect("it speaks of it");
+    assert!(before.contains("ready") && !before.contains("capture_"), "{text}");
+    assert!(behind.contains("3 blockers") && behind.contains("[capture_no_key] s:"), "{text}");
+    let run = liteferry(&["run", "--source", &source, "--target", &target.url]);
+    check(&run, 1, "capture_no_key");
+    copy(&file.path, &target.url).exits_with(0);
+    let db = rusqlite::Connection::open(&file.path).expect("opened");
+    db.execute_batch("drop index u; drop table s; pragma journal_mode = wal").expect("mended");
+    assert!(codes(&["--set", "target.schema=other"]).is_empty());
+}
+
+fn sorted(mut codes: Vec<String>) -> Vec<String> {
+    codes.sort();
+    codes
+}
+
+#[test]
 fn an_empty_database_is_equal_to_nothing() {
     let file = sqlite("");
     let target = database();
