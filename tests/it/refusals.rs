@@ -85,7 +85,9 @@ fn what_only_run_is_refused_for_is_told_by_check() {
     let (before, behind) = text.split_once("`liteferry run`").expect("it speaks of it");
     assert!(before.contains("ready") && !before.contains("capture_"), "{text}");
     assert!(behind.contains("3 blockers") && behind.contains("[capture_no_key] s:"), "{text}");
-    let run = liteferry(&["run", "--source", &source, "--target", &target.url]);
+    let state = format!("state.dir={}", source.replace("source.db", "state"));
+    let sets = ["--set", "http.listen=127.0.0.1:0", "--set", &state];
+    let run = liteferry(&[&["run", "--source", &source, "--target", &target.url], &sets[..]].concat());
     check(&run, 1, "capture_no_key");
     copy(&file.path, &target.url).exits_with(0);
     let db = rusqlite::Connection::open(&file.path).expect("opened");
