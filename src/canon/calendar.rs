@@ -18,6 +18,8 @@ pub const UNIX_SECONDS: i64 = UNIX_DAY * 86_400;
 /// 0001-01-01, where .NET counts its ticks from, in microseconds since 2000-01-01.
 pub const YEAR_ONE_MICROS: i64 = -730_119 * DAY;
 
+/// The days of the years of four digits: 0001-01-01 to 9999-12-31.
+pub const FOUR_DIGITS: Range<i64> = -730_119..2_921_940;
 /// The days that PostgreSQL's `date` holds: 4714-11-24 BC to 5874897-12-31.
 pub const DATE_RANGE: Range<i64> = -2_451_545..2_145_031_949;
 /// The microseconds that its timestamps hold: 4714-11-24 BC to 294276-12-31.

@@ -7,7 +7,8 @@
 pub use super::moment_text::Moment;
 
 use super::calendar::{
-    DATE_RANGE, DAY, SECOND, TIMESTAMP_RANGE, UNIX_DAY, UNIX_MICROS, UNIX_SECONDS, YEAR_ONE_MICROS, date_of,
+    DATE_RANGE, DAY, FOUR_DIGITS, SECOND, TIMESTAMP_RANGE, UNIX_DAY, UNIX_MICROS, UNIX_SECONDS,
+    YEAR_ONE_MICROS, date_of,
 };
 use super::epoch::{self, Rest};
 use super::form::{Form, Hints, Unit};
@@ -185,6 +186,9 @@ impl Target {
         let rest = if beyond == 0 && reading.nanos == 0 { Rest::None } else { Rest::Cut };
         let micros = reading.micros - beyond;
         let (Kind::Date | Kind::Timestamp | Kind::Timestamptz) = self.kind else {
+            if written.separator == Separator::Nothing {
+                return Err(Reason::NotATime);
+            }
             let named = written.day.is_none_or(|day| day == UNIX_DAY || day == 0);
             return if named && written.clock.is_some() {
                 Ok(Stored { value: micros, rest })
@@ -251,7 +255,11 @@ impl Target {
             (Kind::Time, Shape::ClockOn1970) => Some(UNIX_DAY),
             (Kind::Time, Shape::Date | Shape::Clock | Shape::DateClock) => None,
         };
-        let separator = if day.is_some() { moment.separator } else { Separator::Space };
+        let separator = match (day, moment.separator) {
+            (None, _) => Separator::Space,
+            (Some(day), Separator::Nothing) if !FOUR_DIGITS.contains(&day) => Separator::Space,
+            (Some(_), separator) => separator,
+        };
         Written { day, clock, separator, suffix: zoned, spelling }
     }
 
@@ -318,6 +326,11 @@ impl Target {
             let local = (zone != Zone::Utc && zoned.style != Style::Z).then(|| suffix(Offset::Local));
             [Some(suffix(Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
         };
+        if written.separator == Separator::Nothing {
+            let dense =
+                [Moment::DENSE].into_iter().filter(|dense| self.write(*dense, zone, value) == written);
+            return dense.map(Form::Moment).collect();
+        }
         clocks(written.clock)
             .flat_map(|clock| {
                 let bare = written.suffix.is_none().then(|| moment(clock, None));
@@ -550,6 +563,11 @@ mod tests {
             (&TIMESTAMPTZ, "Y-m-d H:M:S[.f]+02:00", "2024-02-29 13:14:15.123456+02:00", "0002b58220dc9200"),
             (&TIMESTAMPTZ, "Y-m-d H:M:S[.f]-0330", "2024-02-29 13:14:15.1-0330", "0002b586bd083c60"),
             (&TIMESTAMPTZ, "Y-m-d H:M:S+00:00", "0001-01-01 00:00:00+00:00", "ff1fe2ffc59c6000"),
+            (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415.123456", "0002b583ce03da00"),
+            (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415", "0002b583ce01f7c0"),
+            (&TIMESTAMP, "YmdHMS[.f6]", "00010101000000", "ff1fe2ffc59c6000"),
+            (&TIMESTAMP, "YmdHMS[.f6]", "99991231235959.999999", "0380e70b913b7fff"),
+            (&DATE, "YmdHMS[.f6]", "20240229000000", "00002279"),
         ] {
             check(ty, word, text, (Fit::Exact, hex));
         }
@@ -915,6 +933,12 @@ mod tests {
             (&TIMESTAMP, Cell::Real(1_709_212_455.5), Zone::Utc, "epoch-s | epoch-real-s"),
             (&DATE, Cell::Integer(1_709_161_200_000), PARIS, "epoch-ms"),
             (&DATE, Cell::Text(b"never"), Zone::Utc, ""),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229131415"), Zone::Utc, "YmdHMS[.f6]"),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229131415.1"), Zone::Utc, ""),
+            (&TIMESTAMPTZ, Cell::Text(b"20240331023000"), PARIS, ""),
+            (&TIMESTAMP, Cell::Text(b"20240229131415"), PARIS, "YmdHMS[.f6]"),
+            (&DATE, Cell::Text(b"20240229000000"), Zone::Utc, "YmdHMS[.f6]"),
+            (&TIME, Cell::Text(b"20000101131415"), Zone::Utc, ""),
         ] {
             assert_eq!(words(ty, cell, zone), expected, "{ty:?} {cell:?} {zone}");
         }
@@ -944,6 +968,7 @@ mod tests {
         (day, "[ T]?", clock, suffix, 0..8_u8).prop_map(|(day, between, clock, suffix, parts)| match parts {
             0 => day,
             1 => format!("{clock}{suffix}"),
+            2 => format!("{day}{clock}").replace(['-', ':'], ""),
             _ => format!("{day}{between}{clock}{suffix}"),
         })
     }

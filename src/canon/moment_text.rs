@@ -1,7 +1,7 @@
 //! Date and time as text: one strict grammar to read it, and the forms in which sources write it.
 //!
-//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])` or the tail of Go's `time.String()`. Nothing
-//! else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
+//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])` or the tail of Go's `time.String()`; or all of
+//! date and clock without anything between, `YmdHMS[.f]`, as MediaWiki and the databases of its time have it. Nothing else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
 
 use super::calendar::{self, DAY, HOUR, MINUTE, SECOND};
 
@@ -33,6 +33,8 @@ pub enum Shape {
 pub enum Separator {
     Space,
     T,
+    /// Nor between the parts of date and clock: `20240229131415`. Never with a zone.
+    Nothing,
 }
 
 /// How seconds and their fraction are written. Where the digits would not hold the microseconds, six are written.
@@ -131,6 +133,13 @@ pub(super) enum Spelling {
 impl Moment {
     pub const DATE: Moment =
         Moment { shape: Shape::Date, separator: Separator::Space, clock: Clock::Fixed(0), suffix: None };
+    /// The only form without separators.
+    pub const DENSE: Moment = Moment {
+        shape: Shape::DateClock,
+        separator: Separator::Nothing,
+        clock: Clock::UnlessZero(6),
+        suffix: None,
+    };
 }
 
 impl Clock {
@@ -174,6 +183,17 @@ impl Suffix {
 
 /// Reads a text by the grammar; nothing where it is not of it.
 pub(super) fn parse(text: &[u8]) -> Option<Written> {
+    if let Some(spread) = spread_out(text) {
+        let (day, rest) = date(&spread)?;
+        let (reading, rest) = clock(rest)?;
+        return rest.is_empty().then_some(Written {
+            day: Some(day),
+            clock: Some(reading),
+            separator: Separator::Nothing,
+            suffix: None,
+            spelling: Spelling::Plain,
+        });
+    }
     let (day, separator, rest) = match date(text) {
         Some((day, [])) => {
             let spelling = Spelling::Plain;
@@ -193,6 +213,17 @@ pub(super) fn parse(text: &[u8]) -> Option<Written> {
     let (reading, rest) = clock(rest)?;
     let (suffix, spelling) = suffix(rest)?;
     Some(Written { day, clock: Some(reading), separator, suffix, spelling })
+}
+
+/// What begins with fourteen digits, with the separators that date and clock have between their parts.
+fn spread_out(text: &[u8]) -> Option<Vec<u8>> {
+    let (digits, rest) = text.split_at_checked(14)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let [year, month, day, hour, minute, second] =
+        [0..4, 4..6, 6..8, 8..10, 10..12, 12..14].map(|at| &digits[at]);
+    Some([year, b"-", month, b"-", day, hour, b":", minute, b":", second, rest].concat())
 }
 
 fn date(text: &[u8]) -> Option<(i64, &[u8])> {
@@ -317,6 +348,9 @@ fn two(tens: u8, ones: u8) -> Option<i64> {
 
 /// Writes the text. Years that the grammar does not hold are written as PostgreSQL writes them.
 pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
+    if let Written { day: Some(day), clock: Some(reading), separator: Separator::Nothing, .. } = written {
+        return put_dense(*day, *reading, out);
+    }
     let mut before_christ = false;
     if let Some(day) = written.day {
         let (year, month, day) = calendar::date_of(day);
@@ -330,7 +364,7 @@ pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
     if let Some(reading) = written.clock {
         if written.day.is_some() {
             out.push(match written.separator {
-                Separator::Space => b' ',
+                Separator::Space | Separator::Nothing => b' ',
                 Separator::T => b'T',
             });
         }
@@ -342,6 +376,17 @@ pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
     if before_christ {
         out.extend_from_slice(b" BC");
     }
+}
+
+/// The year has four digits: `Target::write` sees to it.
+fn put_dense(day: i64, reading: Reading, out: &mut Vec<u8>) {
+    let (year, month, day) = calendar::date_of(day);
+    put_year(year, out);
+    put_two(month, out);
+    put_two(day, out);
+    let mut clock = Vec::new();
+    put_clock(reading, &mut clock);
+    out.extend(clock.into_iter().filter(|byte| *byte != b':'));
 }
 
 fn put_year(year: i64, out: &mut Vec<u8>) {

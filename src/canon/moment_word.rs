@@ -7,8 +7,13 @@ use super::moment_text::{Clock, Gap, Moment, Offset, Separator, Shape, Style, Su
 use std::fmt;
 use std::str::FromStr;
 
+const DENSE: &str = "YmdHMS[.f6]";
+
 impl fmt::Display for Moment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.separator == Separator::Nothing {
+            return out.write_str(DENSE);
+        }
         out.write_str(match self.shape {
             Shape::Date | Shape::DateClock => "Y-m-d",
             Shape::Clock => "",
@@ -18,9 +23,10 @@ impl fmt::Display for Moment {
         match (self.shape, self.separator) {
             (Shape::Date, _) => return Ok(()),
             (Shape::Clock, _) => {}
-            (Shape::DateClock | Shape::ClockOn2000 | Shape::ClockOn1970, Separator::Space) => {
-                out.write_str(" ")?
-            }
+            (
+                Shape::DateClock | Shape::ClockOn2000 | Shape::ClockOn1970,
+                Separator::Space | Separator::Nothing,
+            ) => out.write_str(" ")?,
             (Shape::DateClock | Shape::ClockOn2000 | Shape::ClockOn1970, Separator::T) => {
                 out.write_str("T")?
             }
@@ -41,6 +47,9 @@ impl FromStr for Moment {
 fn read(word: &str) -> Option<Moment> {
     if word == "Y-m-d" {
         return Some(Moment::DATE);
+    }
+    if word == DENSE {
+        return Some(Moment::DENSE);
     }
     let days =
         [("Y-m-d", Shape::DateClock), ("2000-01-01", Shape::ClockOn2000), ("1970-01-01", Shape::ClockOn1970)];
@@ -142,6 +151,7 @@ mod tests {
             "Y-m-d H:M:S.f9 +hhmm",
             "2000-01-01 H:M:S[.f6]",
             "1970-01-01TH:M:S+00",
+            "YmdHMS[.f6]",
         ] {
             assert_eq!(word.parse::<Moment>().unwrap().to_string(), word);
         }
@@ -159,6 +169,8 @@ mod tests {
             "H:M:SY",
             "Y-m-d H:M:S-00:00",
             "Y-m-dH:M:S",
+            "YmdHMS",
+            "YmdHMS[.f6]Z",
         ] {
             assert!(word.parse::<Moment>().is_err(), "{word}");
         }

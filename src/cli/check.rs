@@ -2,21 +2,20 @@
 
 use super::output::{complain, say};
 use super::progress::Progress;
+use super::run::journal_rule;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{emptying, standing_in_the_way};
+use crate::engine::daemon::findings_of_run;
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::name::{ident, literal};
-use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
-use crate::sqlite::apply::{Unwritable, unwritable};
 use clap::Args;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -35,17 +34,19 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let prepared = prepare(&opened.request, &progress).await;
     progress.finish();
     let mut prepared = prepared?;
+    let of_run = findings_of_run(&prepared, journal_rule(&opened.settings)).await?;
     let in_the_way = standing_in_the_way(&prepared);
     prepared.plan.findings.extend(in_the_way);
+    let (blocking_run, of_run): (Vec<Finding>, Vec<Finding>) = of_run
+        .into_iter()
+        .filter(|finding| !prepared.plan.findings.contains(finding))
+        .partition(|finding| finding.severity == Severity::Blocker);
     // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
     let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
-    let routes: Vec<Arc<Route>> = copied.map(|table| Arc::new(table.route.clone())).collect();
-    let foreign = routes.iter().flat_map(|route| unspelt(route));
-    let unwritable = unwritable(prepared.source.file(), &routes)?;
-    let back: Vec<Finding> = unwritable.iter().map(Unwritable::finding).chain(foreign).collect();
-    prepared.plan.findings.extend(back);
+    let foreign: Vec<Finding> = copied.flat_map(|table| unspelt(&table.route)).collect();
+    prepared.plan.findings.extend(of_run.into_iter().chain(foreign));
     if shared.json {
-        say(&format!("{:#}\n", to_json(&prepared)))?;
+        say(&format!("{:#}\n", to_json(&prepared, &blocking_run)))?;
     } else if args.sql {
         say(&sql(&prepared.plan, &prepared.catalog))?;
     } else {
@@ -55,7 +56,7 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     if args.sql && blockers > 0 && !shared.json {
         complain(&print::findings(&prepared.plan.findings));
     } else if !shared.json && !args.sql {
-        say(&format!("{}\n", verdict(blockers)))?;
+        say(&format!("{}\n{}", verdict(blockers), refusal_of_run(&blocking_run)))?;
     }
     opened.close().await?;
     Ok(if blockers == 0 { Ending::Well } else { Ending::Badly })
@@ -66,6 +67,14 @@ fn verdict(blockers: usize) -> String {
         0 => "\nready: nothing stands in the way of `liteferry copy`".to_owned(),
         1 => "\nnot ready: 1 blocker".to_owned(),
         more => format!("\nnot ready: {more} blockers"),
+    }
+}
+
+/// What keeps changes from being followed, and is nothing to a copy.
+fn refusal_of_run(blocking: &[Finding]) -> String {
+    match blocking {
+        [] => String::new(),
+        _ => format!("\n`liteferry run` would be refused for more than that:\n{}", print::findings(blocking)),
     }
 }
 
@@ -114,7 +123,7 @@ fn sequence_sql(plan: &SequencePlan) -> String {
     }
 }
 
-fn to_json(prepared: &Prepared) -> Value {
+fn to_json(prepared: &Prepared, blocking_run: &[Finding]) -> Value {
     let plan = &prepared.plan;
     json!({
         "source": prepared.source.file().path().display().to_string(),
@@ -126,6 +135,7 @@ fn to_json(prepared: &Prepared) -> Value {
         "sql": sql(plan, &prepared.catalog),
         "findings": findings_to_json(&plan.findings),
         "blockers": plan.blockers().count(),
+        "blockers_of_run": findings_to_json(blocking_run),
     })
 }
 

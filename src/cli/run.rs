@@ -110,14 +110,18 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(7);
 /// Replication that is further behind than this is not ready.
 const READY_LAG_MAX: Duration = Duration::from_secs(5);
 
+pub(super) fn journal_rule(settings: &Settings) -> JournalRule {
+    match settings.source.journal {
+        Journal::RequireWal => JournalRule::RequireWal,
+        Journal::Any => JournalRule::Any,
+    }
+}
+
 fn job(settings: &Settings, request: Request, start: Start) -> Job {
     Job {
         request,
         start,
-        journal: match settings.source.journal {
-            Journal::RequireWal => JournalRule::RequireWal,
-            Journal::Any => JournalRule::Any,
-        },
+        journal: journal_rule(settings),
         poll: Duration::from_millis(settings.follow.poll_ms.into()),
         batch_max: settings.follow.max_batch,
         switch: switch_rules(settings),

@@ -3,7 +3,7 @@
 //! It appears under its name only when it is whole.
 
 use crate::model::fault::Fault;
-use crate::sqlite::backup;
+use crate::sqlite::backup::{self, unwritable};
 use crate::sqlite::connect::SqliteFile;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -98,12 +98,4 @@ fn pump(from: &mut impl Read, to: &mut impl Write, tick: &dyn Fn()) -> io::Resul
 
 fn remove(path: &Path) -> Result<(), Fault> {
     std::fs::remove_file(path).map_err(|error| unwritable(path, error))
-}
-
-fn unwritable(path: &Path, error: io::Error) -> Fault {
-    Fault::fatal("archive_unwritable", format!("write the archive {}", path.display()))
-        .with_remedy(
-            "Make room there, or name another directory by cleanup.archive, and start the daemon again.",
-        )
-        .with_source(error)
 }

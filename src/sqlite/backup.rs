@@ -6,6 +6,8 @@ use super::fault::from_sqlite;
 use crate::model::fault::Fault;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,13 +19,9 @@ pub fn copy(file: &SqliteFile, to: &Path, tick: &dyn Fn()) -> Result<(), Fault> 
     let doing = || format!("copy the source to {}", to.display());
     let failed = |error| from_sqlite(doing(), error);
     let source = file.open_reader()?;
-    // What an interrupted cleanup has left.
-    match std::fs::remove_file(to) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Fault::fatal("archive_unwritable", doing()).with_source(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    // What an interrupted cleanup has left goes. SQLite takes an empty file for an empty database, and would not say what keeps it from
+    // making one.
+    File::create(to).map_err(|error| unwritable(to, error))?;
     let mut copy = Connection::open(to).map_err(failed)?;
     let backup = Backup::new(&source, &mut copy).map_err(failed)?;
     let mut busy = 0;
@@ -41,6 +39,14 @@ pub fn copy(file: &SqliteFile, to: &Path, tick: &dyn Fn()) -> Result<(), Fault> 
             _ => tick(),
         }
     }
+}
+
+pub fn unwritable(path: &Path, error: io::Error) -> Fault {
+    Fault::fatal("archive_unwritable", format!("write the archive {}", path.display()))
+        .with_remedy(
+            "Make room there, or name another directory by cleanup.archive, and start the daemon again.",
+        )
+        .with_source(error)
 }
 
 /// The copy is the application's alone: it can be written by whoever unpacks it.

@@ -12,7 +12,7 @@ use crate::model::schema::{KeyOrder, SqliteTable};
 use crate::plan::packer::Packer;
 use crate::plan::route::{Route, ScanOrder};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::{Connection, Row, ToSql, ffi};
 use std::time::{Duration, Instant};
 
 /// When a chunk ends, whichever comes first.
@@ -179,7 +179,9 @@ fn for_each_row(
             let mut statement = db.prepare(&sql)?;
             let binds: Vec<Bound<'_>> = leg.binds.iter().map(|cell| Bound(cell.as_cell())).collect();
             let mut rows = statement.query(rusqlite::params_from_iter(binds))?;
+            let mut ascent = Ascent::begin(reading, after);
             while let Some(row) = rows.next()? {
+                ascent.confirm(row)?;
                 if !visit(row) {
                     break 'legs;
                 }
@@ -188,6 +190,43 @@ fn for_each_row(
         transaction.map_or(Ok(()), rusqlite::Transaction::commit)
     };
     read().map_err(|error| from_sqlite(format!("read table {}", reading.table), error))
+}
+
+/// How far a reading by rowid has come. Only a damaged tree gives rowids out of order; SQLite does not look, and a search in such a
+/// tree passes rows by in silence.
+struct Ascent {
+    /// Where a row has its rowid, if it is read by that.
+    at: Option<usize>,
+    last: Option<i64>,
+}
+
+impl Ascent {
+    fn begin(reading: &Reading, after: &[CellBuf]) -> Ascent {
+        let at = match &reading.scan {
+            ScanOrder::Rowid { .. } => reading.resumes().then_some(reading.terms.len()),
+            ScanOrder::Key { .. } | ScanOrder::Whole => None,
+        };
+        let last = match after.first() {
+            Some(CellBuf::Integer(last)) => Some(*last),
+            Some(CellBuf::Null | CellBuf::Real(_) | CellBuf::Text(_) | CellBuf::Blob(_)) | None => None,
+        };
+        Ascent { at, last }
+    }
+
+    fn confirm(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let Some(at) = self.at else { return Ok(()) };
+        let rowid = row.get(at)?;
+        if self.last.is_some_and(|last| last >= rowid) {
+            return Err(damaged("rowids are out of order"));
+        }
+        self.last = Some(rowid);
+        Ok(())
+    }
+}
+
+/// What SQLite answers where it finds such damage itself.
+pub(super) fn damaged(how: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(how.to_owned()))
 }
 
 /// The cell as SQLite holds it: class and bytes, no conversion.

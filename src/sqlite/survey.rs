@@ -1,7 +1,7 @@
 //! The survey's reading: one pass over a table's values, span by span, side by side.
 
 use super::fault::from_sqlite;
-use super::scan::{Reading, Turns, cell, for_each_row_in_turns};
+use super::scan::{Reading, Turns, cell, damaged, for_each_row_in_turns};
 use crate::link::Span;
 use crate::model::cell::Cell;
 use crate::model::fault::Fault;
@@ -45,10 +45,13 @@ pub fn spans(db: &Connection, table: &str, rowid: &str, want: usize) -> Result<V
     let name = ident(table);
     let sql =
         format!("select (select min({rowid}) from main.{name}), (select max({rowid}) from main.{name})");
-    let ends: (Option<i64>, Option<i64>) = db
-        .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(|error| from_sqlite(format!("find the ends of table {table}"), error))?;
+    let failed = |error| from_sqlite(format!("find the ends of table {table}"), error);
+    let ends: (Option<i64>, Option<i64>) =
+        db.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
     let (Some(min), Some(max)) = ends else { return Ok(vec![Span::default()]) };
+    if min > max {
+        return Err(failed(damaged("the largest rowid is below the smallest")));
+    }
     let rows_at_most = u64::try_from(i128::from(max) - i128::from(min) + 1).unwrap_or(u64::MAX);
     let worthwhile = usize::try_from(rows_at_most / ROWS_PER_SPAN_MIN + 1).unwrap_or(usize::MAX);
     Ok(cut(min, max, want.min(worthwhile)))

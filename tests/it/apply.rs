@@ -349,14 +349,15 @@ fn many_changes_of_a_large_table_are_found_by_their_keys() {
          with recursive n (i) as (select 2000001 union all select i + 1 from n where i < 2060000) insert into t select i, 'old' from n",
     );
     sides.add_rows("t", MANY);
-    let mut applier = sides.applier("me");
     let (of_t, changed) =
         ("from pg_stat_user_tables where relname = 't'", "select id from t where id < 2000000");
     let scans = || sides.rows(&format!("select seq_scan {of_t}"));
     for (seq, deleted) in [(1, 0), (2, MANY)] {
         let before = scans();
         let portion = vec![sides.changed("t", changed)];
+        let mut applier = sides.applier("me");
         applier.apply((seq, seq + 1), vec![portion], Extent::Whole).expect("a batch is applied");
+        drop(applier);
         sides.until(&format!("select n_tup_ins >= {} {of_t}", 60_000 + deleted + MANY), "t");
         sides.until(&format!("select n_tup_del = {deleted} {of_t}"), "t");
         assert_eq!(scans(), before, "the table was read through");

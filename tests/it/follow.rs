@@ -174,7 +174,7 @@ sys.stdin.read()";
 
 /// Python under a disk that holds every sync back.
 fn held_back(script: &str) -> Command {
-    let held = "inject=fsync,fdatasync:delay_enter=400000";
+    let held = "inject=fsync,fdatasync:delay_enter=1000000";
     let mut command = Command::new("strace");
     command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", held]);
     command.args(["python3", "-c", script]);

@@ -41,14 +41,63 @@ fn a_source_that_is_no_database_is_refused() {
 
 #[test]
 fn a_truncated_source_is_refused() {
+    const PAGE: usize = 4096;
     let file = sqlite(&format!(
         "{TABLE}; with recursive n(i) as (select 2 union all select i + 1 from n where i < 5000) insert into t select i, hex(randomblob(50)) from n"
     ));
     let whole = std::fs::read(&file.path).expect("read");
-    std::fs::write(&file.path, &whole[..whole.len() / 2]).expect("written");
+    let cut_at = |length: usize| whole[..length].to_vec();
+    // A sector of a leaf in the middle that was never written: SQLite itself reads rows without content there.
+    let mut lost = whole.clone();
+    let leaf = (whole.len() / PAGE / 2..).find(|page| whole[page * PAGE] == 0x0d).expect("rows fill leaves");
+    lost[(leaf + 1) * PAGE - PAGE / 2..(leaf + 1) * PAGE].fill(0);
+    // SQLite takes the rest of a last page that is there in part for zeros.
+    for damaged in [cut_at(whole.len() / 2), cut_at(whole.len() - PAGE / 2), lost] {
+        std::fs::write(&file.path, damaged).expect("written");
+        let target = database();
+        check(&liteferry(&["check", "--source", &path(&file), "--target", &target.url]), 1, "source_corrupt");
+        check(&copy(&file.path, &target.url), 1, "source_corrupt");
+        assert_eq!(psql(&target.url, "select to_regclass('public.t')")[0][0], None);
+    }
+}
+
+#[test]
+fn what_only_run_is_refused_for_is_told_by_check() {
+    let file = sqlite(&format!(
+        "{TABLE}; create unique index u on t (coalesce(v, -id)); create table s (v any primary key) strict, without rowid; insert into s values (1), ('1')"
+    ));
     let target = database();
-    check(&copy(&file.path, &target.url), 1, "source_corrupt");
-    assert_eq!(psql(&target.url, "select to_regclass('public.t')")[0][0], None);
+    let source = path(&file);
+    let told = |more: &[&str]| {
+        let args = [&["check", "--source", &source, "--target", &target.url], more].concat();
+        liteferry(&args).exits_with(0).stdout
+    };
+    let codes = |more: &[&str]| -> Vec<String> {
+        let report: serde_json::Value =
+            serde_json::from_str(&told(&[more, &["--json"]].concat())).expect("JSON");
+        let blockers = report["blockers_of_run"].as_array().expect("a list");
+        blockers.iter().map(|blocker| blocker["code"].as_str().expect("a code").to_owned()).collect()
+    };
+    let capture = ["capture_no_key", "capture_unique_expression_rowid"];
+    assert_eq!(sorted(codes(&[])), [capture[0], capture[1], "source_journal_mode"]);
+    assert_eq!(sorted(codes(&["--set", "source.journal=any"])), capture);
+    let text = told(&[]);
+    let (before, behind) = text.split_once("`liteferry run`").expect("it speaks of it");
+    assert!(before.contains("ready") && !before.contains("capture_"), "{text}");
+    assert!(behind.contains("3 blockers") && behind.contains("[capture_no_key] s:"), "{text}");
+    let state = format!("state.dir={}", source.replace("source.db", "state"));
+    let sets = ["--set", "http.listen=127.0.0.1:0", "--set", &state];
+    let run = liteferry(&[&["run", "--source", &source, "--target", &target.url], &sets[..]].concat());
+    check(&run, 1, "capture_no_key");
+    copy(&file.path, &target.url).exits_with(0);
+    let db = rusqlite::Connection::open(&file.path).expect("opened");
+    db.execute_batch("drop index u; drop table s; pragma journal_mode = wal").expect("mended");
+    assert!(codes(&["--set", "target.schema=other"]).is_empty());
+}
+
+fn sorted(mut codes: Vec<String>) -> Vec<String> {
+    codes.sort();
+    codes
 }
 
 #[test]

@@ -101,7 +101,13 @@ fn archive_path(desk: &Desk<'_>, source: &Path) -> PathBuf {
     let dir = desk.job.switch.archive.as_deref().unwrap_or(beside);
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let token = desk.token.get(..8).unwrap_or(&desk.token);
-    dir.join(format!("{name}.liteferry-{token}.zst"))
+    dir.join(format!("{}.liteferry-{token}.zst", shortened(&name)))
+}
+
+/// File systems take names of 255 bytes. The longest that is made of this one has 32 more: that of the journal of the copy that is packed.
+fn shortened(name: &str) -> &str {
+    const BYTES_MAX: usize = 255 - 32;
+    &name[..name.floor_char_boundary(BYTES_MAX)]
 }
 
 /// What was moved, how it was last proved, and what of ours is left. Where nothing was ever compared there is no table to tell of.
@@ -163,5 +169,18 @@ pub async fn show_again(desk: &Desk<'_>) {
         && let Ok(report) = serde_json::from_slice(&text)
     {
         show(desk, report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_of_a_long_name_has_a_name_that_a_file_can_have() {
+        assert_eq!(shortened("app.db"), "app.db");
+        let journal = format!("{}.liteferry-01234567.copy-journal", shortened(&"x".repeat(247)));
+        assert_eq!(journal.len(), 255);
+        assert_eq!(shortened(&"é".repeat(120)), "é".repeat(111));
     }
 }

@@ -63,6 +63,7 @@ use desk::Desk;
 
 pub use order::{Actor, Ordered};
 pub use repair::repair;
+pub use setup::findings_of_run;
 pub use stop::{Stopper, Stopping};
 pub use verify::Repair;
 pub use verifying::Timetable;

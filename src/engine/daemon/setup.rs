@@ -83,14 +83,7 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
 async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {
     let request = &job.request;
     let prepared = prepare(request, &Unwatched).await?;
-    let mut findings = prepared.plan.findings.clone();
-    findings.extend(standing_in_the_way(&prepared));
-    agree::will_be_filled(&mut findings, &prepared.schema);
-    findings.extend(journal_finding(job, &prepared).await?);
-    let (_, capture_findings) = captures(&prepared.schema, &numbered(&prepared.plan));
-    findings.extend(capture_findings);
-    let unwritable = unwritable(prepared.source.file(), numbered(&prepared.plan).values())?;
-    findings.extend(unwritable.iter().map(Unwritable::finding));
+    let findings = findings_of_run(&prepared, job.journal).await?;
     for finding in &findings {
         tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
     }
@@ -136,6 +129,20 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     })
 }
 
+/// What there is to say before anything is followed: all that a copy says, and what following asks beyond that.
+pub async fn findings_of_run(prepared: &Prepared, rule: JournalRule) -> Result<Vec<Finding>, Fault> {
+    let mut findings = prepared.plan.findings.clone();
+    findings.extend(standing_in_the_way(prepared));
+    agree::will_be_filled(&mut findings, &prepared.schema);
+    findings.extend(journal_finding(rule, prepared).await?);
+    let followed = numbered(&prepared.plan);
+    let (_, capture_findings) = captures(&prepared.schema, &followed);
+    findings.extend(capture_findings);
+    let unwritable = unwritable(prepared.source.file(), followed.values())?;
+    findings.extend(unwritable.iter().map(Unwritable::finding));
+    Ok(findings)
+}
+
 /// Tables that are followed, by the number that their triggers know them by.
 fn numbered(plan: &Plan) -> BTreeMap<i64, Arc<Route>> {
     let copied = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
@@ -179,9 +186,9 @@ pub fn captures(
     (captures, findings)
 }
 
-async fn journal_finding(job: &Job, prepared: &Prepared) -> Result<Option<Finding>, Fault> {
+async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {
     let mode = prepared.source.read(journal_mode).await?;
-    if mode == "wal" || job.journal == JournalRule::Any {
+    if mode == "wal" || rule == JournalRule::Any {
         return Ok(None);
     }
     Ok(Some(
