@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, until};
 use liteferry::engine::daemon::{ORDERS_MAX, Ordered};
 use liteferry::engine::follows::digest;
 use liteferry::engine::records::Records;
-use liteferry::engine::status::{Board, Run, Status};
+use liteferry::engine::status::{Board, Lag, Run, Status};
 use liteferry::http::{Handle, HttpState, spawn};
 use liteferry::model::fault::Fault;
 use liteferry::phase::{Phase, RunState};
@@ -353,6 +353,7 @@ fn settings(listen: SocketAddr, token_file: PathBuf) -> Http {
 
 fn state() -> (HttpState, mpsc::Receiver<Ordered>) {
     let mut status = Status::at_start(Path::new("app.db"));
+    status.lag = Some(Lag::default());
     status.machine.phase = Phase::DualWrite;
     status.run = Run::plain(RunState::Running);
     status.source.seq = Some(41);

@@ -202,7 +202,7 @@ fn operate(daemon: &Daemon, (name, mut random): (&str, Random), enough: &AtomicB
             }
             body["reason"] = json!(name);
             let Some((status, told)) = daemon.try_post(path, &body.to_string()) else { continue };
-            assert!([202, 409, 503].contains(&status), "{path} {body}: {told:#}");
+            assert!([202, 409, 429, 503].contains(&status), "{path} {body}: {told:#}");
             taken += u64::from(status == 202);
         }
         if seen["phase"] == "validate" && seen["validation"]["verdict"].is_null() {
@@ -235,7 +235,7 @@ fn two_operators_at_the_same_time_lead_it_along_the_machines_own_ways() {
     let last = loop {
         let (status, last) = bench.daemon.post("/v1/resume", "{}");
         match status {
-            503 => thread::sleep(Duration::from_millis(100)),
+            429 => thread::sleep(Duration::from_millis(100)),
             202 | 409 => break last,
             _ => panic!("{last:#}"),
         }

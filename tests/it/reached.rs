@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table t (id integer primary key, v text); insert into t values (1, 'a')";
@@ -24,6 +25,8 @@ struct Guarded {
 
 const PASSWORD: &str = "secret: of \\ two parts";
 
+static NETWORKS: AtomicU8 = AtomicU8::new(77);
+
 impl Guarded {
     /// `None`, with a word why, where nothing makes certificates, or no such address is free.
     fn start() -> Option<Guarded> {
@@ -31,9 +34,11 @@ impl Guarded {
             println!("skipped: there is no openssl to make certificates with");
             return None;
         }
-        // Every address of the loopback network is this machine; whoever else tests here has others.
+        // Every address of the loopback network is this machine; whoever else tests here, in this process too, has others.
         let [.., high, low] = std::process::id().to_be_bytes();
-        let (named, unnamed) = (format!("127.77.{high}.{low}"), format!("127.78.{high}.{low}"));
+        let network = NETWORKS.fetch_add(2, Ordering::Relaxed);
+        let (named, unnamed) =
+            (format!("127.{network}.{high}.{low}"), format!("127.{}.{high}.{low}", network + 1));
         // The port is a private server's only one.
         if [&named, &unnamed].iter().any(|address| TcpListener::bind((address.as_str(), 5432)).is_err()) {
             println!("skipped: another server has the port at every address");
