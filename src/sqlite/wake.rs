@@ -21,7 +21,9 @@ pub struct Wake {
     due: Vec<Instant>,
     told: bool,
     /// Looks since the last event that found nothing.
-    in_vain: u8,
+    early: u8,
+    /// A look has found nothing since something was found.
+    in_vain: bool,
     /// So many commits more are taken for ones that the disk keeps for a while.
     late: u8,
     _watcher: RecommendedWatcher,
@@ -63,7 +65,8 @@ impl Wake {
             written,
             due: Vec::new(),
             told: false,
-            in_vain: 0,
+            early: 0,
+            in_vain: false,
             late: 0,
             _watcher: watcher,
         })
@@ -78,7 +81,7 @@ impl Wake {
         let is_written = timeout(bound, self.written.notified()).await.is_ok();
         self.told = is_written || next.is_some();
         if is_written {
-            self.in_vain = 0;
+            self.early = 0;
             let now = Instant::now();
             self.due = LOOKS_AFTER.iter().map(|after| now + *after).collect();
         }
@@ -89,16 +92,22 @@ impl Wake {
         self.told
     }
 
-    /// A look found something.
+    /// A look found something. Where one before it did not, though an event had come, the commit came late.
     pub fn found(&mut self) {
-        self.late = if self.in_vain > 0 { LATE_AFTER_ONE } else { self.late.saturating_sub(1) };
+        self.late = if self.in_vain { LATE_AFTER_ONE } else { self.late.saturating_sub(1) };
+        self.in_vain = false;
     }
 
     /// A look found nothing. Tells whether it may have come before a commit that the disk is busy with: a few times after an event, where
     /// commits have been found late, and only of a -wal file, which is what such a commit waits for.
     pub fn found_nothing(&mut self) -> bool {
-        self.in_vain = self.in_vain.saturating_add(1);
-        self.late > 0 && self.in_vain <= EARLY_LOOKS && self.files[1].exists()
+        self.in_vain = true;
+        self.early = self.early.saturating_add(1);
+        if self.early > EARLY_LOOKS {
+            self.late = self.late.saturating_sub(u8::from(self.early == EARLY_LOOKS + 1));
+            return false;
+        }
+        self.late > 0 && self.files[1].exists()
     }
 
     pub fn look(&self) -> Look {
@@ -169,9 +178,16 @@ mod tests {
         wake.found();
         write(&mut wake, &files[0]).await;
         assert_eq!(early(&mut wake), 0, "no -wal is there");
+        wake.found();
         write(&mut wake, &files[1]).await;
         assert_eq!(early(&mut wake), usize::from(EARLY_LOOKS));
         assert_eq!(early(&mut wake), 0, "nothing has happened since");
+        for _ in 1..LATE_AFTER_ONE {
+            write(&mut wake, &files[1]).await;
+            assert_eq!(early(&mut wake), usize::from(EARLY_LOOKS));
+        }
+        write(&mut wake, &files[1]).await;
+        assert_eq!(early(&mut wake), 0, "all that is written is nothing to us");
         for _ in 0..=LATE_AFTER_ONE {
             write(&mut wake, &files[1]).await;
             wake.found();
