@@ -13,6 +13,7 @@
 mod reading;
 mod sweep;
 mod table;
+mod turn;
 
 use super::connect::Session;
 use super::fault;
@@ -24,14 +25,15 @@ use crate::model::history::{Position, Reached};
 use crate::model::name::PgName;
 use crate::plan::reverse::{CANARY, canary_route};
 use crate::plan::route::{Identity, Route};
-use futures_util::future::join;
 use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use sweep::Sweep;
+use table::Table;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use turn::{Begun, Ended};
 
 pub struct PgChanges {
     shared: Arc<Shared>,
@@ -49,6 +51,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
+    /// Between two batches.
+    idle: Option<Reader>,
     /// Where SQLite is known to stand.
     reached: Option<Reached>,
     /// What becomes of hardening the batch that was asked for last.
@@ -59,16 +63,22 @@ struct State {
 /// A batch that is not yet forgotten.
 struct Open {
     head: Head,
-    reader: Reader,
+    turn: Turn,
 }
 
-/// A batch's session: its transaction is open until the batch is forgotten.
-enum Reader {
-    /// Gives the session back, unless the batch is given up.
-    Reading(Task<Option<Session>>),
+/// A reader's turn: its transaction is open until the batch is forgotten.
+enum Turn {
+    /// Gives the reader back, unless the batch is given up.
+    Reading(Task<Option<Reader>>),
     /// To its end.
-    Read(Box<Session>),
+    Read(Box<Reader>),
     GivenUp,
+}
+
+/// A session, and what was learnt of the tables that it read.
+struct Reader {
+    session: Session,
+    learnt: BTreeMap<i64, Table>,
 }
 
 /// Ends with whoever holds it.
@@ -80,24 +90,26 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl Reader {
+impl Turn {
     /// The session, once all is read.
     async fn read(&mut self) -> Option<&Session> {
-        if let Reader::Reading(task) = self {
+        if let Turn::Reading(task) = self {
             let read = (&mut task.0).await;
-            *self = read.ok().flatten().map_or(Reader::GivenUp, |session| Reader::Read(Box::new(session)));
+            *self = read.ok().flatten().map_or(Turn::GivenUp, |reader| Turn::Read(Box::new(reader)));
         }
         match self {
-            Reader::Read(session) => Some(session),
-            Reader::Reading(_) | Reader::GivenUp => None,
+            Turn::Read(reader) => Some(&reader.session),
+            Turn::Reading(_) | Turn::GivenUp => None,
         }
     }
+}
 
-    async fn into_session(mut self) -> Option<Session> {
-        self.read().await?;
-        match self {
-            Reader::Read(session) => Some(*session),
-            Reader::Reading(_) | Reader::GivenUp => None,
+impl Open {
+    async fn ended(mut self) -> Result<Ended, Fault> {
+        self.turn.read().await;
+        match self.turn {
+            Turn::Read(reader) => Ok(Ended { reader: *reader, head: self.head }),
+            Turn::Reading(_) | Turn::GivenUp => Err(unread(turn::END)),
         }
     }
 }
@@ -111,6 +123,16 @@ struct Head {
     changes: u64,
     /// The last number that belongs to the batch.
     last: i64,
+    /// Tables that are locked for it.
+    locked: BTreeSet<i64>,
+}
+
+impl Head {
+    /// For work on all its changes.
+    fn patience(&self) -> Duration {
+        let changes = usize::try_from(self.changes).unwrap_or(usize::MAX);
+        patience::for_bytes(changes.saturating_mul(ROW_BYTES))
+    }
 }
 
 /// How far SQLite is behind.
@@ -122,27 +144,11 @@ pub struct Lag {
     pub oldest: Duration,
 }
 
-const HEAD: &str = include_str!("sql/reverse_head.sql");
-const LOOK: &str = "select r.epoch, r.mark, r.nonce,
-    array(select distinct tbl from liteferry.reverse_change c where c.migration_id = r.migration_id)
-    from liteferry.reverse r where r.migration_id = $1";
 const LAG: &str =
     "select count(*), coalesce((extract(epoch from clock_timestamp() - min(at)) * 1000)::bigint, 0)
     from liteferry.reverse_change where migration_id = $1";
-const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
-    where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7";
-
-const FORGET: &str = "delete from liteferry.reverse_change where migration_id = $1 and id <= $2";
-
 const NOTE: &str =
     "insert into liteferry.reverse_change (migration_id, tbl, key) select $1, $2, unnest($3::bytea[])";
-
-/// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken. What is
-/// forgotten need not wait for the disk: before SQLite commits the next batch it is there, and one that is lost is made good.
-const BEGIN: &str = "begin isolation level repeatable read; set local synchronous_commit = off; set local lock_timeout = '5s'; \
-    set local statement_timeout = '15min'; set local idle_in_transaction_session_timeout = '15min'";
-/// Another table may get its first change between the look and the snapshot.
-const LOOKS_MAX: u32 = 5;
 
 impl PgChanges {
     /// `tables` by the numbers that their triggers know them by; `portion_bytes` bounds what is held in memory at once.
@@ -171,7 +177,7 @@ impl PgChanges {
         let open = state.open.as_mut().filter(|open| open.head.to.seq == seq);
         let shared = async {
             let session =
-                open.ok_or_else(|| unread(doing))?.reader.read().await.ok_or_else(|| unread(doing))?;
+                open.ok_or_else(|| unread(doing))?.turn.read().await.ok_or_else(|| unread(doing))?;
             let row = session.query_one("select pg_export_snapshot()", &[]).await;
             Ok(row.map_err(|error| fault::of(error, doing))?.get(0))
         };
@@ -192,28 +198,36 @@ impl PgChanges {
     }
 }
 
+impl State {
+    /// SQLite has taken it.
+    async fn end(&mut self, open: Open) -> Result<Ended, Fault> {
+        self.reached = Some(Reached { at: open.head.to, before: Some(open.head.from.nonce) });
+        open.ended().await
+    }
+}
+
 impl Captured for PgChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let mut state = self.state.lock().await;
-        if let Some(open) = state.open.take()
-            && open.head.to == from
-        {
-            self.shared.forget(&mut state, open).await?;
-        }
+        let ended = match state.open.take().filter(|open| open.head.to == from) {
+            Some(open) => Some(state.end(open).await?),
+            None => None,
+        };
         let before = state.reached.filter(|reached| reached.at == from).and_then(|reached| reached.before);
-        let opening = self.shared.open((from, before), take);
-        let opened = answered(patience::SMALL * 2, "read what PostgreSQL has changed", opening).await?;
-        let Some((session, head)) = opened else { return Ok(None) };
+        let (deleted, patience) =
+            ended.as_ref().map_or((0, Duration::ZERO), |ended| (ended.head.changes, ended.head.patience()));
+        let beginning = self.shared.begin((ended, &mut state.idle), (from, before), take);
+        let begun = answered(patience + patience::SMALL * 2, turn::READ, beginning).await?;
+        state.sweep.deleted(deleted, &self.shared.target);
+        let Some(Begun { reader, head, keys }) = begun else { return Ok(None) };
         let (sender, portions) = Portions::channel(1);
-        let (shared, noted) = (Arc::clone(&self.shared), (head.last, head.changes));
-        let reader = tokio::spawn(async move {
-            let mut reading = Reading::new(&shared, &session, sender);
-            let whole = reading.read_to(noted).await;
-            drop(reading);
-            whole.then_some(session)
+        let (shared, last) = (Arc::clone(&self.shared), head.last);
+        let reading = tokio::spawn(async move {
+            let mut reading = Reading::new(&shared, reader, sender);
+            reading.read_to(last, keys).await.then_some(reading.reader)
         });
         let Head { to, extent, changes, .. } = head;
-        state.open = Some(Open { head, reader: Reader::Reading(Task(reader)) });
+        state.open = Some(Open { head, turn: Turn::Reading(Task(reading)) });
         // All that this snapshot shows has been committed: the disk works while it is read.
         let disk = Arc::clone(&self.shared);
         state.hardened = Some(Task(tokio::spawn(async move { disk.harden().await })));
@@ -235,7 +249,13 @@ impl Captured for PgChanges {
     async fn forget(&self, seq: i64) -> Result<(), Fault> {
         let mut state = self.state.lock().await;
         match state.open.take() {
-            Some(open) if open.head.to.seq == seq => self.shared.forget(&mut state, open).await,
+            Some(open) if open.head.to.seq == seq => {
+                let ended = state.end(open).await?;
+                let changes = ended.head.changes;
+                state.idle = Some(self.shared.end(ended).await?);
+                state.sweep.deleted(changes, &self.shared.target);
+                Ok(())
+            }
             other => {
                 state.open = other;
                 Ok(())
@@ -253,112 +273,6 @@ impl Shared {
         let sql = "begin; set local synchronous_commit = on; select pg_logical_emit_message(true, 'liteferry', ''); commit";
         let hardened = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
         answered(patience::SMALL, doing, hardened).await?;
-        self.target.give_back(session);
-        Ok(())
-    }
-
-    async fn open(
-        &self,
-        (from, before): (Position, Option<i64>),
-        take: Take,
-    ) -> Result<Option<(Session, Head)>, Fault> {
-        let doing = "read what PostgreSQL has changed";
-        let failed = |error| fault::of(error, doing);
-        let session = self.target.session().await?;
-        let mut locked = BTreeSet::new();
-        for _ in 0..LOOKS_MAX {
-            let look = session.prepared(LOOK).await.map_err(failed)?;
-            let row = session.query_opt(&look, &[&self.migration]).await.map_err(failed)?;
-            let row = row.ok_or_else(fork)?;
-            let stood = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
-            if stood != from {
-                self.catch_up(&session, stood, (from, before)).await?;
-            }
-            let tables: Vec<i64> = row.get(3);
-            if tables.is_empty() {
-                self.target.give_back(session);
-                return Ok(None);
-            }
-            locked.extend(tables);
-            let begin = format!("{BEGIN}; {}", self.locks(&locked));
-            let limit = match take {
-                Take::All => None,
-                Take::UpTo(changes) => Some(i64::try_from(changes.max(1)).unwrap_or(i64::MAX)),
-            };
-            let head = session.prepared(HEAD).await.map_err(failed)?;
-            let asked: Asked<'_, 2> = [&self.migration, &limit];
-            // Its snapshot is taken once the locks are held: the server takes one after the other.
-            let (begun, row) = join(session.batch_execute(&begin), session.query_opt(&head, &asked)).await;
-            begun.map_err(failed)?;
-            let row = row.map_err(failed)?;
-            let row = row.ok_or_else(fork)?;
-            if (Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) }) != from {
-                return Err(fork());
-            }
-            let (tables, changes): (Vec<i64>, i64) = (row.get(6), row.get(4));
-            if changes > 0 && tables.iter().all(|table| locked.contains(table)) {
-                let to = Position { epoch: from.epoch, seq: from.seq + 1, nonce: row.get(3) };
-                let extent = if row.get(7) { Extent::Part } else { Extent::Whole };
-                let changes = changes.unsigned_abs();
-                return Ok(Some((session, Head { from, to, extent, changes, last: row.get(5) })));
-            }
-            session.batch_execute("rollback").await.map_err(failed)?;
-        }
-        Err(Fault::new(FaultClass::Transient, "reverse_unsteady", doing)
-            .with_remedy("more and more tables get changes while they are looked at; it is tried again"))
-    }
-
-    /// The forgetting of SQLite's last batch was lost, and no more than that: what it took is read again. This is settled before SQLite
-    /// takes another batch, for it tells of one batch alone.
-    async fn catch_up(
-        &self,
-        session: &Session,
-        stood: Position,
-        (from, before): (Position, Option<i64>),
-    ) -> Result<(), Fault> {
-        if stood.epoch != from.epoch || stood.seq + 1 != from.seq || before != Some(stood.nonce) {
-            return Err(fork());
-        }
-        let moved = session.execute(ADVANCE, &places(&self.migration, &from, &stood)).await;
-        match moved.map_err(|error| fault::of(error, "tell PostgreSQL where SQLite stands"))? {
-            1 => Ok(()),
-            _ => Err(fork()),
-        }
-    }
-
-    /// Tables that are followed no more are not read.
-    fn locks(&self, tables: &BTreeSet<i64>) -> String {
-        let routes = tables.iter().filter_map(|id| self.tables.get(id));
-        let names: Vec<String> = routes.map(|route| route.target.sql()).collect();
-        if names.is_empty() {
-            return String::new();
-        }
-        format!("lock table {} in access share mode", names.join(", "))
-    }
-
-    async fn forget(&self, state: &mut State, open: Open) -> Result<(), Fault> {
-        let doing = "forget what SQLite has taken";
-        let Head { from, to, last, changes, .. } = open.head;
-        state.reached = Some(Reached { at: to, before: Some(from.nonce) });
-        let session = open.reader.into_session().await.ok_or_else(|| unread(doing))?;
-        let failed = |error| fault::of(error, doing);
-        // In this snapshot: what was noted since is not seen, whatever its number, and stays.
-        let forgetting = async {
-            let forget = session.prepared(FORGET).await.map_err(failed)?;
-            let advance = session.prepared(ADVANCE).await.map_err(failed)?;
-            let noted: Asked<'_, 2> = [&self.migration, &last];
-            let places = places(&self.migration, &to, &from);
-            let (forgotten, moved) =
-                join(session.execute(&forget, &noted), session.execute(&advance, &places)).await;
-            forgotten.map_err(failed)?;
-            if moved.map_err(failed)? != 1 {
-                return Err(fork());
-            }
-            session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))
-        };
-        let bytes = usize::try_from(changes).unwrap_or(usize::MAX).saturating_mul(ROW_BYTES);
-        answered(patience::for_bytes(bytes), doing, forgetting).await?;
-        state.sweep.deleted(changes, &self.target);
         self.target.give_back(session);
         Ok(())
     }

@@ -3,7 +3,8 @@
 //!
 //! A cell that already crosses to what PostgreSQL holds stays as it is, byte for byte; only others are written, spelt as their column
 //! spells its values. No trigger fires, no foreign key acts and nothing is logged as a change. It never writes a table of the
-//! application's while SQLite takes its writes, and a commit is on disk before it is told of.
+//! application's while SQLite takes its writes. Beside a -wal a commit can be read before it is on disk: `harden` waits for that, and
+//! PostgreSQL forgets nothing before.
 //!
 //! The write lock is held from a batch's first portion to its commit; a large backlog holds it long. After the switch nobody else writes.
 
@@ -14,14 +15,19 @@ mod writing;
 use super::connect::{SqliteFile, schema_version};
 use super::control::{self, Control, FORK, Writes};
 use super::fault::from_sqlite;
+use super::harden::Hardener;
 use super::history::{FileIdentity, schema_digest};
 use crate::link::{Applied, Applier, Extent, PART_REFUSED, Portion};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::plan::capture::CONTROL;
+use futures_util::future::join;
 use rusqlite::Connection;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use writing::{REFUSED, Writing};
 
 pub use writing::{Unwritable, standing, unwritable};
@@ -29,6 +35,7 @@ pub use writing::{Unwritable, standing, unwritable};
 pub struct SqliteApplier {
     file: SqliteFile,
     identity: FileIdentity,
+    hardener: Arc<Hardener>,
     /// The migration's token, which the control row bears too.
     token: String,
     /// `schema_digest` of the schema that the routes were made for.
@@ -36,6 +43,8 @@ pub struct SqliteApplier {
     /// Outside of any transaction.
     idle: Option<Hand>,
     batch: Option<Batch>,
+    /// What becomes of bringing the last batch to disk.
+    hardening: Option<JoinHandle<Result<(), Fault>>>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -47,8 +56,10 @@ struct Hand {
 struct Batch {
     from: Position,
     to: Position,
-    /// None before the first portion: until then the write lock is not asked for.
+    /// None before the first portion is written: until then the write lock is not asked for.
     hand: Option<Hand>,
+    /// What came last: a batch of one portion takes a thread's turn once.
+    last: Option<Portion>,
 }
 
 /// Readers of the application may be in the way where it keeps a rollback journal.
@@ -61,12 +72,31 @@ impl SqliteApplier {
     /// `schema` is the digest of the schema that the routes were made for.
     pub fn new(file: SqliteFile, token: String, schema: String) -> Result<SqliteApplier, Fault> {
         let identity = FileIdentity::of(file.path())?;
-        Ok(SqliteApplier { file, identity, token, schema, idle: None, batch: None })
+        let hardener = Arc::new(Hardener::new(file.path()));
+        Ok(SqliteApplier {
+            file,
+            identity,
+            hardener,
+            token,
+            schema,
+            idle: None,
+            batch: None,
+            hardening: None,
+        })
+    }
+
+    /// Returns once every batch that was committed here would survive a power cut.
+    pub async fn harden(&mut self) -> Result<(), Fault> {
+        match self.hardening.take() {
+            Some(hardening) => hardening.await.unwrap_or_else(|error| Err(stopped(error))),
+            None => Ok(()),
+        }
     }
 
     /// Where SQLite stands, once nothing of ours is under way there.
     pub async fn reached(&mut self) -> Result<Reached, Fault> {
         self.batch = None;
+        self.harden().await?;
         let (reach, token) = (self.take_hand()?, self.token.clone());
         let (hand, reached) = on_thread(move || {
             let hand = reach.open()?;
@@ -159,6 +189,10 @@ impl BatchHand {
 }
 
 impl Hand {
+    fn put(&mut self, portion: &Portion) -> Result<(), Fault> {
+        portion.iter().try_for_each(|changed| self.writing.put(changed))
+    }
+
     fn confirm_schema(&mut self, expected: &str) -> Result<(), Fault> {
         let db = self.writing.db();
         let version = schema_version(db)?;
@@ -170,6 +204,7 @@ impl Hand {
                 "somebody changed SQLite's schema after the switch: put it back as it was, or give the way back up with `liteferry cleanup`",
             ));
         }
+        self.writing.forget_tables();
         self.schema_version = Some(version);
         Ok(())
     }
@@ -181,19 +216,22 @@ impl Applier for SqliteApplier {
     }
 
     async fn open(&mut self, from: Position, to: Position, _newest: Position) -> Result<(), Fault> {
-        self.batch = Some(Batch { from, to, hand: None });
+        self.harden().await?;
+        self.batch = Some(Batch { from, to, hand: None, last: None });
         Ok(())
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
         let mut batch = self.batch.take().expect("a batch is opened before it is put into");
-        let hand = self.take_batch_hand(&mut batch)?;
-        let put = on_thread(move || {
-            let mut hand = hand.begun()?;
-            portion.iter().try_for_each(|changed| hand.writing.put(changed))?;
-            Ok(hand)
-        });
-        batch.hand = Some(put.await?);
+        if let Some(before) = batch.last.replace(portion) {
+            let hand = self.take_batch_hand(&mut batch)?;
+            let put = on_thread(move || {
+                let mut hand = hand.begun()?;
+                hand.put(&before)?;
+                Ok(hand)
+            });
+            batch.hand = Some(put.await?);
+        }
         self.batch = Some(batch);
         Ok(())
     }
@@ -205,26 +243,40 @@ impl Applier for SqliteApplier {
     ) -> Result<Applied, Fault> {
         let mut batch = self.batch.take().expect("a batch is opened before it is committed");
         let hand = self.take_batch_hand(&mut batch)?;
-        if let Err(fault) = durable.await {
-            close(hand).await;
-            return Err(fault);
-        }
-        let (from, to) = (batch.from, batch.to);
-        let committed = on_thread(move || {
+        let Batch { from, to, last, .. } = batch;
+        let (go_on, may_go_on) = oneshot::channel();
+        let commit = move || {
             let mut hand = hand.begun()?;
+            hand.put(&last.unwrap_or_default())?;
             let applied = hand.writing.settle()?;
             control::advance(hand.writing.db(), from, to)?;
-            run(hand.writing.db(), "commit", "commit a batch on the way back")?;
-            Ok((hand, applied))
-        });
-        let (hand, applied) = match committed.await {
+            match may_go_on.blocking_recv() {
+                Ok(()) => run(hand.writing.db(), "commit", "commit a batch on the way back")?,
+                Err(_) => return Ok(None),
+            }
+            Ok(Some((hand, applied)))
+        };
+        let (tell, told) = oneshot::channel();
+        let hardener = Arc::clone(&self.hardener);
+        self.hardening = Some(tokio::task::spawn_blocking(move || {
+            let committed = commit();
+            let hardens = committed.as_ref().is_ok_and(Option::is_some);
+            // Where nobody listens any more, `position` will tell.
+            let _gone = tell.send(committed);
+            if hardens { hardener.harden() } else { Ok(()) }
+        }));
+        // It is written while PostgreSQL's disk works. Nobody waits for it where SQLite has refused already.
+        let durable = async { durable.await.map(|()| go_on.send(()).unwrap_or(())) };
+        let (durable, committed) = join(durable, told).await;
+        durable?;
+        let (hand, applied) = match committed.unwrap_or_else(|error| Err(stopped(error))) {
             // Of a part it cannot be told whether a row is at fault or only early.
             Err(fault) if fault.code == REFUSED && extent == Extent::Part => {
                 return Err(Fault::new(FaultClass::Data, PART_REFUSED, "apply a part of the way back")
                     .with_remedy("The changes are applied again together with all that followed them.")
                     .with_source(fault));
             }
-            committed => committed?,
+            committed => committed?.expect("it was told that PostgreSQL has it on disk"),
         };
         self.idle = Some(hand);
         Ok(applied)
@@ -287,5 +339,9 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "write SQLite").with_source(error)))
+    done.unwrap_or_else(|error| Err(stopped(error)))
+}
+
+fn stopped(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
+    Fault::fatal("stopped", "write SQLite").with_source(error)
 }

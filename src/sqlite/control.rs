@@ -65,7 +65,8 @@ pub fn read(db: &Connection) -> Result<Option<Control>, Fault> {
         let control = |writes| Control { migration, epoch, writes, closed, reverse, canary };
         Ok(Writes::from_word(&writes).map(control))
     };
-    let Some(found) = db.query_row(&sql, [], read).optional().map_err(failed)? else { return Ok(None) };
+    let found = db.prepare_cached(&sql).and_then(|mut statement| statement.query_row([], read)).optional();
+    let Some(found) = found.map_err(failed)? else { return Ok(None) };
     found.map(Some).ok_or_else(|| {
         Fault::fatal("state_unreadable", doing)
             .with_remedy("a newer liteferry wrote it, or somebody by hand: run the version that wrote it")
@@ -76,7 +77,8 @@ const LATER: &str = "writes, closed, canary, reverse_epoch, reverse_mark, revers
 const WIDTH: i64 = 10;
 
 fn width(db: &Connection) -> rusqlite::Result<i64> {
-    db.query_row("select count(*) from pragma_table_info(?1, 'main')", [CONTROL], |row| row.get(0))
+    let mut count = db.prepare_cached("select count(*) from pragma_table_info(?1, 'main')")?;
+    count.query_row([CONTROL], |row| row.get(0))
 }
 
 /// Where the way back stands here.
@@ -115,7 +117,9 @@ pub(super) fn advance(db: &Connection, from: Position, to: Position) -> Result<(
 }
 
 fn write_one(db: &Connection, doing: &str, sql: &str, places: &[i64]) -> Result<(), Fault> {
-    let written = db.execute(sql, rusqlite::params_from_iter(places));
+    let written = db
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(places)));
     match written.map_err(|error| from_sqlite(doing, error))? {
         1 => Ok(()),
         _ => Err(Fault::fatal("reverse_history_fork", doing).with_remedy(FORK)),

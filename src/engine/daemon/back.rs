@@ -46,7 +46,7 @@ pub struct Back<'a> {
 /// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 /// While changes come one after the other.
-const ASK_BUSY: Duration = Duration::from_millis(2);
+const ASK_BUSY: Duration = Duration::from_millis(1);
 const BUSY_FOR: Duration = Duration::from_millis(100);
 /// Where nothing has been written for a while.
 const ASK_IDLE: Duration = Duration::from_millis(50);
@@ -134,6 +134,7 @@ impl Back<'_> {
         tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
+                self.forget(at).await?;
                 if let Some(next) = self.obey(order, &mut verifying).await? {
                     return Ok(next);
                 }
@@ -145,7 +146,10 @@ impl Back<'_> {
                 looked = None;
             }
             let moved = match self.desk.state.paused {
-                true => None,
+                true => {
+                    self.forget(at).await?;
+                    None
+                }
                 false => self.step_compared(at, &mut verifying).await?,
             };
             if let Some(step) = &moved {
@@ -158,6 +162,7 @@ impl Back<'_> {
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {
                 looked = Some(Instant::now());
+                self.forget(at).await?;
                 self.look().await?;
             }
             if moved.is_some() {
@@ -182,6 +187,7 @@ impl Back<'_> {
         }
         self.desk.voice.say(RunState::Stopping, None);
         verifying.end().await;
+        self.forget(at).await?;
         Ok(Next::Stopped)
     }
 
@@ -203,15 +209,17 @@ impl Back<'_> {
         Ok(())
     }
 
+    /// One batch, to its end.
     async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
         let (began, step) = (Instant::now(), self.take(at).await?);
         if let Some(step) = &step {
-            self.taken(began, step).await?;
+            self.taken(began, step);
+            self.forget(step.to).await?;
         }
         Ok(step)
     }
 
-    /// The same; what it brings SQLite to is compared, where somebody waits for that.
+    /// One batch; what it brings SQLite to is compared, where somebody waits for that.
     async fn step_compared(
         &mut self,
         at: Position,
@@ -225,13 +233,20 @@ impl Back<'_> {
             (_, false) => {}
         }
         if let Some(step) = &step {
-            self.taken(began, step).await?;
+            self.taken(began, step);
         }
         Ok(step)
     }
 
-    /// One batch, which SQLite then has on disk.
+    /// What brought SQLite there.
+    async fn forget(&mut self, at: Position) -> Result<(), Fault> {
+        self.applier.harden().await?;
+        self.changes.forget(at.seq).await
+    }
+
+    /// One batch, once SQLite has the one before on disk: that is forgotten with the question for what follows.
     async fn take(&mut self, at: Position) -> Result<Option<Step>, Fault> {
+        self.applier.harden().await?;
         let (bite, on_misfit) = (self.desk.voice.bite(Direction::Reverse), self.desk.job.request.on_misfit);
         let most = bite.of(CHANGES_MAX);
         let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;
@@ -247,9 +262,8 @@ impl Back<'_> {
         step
     }
 
-    /// PostgreSQL may forget it, and whoever watches is told.
-    async fn taken(&mut self, began: Instant, step: &Step) -> Result<(), Fault> {
-        self.changes.forget(step.to.seq).await?;
+    /// Whoever watches is told.
+    fn taken(&self, began: Instant, step: &Step) {
         let metrics = &self.desk.voice.metrics;
         metrics.batch_applied(began.elapsed(), step.changes);
         self.desk.voice.board.update(Instant::now(), |status| {
@@ -263,7 +277,6 @@ impl Back<'_> {
             metrics.applied(Direction::Reverse, table, Operation::Upsert, done.written);
             metrics.applied(Direction::Reverse, table, Operation::Delete, done.deleted);
         }
-        Ok(())
     }
 
     /// How far SQLite is behind, for those who watch and for the gates.

@@ -1,8 +1,9 @@
 //! Reads a batch: folds noted keys, finds the rows they name, and gives both out portion by portion. It writes nothing but the
 //! ledger, in the batch's own transaction.
 
-use super::Shared;
 use super::table::{Entry, Noted, Table, array_of, key_columns, params};
+use super::turn::Key;
+use super::{Reader, Shared};
 use crate::canon::{Back, Reason};
 use crate::link::{Changed, Piece, Pieces, Portion};
 use crate::model::cell::CellBuf;
@@ -10,22 +11,20 @@ use crate::model::chunk::{Chunk, Keys, Misfit, Standing, tuple_cells};
 use crate::model::fault::Fault;
 use crate::model::key::key_json;
 use crate::plan::route::Route;
-use crate::postgres::connect::Session;
 use crate::postgres::copy::copy_in;
 use crate::postgres::digest::record_to_tuple;
 use crate::postgres::fault;
 use crate::postgres::ledger;
 use futures_util::TryStreamExt;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio_postgres::Row;
 
 pub struct Reading<'s> {
     shared: &'s Shared,
-    session: &'s Session,
+    pub reader: Reader,
     portions: Pieces,
-    tables: BTreeMap<i64, Table>,
     /// Read whole because it was emptied.
     emptied: Option<i64>,
     /// What goes out next.
@@ -49,20 +48,23 @@ impl From<Fault> for End {
 }
 
 const READ_KEYS: &str = "read which keys have changed";
-const KEYS_PER_PAGE: u64 = 1000;
+const KEYS_PER_PAGE: u32 = 1000;
 const ROWS_PER_PAGE: u32 = 1000;
 const FORGET: &str = "delete from liteferry.ledger where id = any($1)";
 
 impl<'s> Reading<'s> {
-    pub fn new(shared: &'s Shared, session: &'s Session, portions: Pieces) -> Reading<'s> {
-        let (tables, gathered, entries) = (BTreeMap::new(), Portion::new(), Vec::new());
-        Reading { shared, session, portions, tables, emptied: None, gathered, bytes: 0, entries }
+    pub fn new(shared: &'s Shared, reader: Reader, portions: Pieces) -> Reading<'s> {
+        let (gathered, entries) = (Portion::new(), Vec::new());
+        Reading { shared, reader, portions, emptied: None, gathered, bytes: 0, entries }
     }
 
-    /// Reads all that the snapshot shows up to the number `last`, so many changes. False if the batch is not whole.
-    pub async fn read_to(&mut self, (last, changes): (i64, u64)) -> bool {
-        let read =
-            if changes <= KEYS_PER_PAGE { self.read_at_once(last).await } else { self.read(last).await };
+    /// Reads all that the snapshot shows up to the number `last`: the rows of these keys, where they are known. False if the batch is not
+    /// whole.
+    pub async fn read_to(&mut self, last: i64, keys: Option<Vec<Key>>) -> bool {
+        let read = match keys {
+            Some(keys) => self.read_known(&keys).await,
+            None => self.read(last).await,
+        };
         match read {
             Ok(()) => self.portions.send(Ok(Piece::End)).await.is_ok(),
             Err(End::GivenUp) => false,
@@ -73,29 +75,33 @@ impl<'s> Reading<'s> {
         }
     }
 
-    async fn read_at_once(&mut self, last: i64) -> Result<(), End> {
-        let failed = |error| End::Failed(fault::of(error, READ_KEYS));
-        let keys = self.session.prepared(&noted_keys("$1", "$2")).await.map_err(failed)?;
-        let page = self.session.query(&keys, &[&self.shared.migration, &last]).await.map_err(failed)?;
-        self.read_page(&page).await?;
+    async fn read_known(&mut self, keys: &[Key]) -> Result<(), End> {
+        for of_table in keys.chunk_by(|one, next| one.0 == next.0) {
+            let keys = of_table.iter().map(|(_, key)| key.as_deref()).collect();
+            self.read_keys(of_table[0].0, keys).await?;
+        }
         self.flush().await
     }
 
     async fn read(&mut self, last: i64) -> Result<(), End> {
         let failed = |error| End::Failed(fault::of(error, READ_KEYS));
         // A cursor's query takes no parameters.
-        let keys = noted_keys(&self.shared.migration.to_string(), &last.to_string());
-        let declare = format!("declare liteferry_keys no scroll cursor for {keys}");
-        self.session.batch_execute(&declare).await.map_err(failed)?;
+        let declare = format!(
+            "declare liteferry_keys no scroll cursor for \
+             select tbl, key from liteferry.reverse_change where migration_id = {} and id <= {last} \
+             group by tbl, key order by tbl, key nulls first",
+            self.shared.migration
+        );
+        self.reader.session.batch_execute(&declare).await.map_err(failed)?;
         let fetch = format!("fetch forward {KEYS_PER_PAGE} from liteferry_keys");
         loop {
-            let page = self.session.query(&fetch, &[]).await.map_err(failed)?;
+            let page = self.reader.session.query(&fetch, &[]).await.map_err(failed)?;
             if page.is_empty() {
                 break;
             }
             self.read_page(&page).await?;
         }
-        self.session.batch_execute("close liteferry_keys").await.map_err(failed)?;
+        self.reader.session.batch_execute("close liteferry_keys").await.map_err(failed)?;
         self.flush().await
     }
 
@@ -110,8 +116,9 @@ impl<'s> Reading<'s> {
     async fn read_keys(&mut self, id: i64, keys: Vec<Option<&[u8]>>) -> Result<(), End> {
         // Of tables that are followed no more, keys may be left over.
         let Some(route) = self.shared.tables.get(&id) else { return Ok(()) };
-        if !self.tables.contains_key(&id) {
-            self.tables.insert(id, Table::learn(self.shared, self.session, route).await?);
+        let session = &self.reader.session;
+        if !self.reader.learnt.contains_key(&id) {
+            self.reader.learnt.insert(id, Table::learn(self.shared, session, route).await?);
         }
         // It stands first among a table's keys; what is there now is then read whole.
         if keys.contains(&None) {
@@ -133,18 +140,18 @@ impl<'s> Reading<'s> {
 
     /// The rows of some keys, and which keys have none.
     async fn read_rows(&mut self, id: i64, noted: Vec<Noted>) -> Result<(), End> {
-        let table = &self.tables[&id];
+        let table = &self.reader.learnt[&id];
         let route = Arc::clone(&table.route);
         let doing = format!("read changed rows of table {}", route.target);
         let names = noted.iter().map(|key| name_of(&route, key)).collect::<Vec<_>>();
-        let entries = table.entries(self.shared, self.session, &names).await?;
+        let entries = table.entries(self.shared, &self.reader.session, &names).await?;
         let mut asked: HashMap<Vec<u8>, usize> =
             noted.iter().enumerate().map(|(at, key)| (key_of(key), at)).collect();
         let columns = key_columns(&route).len();
         let arrays: Vec<Vec<u8>> = (0..columns).map(|part| array_of(&noted, part)).collect();
         let failed = |error| End::Failed(fault::of(error, &doing));
-        let by_keys = self.session.prepared(&table.by_keys).await.map_err(failed)?;
-        let stream = self.session.query_raw(&by_keys, params(&arrays)).await.map_err(failed)?;
+        let by_keys = self.reader.session.prepared(&table.by_keys).await.map_err(failed)?;
+        let stream = self.reader.session.query_raw(&by_keys, params(&arrays)).await.map_err(failed)?;
         let mut stream = pin!(stream);
         let (mut changed, mut stale) = (empty(&route), Vec::new());
         while let Some(row) = stream.try_next().await.map_err(failed)? {
@@ -159,7 +166,7 @@ impl<'s> Reading<'s> {
             put_key(&mut changed.keys, &noted[at]);
             stale.extend(untrue.iter().map(|entry| entry.id));
             if changed.rows.bytes() >= self.shared.portion_bytes {
-                self.gather(std::mem::replace(&mut changed, empty(&route)))?;
+                self.gather(id, std::mem::replace(&mut changed, empty(&route)))?;
                 self.flush().await?;
             }
         }
@@ -175,22 +182,22 @@ impl<'s> Reading<'s> {
             changed.names.push(names[at].clone());
             put_key(&mut changed.keys, &noted[at]);
         }
-        self.gather(changed)?;
+        self.gather(id, changed)?;
         self.settle(&stale).await
     }
 
     async fn read_emptied(&mut self, id: i64) -> Result<(), End> {
-        let table = &self.tables[&id];
+        let table = &self.reader.learnt[&id];
         let route = Arc::clone(&table.route);
         let doing = format!("read emptied table {}", route.target);
-        let held = table.empty_ledger(self.shared, self.session).await?;
+        let held = table.empty_ledger(self.shared, &self.reader.session).await?;
         let mut changed = Changed { emptied: Some(held), ..empty(&route) };
         let failed = |error| End::Failed(fault::of(error, &doing));
         let declare = format!("declare liteferry_rows no scroll cursor for {}", table.all);
-        self.session.batch_execute(&declare).await.map_err(failed)?;
+        self.reader.session.batch_execute(&declare).await.map_err(failed)?;
         let fetch = format!("fetch forward {ROWS_PER_PAGE} from liteferry_rows");
         loop {
-            let stream = self.session.query_raw(&fetch, params(&[])).await.map_err(failed)?;
+            let stream = self.reader.session.query_raw(&fetch, params(&[])).await.map_err(failed)?;
             let (mut stream, mut rows) = (pin!(stream), 0);
             while let Some(row) = stream.try_next().await.map_err(failed)? {
                 rows += 1;
@@ -199,26 +206,27 @@ impl<'s> Reading<'s> {
                 add_row(&mut changed, &tuple, name_of(&route, &key), &[]);
                 put_key(&mut changed.keys, &key);
                 if changed.rows.bytes() >= self.shared.portion_bytes {
-                    self.gather(std::mem::replace(&mut changed, empty(&route)))?;
+                    self.gather(id, std::mem::replace(&mut changed, empty(&route)))?;
                     self.flush().await?;
                 }
             }
-            self.gather(std::mem::replace(&mut changed, empty(&route)))?;
+            self.gather(id, std::mem::replace(&mut changed, empty(&route)))?;
             self.settle(&[]).await?;
             if rows == 0 {
                 break;
             }
         }
-        self.session.batch_execute("close liteferry_rows").await.map_err(failed)
+        self.reader.session.batch_execute("close liteferry_rows").await.map_err(failed)
     }
 
-    fn gather(&mut self, changed: Changed) -> Result<(), Fault> {
+    fn gather(&mut self, id: i64, changed: Changed) -> Result<(), Fault> {
         if changed.names.is_empty() && changed.emptied.is_none() {
             return Ok(());
         }
         if !changed.rows.misfits.is_empty() {
             let entries = ledger::entries(self.shared.migration, &changed.route, &changed.rows, &[])?;
             self.entries.extend_from_slice(&entries.arena);
+            self.reader.learnt.entry(id).and_modify(|table| table.ledger = true);
         }
         self.bytes += changed.rows.bytes() + changed.keys.arena.len();
         self.gathered.push(changed);
@@ -229,11 +237,11 @@ impl<'s> Reading<'s> {
     async fn settle(&mut self, stale: &[i64]) -> Result<(), End> {
         let doing = "write the ledger";
         if !stale.is_empty() {
-            let forgotten = self.session.execute(FORGET, &[&stale]).await;
+            let forgotten = self.reader.session.execute(FORGET, &[&stale]).await;
             forgotten.map_err(|error| fault::of(error, doing))?;
         }
         if !self.entries.is_empty() {
-            copy_in(self.session, ledger::COPY, &self.entries, doing).await?;
+            copy_in(&self.reader.session, ledger::COPY, &self.entries, doing).await?;
             self.entries.clear();
         }
         if self.bytes >= self.shared.portion_bytes { self.flush().await } else { Ok(()) }
@@ -247,13 +255,6 @@ impl<'s> Reading<'s> {
         }
         self.portions.send(Ok(Piece::Portion(portion))).await.map_err(|_| End::GivenUp)
     }
-}
-
-fn noted_keys(migration: &str, last: &str) -> String {
-    format!(
-        "select tbl, key from liteferry.reverse_change where migration_id = {migration} and id <= {last} \
-         group by tbl, key order by tbl, key nulls first"
-    )
 }
 
 fn empty(route: &Arc<Route>) -> Changed {

@@ -83,6 +83,11 @@ impl Table {
         self.key_of(&parts)
     }
 
+    /// A new batch begins.
+    pub fn forget_keys(&mut self) {
+        self.largest = None;
+    }
+
     /// Remembers the largest id that was ever given.
     pub fn note_key(&mut self, key: &[CellBuf]) {
         if let (true, [CellBuf::Integer(id)]) = (self.counts, key) {

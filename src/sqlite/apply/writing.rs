@@ -63,10 +63,13 @@ const UNCHECKED: &str = "pragma ignore_check_constraints = on";
 impl Writing {
     pub fn on(db: Connection) -> Result<Writing, Fault> {
         db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        // A commit must outlive a power cut in every journal mode. What the application's CHECKs refuse has been accepted by PostgreSQL and
-        // must not be lost. Rows laid aside may be many.
-        let set = format!("pragma synchronous = extra; pragma temp_store = file; {UNCHECKED}");
-        db.execute_batch(&set).map_err(|error| from_sqlite("set up a connection of the way back", error))?;
+        let failed = |error| from_sqlite("set up a connection of the way back", error);
+        let mode: String = db.query_row("pragma main.journal_mode", [], |row| row.get(0)).map_err(failed)?;
+        // Beside a rollback journal a commit brings itself to disk.
+        let synchronous = if mode == "wal" { "normal" } else { "extra" };
+        // What the application's CHECKs refuse has been accepted by PostgreSQL and must not be lost. Rows laid aside may be many.
+        let set = format!("pragma synchronous = {synchronous}; pragma temp_store = file; {UNCHECKED}");
+        db.execute_batch(&set).map_err(failed)?;
         let later = Later::on(&db)?;
         let (tables, places) = (Vec::new(), HashMap::new());
         Ok(Writing { db, tables, places, writes: Writes::Sqlite, applied: Applied::default(), later })
@@ -80,9 +83,13 @@ impl Writing {
     pub fn begin(&mut self, writes: Writes) -> Result<(), Fault> {
         self.writes = writes;
         self.applied = Applied::default();
-        // What is known of the tables holds for one schema.
-        (self.tables, self.places) = (Vec::new(), HashMap::new());
+        self.tables.iter_mut().for_each(Table::forget_keys);
         self.later.clear(&self.db)
+    }
+
+    /// What is known of the tables holds for one schema.
+    pub fn forget_tables(&mut self) {
+        (self.tables, self.places) = (Vec::new(), HashMap::new());
     }
 
     pub fn put(&mut self, changed: &Changed) -> Result<(), Fault> {
