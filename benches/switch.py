@@ -127,7 +127,7 @@ def measure(binary, cluster, folder, arguments):
 
 
 def table(there, back, written, lost, arguments):
-    p99 = lambda values: statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+    p99 = lambda values: statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
     line = lambda what, values: f"| {what} | {statistics.median(values):.0f} | {p99(values):.0f} | {max(values):.0f} |"
     lines = [
         f"{arguments.crossings} switches and as many rollbacks under {arguments.rate} writes a second, {arguments.rows:,} rows; {written:,} writes were acknowledged, {lost} of them lost.",

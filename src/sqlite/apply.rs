@@ -93,11 +93,12 @@ impl SqliteApplier {
         }
     }
 
-    /// Where SQLite stands, once nothing of ours is under way there.
+    /// Where SQLite stands, once nothing of ours is under way there. It is on disk: a process that died may have left it in memory, and
+    /// PostgreSQL will be told of it.
     pub async fn reached(&mut self) -> Result<Reached, Fault> {
         self.batch = None;
         self.harden().await?;
-        let (reach, token) = (self.take_hand()?, self.token.clone());
+        let (reach, token, hardener) = (self.take_hand()?, self.token.clone(), Arc::clone(&self.hardener));
         let (hand, reached) = on_thread(move || {
             let hand = reach.open()?;
             let db = hand.writing.db();
@@ -105,7 +106,9 @@ impl SqliteApplier {
             run(db, "begin immediate", "look where SQLite stands")?;
             let reached = control_of(db, &token).and_then(|control| control.reverse.ok_or_else(unopened));
             run(db, "rollback", "look where SQLite stands")?;
-            Ok((hand, reached?))
+            let reached = reached?;
+            hardener.harden()?;
+            Ok((hand, reached))
         })
         .await?;
         self.idle = Some(hand);

@@ -3,14 +3,12 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::disk::Mounted;
+use crate::support::disk::LateDisk;
 use crate::support::held::HeldSession;
 use crate::support::{TempDb, application, database, psql, try_psql};
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -198,26 +196,11 @@ fn mark_of(file: &Path) -> Mark {
     application(file).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("it stands somewhere")
 }
 
-/// An ext4 in a file, of which nothing is written back by itself while the test runs.
-fn mounted(image: &Path) -> Option<Mounted> {
-    Mounted::by("mount -o loop,commit=600 \"$1\" \"$2\"", &image.display().to_string())
-}
-
-/// The daemon stands still, an image of the disk is copied: that is what a power cut would leave. SQLite may have shown more, but whatever
+/// The daemon stands still, and the disk is looked at as a power cut would leave it. SQLite may have shown more, but whatever
 /// PostgreSQL has forgotten must be in it.
 #[test]
 fn postgres_forgets_nothing_that_a_power_cut_would_take_from_sqlite() {
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let (image, cut) = (folder.path().join("disk.img"), folder.path().join("cut.img"));
-    let file = fs::File::create(&image).expect("a file can be made");
-    // There is a gate for room.
-    file.set_len(400 << 20).expect("a file can be sparse");
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
-    if !made.is_ok_and(|made| made.success()) {
-        println!("skipped: there is no mkfs.ext4 here");
-        return;
-    }
-    let Some(disk) = mounted(&image) else { return };
+    let Some(disk) = LateDisk::mount() else { return };
     let source = disk.path().join("source.db");
     application(&source).execute_batch(ROWS).expect("SQLite opens a new file");
     let case = Case { source: TempDb::at(&source), target: database() };
@@ -231,10 +214,8 @@ fn postgres_forgets_nothing_that_a_power_cut_would_take_from_sqlite() {
         let number = |at: usize| told[0][at].as_deref().and_then(|text| text.parse().ok()).expect("a number");
         let forgotten: Mark = (number(0), number(1));
         shown = shown.max(mark_of(&source).0);
-        let copied = Command::new("cp").arg("--sparse=always").args([&image, &cut]).status();
-        assert!(copied.expect("there is a cp").success());
+        let left = disk.cut();
         daemon.signal("-CONT");
-        let left = mounted(&cut).expect("what could be mounted once can be again");
         let left = mark_of(&left.path().join("source.db"));
         assert!(left.0 >= forgotten.0, "PostgreSQL has forgotten {forgotten:?}; the disk has {left:?}");
         assert!(left.0 > forgotten.0 || left.1 == forgotten.1, "{forgotten:?} and {left:?} are one history");

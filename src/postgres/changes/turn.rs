@@ -105,7 +105,14 @@ impl Shared {
             }
         };
         for _ in 0..LOOKS_MAX {
-            let glance = self.glance(&reader.session, ended.take().as_ref(), &locked).await?;
+            let Some(glance) = self.glance(&reader.session, ended.take().as_ref(), &locked).await? else {
+                locked = self.look(&reader.session, (from, before)).await?;
+                if locked.is_empty() {
+                    *idle = Some(reader);
+                    return Ok(None);
+                }
+                continue;
+            };
             if glance.stands != from {
                 return Err(fork());
             }
@@ -163,13 +170,15 @@ impl Shared {
         }
     }
 
-    /// Its snapshot is taken once the locks are held: the server takes one statement after the other.
+    /// Its snapshot is taken once the locks are held: the server takes one statement after the other. Nothing where tables that changed
+    /// lately cannot be locked: one may be gone, or kept by somebody, and need not have changed again. Whether the batch before was
+    /// committed is then looked at anew, too.
     async fn glance(
         &self,
         session: &Session,
         ended: Option<&Head>,
         locked: &BTreeSet<i64>,
-    ) -> Result<Glance, Fault> {
+    ) -> Result<Option<Glance>, Fault> {
         let failed = |error| fault::of(error, READ);
         let stands = session.prepared(STANDS).await.map_err(failed)?;
         let noted = session.prepared(NOTED).await.map_err(failed)?;
@@ -189,17 +198,21 @@ impl Shared {
         )
         .await;
         forgotten.transpose()?;
+        if ended.is_some() && begun.as_ref().is_err_and(|error| error.as_db_error().is_some()) {
+            session.batch_execute("rollback").await.map_err(failed)?;
+            return Ok(None);
+        }
         begun.map_err(|error| match ended {
             Some(_) => fault::of_commit(error, END),
             None => failed(error),
         })?;
         let row = stands.map_err(failed)?.ok_or_else(fork)?;
         let noted = noted.map_err(failed)?;
-        Ok(Glance {
+        Ok(Some(Glance {
             stands: Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) },
             drawn: row.get(3),
             noted: noted.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect(),
-        })
+        }))
     }
 
     /// How far the batch goes, which tables must be locked for it, and its keys if it is short.

@@ -231,14 +231,12 @@ impl Way {
         })
     }
 
-    /// Takes one batch and forgets it; nothing if none waits.
+    /// Takes one batch, and forgets with the same question the one before; nothing if none waits.
     pub fn step(&mut self, take: Take, on_misfit: OnMisfit) -> Result<Option<Step>, Fault> {
         self.runtime.block_on(async {
+            self.applier.harden().await?;
             let step = step(&self.changes, &mut self.applier, (self.at, take), on_misfit).await?;
-            if let Some(step) = &step {
-                self.at = step.to;
-                self.changes.forget(step.to.seq).await?;
-            }
+            self.at = step.as_ref().map_or(self.at, |step| step.to);
             Ok(step)
         })
     }

@@ -1,8 +1,17 @@
 //! Late commits, crashes between the two commits, and histories that are not each other's.
 
-use super::ground::Pair;
+use super::ground::{BEGIN, Pair, TOKEN};
+use crate::support::disk::LateDisk;
+use crate::support::{application, until};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::Take;
+use liteferry::sqlite::apply::SqliteApplier;
+use liteferry::sqlite::capture::{self, Origin};
+use liteferry::sqlite::connect::SqliteFile;
+use liteferry::sqlite::control;
+use liteferry::sqlite::history::schema_digest;
+use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// Numbers are drawn before commits: the lower one comes last, when the higher one is long forgotten.
 #[test]
@@ -100,4 +109,49 @@ fn two_histories_are_not_taken_for_one() {
     assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
     way.resume().expect("it stands somewhere");
     assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("a fork").code, "reverse_history_fork");
+}
+
+/// Tables that changed lately are locked before it is known whether they changed again.
+#[test]
+fn a_table_that_is_dropped_after_it_has_changed_is_in_nobodys_way() {
+    let pair = Pair::created(
+        "create table t (id integer primary key, v text); create table u (id integer primary key)",
+    );
+    let mut way = pair.way();
+    let mut step = || way.step(Take::UpTo(10), OnMisfit::Ledger).expect("a batch is taken");
+    pair.app("insert into u values (1)");
+    assert_eq!(step().expect("one waits").changes, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pair.app("drop table u; insert into t values (1, 'a')"));
+        let waiting = "select count(*) from pg_locks where relation = 'u'::regclass and not granted";
+        until("it waits for the batch to end", || pair.there(waiting) == ["1"]);
+        // Right behind it.
+        until("its row has come", || step().is_some());
+    });
+    assert!(step().is_none());
+    assert_eq!(pair.here("select v from t"), ["a"]);
+    assert_eq!(pair.waiting(), "0");
+}
+
+/// A process that was killed right after its commit left it in memory alone. PostgreSQL is told where SQLite stands, and forgets.
+#[test]
+fn where_sqlite_stands_is_on_its_disk_once_that_is_told() {
+    let Some(disk) = LateDisk::mount() else { return };
+    let path = disk.path().join("source.db");
+    let app = application(&path);
+    app.execute_batch("pragma journal_mode = wal; create table t (id integer primary key)").expect("made");
+    let file = SqliteFile::examine(&path, Duration::from_secs(5)).expect("the source is usable");
+    let source = file.open_writer(Duration::from_secs(5)).expect("it can be written");
+    capture::arm(&source, &Origin { migration: TOKEN.into(), epoch: 1 }, &[]).expect("capture is armed");
+    control::begin_reverse(&source, BEGIN).expect("the way back is opened");
+    let schema = schema_digest(&source).expect("it has a schema");
+    let mark = "select reverse_mark from _liteferry_control";
+    app.execute_batch("pragma synchronous = off; update _liteferry_control set reverse_mark = 7")
+        .expect("committed");
+    let on_disk = || application(&disk.cut().path().join("source.db")).query_row(mark, [], |row| row.get(0));
+    assert_ne!(on_disk(), Ok(7), "it is in memory alone");
+    let mut applier = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
+    let reached =
+        Runtime::new().expect("a runtime").block_on(applier.reached()).expect("SQLite stands somewhere");
+    assert_eq!((reached.at.seq, on_disk()), (7, Ok(7)));
 }

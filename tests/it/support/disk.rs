@@ -15,6 +15,12 @@ pub struct Mounted {
 
 pub struct SmallDisk(Mounted);
 
+/// An ext4 in a file, of which nothing is written back by itself while a test runs.
+pub struct LateDisk {
+    folder: TempDir,
+    mounted: Mounted,
+}
+
 /// It tells when it may be waited for: a mount that nobody would take away is never made. The script is given an argument and the directory.
 const GUARD: &str = r#"
 trap '' INT TERM HUP
@@ -77,6 +83,38 @@ impl SmallDisk {
             while file.write_all(&vec![0; piece]).is_ok() {}
         }
         Ballast { path }
+    }
+}
+
+impl LateDisk {
+    /// With so much room that no gate is in the way. `None`, with a word why, where this machine lets nobody mount.
+    pub fn mount() -> Option<LateDisk> {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let image = folder.path().join("disk.img");
+        let file = File::create(&image).expect("a file can be made");
+        file.set_len(400 << 20).expect("a file can be sparse");
+        if !Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status().is_ok_and(|made| made.success())
+        {
+            println!("skipped: there is no mkfs.ext4 here");
+            return None;
+        }
+        LateDisk::loops(&image).map(|mounted| LateDisk { folder, mounted })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.mounted.path()
+    }
+
+    /// What a power cut would leave. Whoever writes there stands still.
+    pub fn cut(&self) -> Mounted {
+        let (image, cut) = (self.folder.path().join("disk.img"), self.folder.path().join("cut.img"));
+        let copied = Command::new("cp").arg("--sparse=always").args([&image, &cut]).status();
+        assert!(copied.expect("there is a cp").success());
+        LateDisk::loops(&cut).expect("what could be mounted once can be again")
+    }
+
+    fn loops(image: &Path) -> Option<Mounted> {
+        Mounted::by("mount -o loop,commit=600 \"$1\" \"$2\"", &image.display().to_string())
     }
 }
 
