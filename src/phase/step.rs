@@ -14,6 +14,9 @@ pub enum Step {
 }
 
 impl Step {
+    pub const ALL: [Step; 6] =
+        [Step::Fence, Step::Drain, Step::Check, Step::Prepare, Step::Decide, Step::Open];
+
     pub fn word(self) -> &'static str {
         match self {
             Step::Fence => "fence",

@@ -392,21 +392,24 @@ struct Crossing {
 
 impl Crossing {
     fn registered(to: &Registry) -> Crossing {
-        let steps =
-            HistogramOpts::new("liteferry_cutover_step_seconds", "Time of each step of moving the writes.");
+        let steps = HistogramOpts::new("liteferry_cutover_step_seconds", "Time of each step of a crossing.");
         let attempts = counts(
             to,
             "liteferry_cutover_attempts_total",
             "Attempts to move the writes, in either direction, by how they ended.",
             &["outcome"],
         );
+        let step_seconds = registered(to, HistogramVec::new(steps.buckets(PAUSE_SECONDS.into()), &["step"]));
         // The first one must be seen as an increase.
         for outcome in CutoverOutcome::ALL {
             attempts.with_label_values(&[outcome.word()]).inc_by(0);
         }
+        for step in Step::ALL {
+            step_seconds.with_label_values(&[step.word()]);
+        }
         Crossing {
             attempts,
-            step_seconds: registered(to, HistogramVec::new(steps.buckets(PAUSE_SECONDS.to_vec()), &["step"])),
+            step_seconds,
             pause_seconds: histogram(
                 to,
                 "liteferry_cutover_pause_seconds",
@@ -635,6 +638,21 @@ mod tests {
             "{text}"
         );
         has(&text, "liteferry_source_seq 41");
+    }
+
+    /// A first event that makes its series is no increase to Prometheus.
+    #[test]
+    fn where_the_dashboard_looks_at_an_increase_the_series_is_there_before_the_first_event() {
+        let text = Metrics::new("1").render(&readings());
+        let dashboard = include_str!("../../deploy/grafana/liteferry.json");
+        let mut names = dashboard.split("increase(").skip(1).filter_map(|rest| rest.split('{').next());
+        assert!(names.clone().count() > 1);
+        let late = |name: &&str| {
+            let begun = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            !text.lines().any(begun)
+        };
+        assert_eq!(names.find(late), None, "{text}");
+        has(&text, "liteferry_cutover_step_seconds_count{step=\"fence\"} 0");
     }
 
     #[test]
