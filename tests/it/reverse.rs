@@ -294,6 +294,25 @@ fn nothing_of_the_applications_is_written_while_sqlite_takes_its_writes() {
     assert_eq!((pair.here("select v from t"), way.lag().rows), (vec!["a".into()], 0));
 }
 
+/// The canary's way, however long PostgreSQL's disk takes.
+#[test]
+fn no_writer_of_sqlites_waits_for_the_disk_of_postgres() {
+    let pair = Pair::created("pragma journal_mode = wal; create table t (id integer primary key)");
+    let application = pair.sqlite();
+    application.busy_timeout(Duration::ZERO).expect("set");
+    application.execute_batch("update _liteferry_control set writes = 'sqlite'").expect("written");
+    let mut way = pair.way();
+    pair.with_session(async |session| there::send_canary(session, pair.migration).await);
+    let durable = async move {
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            application.execute_batch("begin immediate; rollback").expect("nobody has the lock");
+        }
+        Ok(())
+    };
+    assert!(way.commit_unless(durable, std::future::pending()).is_some());
+}
+
 #[test]
 fn what_sqlite_refuses_halts_by_name_and_goes_on_when_it_is_mended() {
     let pair = Pair::mapped(
