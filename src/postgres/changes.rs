@@ -123,8 +123,10 @@ struct Head {
     changes: u64,
     /// The last number that belongs to the batch.
     last: i64,
-    /// Tables that are locked for it.
-    locked: BTreeSet<i64>,
+    /// Tables that have changed.
+    tables: BTreeSet<i64>,
+    /// These, and some that changed in batches right before it.
+    lately: BTreeSet<i64>,
 }
 
 impl Head {

@@ -135,6 +135,17 @@ pub(super) fn record_to_tuple(record: &[u8]) -> Option<Vec<u8>> {
     Some(tuple)
 }
 
+/// The type ids of what `record_send` gives.
+pub(super) fn record_types(record: &[u8]) -> impl Iterator<Item = u32> {
+    let mut rest = record.get(4..);
+    std::iter::from_fn(move || {
+        let (oid, tail) = rest?.split_first_chunk()?;
+        let (length, tail) = tail.split_first_chunk()?;
+        rest = tail.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..);
+        Some(u32::from_be_bytes(*oid))
+    })
+}
+
 /// The key as the source would write it; a key that only the target holds may not decode, and is then shown in hex.
 fn shown_key(route: &Route, tuple: &[u8]) -> String {
     let cells: Vec<Option<&[u8]>> = tuple_cells(tuple).collect();

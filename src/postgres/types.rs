@@ -6,7 +6,7 @@
 use super::connect::Session;
 use super::fault;
 use crate::model::fault::Fault;
-use crate::plan::route::Route;
+use crate::plan::route::{ColumnRoute, Route};
 use tokio_postgres::types::Type;
 
 const TYPES: &str = "select attname::text, atttypid from pg_catalog.pg_attribute
@@ -21,9 +21,22 @@ pub async fn confirm(session: &Session, relation: &str, route: &Route, doing: &s
     let mut columns = route.columns.iter();
     match columns.find(|column| column.type_oid != 0 && !stands(&column.target, column.type_oid)) {
         None => Ok(()),
-        Some(column) => Err(Fault::fatal("schema_drift", doing).with_remedy(format!(
-            "the type of its column {} was changed beside liteferry; both sides are looked at anew",
-            column.target
-        ))),
+        Some(column) => Err(changed(column, doing)),
     }
+}
+
+/// The same of a row, where `of_row` are the types that it came in.
+pub fn confirm_row(of_row: impl Iterator<Item = u32>, route: &Route, doing: &str) -> Result<(), Fault> {
+    let mut columns = route.columns.iter().zip(of_row);
+    match columns.find(|(column, oid)| column.type_oid != 0 && column.type_oid != *oid) {
+        None => Ok(()),
+        Some((column, _)) => Err(changed(column, doing)),
+    }
+}
+
+fn changed(column: &ColumnRoute, doing: &str) -> Fault {
+    Fault::fatal("schema_drift", doing).with_remedy(format!(
+        "the type of its column {} was changed beside liteferry; both sides are looked at anew",
+        column.target
+    ))
 }

@@ -21,7 +21,7 @@ use crate::link::{Applied, Applier, Extent, PART_REFUSED, Portion};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::plan::capture::CONTROL;
-use futures_util::future::join;
+use futures_util::future::{Either, join, ready};
 use rusqlite::Connection;
 use std::future::Future;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct SqliteApplier {
     token: String,
     /// `schema_digest` of the schema that the routes were made for.
     schema: String,
+    /// Which side took the application's writes when it was last looked at.
+    writes: Writes,
     /// Outside of any transaction.
     idle: Option<Hand>,
     batch: Option<Batch>,
@@ -79,6 +81,7 @@ impl SqliteApplier {
             hardener,
             token,
             schema,
+            writes: Writes::Sqlite,
             idle: None,
             batch: None,
             hardening: None,
@@ -99,20 +102,21 @@ impl SqliteApplier {
         self.batch = None;
         self.harden().await?;
         let (reach, token, hardener) = (self.take_hand()?, self.token.clone(), Arc::clone(&self.hardener));
-        let (hand, reached) = on_thread(move || {
+        let (hand, control) = on_thread(move || {
             let hand = reach.open()?;
             let db = hand.writing.db();
             // An earlier transaction of ours may still be ending on its thread: the lock waits for it.
             run(db, "begin immediate", "look where SQLite stands")?;
-            let reached = control_of(db, &token).and_then(|control| control.reverse.ok_or_else(unopened));
+            let control = control_of(db, &token);
             run(db, "rollback", "look where SQLite stands")?;
-            let reached = reached?;
+            let control = control?;
             hardener.harden()?;
-            Ok((hand, reached))
+            Ok((hand, control))
         })
         .await?;
         self.idle = Some(hand);
-        Ok(reached)
+        self.writes = control.writes;
+        control.reverse.ok_or_else(unopened)
     }
 
     /// Closes the connection until the next batch.
@@ -244,25 +248,31 @@ impl Applier for SqliteApplier {
         extent: Extent,
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
+        let durable = match self.writes {
+            Writes::Postgres => Either::Left(durable),
+            // The canary's: no writer of the application's waits for PostgreSQL's disk.
+            Writes::Sqlite => Either::Right(ready(durable.await)),
+        };
         let mut batch = self.batch.take().expect("a batch is opened before it is committed");
         let hand = self.take_batch_hand(&mut batch)?;
         let Batch { from, to, last, .. } = batch;
         let (go_on, may_go_on) = oneshot::channel();
-        let commit = move || {
+        let (tell, told) = oneshot::channel();
+        let commit = move |tell: &oneshot::Sender<_>| {
             let mut hand = hand.begun()?;
             hand.put(&last.unwrap_or_default())?;
             let applied = hand.writing.settle()?;
             control::advance(hand.writing.db(), from, to)?;
-            match may_go_on.blocking_recv() {
-                Ok(()) => run(hand.writing.db(), "commit", "commit a batch on the way back")?,
-                Err(_) => return Ok(None),
+            // Whoever was to be told may have gone since then, and another applier have looked where SQLite stands.
+            if may_go_on.blocking_recv().is_err() || tell.is_closed() {
+                return Ok(None);
             }
+            run(hand.writing.db(), "commit", "commit a batch on the way back")?;
             Ok(Some((hand, applied)))
         };
-        let (tell, told) = oneshot::channel();
         let hardener = Arc::clone(&self.hardener);
         self.hardening = Some(tokio::task::spawn_blocking(move || {
-            let committed = commit();
+            let committed = commit(&tell);
             let hardens = committed.as_ref().is_ok_and(Option::is_some);
             // Where nobody listens any more, `position` will tell.
             let _gone = tell.send(committed);

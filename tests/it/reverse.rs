@@ -294,6 +294,50 @@ fn nothing_of_the_applications_is_written_while_sqlite_takes_its_writes() {
     assert_eq!((pair.here("select v from t"), way.lag().rows), (vec!["a".into()], 0));
 }
 
+/// Bytes of another type say nothing of what they mean.
+#[test]
+fn a_column_that_got_another_type_meanwhile_is_not_read_as_what_it_was() {
+    let pair = Pair::mapped(
+        "create table t (id integer primary key, n integer); insert into t values (1, 5)",
+        "create table t (id bigint primary key, n bigint)",
+    );
+    let mut way = pair.way();
+    pair.app("insert into t values (2, 6)");
+    way.drain();
+    for change in
+        ["update t set n = 2.5 where id = 1", "create table a as table t; truncate t; insert into t table a"]
+    {
+        pair.app(&format!("alter table t alter n type double precision; {change}"));
+        assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err("it halts").code, "schema_drift");
+        assert_eq!(pair.here("select n from t where n <> 2"), ["5", "6"], "as before");
+        pair.app("alter table t alter n type bigint using n + 1");
+        way.resume().expect("SQLite stands where it stood");
+        way.drain();
+        pair.app("update t set n = 4 + id");
+        way.drain();
+    }
+    pair.is_equal();
+}
+
+/// The canary's way, however long PostgreSQL's disk takes.
+#[test]
+fn no_writer_of_sqlites_waits_for_the_disk_of_postgres() {
+    let pair = Pair::created("pragma journal_mode = wal; create table t (id integer primary key)");
+    let application = pair.sqlite();
+    application.busy_timeout(Duration::ZERO).expect("set");
+    application.execute_batch("update _liteferry_control set writes = 'sqlite'").expect("written");
+    let mut way = pair.way();
+    pair.with_session(async |session| there::send_canary(session, pair.migration).await);
+    let durable = async move {
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            application.execute_batch("begin immediate; rollback").expect("nobody has the lock");
+        }
+        Ok(())
+    };
+    assert!(way.commit_unless(durable, std::future::pending()).is_some());
+}
+
 #[test]
 fn what_sqlite_refuses_halts_by_name_and_goes_on_when_it_is_mended() {
     let pair = Pair::mapped(

@@ -12,9 +12,10 @@ use crate::model::fault::Fault;
 use crate::model::key::key_json;
 use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
-use crate::postgres::digest::record_to_tuple;
+use crate::postgres::digest::{record_to_tuple, record_types};
 use crate::postgres::fault;
 use crate::postgres::ledger;
+use crate::postgres::types;
 use futures_util::TryStreamExt;
 use std::collections::HashMap;
 use std::pin::pin;
@@ -155,7 +156,7 @@ impl<'s> Reading<'s> {
         let mut stream = pin!(stream);
         let (mut changed, mut stale) = (empty(&route), Vec::new());
         while let Some(row) = stream.try_next().await.map_err(failed)? {
-            let tuple = record_to_tuple(row.get(0)).ok_or_else(|| broken(&doing))?;
+            let tuple = tuple_of(row.get(0), &route, &doing)?;
             let key = route.identity.key_of(&tuple, crate::diff::RowDigest(0, 0));
             // Equal to PostgreSQL, but not the key that was asked for, is another row's.
             let Some(at) = asked.remove(&key) else { continue };
@@ -201,7 +202,7 @@ impl<'s> Reading<'s> {
             let (mut stream, mut rows) = (pin!(stream), 0);
             while let Some(row) = stream.try_next().await.map_err(failed)? {
                 rows += 1;
-                let tuple = record_to_tuple(row.get(0)).ok_or_else(|| broken(&doing))?;
+                let tuple = tuple_of(row.get(0), &route, &doing)?;
                 let key = noted_in(&route, &tuple).ok_or_else(|| broken(&doing))?;
                 add_row(&mut changed, &tuple, name_of(&route, &key), &[]);
                 put_key(&mut changed.keys, &key);
@@ -295,6 +296,12 @@ fn add_row(changed: &mut Changed, tuple: &[u8], name: String, kept: &[&Entry]) {
         });
     }
     changed.names.push(name);
+}
+
+/// Bytes of another type would be read as this one's.
+fn tuple_of(record: &[u8], route: &Route, doing: &str) -> Result<Vec<u8>, Fault> {
+    types::confirm_row(record_types(record), route, doing)?;
+    record_to_tuple(record).ok_or_else(|| broken(doing))
 }
 
 fn put_key(keys: &mut Keys, key: &Noted) {

@@ -86,9 +86,9 @@ impl Shared {
         take: Take,
     ) -> Result<Option<Begun>, Fault> {
         let failed = |error| fault::of(error, READ);
-        let (reader, mut ended, mut locked) = match ended {
-            Some(Ended { reader, head }) => {
-                let lately = head.locked.clone();
+        let (reader, mut ended, mut lately) = match ended {
+            Some(Ended { reader, mut head }) => {
+                let lately = std::mem::take(&mut head.lately);
                 (reader, Some(head), lately)
             }
             None => {
@@ -104,8 +104,10 @@ impl Shared {
                 (reader, None, changed)
             }
         };
+        let mut locked = lately.clone();
         for _ in 0..LOOKS_MAX {
             let Some(glance) = self.glance(&reader.session, ended.take().as_ref(), &locked).await? else {
+                lately.clear();
                 locked = self.look(&reader.session, (from, before)).await?;
                 if locked.is_empty() {
                     *idle = Some(reader);
@@ -118,10 +120,9 @@ impl Shared {
             }
             let to = Position { epoch: from.epoch, seq: from.seq + 1, nonce: glance.drawn };
             let (mut head, keys) = self.extent(&reader.session, (from, to), glance.noted, take).await?;
-            if head.changes > 0 && head.locked.is_subset(&locked) {
-                if locked.len() <= LATELY_MAX {
-                    head.locked = locked;
-                }
+            if head.changes > 0 && head.tables.is_subset(&locked) {
+                lately.extend(&head.tables);
+                head.lately = if lately.len() > LATELY_MAX { locked } else { lately };
                 return Ok(Some(Begun { reader, head, keys }));
             }
             reader.session.batch_execute("rollback").await.map_err(failed)?;
@@ -129,7 +130,8 @@ impl Shared {
                 *idle = Some(reader);
                 return Ok(None);
             }
-            locked.extend(head.locked);
+            // What changed lately and not again is no longer asked for: it may be locked by somebody, or gone.
+            locked = head.tables;
         }
         Err(Fault::new(FaultClass::Transient, "reverse_unsteady", READ)
             .with_remedy("more and more tables get changes while they are looked at; it is tried again"))
@@ -171,8 +173,8 @@ impl Shared {
     }
 
     /// Its snapshot is taken once the locks are held: the server takes one statement after the other. Nothing where tables that changed
-    /// lately cannot be locked: one may be gone, or kept by somebody, and need not have changed again. Whether the batch before was
-    /// committed is then looked at anew, too.
+    /// lately cannot be locked at once: one may be gone, or kept by somebody, and need not have changed again; who waited for it, with
+    /// others locked, could be a migration's deadlock. Whether the batch before was committed is then looked at anew, too.
     async fn glance(
         &self,
         session: &Session,
@@ -185,8 +187,8 @@ impl Shared {
         if ended.is_some() {
             session.prepared(FORGET).await.map_err(failed)?;
         }
-        let commit = if ended.is_some() { "commit; " } else { "" };
-        let begin = format!("{commit}{BEGIN}; {}", self.locks(locked));
+        let (commit, wait) = if ended.is_some() { ("commit; ", " nowait") } else { ("", "") };
+        let begin = format!("{commit}{BEGIN}; {}", self.locks(locked, wait));
         let most = i64::try_from(SHORT_MAX + 1).unwrap_or(i64::MAX);
         let (of_migration, of_noted): (Asked<'_, 1>, Asked<'_, 2>) =
             ([&self.migration], [&self.migration, &most]);
@@ -231,8 +233,9 @@ impl Shared {
         if noted.len() <= SHORT_MAX && changes <= most {
             let last = noted.last().map_or(0, |(number, _)| *number);
             let keys: BTreeSet<Key> = noted.into_iter().map(|(_, key)| key).collect();
-            let locked = keys.iter().map(|(table, _)| *table).collect();
-            let head = Head { from, to, extent: Extent::Whole, changes, last, locked };
+            let tables = keys.iter().map(|(table, _)| *table).collect();
+            let lately = BTreeSet::new();
+            let head = Head { from, to, extent: Extent::Whole, changes, last, tables, lately };
             return Ok((head, Some(keys.into_iter().collect())));
         }
         let failed = |error| fault::of(error, READ);
@@ -240,19 +243,19 @@ impl Shared {
         let extent = session.prepared(EXTENT).await.map_err(failed)?;
         let row = session.query_one(&extent, &[&self.migration, &limit]).await.map_err(failed)?;
         let changes = row.get::<_, i64>(0).unsigned_abs();
-        let locked = row.get::<_, Vec<i64>>(2).into_iter().collect();
+        let (last, tables) = (row.get(1), row.get::<_, Vec<i64>>(2).into_iter().collect());
         let extent = if row.get(3) { Extent::Part } else { Extent::Whole };
-        Ok((Head { from, to, extent, changes, last: row.get(1), locked }, None))
+        Ok((Head { from, to, extent, changes, last, tables, lately: BTreeSet::new() }, None))
     }
 
     /// Tables that are followed no more are not read.
-    fn locks(&self, tables: &BTreeSet<i64>) -> String {
+    fn locks(&self, tables: &BTreeSet<i64>, wait: &str) -> String {
         let routes = tables.iter().filter_map(|id| self.tables.get(id));
         let names: Vec<String> = routes.map(|route| route.target.sql()).collect();
         if names.is_empty() {
             return String::new();
         }
-        format!("lock table {} in access share mode", names.join(", "))
+        format!("lock table {} in access share mode{wait}", names.join(", "))
     }
 
     /// Forgets the batch, and nothing else.

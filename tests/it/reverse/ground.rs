@@ -263,6 +263,28 @@ impl Way {
         })
     }
 
+    /// Commits what is durable once `durable` says so, and forgets nothing. It is given up where that is asked for first.
+    pub fn commit_unless(
+        &mut self,
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+        given_up: impl Future<Output = ()>,
+    ) -> Option<Applied> {
+        self.runtime.block_on(async {
+            let mut batch = self.changes.changes(self.at, Take::All).await.expect("read").expect("something waits");
+            self.applier.open(batch.from, batch.to, batch.newest).await.expect("opened");
+            while let Some(portion) = batch.portions.next().await.expect("it is read") {
+                self.applier.put(portion).await.expect("it is written");
+            }
+            let committed = tokio::select! {
+                biased;
+                committed = self.applier.commit(Extent::Whole, durable) => Some(committed.expect("committed")),
+                () = given_up => None,
+            };
+            self.applier.harden().await.expect("it is on disk");
+            committed
+        })
+    }
+
     pub fn commit_only_if_any(&mut self) -> Option<Applied> {
         let waits = self.lag().rows > 0;
         waits.then(|| self.commit_only().expect("SQLite has taken it"))

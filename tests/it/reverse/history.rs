@@ -2,6 +2,7 @@
 
 use super::ground::{BEGIN, Pair, TOKEN};
 use crate::support::disk::LateDisk;
+use crate::support::held::HeldSession;
 use crate::support::{application, until};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::Take;
@@ -131,6 +132,81 @@ fn a_table_that_is_dropped_after_it_has_changed_is_in_nobodys_way() {
     assert!(step().is_none());
     assert_eq!(pair.here("select v from t"), ["a"]);
     assert_eq!(pair.waiting(), "0");
+}
+
+/// Who waited for one of them with another locked would be a migration's deadlock.
+#[test]
+fn tables_that_changed_lately_are_locked_only_where_nobody_else_has_them() {
+    let pair = Pair::created(
+        "create table t (id integer primary key); create table u (id integer primary key);
+         create table w (id integer primary key)",
+    );
+    let mut way = pair.way();
+    pair.app("insert into u values (1); insert into w values (1)");
+    way.step(Take::All, OnMisfit::Ledger).expect("a batch is taken").expect("one waits");
+    pair.app("insert into t values (1)");
+    let migration = HeldSession::open(&pair.db.url);
+    std::thread::scope(|scope| {
+        let migrating = scope.spawn(|| {
+            migration.run("begin; set local deadlock_timeout = '1ms'; lock table w in access exclusive mode");
+            migration.run("lock table u in access exclusive mode; commit");
+        });
+        until("it waits for the batch to end", || pair.there(&waiting_for("w")) == ["1"]);
+        way.step(Take::All, OnMisfit::Ledger).expect("a batch is taken").expect("one waits");
+        migrating.join().expect("nobody is in its way");
+    });
+    assert_eq!(pair.here("select id from t"), ["1"]);
+}
+
+#[test]
+fn a_table_that_changed_lately_may_go_while_one_that_has_changed_is_waited_for() {
+    let pair =
+        Pair::created("create table t (id integer primary key); create table u (id integer primary key)");
+    let mut way = pair.way();
+    pair.app("insert into u values (1)");
+    way.step(Take::All, OnMisfit::Ledger).expect("a batch is taken").expect("one waits");
+    pair.app("insert into t values (1)");
+    let migration = HeldSession::open(&pair.db.url);
+    migration.run("begin; lock table t in access exclusive mode");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("a batch waits for the table", || pair.there(&waiting_for("t")) == ["1"]);
+            migration.run("drop table u; commit");
+        });
+        until("its row has come", || match way.step(Take::All, OnMisfit::Ledger) {
+            Ok(step) => step.is_some(),
+            Err(late) => {
+                assert_eq!(late.code, "lock_timeout");
+                way.resume().expect("SQLite stands somewhere");
+                false
+            }
+        });
+    });
+    assert_eq!(pair.here("select id from t"), ["1"]);
+}
+
+fn waiting_for(table: &str) -> String {
+    format!("select count(*) from pg_locks where relation = '{table}'::regclass and not granted")
+}
+
+/// As by a deadline, when all but SQLite's lock was there. Another applier may have looked where SQLite stands.
+#[test]
+fn a_commit_that_nobody_waits_for_any_more_is_not_made() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    pair.app("insert into t values (1, 'a')");
+    let mut way = pair.way();
+    let somebody = pair.sqlite();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let durable = async { tell.send(()).map_err(|()| unreachable!("it is heard")) };
+    let given_up = async {
+        told.await.expect("it is durable");
+        somebody.execute_batch("rollback").expect("the lock is let go");
+    };
+    somebody.execute_batch("begin immediate").expect("locked");
+    assert!(way.commit_unless(durable, given_up).is_none());
+    assert_eq!(pair.here("select v from t"), [""; 0]);
+    way.drain();
+    assert_eq!(pair.here("select v from t"), ["a"]);
 }
 
 /// A process that was killed right after its commit left it in memory alone. PostgreSQL is told where SQLite stands, and forgets.
