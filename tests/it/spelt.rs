@@ -75,7 +75,7 @@ fn an_empty_column_of_times_is_taken_to_be_spelt_as_those_like_it() {
     psql(&target.url, &format!("create table a {columns}; create table b {columns}"));
     let file = source.path.display().to_string();
     let sides = ["--source", &file, "--target", &target.url];
-    let plan = liteferry(&[&["check"], EXISTING, &sides[..]].concat()).exits_with(0).json();
+    let plan = liteferry(&[&["check", "--json"], EXISTING, &sides[..]].concat()).exits_with(0).json();
     let tables = plan["tables"].as_array().expect("they are listed");
     let forms = |at: usize| tables.iter().map(move |table| &table["columns"][at]["form"]);
     assert!(forms(1).eq(["epoch-ms", "epoch-ms"]), "{plan:#}");
