@@ -116,7 +116,7 @@ pub enum ByteOrder {
 }
 
 /// What is known of a column before its values are seen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hints {
     pub affinity: Affinity,
     pub zone: Zone,

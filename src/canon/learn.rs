@@ -21,6 +21,8 @@ pub struct Learner {
     kept: u64,
     lost: u64,
     first_reason: Option<Reason>,
+    /// What columns like this one are spelt as.
+    habit: Option<Form>,
     /// Where values are written to see whether they come back.
     trial: Vec<u8>,
     /// The forms of the last text of a common kind, for the next of that kind.
@@ -66,6 +68,7 @@ impl Learner {
             kept: 0,
             lost: 0,
             first_reason: None,
+            habit: None,
             trial: Vec::new(),
             recent: None,
         }
@@ -125,11 +128,31 @@ impl Learner {
         self.first_reason = self.first_reason.or(other.first_reason);
     }
 
-    /// The operator's form, or the one with most votes. Among equals: the usual form of type and affinity, then the one that was
-    /// proposed earlier, then the first by its word.
+    pub fn ty(&self) -> &Type {
+        &self.codec.ty
+    }
+
+    /// Whether both ask the same of their values.
+    pub fn is_like(&self, other: &Learner) -> bool {
+        self.codec.ty == other.codec.ty && self.hints == other.hints
+    }
+
+    /// What decides where the column's own values leave its form open.
+    pub fn take_habit(&mut self, habit: Form) {
+        self.habit = Some(habit);
+    }
+
+    pub fn habit(&self) -> Option<Form> {
+        self.habit
+    }
+
+    /// The operator's form, or the one with most votes. Among equals: the habit of columns like it, then the usual form of type and
+    /// affinity, then the one that was proposed earlier, then the first by its word.
     pub fn learned(&self) -> Learned {
         let usual = self.usual();
-        let rank = |vote: &&Vote| (Reverse(vote.exact), vote.form != usual, vote.place);
+        let rank = |vote: &&Vote| {
+            (Reverse(vote.exact), Some(vote.form) != self.habit, vote.form != usual, vote.place)
+        };
         let best = self.votes.iter().min_by(|one, other| {
             rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
         });

@@ -11,7 +11,7 @@ use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
-use crate::plan::{Mode, Plan, create, existing, typing, version};
+use crate::plan::{Mode, Plan, create, existing, habit, typing, version};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::url::Target as Address;
@@ -174,6 +174,7 @@ async fn survey(
         let found = survey_table((request, source), table, blank, watch).await?;
         survey.tables.insert(table.name.clone(), found);
     }
+    habit::tell(&mut survey);
     Ok(survey)
 }
 

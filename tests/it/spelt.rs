@@ -2,7 +2,7 @@
 //! applications spell them: they cross as if they had been there from the first.
 
 use crate::follow::Case;
-use crate::support::psql;
+use crate::support::{database, liteferry, psql, sqlite};
 
 const EXISTING: &[&str] = &["--set", "target.mode=existing"];
 
@@ -61,4 +61,23 @@ fn what_an_empty_table_comes_to_hold_crosses_however_it_is_spelt() {
     let (accepted, _) = daemon.post("/v1/validation", "{}");
     assert_eq!(accepted, 202);
     daemon.until(|status| status["validation"]["verdict"] == "equal + ledger");
+}
+
+#[test]
+fn an_empty_column_of_times_is_taken_to_be_spelt_as_those_like_it() {
+    let columns = "(id integer primary key, at datetime, day date)";
+    let source = sqlite(&format!(
+        "create table a {columns}; insert into a values (1, 1704164645123, null);
+         create table b {columns}; insert into b values (1, null, null)"
+    ));
+    let target = database();
+    let columns = "(id integer primary key, at timestamptz(3), day date)";
+    psql(&target.url, &format!("create table a {columns}; create table b {columns}"));
+    let file = source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &target.url];
+    let plan = liteferry(&[&["check", "--json"], EXISTING, &sides[..]].concat()).exits_with(0).json();
+    let tables = plan["tables"].as_array().expect("they are listed");
+    let forms = |at: usize| tables.iter().map(move |table| &table["columns"][at]["form"]);
+    assert!(forms(1).eq(["epoch-ms", "epoch-ms"]), "{plan:#}");
+    assert!(forms(2).eq(["native", "native"]), "nobody has shown how: {plan:#}");
 }

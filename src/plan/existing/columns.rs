@@ -162,8 +162,10 @@ impl Crossing<'_> {
 
     fn unsurveyed_codec(&self, target: &PgColumn) -> Codec {
         let pinned = self.overrides.column(&self.mapped.source.name, &self.source.name);
+        let habit = self.surveyed.and_then(|column| column.learners.first()?.habit());
         let form = pinned
             .and_then(|column| column.form)
+            .or(habit)
             .unwrap_or_else(|| unsurveyed_form(&target.ty, self.source, self.overrides.unit));
         let zone = pinned.and_then(|column| column.zone).unwrap_or(self.overrides.source_tz);
         Codec::new(target.ty.clone(), form, zone)
