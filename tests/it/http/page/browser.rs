@@ -26,21 +26,7 @@ impl Browser {
     /// `None`, and a word about it, where there is none to be had.
     pub fn start() -> Option<Browser> {
         let profile = tempfile::tempdir().expect("a directory can be made");
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let Ok(mut driver) = command.spawn() else {
-            println!("skipped: chromedriver is not installed");
-            return None;
-        };
-        let mut told = BufReader::new(driver.stdout.take().expect("it was asked for"));
-        let mut line = String::new();
-        let port = loop {
-            line.clear();
-            assert!(told.read_line(&mut line).expect("it speaks") > 0, "chromedriver ended");
-            if let Some((_, port)) = line.trim().trim_end_matches('.').rsplit_once("successfully on port ") {
-                break port.parse().expect("a port is a number");
-            }
-        };
+        let (driver, told, port) = driver()?;
         let mut browser =
             Browser { driver, _told: told, port, session: String::new(), process: None, _profile: profile };
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
@@ -209,6 +195,38 @@ impl Browser {
         let mut answer: Value = serde_json::from_slice(&body)?;
         Ok(answer["value"].take())
     }
+}
+
+/// The port that it finds free in one protocol may be taken in the other; then it ends, and is started again.
+fn driver() -> Option<(Child, BufReader<ChildStdout>, u16)> {
+    let began = Instant::now();
+    loop {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut driver) = command.spawn() else {
+            println!("skipped: chromedriver is not installed");
+            return None;
+        };
+        let mut told = BufReader::new(driver.stdout.take().expect("it was asked for"));
+        if let Some(port) = port_told(&mut told) {
+            return Some((driver, told, port));
+        }
+        let ended = driver.wait().expect("it is our child");
+        assert!(began.elapsed() < *PATIENCE, "chromedriver ended: {ended}");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// `None` where it ends before it listens.
+fn port_told(told: &mut impl BufRead) -> Option<u16> {
+    let mut line = String::new();
+    while told.read_line(&mut line).expect("it speaks") > 0 {
+        if let Some((_, port)) = line.trim().trim_end_matches('.').rsplit_once("successfully on port ") {
+            return Some(port.parse().expect("a port is a number"));
+        }
+        line.clear();
+    }
+    None
 }
 
 impl Drop for Browser {
