@@ -99,7 +99,7 @@ MUTANTS = [
     ("an empty column keeps the form it was given", "src/engine/daemon/follow.rs",
      "if (idle || doubts.have_waited())", "if false && (idle || doubts.have_waited())",
      "--test it spelt"),
-    ("SQLite's disk is not waited for on the way back", "src/sqlite/apply.rs",
+    ("a batch is not brought to SQLite's disk on the way back", "src/sqlite/apply.rs",
      "if hardens { hardener.harden() } else { Ok(()) }", "if hardens { drop(hardener) };\n            Ok(())",
      "--test it postgres_forgets"),
     ("nobody empties the log after the switch", "src/engine/daemon/back.rs",
