@@ -11,7 +11,7 @@ use crate::model::history::Position;
 use crate::plan::route::Route;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// A source and a target, each playing its role.
 #[derive(Debug)]
@@ -310,3 +310,27 @@ pub trait Applier: Send {
 }
 
 pub const PART_REFUSED: &str = "part_refused";
+
+/// How much of what a target has committed is on its disk, or what keeps it from there: told to a source that forgets nothing before.
+#[derive(Clone, Debug)]
+pub struct OnDisk(watch::Receiver<Result<i64, Arc<Fault>>>);
+
+impl OnDisk {
+    pub fn channel() -> (watch::Sender<Result<i64, Arc<Fault>>>, OnDisk) {
+        let (tell, told) = watch::channel(Ok(i64::MIN));
+        (tell, OnDisk(told))
+    }
+
+    /// Returns once the batch that reaches `seq` would survive a power cut.
+    pub async fn holds(&self, seq: i64) -> Result<(), Fault> {
+        let doing = "wait for what was committed to be on disk";
+        let is_known = |told: &Result<i64, _>| told.as_ref().is_ok_and(|held| *held >= seq) || told.is_err();
+        match self.0.clone().wait_for(is_known).await.as_deref() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(fault)) => Err(Fault::new(fault.class, fault.code, doing)
+                .with_remedy(fault.remedy.clone())
+                .with_source(Arc::clone(fault))),
+            Err(gone) => Err(Fault::fatal("stopped", doing).with_source(gone.clone())),
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //!
 //! A cell that already crosses to what PostgreSQL holds stays as it is, byte for byte; only others are written, spelt as their column
 //! spells its values. No trigger fires, no foreign key acts and nothing is logged as a change. It never writes a table of the
-//! application's while SQLite takes its writes. Beside a -wal a commit can be read before it is on disk: `harden` waits for that, and
-//! PostgreSQL forgets nothing before.
+//! application's while SQLite takes its writes. Beside a -wal a commit can be read before it is on disk: whoever forgets what SQLite has
+//! taken is told when it is.
 //!
 //! The write lock is held from a batch's first portion to its commit; a large backlog holds it long. After the switch nobody else writes.
 
@@ -17,7 +17,7 @@ use super::control::{self, Control, FORK, Writes};
 use super::fault::from_sqlite;
 use super::harden::Hardener;
 use super::history::{FileIdentity, schema_digest};
-use crate::link::{Applied, Applier, Extent, PART_REFUSED, Portion};
+use crate::link::{Applied, Applier, Extent, OnDisk, PART_REFUSED, Portion};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::plan::capture::CONTROL;
@@ -26,8 +26,7 @@ use rusqlite::Connection;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
 use writing::{REFUSED, Writing};
 
 pub use writing::{Unwritable, standing, unwritable};
@@ -45,8 +44,7 @@ pub struct SqliteApplier {
     /// Outside of any transaction.
     idle: Option<Hand>,
     batch: Option<Batch>,
-    /// What becomes of bringing the last batch to disk.
-    hardening: Option<JoinHandle<Result<(), Fault>>>,
+    on_disk: watch::Sender<Result<i64, Arc<Fault>>>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -72,10 +70,11 @@ const LOG_PAGES_MAX: i64 = 4000;
 
 impl SqliteApplier {
     /// `schema` is the digest of the schema that the routes were made for.
-    pub fn new(file: SqliteFile, token: String, schema: String) -> Result<SqliteApplier, Fault> {
+    pub fn new(file: SqliteFile, token: String, schema: String) -> Result<(SqliteApplier, OnDisk), Fault> {
         let identity = FileIdentity::of(file.path())?;
         let hardener = Arc::new(Hardener::new(file.path()));
-        Ok(SqliteApplier {
+        let (on_disk, told) = OnDisk::channel();
+        let applier = SqliteApplier {
             file,
             identity,
             hardener,
@@ -84,23 +83,15 @@ impl SqliteApplier {
             writes: Writes::Sqlite,
             idle: None,
             batch: None,
-            hardening: None,
-        })
-    }
-
-    /// Returns once every batch that was committed here would survive a power cut.
-    pub async fn harden(&mut self) -> Result<(), Fault> {
-        match self.hardening.take() {
-            Some(hardening) => hardening.await.unwrap_or_else(|error| Err(stopped(error))),
-            None => Ok(()),
-        }
+            on_disk,
+        };
+        Ok((applier, told))
     }
 
     /// Where SQLite stands, once nothing of ours is under way there. It is on disk: a process that died may have left it in memory, and
     /// PostgreSQL will be told of it.
     pub async fn reached(&mut self) -> Result<Reached, Fault> {
         self.batch = None;
-        self.harden().await?;
         let (reach, token, hardener) = (self.take_hand()?, self.token.clone(), Arc::clone(&self.hardener));
         let (hand, control) = on_thread(move || {
             let hand = reach.open()?;
@@ -116,7 +107,9 @@ impl SqliteApplier {
         .await?;
         self.idle = Some(hand);
         self.writes = control.writes;
-        control.reverse.ok_or_else(unopened)
+        let reached = control.reverse.ok_or_else(unopened)?;
+        hold(&self.on_disk, reached.at.seq);
+        Ok(reached)
     }
 
     /// Closes the connection until the next batch.
@@ -223,7 +216,6 @@ impl Applier for SqliteApplier {
     }
 
     async fn open(&mut self, from: Position, to: Position, _newest: Position) -> Result<(), Fault> {
-        self.harden().await?;
         self.batch = Some(Batch { from, to, hand: None, last: None });
         Ok(())
     }
@@ -270,14 +262,20 @@ impl Applier for SqliteApplier {
             run(hand.writing.db(), "commit", "commit a batch on the way back")?;
             Ok(Some((hand, applied)))
         };
-        let hardener = Arc::clone(&self.hardener);
-        self.hardening = Some(tokio::task::spawn_blocking(move || {
+        let (hardener, on_disk) = (Arc::clone(&self.hardener), self.on_disk.clone());
+        tokio::task::spawn_blocking(move || {
             let committed = commit(&tell);
             let hardens = committed.as_ref().is_ok_and(Option::is_some);
             // Where nobody listens any more, `position` will tell.
             let _gone = tell.send(committed);
-            if hardens { hardener.harden() } else { Ok(()) }
-        }));
+            if !hardens {
+                return;
+            }
+            match hardener.harden() {
+                Ok(()) => hold(&on_disk, to.seq),
+                Err(fault) => drop(on_disk.send_replace(Err(Arc::new(fault)))),
+            }
+        });
         // It is written while PostgreSQL's disk works. Nobody waits for it where SQLite has refused already.
         let durable = async { durable.await.map(|()| go_on.send(()).unwrap_or(())) };
         let (durable, committed) = join(durable, told).await;
@@ -294,6 +292,11 @@ impl Applier for SqliteApplier {
         self.idle = Some(hand);
         Ok(applied)
     }
+}
+
+/// An earlier batch's disk may answer later than that of a batch that came after.
+fn hold(on_disk: &watch::Sender<Result<i64, Arc<Fault>>>, seq: i64) {
+    on_disk.send_modify(|held| *held = Ok(held.as_ref().map_or(seq, |before| seq.max(*before))));
 }
 
 /// Whether a table is our own and not the application's.

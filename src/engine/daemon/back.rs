@@ -115,8 +115,9 @@ pub async fn back_to(
 ) -> Result<(PgChanges, SqliteApplier), Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let schema = desk.store.follow(desk.migration).await?.ok_or_else(missing)?.source_schema;
-    let changes = PgChanges::new(target.clone(), desk.migration, tables, desk.job.request.limit.bytes);
-    let applier = SqliteApplier::new(file.clone(), desk.token.clone(), schema)?;
+    let (applier, on_disk) = SqliteApplier::new(file.clone(), desk.token.clone(), schema)?;
+    let portion_bytes = desk.job.request.limit.bytes;
+    let changes = PgChanges::new(target.clone(), (desk.migration, tables), portion_bytes, on_disk);
     Ok((changes, applier))
 }
 
@@ -134,7 +135,7 @@ impl Back<'_> {
         tracing::info!(epoch = at.epoch, mark = at.seq, "following the way back");
         while !self.stopping.is_asked() {
             while let Ok(order) = orders.try_recv() {
-                self.forget(at).await?;
+                self.changes.forget(at.seq).await?;
                 if let Some(next) = self.obey(order, &mut verifying).await? {
                     return Ok(next);
                 }
@@ -147,7 +148,7 @@ impl Back<'_> {
             }
             let moved = match self.desk.state.paused {
                 true => {
-                    self.forget(at).await?;
+                    self.changes.forget(at.seq).await?;
                     None
                 }
                 false => self.step_compared(at, &mut verifying).await?,
@@ -162,7 +163,7 @@ impl Back<'_> {
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_LAG) {
                 looked = Some(Instant::now());
-                self.forget(at).await?;
+                self.changes.forget(at.seq).await?;
                 self.look().await?;
             }
             if moved.is_some() {
@@ -187,7 +188,7 @@ impl Back<'_> {
         }
         self.desk.voice.say(RunState::Stopping, None);
         verifying.end().await;
-        self.forget(at).await?;
+        self.changes.forget(at.seq).await?;
         Ok(Next::Stopped)
     }
 
@@ -214,7 +215,7 @@ impl Back<'_> {
         let (began, step) = (Instant::now(), self.take(at).await?);
         if let Some(step) = &step {
             self.taken(began, step);
-            self.forget(step.to).await?;
+            self.changes.forget(step.to.seq).await?;
         }
         Ok(step)
     }
@@ -238,15 +239,8 @@ impl Back<'_> {
         Ok(step)
     }
 
-    /// What brought SQLite there.
-    async fn forget(&mut self, at: Position) -> Result<(), Fault> {
-        self.applier.harden().await?;
-        self.changes.forget(at.seq).await
-    }
-
-    /// One batch, once SQLite has the one before on disk: that is forgotten with the question for what follows.
+    /// One batch. What was taken before it is forgotten meanwhile.
     async fn take(&mut self, at: Position) -> Result<Option<Step>, Fault> {
-        self.applier.harden().await?;
         let (bite, on_misfit) = (self.desk.voice.bite(Direction::Reverse), self.desk.job.request.on_misfit);
         let most = bite.of(CHANGES_MAX);
         let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;

@@ -98,7 +98,6 @@ impl Life<'_> {
         for _ in 0..STEPS_MAX {
             let on_misfit = self.job.request.on_misfit;
             let Some(step) = step(&changes, &mut applier, (at, Take::All), on_misfit).await? else { break };
-            applier.harden().await?;
             changes.forget(step.to.seq).await?;
             at = step.to;
         }

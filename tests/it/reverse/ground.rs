@@ -147,10 +147,11 @@ impl Pair {
     }
 
     pub fn way_in_portions_of(&self, bytes: usize) -> Way {
-        let changes = PgChanges::new(self.target(), self.migration, self.routes.clone(), bytes);
         let file = self.source();
         let schema = schema_digest(&file.open_reader().expect("it opens")).expect("it has a schema");
-        let applier = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
+        let (applier, on_disk) = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
+        let followed = (self.migration, self.routes.clone());
+        let changes = PgChanges::new(self.target(), followed, bytes, on_disk);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let mut way = Way { runtime: runtime.expect("a runtime"), changes, applier, at: BEGIN };
         way.resume().expect("SQLite stands somewhere");
@@ -234,7 +235,6 @@ impl Way {
     /// Takes one batch, and forgets with the same question the one before; nothing if none waits.
     pub fn step(&mut self, take: Take, on_misfit: OnMisfit) -> Result<Option<Step>, Fault> {
         self.runtime.block_on(async {
-            self.applier.harden().await?;
             let step = step(&self.changes, &mut self.applier, (self.at, take), on_misfit).await?;
             self.at = step.as_ref().map_or(self.at, |step| step.to);
             Ok(step)
@@ -275,13 +275,11 @@ impl Way {
             while let Some(portion) = batch.portions.next().await.expect("it is read") {
                 self.applier.put(portion).await.expect("it is written");
             }
-            let committed = tokio::select! {
+            tokio::select! {
                 biased;
                 committed = self.applier.commit(Extent::Whole, durable) => Some(committed.expect("committed")),
                 () = given_up => None,
-            };
-            self.applier.harden().await.expect("it is on disk");
-            committed
+            }
         })
     }
 

@@ -231,7 +231,7 @@ fn where_sqlite_stands_is_on_its_disk_once_that_is_told() {
         app.execute("update _liteferry_control set reverse_mark = ?1", [committed]).expect("committed");
         on_disk() != Ok(committed)
     });
-    let mut applier = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
+    let (mut applier, _) = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
     let reached =
         Runtime::new().expect("a runtime").block_on(applier.reached()).expect("SQLite stands somewhere");
     assert_eq!((reached.at.seq, on_disk()), (committed, Ok(committed)));
