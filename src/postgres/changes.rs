@@ -34,7 +34,7 @@ use sweep::Sweep;
 use table::Table;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use turn::{Begun, Taken};
+use turn::{Begun, Flush, Taken};
 
 pub struct PgChanges {
     shared: Arc<Shared>,
@@ -274,7 +274,7 @@ impl Captured for PgChanges {
         let disk = Arc::clone(&self.shared);
         state.settled = Some(Task(tokio::spawn(async move {
             match owed {
-                Some(before) => disk.settle(&before).await,
+                Some(before) => disk.settle(&before, Flush::Now).await,
                 None => disk.harden().await,
             }
         })));

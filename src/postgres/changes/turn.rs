@@ -46,6 +46,15 @@ struct Glance {
     noted: Vec<Line>,
 }
 
+/// When a forgetting is on PostgreSQL's disk.
+#[derive(Clone, Copy, Debug)]
+pub enum Flush {
+    /// With all that was committed before it.
+    Now,
+    /// Before SQLite commits the next batch; one that is lost is made good.
+    Later,
+}
+
 struct Line {
     id: i64,
     born: i64,
@@ -71,19 +80,17 @@ const EXTENT: &str = include_str!("../sql/reverse_extent.sql");
 const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
     where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7";
 
-/// In the batch's own snapshot: what was noted since is not seen, whatever its number, and stays. It need not wait for the disk: before
-/// SQLite commits the next batch it is there, and one that is lost is made good.
+/// In the batch's own snapshot: what was noted since is not seen, whatever its number, and stays.
 const FORGET: &str = "with moved as (
         update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
         where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7 returning 1)
     delete from liteferry.reverse_change where migration_id = $1 and id <= $8 and exists (select from moved)";
 
-/// Line by line, whatever is seen now: all lines of one transaction were shown, or none was. Its commit waits for the disk, and with that
-/// for all that the next batch's snapshot shows.
+/// Line by line, whatever is seen now: all lines of one transaction were shown, or none was.
 const FORGET_SHOWN: &str = "with moved as (
         update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
         where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7
-        returning set_config('synchronous_commit', 'on', true))
+        returning set_config('synchronous_commit', $10, true))
     delete from liteferry.reverse_change c using unnest($8::bigint[], $9::bigint[]) as shown (id, born)
     where c.migration_id = $1 and c.id = shown.id and c.xmin = shown.born::text::xid and exists (select from moved)";
 
@@ -115,20 +122,22 @@ impl Shared {
             Some(Taken { reader, head }) => (reader, Some(head)),
             None => (self.reader(idle).await?, None),
         };
-        let mut next = reader.lately().map(Lock::Lately);
+        let is_warm = owed.is_some() || reader.read.elapsed() < LATELY;
+        let mut next = (is_warm && !reader.lately.is_empty()).then(|| Lock::Lately(reader.lately.clone()));
         for _ in 0..LOOKS_MAX {
             let lock = match next.take() {
                 Some(lock) => lock,
                 None => {
                     reader.rest().await?;
-                    self.settle_owed(&mut owed).await?;
-                    Lock::Changed(self.look(&reader.session, (from, before)).await?)
+                    self.settle_owed(&mut owed, Flush::Later).await?;
+                    let changed = self.look(&reader.session, (from, before)).await?;
+                    if changed.is_empty() {
+                        *idle = Some(reader);
+                        return Ok(None);
+                    }
+                    Lock::Changed(changed)
                 }
             };
-            if lock.is_empty() {
-                *idle = Some(reader);
-                return Ok(None);
-            }
             let most = SHORT_MAX + 1 + owed.as_ref().map_or(0, Head::lines);
             let Some(glance) = self.glance(&mut reader, &lock, most).await? else {
                 reader.lately.clear();
@@ -144,15 +153,21 @@ impl Shared {
             }
             let noted = not_of(owed.as_ref(), glance.noted);
             if noted.is_empty() {
-                reader.roll_back().await?;
-                self.settle_owed(&mut owed).await?;
+                // While changes come one after the other, the next has come by then.
+                next = owed.is_some().then_some(lock);
+                let (rolled_back, settled) =
+                    join(reader.roll_back(), self.settle_owed(&mut owed, Flush::Later)).await;
+                rolled_back.and(settled)?;
+                if next.is_some() {
+                    continue;
+                }
                 *idle = Some(reader);
                 return Ok(None);
             }
             // All that a snapshot shows is forgotten in that snapshot: it must not show what was taken before.
             if noted.len() > SHORT_MAX && owed.is_some() {
                 reader.roll_back().await?;
-                self.settle_owed(&mut owed).await?;
+                self.settle_owed(&mut owed, Flush::Later).await?;
                 next = Some(lock);
                 continue;
             }
@@ -178,9 +193,9 @@ impl Shared {
         }
     }
 
-    async fn settle_owed(&self, owed: &mut Option<Head>) -> Result<(), Fault> {
+    async fn settle_owed(&self, owed: &mut Option<Head>, flush: Flush) -> Result<(), Fault> {
         match owed.take() {
-            Some(head) => self.settle(&head).await,
+            Some(head) => self.settle(&head, flush).await,
             None => Ok(()),
         }
     }
@@ -318,7 +333,7 @@ impl Shared {
     }
 
     /// Forgets a short batch, once SQLite has it on disk.
-    pub async fn settle(&self, head: &Head) -> Result<(), Fault> {
+    pub async fn settle(&self, head: &Head, flush: Flush) -> Result<(), Fault> {
         self.on_disk.holds(head.to.seq).await?;
         let shown = head.shown.as_ref().expect("the lines of a short batch are known");
         let failed = |error| fault::of_commit(error, END);
@@ -327,8 +342,13 @@ impl Shared {
             let forget = session.prepared(FORGET_SHOWN).await.map_err(failed)?;
             let [migration, places @ ..] = places(&self.migration, &head.to, &head.from);
             let [epoch, mark, nonce, was_epoch, was_mark, was_nonce] = places;
-            let asked: Asked<'_, 9> =
-                [migration, epoch, mark, nonce, was_epoch, was_mark, was_nonce, &shown.ids, &shown.born];
+            let waits = match flush {
+                Flush::Now => "on",
+                Flush::Later => "off",
+            };
+            let (ids, born) = (&shown.ids, &shown.born);
+            let asked: Asked<'_, 10> =
+                [migration, epoch, mark, nonce, was_epoch, was_mark, was_nonce, ids, born, &waits];
             let forgotten = session.execute(&forget, &asked).await.map_err(failed)?;
             self.target.give_back(session);
             head.is_forgotten(forgotten)
@@ -340,7 +360,7 @@ impl Shared {
     pub async fn end(&self, Taken { mut reader, head }: Taken) -> Result<Reader, Fault> {
         if head.shown.is_some() {
             reader.rest().await?;
-            self.settle(&head).await?;
+            self.settle(&head, Flush::Later).await?;
             return Ok(reader);
         }
         self.on_disk.holds(head.to.seq).await?;
@@ -374,21 +394,12 @@ impl Lock {
             Lock::Lately(tables) | Lock::Changed(tables) => tables,
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.tables().is_empty()
-    }
 }
 
 impl Reader {
     fn on(session: Session) -> Reader {
         let (learnt, lately) = (BTreeMap::new(), BTreeSet::new());
         Reader { session, begun: false, wrote: false, learnt, lately, read: Instant::now() }
-    }
-
-    /// Tables that changed a moment ago.
-    fn lately(&self) -> Option<BTreeSet<i64>> {
-        (!self.lately.is_empty() && self.read.elapsed() < LATELY).then(|| self.lately.clone())
     }
 
     fn read_lately(&mut self, tables: &BTreeSet<i64>) {

@@ -1,11 +1,12 @@
 //! A migrated pair whose application has moved to PostgreSQL: writes there, batches taken back by SQLite, and both compared.
 
 use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite};
+use futures_util::future::join;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::follow::{Step, step};
 use liteferry::flow::validate::{Comparison, Extra, Mender, Scope, TableVerdict};
 use liteferry::journal::record::route_from_text;
-use liteferry::link::{Applied, Applier, Captured, Extent, Link, Span, Take};
+use liteferry::link::{Applied, Applier, Captured, Extent, Link, OnDisk, Span, Take};
 use liteferry::model::fault::Fault;
 use liteferry::model::history::Position;
 use liteferry::model::name::literal;
@@ -147,11 +148,16 @@ impl Pair {
     }
 
     pub fn way_in_portions_of(&self, bytes: usize) -> Way {
+        self.way_told_by(None, bytes)
+    }
+
+    /// A way that somebody else tells what SQLite's disk has.
+    pub fn way_told_by(&self, told: Option<OnDisk>, bytes: usize) -> Way {
         let file = self.source();
         let schema = schema_digest(&file.open_reader().expect("it opens")).expect("it has a schema");
         let (applier, on_disk) = SqliteApplier::new(file, TOKEN.into(), schema).expect("it can be written");
         let followed = (self.migration, self.routes.clone());
-        let changes = PgChanges::new(self.target(), followed, bytes, on_disk);
+        let changes = PgChanges::new(self.target(), followed, bytes, told.unwrap_or(on_disk));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let mut way = Way { runtime: runtime.expect("a runtime"), changes, applier, at: BEGIN };
         way.resume().expect("SQLite stands somewhere");
@@ -220,6 +226,12 @@ impl Mender for Differing {
         self.keys.extend(keys);
         Ok(())
     }
+}
+
+/// Whoever does not wait has gone on by then.
+async fn after_a_moment(look: impl FnOnce()) {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::task::block_in_place(look);
 }
 
 impl Way {
@@ -292,6 +304,21 @@ impl Way {
     pub fn go_on(&mut self) {
         self.at = self.runtime.block_on(self.applier.reached()).expect("SQLite stands somewhere").at;
         self.runtime.block_on(self.changes.forget(self.at.seq)).expect("it is forgotten");
+    }
+
+    /// Reads what comes next and asks whether SQLite may commit it, while somebody looks on.
+    pub fn read_next_beside(&mut self, meanwhile: impl FnOnce()) -> Result<(), Fault> {
+        self.runtime.block_on(async {
+            let mut batch = self.changes.changes(self.at, Take::All).await?.expect("something waits");
+            while batch.portions.next().await?.is_some() {}
+            join(self.changes.harden(), after_a_moment(meanwhile)).await.0
+        })
+    }
+
+    /// Forgets what was taken last, while somebody looks on.
+    pub fn forget_beside(&mut self, meanwhile: impl FnOnce()) -> Result<(), Fault> {
+        self.runtime
+            .block_on(async { join(self.changes.forget(self.at.seq), after_a_moment(meanwhile)).await.0 })
     }
 
     /// Writes the first portion, and goes no further.

@@ -5,12 +5,14 @@ use crate::support::disk::LateDisk;
 use crate::support::held::HeldSession;
 use crate::support::{application, until};
 use liteferry::flow::backfill::OnMisfit;
-use liteferry::link::Take;
+use liteferry::link::{OnDisk, Take};
+use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::sqlite::apply::SqliteApplier;
 use liteferry::sqlite::capture::{self, Origin};
 use liteferry::sqlite::connect::SqliteFile;
 use liteferry::sqlite::control;
 use liteferry::sqlite::history::schema_digest;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -207,6 +209,59 @@ fn a_commit_that_nobody_waits_for_any_more_is_not_made() {
     assert_eq!(pair.here("select v from t"), [""; 0]);
     way.drain();
     assert_eq!(pair.here("select v from t"), ["a"]);
+}
+
+/// A number is the time, and two transactions may note changes at one time: the later one's is none of the batch's.
+#[test]
+fn a_change_that_shares_its_number_with_a_taken_one_is_not_forgotten_with_it() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    let mut way = pair.way();
+    pair.app("insert into t values (1, 'a')");
+    way.commit_only().expect("SQLite has taken it");
+    pair.app("insert into t values (2, 'b')");
+    pair.app("update liteferry.reverse_change set id = least.id
+        from (select min(id) as id from liteferry.reverse_change) as least where reverse_change.id > least.id");
+    way.go_on();
+    assert_eq!(pair.waiting(), "1");
+    way.drain();
+    assert_eq!(
+        (pair.here("select v from t order by id").concat(), pair.waiting()),
+        ("ab".into(), "0".into())
+    );
+}
+
+/// What comes next is read meanwhile, but not committed.
+#[test]
+fn postgres_forgets_nothing_before_sqlites_disk_has_it() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    let (tell, on_disk) = OnDisk::channel();
+    let mut way = pair.way_told_by(Some(on_disk), 1 << 20);
+    let mark = || pair.there("select mark from liteferry.reverse").concat();
+    pair.app("insert into t values (1, 'a')");
+    assert!(way.step(Take::All, OnMisfit::Ledger).expect("it is taken").is_some());
+    pair.app("insert into t values (2, 'b')");
+    let (before, at) = (mark(), way.at.seq);
+    let settled = way.read_next_beside(|| {
+        assert_eq!((mark(), pair.waiting()), (before, "2".into()));
+        tell.send(Ok(at)).expect("it is heard");
+    });
+    settled.expect("the disk has it");
+    assert_eq!((mark(), pair.waiting()), (at.to_string(), "1".into()));
+}
+
+#[test]
+fn what_sqlites_disk_refuses_is_not_forgotten() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    let (tell, on_disk) = OnDisk::channel();
+    let mut way = pair.way_told_by(Some(on_disk), 1 << 20);
+    pair.app("insert into t values (1, 'a')");
+    assert!(way.step(Take::All, OnMisfit::Ledger).expect("it is taken").is_some());
+    let refused = way.forget_beside(|| {
+        assert_eq!(pair.waiting(), "1");
+        let fault = Fault::new(FaultClass::Transient, "source_disk", "sync");
+        tell.send(Err(Arc::new(fault))).expect("it is heard");
+    });
+    assert_eq!((refused.expect_err("the disk has it not").code, pair.waiting()), ("source_disk", "1".into()));
 }
 
 /// A process that was killed right after its commit left it in memory alone. PostgreSQL is told where SQLite stands, and forgets.
