@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 const METRICS: &str = "src/telemetry/metrics.rs";
 const DASHBOARD: &str = "deploy/grafana/liteferry.json";
 const RULES: &str = "deploy/prometheus/liteferry.rules.yml";
@@ -16,6 +18,12 @@ const OPERATE: &str = "docs/OPERATE.md";
 
 /// Metrics that neither the dashboard nor a rule looks at, each with its reason.
 const UNUSED: [(&str, &str); 0] = [];
+
+/// What a tile that knows nothing is painted with: the colour below every value.
+const NOTHING_KNOWN: &str = "#808080";
+
+/// Of a row of Grafana's grid.
+const COLUMNS: u64 = 24;
 
 /// In tenths, as systemd-analyze takes it.
 const EXPOSURE_MAX: &str = "15";
@@ -67,6 +75,39 @@ fn what_is_recorded_is_looked_at_and_what_is_looked_at_is_recorded() {
         rules.lines().filter(|line| !line.contains("- record: ")).collect::<Vec<_>>().join("\n");
     let used = words_after(&(used_by_rules + &dashboard), "liteferry:");
     assert_eq!(recorded, used);
+}
+
+/// A tile over a range goes on to show, in green, what a daemon said before it died.
+#[test]
+fn a_tile_asks_for_the_present_and_a_dead_daemon_has_none_that_is_good() {
+    let mut tiles = panels();
+    tiles.retain(|panel| panel["type"] == "stat" || panel["type"] == "bargauge");
+    assert!(tiles.len() > 9, "the tiles were not found");
+    for panel in tiles {
+        let targets = panel["targets"].as_array().expect("a tile has targets");
+        let is_present = |target: &Value| target["instant"] == true && target["range"] == false;
+        assert!(targets.iter().all(is_present), "{} shows the past", panel["title"]);
+        let defaults = &panel["fieldConfig"]["defaults"];
+        assert!(defaults["noValue"].is_string(), "{} has no word for nothing", panel["title"]);
+        let lowest = &defaults["thresholds"]["steps"][0];
+        assert!(
+            lowest["value"].is_null() && lowest["color"] == NOTHING_KNOWN,
+            "{}: {lowest} would colour what nobody knows",
+            panel["title"]
+        );
+    }
+}
+
+#[test]
+fn every_panel_has_a_number_and_a_place_of_its_own() {
+    let (mut numbers, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels() {
+        assert!(numbers.insert(panel["id"].as_u64()), "{}: its number is another's", panel["title"]);
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
+        assert!(x + w <= COLUMNS, "{} sticks out", panel["title"]);
+        let mut cells = (x..x + w).flat_map(|column| (y..y + h).map(move |line| (column, line)));
+        assert!(cells.all(|cell| taken.insert(cell)), "{} lies on another", panel["title"]);
+    }
 }
 
 #[test]
@@ -145,6 +186,11 @@ fn names_are_found_where_they_stand() {
     assert_eq!(words_after("a liteferry:b:c + xliteferry:d", "liteferry:"), set(&["liteferry:b:c"]));
     assert_eq!(values("  - alert: A\n  - record: b\n", "- alert: "), ["A"]);
     assert_eq!(keys("[a]\n# c\nb = 1\n#   d = 2\n"), set(&["a.b"]));
+}
+
+fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("the dashboard is JSON");
+    dashboard["panels"].as_array().expect("it has panels").clone()
 }
 
 /// Of the code that ships: every string that looks like a metric's name.
