@@ -5,17 +5,24 @@
 
 use crate::model::fault::{Fault, FaultClass};
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 pub struct Hardener {
     wal: PathBuf,
     directory: PathBuf,
-    /// The -wal file whose name is known to be on disk; a new one is lost with its name.
-    named: AtomicU64,
+    /// The -wal file that was synced last, with its name: a new one is lost with that. To open it each time would be an event of its
+    /// directory, and whoever waits there for a write would be woken.
+    synced: Mutex<Option<Arc<Wal>>>,
+}
+
+#[derive(Debug)]
+struct Wal {
+    file: File,
+    inode: u64,
 }
 
 impl Hardener {
@@ -23,7 +30,7 @@ impl Hardener {
         let mut wal = database.as_os_str().to_owned();
         wal.push("-wal");
         let directory = database.parent().unwrap_or(Path::new("/")).to_owned();
-        Hardener { wal: PathBuf::from(wal), directory, named: AtomicU64::new(0) }
+        Hardener { wal: PathBuf::from(wal), directory, synced: Mutex::default() }
     }
 
     pub fn wal_bytes(&self) -> u64 {
@@ -41,23 +48,35 @@ impl Hardener {
                 .with_remedy("see the cause: the file system of the source refuses to sync")
                 .with_source(error)
         };
-        match File::open(&self.wal) {
-            Ok(wal) => {
-                wal.sync_data().map_err(failed)?;
-                let inode = wal.metadata().map_err(failed)?.ino();
-                if self.named.load(Ordering::Relaxed) != inode {
-                    self.sync_directory().map_err(failed)?;
-                    self.named.store(inode, Ordering::Relaxed);
-                }
-                Ok(())
-            }
+        match self.wal.metadata() {
+            Ok(found) => self.sync_wal(found.ino()).map_err(failed),
             // With a rollback journal a commit is the journal's removal, and that is an entry of the directory.
-            Err(error) if error.kind() == ErrorKind::NotFound => self.sync_directory().map_err(failed),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                *self.synced() = None;
+                self.sync_directory().map_err(failed)
+            }
             Err(error) => Err(failed(error)),
         }
     }
 
-    fn sync_directory(&self) -> std::io::Result<()> {
+    fn sync_wal(&self, inode: u64) -> io::Result<()> {
+        let known = self.synced().clone().filter(|wal| wal.inode == inode);
+        if let Some(wal) = known {
+            return wal.file.sync_data();
+        }
+        let file = File::open(&self.wal)?;
+        file.sync_data()?;
+        self.sync_directory()?;
+        let inode = file.metadata()?.ino();
+        *self.synced() = Some(Arc::new(Wal { file, inode }));
+        Ok(())
+    }
+
+    fn synced(&self) -> MutexGuard<'_, Option<Arc<Wal>>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
 }
