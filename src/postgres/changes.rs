@@ -2,10 +2,9 @@
 //!
 //! ```text
 //!  changes() ──▶ one transaction, repeatable read: what is noted ──fold──▶ keys ──look up──▶ rows ──▶ the batch's channel
-//!      │             │ stays open while SQLite takes the batch                            one portion waits at most
-//!      │         share() ──▶ the same snapshot, for whoever compares what SQLite has taken with it
-//!      └ meanwhile ──▶ the batch before, once SQLite has it on disk: delete what its snapshot showed, and no row more · where SQLite
-//!                      stands · commit: SQLite commits no other batch before that, and forget() waits for it
+//!                    │ stays open while SQLite takes the batch                            one portion waits at most
+//!  share()   ──▶ the same snapshot, for whoever compares what SQLite has taken with it
+//!  forget()  ──▶ the same transaction: delete what its snapshot showed, and no row more · where SQLite stands · commit
 //! ```
 //!
 //! Numbers are drawn before their transactions commit, so that a number says nothing of what was seen: only the snapshot does. A batch
@@ -29,12 +28,12 @@ use crate::plan::route::{Identity, Route};
 use reading::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use sweep::Sweep;
 use table::Table;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use turn::{Begun, Flush, Taken};
+use turn::{Begun, Ended};
 
 pub struct PgChanges {
     shared: Arc<Shared>,
@@ -58,8 +57,8 @@ struct State {
     idle: Option<Reader>,
     /// Where SQLite is known to stand.
     reached: Option<Reached>,
-    /// What becomes of hardening the batch that was asked for last, and of forgetting the one before.
-    settled: Option<Task<Result<(), Fault>>>,
+    /// What becomes of hardening the batch that was asked for last.
+    hardened: Option<Task<Result<(), Fault>>>,
     sweep: Sweep,
 }
 
@@ -81,15 +80,7 @@ enum Turn {
 /// A session, and what was learnt of the tables that it read.
 struct Reader {
     session: Session,
-    /// A transaction is open.
-    begun: bool,
-    /// It has written to the ledger.
-    wrote: bool,
     learnt: BTreeMap<i64, Table>,
-    /// Tables of the last batch, and some that changed right before it.
-    lately: BTreeSet<i64>,
-    /// When the last batch began.
-    read: Instant,
 }
 
 /// Ends with whoever holds it.
@@ -98,12 +89,6 @@ struct Task<T>(JoinHandle<T>);
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-impl Task<Result<(), Fault>> {
-    async fn ended(mut self) -> Result<(), Fault> {
-        (&mut self.0).await.unwrap_or_else(|_stopped| Err(unread(turn::END)))
     }
 }
 
@@ -122,10 +107,10 @@ impl Turn {
 }
 
 impl Open {
-    async fn taken(mut self) -> Result<Taken, Fault> {
+    async fn ended(mut self) -> Result<Ended, Fault> {
         self.turn.read().await;
         match self.turn {
-            Turn::Read(reader) => Ok(Taken { reader: *reader, head: self.head }),
+            Turn::Read(reader) => Ok(Ended { reader: *reader, head: self.head }),
             Turn::Reading(_) | Turn::GivenUp => Err(unread(turn::END)),
         }
     }
@@ -142,26 +127,11 @@ struct Head {
     last: i64,
     /// Tables that have changed.
     tables: BTreeSet<i64>,
-    /// The lines of a short batch.
-    shown: Option<Shown>,
-}
-
-/// Lines of the queue, each by its number and the transaction that noted it.
-#[derive(Clone, Debug)]
-struct Shown {
-    ids: Vec<i64>,
-    born: Vec<i64>,
+    /// These, and some that changed in batches right before it.
+    lately: BTreeSet<i64>,
 }
 
 impl Head {
-    fn lines(&self) -> usize {
-        self.shown.as_ref().map_or(0, |shown| shown.ids.len())
-    }
-
-    fn is_forgotten(&self, lines: u64) -> Result<(), Fault> {
-        if lines == self.changes { Ok(()) } else { Err(fork()) }
-    }
-
     /// For work on all its changes.
     fn patience(&self) -> Duration {
         let changes = usize::try_from(self.changes).unwrap_or(usize::MAX);
@@ -201,10 +171,6 @@ impl PgChanges {
     pub async fn resume(&self, reached: Reached) {
         let mut state = self.state.lock().await;
         state.open = None;
-        if let Some(settled) = state.settled.take() {
-            // Whether it was forgotten is looked at.
-            let _ended = settled.ended().await;
-        }
         state.reached = Some(reached);
     }
 
@@ -237,31 +203,28 @@ impl PgChanges {
 }
 
 impl State {
-    /// SQLite has taken it.
-    async fn end(&mut self, open: Open, target: &PgTarget) -> Result<Taken, Fault> {
+    /// SQLite has taken it: nothing of it is forgotten before that is on SQLite's disk.
+    async fn end(&mut self, open: Open, on_disk: &OnDisk) -> Result<Ended, Fault> {
+        on_disk.holds(open.head.to.seq).await?;
         self.reached = Some(Reached { at: open.head.to, before: Some(open.head.from.nonce) });
-        self.sweep.deleted(open.head.changes, target);
-        open.taken().await
+        open.ended().await
     }
 }
 
 impl Captured for PgChanges {
     async fn changes(&self, from: Position, take: Take) -> Result<Option<Batch>, Fault> {
         let mut state = self.state.lock().await;
-        // Of a batch that is asked for again.
-        if let Some(settled) = state.settled.take() {
-            settled.ended().await?;
-        }
-        let mut taken = match state.open.take().filter(|open| open.head.to == from) {
-            Some(open) => Some(state.end(open, &self.shared.target).await?),
+        let ended = match state.open.take().filter(|open| open.head.to == from) {
+            Some(open) => Some(state.end(open, &self.shared.on_disk).await?),
             None => None,
         };
-        if let Some(long) = taken.take_if(|taken| taken.head.shown.is_none()) {
-            state.idle = Some(self.shared.end(long).await?);
-        }
         let before = state.reached.filter(|reached| reached.at == from).and_then(|reached| reached.before);
-        let begun = self.shared.begin((taken, &mut state.idle), (from, before), take).await?;
-        let Some(Begun { reader, head, keys, owed }) = begun else { return Ok(None) };
+        let (deleted, patience) =
+            ended.as_ref().map_or((0, Duration::ZERO), |ended| (ended.head.changes, ended.head.patience()));
+        let beginning = self.shared.begin((ended, &mut state.idle), (from, before), take);
+        let begun = answered(patience + patience::SMALL * 2, turn::READ, beginning).await?;
+        state.sweep.deleted(deleted, &self.shared.target);
+        let Some(Begun { reader, head, keys }) = begun else { return Ok(None) };
         let (sender, portions) = Portions::channel(1);
         let (shared, last) = (Arc::clone(&self.shared), head.last);
         let reading = tokio::spawn(async move {
@@ -272,23 +235,19 @@ impl Captured for PgChanges {
         state.open = Some(Open { head, turn: Turn::Reading(Task(reading)) });
         // All that this snapshot shows has been committed: the disk works while it is read.
         let disk = Arc::clone(&self.shared);
-        state.settled = Some(Task(tokio::spawn(async move {
-            match owed {
-                Some(before) => disk.settle(&before, Flush::Now).await,
-                None => disk.harden().await,
-            }
-        })));
+        state.hardened = Some(Task(tokio::spawn(async move { disk.harden().await })));
         // Rows are as the batch's own end shows them: nothing newer is seen of a source that cannot go back unnoticed.
         Ok(Some(Batch { from, to, extent, changes, newest: to, portions }))
     }
 
-    /// What SQLite took before is forgotten then, too.
     async fn harden(&self) -> Result<(), Fault> {
-        let settled = self.state.lock().await.settled.take();
-        match settled {
-            Some(settled) => settled.ended().await,
-            None => self.shared.harden().await,
+        let begun = self.state.lock().await.hardened.take();
+        if let Some(mut begun) = begun
+            && let Ok(hardened) = (&mut begun.0).await
+        {
+            return hardened;
         }
+        self.shared.harden().await
     }
 
     /// Forgets the batch that brought SQLite to `seq`, whole.
@@ -296,8 +255,10 @@ impl Captured for PgChanges {
         let mut state = self.state.lock().await;
         match state.open.take() {
             Some(open) if open.head.to.seq == seq => {
-                let taken = state.end(open, &self.shared.target).await?;
-                state.idle = Some(self.shared.end(taken).await?);
+                let ended = state.end(open, &self.shared.on_disk).await?;
+                let changes = ended.head.changes;
+                state.idle = Some(self.shared.end(ended).await?);
+                state.sweep.deleted(changes, &self.shared.target);
                 Ok(())
             }
             other => {

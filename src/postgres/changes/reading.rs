@@ -192,7 +192,6 @@ impl<'s> Reading<'s> {
         let route = Arc::clone(&table.route);
         let doing = format!("read emptied table {}", route.target);
         let held = table.empty_ledger(self.shared, &self.reader.session).await?;
-        self.reader.wrote |= table.ledger;
         let mut changed = Changed { emptied: Some(held), ..empty(&route) };
         let failed = |error| End::Failed(fault::of(error, &doing));
         let declare = format!("declare liteferry_rows no scroll cursor for {}", table.all);
@@ -238,7 +237,6 @@ impl<'s> Reading<'s> {
     /// Between two questions: the session reads one answer at a time.
     async fn settle(&mut self, stale: &[i64]) -> Result<(), End> {
         let doing = "write the ledger";
-        self.reader.wrote |= !stale.is_empty() || !self.entries.is_empty();
         if !stale.is_empty() {
             let forgotten = self.reader.session.execute(FORGET, &[&stale]).await;
             forgotten.map_err(|error| fault::of(error, doing))?;

@@ -1,17 +1,16 @@
-//! How a batch begins and how it ends. While changes come one after the other, the end of one batch's reading and the beginning of the
-//! next are one question: the tables that changed lately are locked, and a short batch's keys come along with where SQLite stands. What
-//! SQLite has taken is forgotten by another session, once it is on SQLite's disk, while the next batch's rows are read.
+//! How a batch begins and how it ends. While changes come one after the other, the end of one batch and the beginning of the next are one
+//! question: what SQLite has taken is forgotten and committed, the tables that changed lately are locked, and a short batch's keys come
+//! along with where SQLite stands.
 
-use super::{Asked, Head, Reader, Shared, Shown, fork, places};
+use super::{Asked, Head, Reader, Shared, fork, places};
 use crate::link::{Extent, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
-use crate::postgres::patience::{self, answered};
-use futures_util::future::{join, join3};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::{Duration, Instant};
+use crate::postgres::patience::answered;
+use futures_util::future::{OptionFuture, join, join4};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A changed key as its table's trigger noted it; none where the table was emptied.
 pub type Key = (i64, Option<Vec<u8>>);
@@ -21,21 +20,12 @@ pub struct Begun {
     pub head: Head,
     /// Those of a short batch, each once and in order.
     pub keys: Option<Vec<Key>>,
-    /// What SQLite has taken and is to be forgotten before it takes this batch.
-    pub owed: Option<Head>,
 }
 
-/// What SQLite has taken, and what that was read with.
-pub struct Taken {
+/// What SQLite has on disk, and what that was read with.
+pub struct Ended {
     pub reader: Reader,
     pub head: Head,
-}
-
-/// Tables to lock before a batch's snapshot is taken.
-enum Lock {
-    /// They changed lately, and need not have changed again: none of them is waited for.
-    Lately(BTreeSet<i64>),
-    Changed(BTreeSet<i64>),
 }
 
 /// What one snapshot shows at first.
@@ -43,37 +33,23 @@ struct Glance {
     stands: Position,
     drawn: i64,
     /// By number: all, or one more than a short batch has.
-    noted: Vec<Line>,
-}
-
-/// When a forgetting is on PostgreSQL's disk.
-#[derive(Clone, Copy, Debug)]
-pub enum Flush {
-    /// With all that was committed before it.
-    Now,
-    /// Before SQLite commits the next batch; one that is lost is made good.
-    Later,
-}
-
-struct Line {
-    id: i64,
-    born: i64,
-    key: Key,
+    noted: Vec<(i64, Key)>,
 }
 
 const LOOK: &str = "select r.epoch, r.mark, r.nonce,
     array(select distinct tbl from liteferry.reverse_change c where c.migration_id = r.migration_id)
     from liteferry.reverse r where r.migration_id = $1";
 
+/// The row is locked against whoever else might forget. What is forgotten need not wait for the disk: before SQLite commits the next
+/// batch it is there, and one that is lost is made good.
 const STANDS: &str =
     "select epoch, mark, nonce, ('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigint,
         set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '15min', true),
         set_config('idle_in_transaction_session_timeout', '15min', true)
-    from liteferry.reverse where migration_id = $1";
+    from liteferry.reverse where migration_id = $1 for update";
 
-/// A number is the time, which two may share.
-const NOTED: &str = "select id, xmin::text::bigint, tbl, key from liteferry.reverse_change
-    where migration_id = $1 order by id limit $2";
+const NOTED: &str =
+    "select id, tbl, key from liteferry.reverse_change where migration_id = $1 order by id limit $2";
 
 const EXTENT: &str = include_str!("../sql/reverse_extent.sql");
 
@@ -86,118 +62,79 @@ const FORGET: &str = "with moved as (
         where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7 returning 1)
     delete from liteferry.reverse_change where migration_id = $1 and id <= $8 and exists (select from moved)";
 
-/// Line by line, whatever is seen now: all lines of one transaction were shown, or none was.
-const FORGET_SHOWN: &str = "with moved as (
-        update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
-        where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7
-        returning set_config('synchronous_commit', $10, true))
-    delete from liteferry.reverse_change c using unnest($8::bigint[], $9::bigint[]) as shown (id, born)
-    where c.migration_id = $1 and c.id = shown.id and c.xmin = shown.born::text::xid and exists (select from moved)";
-
 /// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken.
 const BEGIN: &str = "begin isolation level repeatable read; set local lock_timeout = '5s'";
 
 /// Another table may get its first change between the look and the snapshot.
-const LOOKS_MAX: u32 = 6;
+const LOOKS_MAX: u32 = 5;
 
 /// Changes of a batch whose keys are read at once.
 const SHORT_MAX: usize = 1000;
 
 /// Tables that changed lately are locked before it is known whether they changed again, so many at most.
 const LATELY_MAX: usize = 32;
-const LATELY: Duration = Duration::from_millis(100);
 
 pub const READ: &str = "read what PostgreSQL has changed";
 pub const END: &str = "forget what SQLite has taken";
 
 impl Shared {
-    /// Nothing where nothing has changed: all that SQLite has taken is forgotten then, and the reader given back, with what it has learnt.
+    /// Nothing where nothing has changed: the reader is given back, with what it has learnt.
     pub async fn begin(
         &self,
-        (taken, idle): (Option<Taken>, &mut Option<Reader>),
+        (ended, idle): (Option<Ended>, &mut Option<Reader>),
         (from, before): (Position, Option<i64>),
         take: Take,
     ) -> Result<Option<Begun>, Fault> {
-        let (mut reader, mut owed) = match taken {
-            Some(Taken { reader, head }) => (reader, Some(head)),
-            None => (self.reader(idle).await?, None),
-        };
-        let is_warm = owed.is_some() || reader.read.elapsed() < LATELY;
-        let mut next = (is_warm && !reader.lately.is_empty()).then(|| Lock::Lately(reader.lately.clone()));
-        for _ in 0..LOOKS_MAX {
-            let lock = match next.take() {
-                Some(lock) => lock,
-                None => {
-                    reader.rest().await?;
-                    self.settle_owed(&mut owed, Flush::Later).await?;
-                    let changed = self.look(&reader.session, (from, before)).await?;
-                    if changed.is_empty() {
-                        *idle = Some(reader);
-                        return Ok(None);
-                    }
-                    Lock::Changed(changed)
+        let failed = |error| fault::of(error, READ);
+        let (reader, mut ended, mut lately) = match ended {
+            Some(Ended { reader, mut head }) => {
+                let lately = std::mem::take(&mut head.lately);
+                (reader, Some(head), lately)
+            }
+            None => {
+                let reader = match idle.take().filter(|reader| !reader.session.is_closed()) {
+                    Some(reader) => reader,
+                    None => Reader { session: self.target.session().await?, learnt: BTreeMap::new() },
+                };
+                let changed = self.look(&reader.session, (from, before)).await?;
+                if changed.is_empty() {
+                    *idle = Some(reader);
+                    return Ok(None);
                 }
-            };
-            let most = SHORT_MAX + 1 + owed.as_ref().map_or(0, Head::lines);
-            let Some(glance) = self.glance(&mut reader, &lock, most).await? else {
-                reader.lately.clear();
+                (reader, None, changed)
+            }
+        };
+        let mut locked = lately.clone();
+        for _ in 0..LOOKS_MAX {
+            let Some(glance) = self.glance(&reader.session, ended.take().as_ref(), &locked).await? else {
+                lately.clear();
+                locked = self.look(&reader.session, (from, before)).await?;
+                if locked.is_empty() {
+                    *idle = Some(reader);
+                    return Ok(None);
+                }
                 continue;
             };
-            let stands = owed.as_ref().map_or(from, |head| head.from);
-            if glance.stands != stands {
-                reader.roll_back().await?;
-                match lock {
-                    Lock::Changed(_) => return Err(fork()),
-                    Lock::Lately(_) => continue,
-                }
+            if glance.stands != from {
+                return Err(fork());
             }
-            let noted = not_of(owed.as_ref(), glance.noted);
-            if noted.is_empty() {
-                // While changes come one after the other, the next has come by then.
-                next = owed.is_some().then_some(lock);
-                let (rolled_back, settled) =
-                    join(reader.roll_back(), self.settle_owed(&mut owed, Flush::Later)).await;
-                rolled_back.and(settled)?;
-                if next.is_some() {
-                    continue;
-                }
+            let to = Position { epoch: from.epoch, seq: from.seq + 1, nonce: glance.drawn };
+            let (mut head, keys) = self.extent(&reader.session, (from, to), glance.noted, take).await?;
+            if head.changes > 0 && head.tables.is_subset(&locked) {
+                lately.extend(&head.tables);
+                head.lately = if lately.len() > LATELY_MAX { locked } else { lately };
+                return Ok(Some(Begun { reader, head, keys }));
+            }
+            reader.session.batch_execute("rollback").await.map_err(failed)?;
+            if head.changes == 0 {
                 *idle = Some(reader);
                 return Ok(None);
             }
-            // All that a snapshot shows is forgotten in that snapshot: it must not show what was taken before.
-            if noted.len() > SHORT_MAX && owed.is_some() {
-                reader.roll_back().await?;
-                self.settle_owed(&mut owed, Flush::Later).await?;
-                next = Some(lock);
-                continue;
-            }
-            let to = Position { epoch: from.epoch, seq: from.seq + 1, nonce: glance.drawn };
-            let extent = self.extent(&reader.session, (from, to), noted, take);
-            let (head, keys) = answered(patience::LONG, READ, extent).await?;
-            if head.tables.is_subset(lock.tables()) {
-                reader.read_lately(&head.tables);
-                return Ok(Some(Begun { reader, head, keys, owed }));
-            }
-            reader.roll_back().await?;
             // What changed lately and not again is no longer asked for: it may be locked by somebody, or gone.
-            next = Some(Lock::Changed(head.tables));
+            locked = head.tables;
         }
         Err(Fault::new(FaultClass::Transient, "reverse_unsteady", READ)
             .with_remedy("more and more tables get changes while they are looked at; it is tried again"))
-    }
-
-    async fn reader(&self, idle: &mut Option<Reader>) -> Result<Reader, Fault> {
-        match idle.take().filter(|reader| !reader.session.is_closed()) {
-            Some(reader) => Ok(reader),
-            None => Ok(Reader::on(self.target.session().await?)),
-        }
-    }
-
-    async fn settle_owed(&self, owed: &mut Option<Head>, flush: Flush) -> Result<(), Fault> {
-        match owed.take() {
-            Some(head) => self.settle(&head, flush).await,
-            None => Ok(()),
-        }
     }
 
     /// Which tables have changed.
@@ -207,24 +144,21 @@ impl Shared {
         (from, before): (Position, Option<i64>),
     ) -> Result<BTreeSet<i64>, Fault> {
         let failed = |error| fault::of(error, READ);
-        let looked = async {
-            let look = session.prepared(LOOK).await.map_err(failed)?;
-            let mut stood = None;
-            loop {
-                let row = session.query_opt(&look, &[&self.migration]).await.map_err(failed)?;
-                let row = row.ok_or_else(fork)?;
-                let stands = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
-                if stands == from {
-                    return Ok(row.get::<_, Vec<i64>>(3).into_iter().collect());
-                }
-                // A forgetting whose answer was lost may have been made meanwhile.
-                if stood.replace(stands) == Some(stands) {
-                    return Err(fork());
-                }
-                self.catch_up(session, stands, (from, before)).await?;
+        let look = session.prepared(LOOK).await.map_err(failed)?;
+        let mut stood = None;
+        loop {
+            let row = session.query_opt(&look, &[&self.migration]).await.map_err(failed)?;
+            let row = row.ok_or_else(fork)?;
+            let stands = Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
+            if stands == from {
+                return Ok(row.get::<_, Vec<i64>>(3).into_iter().collect());
             }
-        };
-        answered(patience::SMALL, READ, looked).await
+            // A forgetting whose answer was lost may have been made meanwhile.
+            if stood.replace(stands) == Some(stands) {
+                return Err(fork());
+            }
+            self.catch_up(session, stands, (from, before)).await?;
+        }
     }
 
     /// The forgetting of SQLite's last batch was lost, and no more than that: what it took is read again. This is settled before SQLite
@@ -244,46 +178,47 @@ impl Shared {
 
     /// Its snapshot is taken once the locks are held: the server takes one statement after the other. Nothing where tables that changed
     /// lately cannot be locked at once: one may be gone, or kept by somebody, and need not have changed again; who waited for it, with
-    /// others locked, could be a migration's deadlock.
-    async fn glance(&self, reader: &mut Reader, lock: &Lock, most: usize) -> Result<Option<Glance>, Fault> {
+    /// others locked, could be a migration's deadlock. Whether the batch before was committed is then looked at anew, too.
+    async fn glance(
+        &self,
+        session: &Session,
+        ended: Option<&Head>,
+        locked: &BTreeSet<i64>,
+    ) -> Result<Option<Glance>, Fault> {
         let failed = |error| fault::of(error, READ);
-        let glanced = async {
-            let end = reader.end().await?;
-            let session = &reader.session;
-            let stands = session.prepared(STANDS).await.map_err(failed)?;
-            let noted = session.prepared(NOTED).await.map_err(failed)?;
-            let begin = format!("{end}{BEGIN}; {}", self.locks(lock));
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            let (of_migration, of_noted): (Asked<'_, 1>, Asked<'_, 2>) =
-                ([&self.migration], [&self.migration, &most]);
-            let (begun, stands, noted) = join3(
-                session.batch_execute(&begin),
-                session.query_opt(&stands, &of_migration),
-                session.query(&noted, &of_noted),
-            )
-            .await;
-            match (begun, lock) {
-                (Ok(()), _) => {}
-                (Err(error), Lock::Lately(_)) if error.as_db_error().is_some() => {
-                    reader.roll_back().await?;
-                    return Ok(None);
-                }
-                (Err(error), _) => return Err(failed(error)),
-            }
-            reader.begun = true;
-            let row = stands.map_err(failed)?.ok_or_else(fork)?;
-            let line = |row: &tokio_postgres::Row| Line {
-                id: row.get(0),
-                born: row.get(1),
-                key: (row.get(2), row.get(3)),
-            };
-            Ok(Some(Glance {
-                stands: Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) },
-                drawn: row.get(3),
-                noted: noted.map_err(failed)?.iter().map(line).collect(),
-            }))
-        };
-        answered(patience::SMALL, READ, glanced).await
+        let stands = session.prepared(STANDS).await.map_err(failed)?;
+        let noted = session.prepared(NOTED).await.map_err(failed)?;
+        if ended.is_some() {
+            session.prepared(FORGET).await.map_err(failed)?;
+        }
+        let (commit, wait) = if ended.is_some() { ("commit; ", " nowait") } else { ("", "") };
+        let begin = format!("{commit}{BEGIN}; {}", self.locks(locked, wait));
+        let most = i64::try_from(SHORT_MAX + 1).unwrap_or(i64::MAX);
+        let (of_migration, of_noted): (Asked<'_, 1>, Asked<'_, 2>) =
+            ([&self.migration], [&self.migration, &most]);
+        let (forgotten, begun, stands, noted) = join4(
+            OptionFuture::from(ended.map(|head| self.forget(session, head))),
+            session.batch_execute(&begin),
+            session.query_opt(&stands, &of_migration),
+            session.query(&noted, &of_noted),
+        )
+        .await;
+        forgotten.transpose()?;
+        if ended.is_some() && begun.as_ref().is_err_and(|error| error.as_db_error().is_some()) {
+            session.batch_execute("rollback").await.map_err(failed)?;
+            return Ok(None);
+        }
+        begun.map_err(|error| match ended {
+            Some(_) => fault::of_commit(error, END),
+            None => failed(error),
+        })?;
+        let row = stands.map_err(failed)?.ok_or_else(fork)?;
+        let noted = noted.map_err(failed)?;
+        Ok(Some(Glance {
+            stands: Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) },
+            drawn: row.get(3),
+            noted: noted.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect(),
+        }))
     }
 
     /// How far the batch goes, which tables must be locked for it, and its keys if it is short.
@@ -291,7 +226,7 @@ impl Shared {
         &self,
         session: &Session,
         (from, to): (Position, Position),
-        noted: Vec<Line>,
+        noted: Vec<(i64, Key)>,
         take: Take,
     ) -> Result<(Head, Option<Vec<Key>>), Fault> {
         let most = match take {
@@ -300,12 +235,11 @@ impl Shared {
         };
         let changes = u64::try_from(noted.len()).expect("a count fits");
         if noted.len() <= SHORT_MAX && changes <= most {
-            let last = noted.last().map_or(0, |line| line.id);
-            let (ids, born) = noted.iter().map(|line| (line.id, line.born)).unzip();
-            let keys: BTreeSet<Key> = noted.into_iter().map(|line| line.key).collect();
+            let last = noted.last().map_or(0, |(number, _)| *number);
+            let keys: BTreeSet<Key> = noted.into_iter().map(|(_, key)| key).collect();
             let tables = keys.iter().map(|(table, _)| *table).collect();
-            let shown = Some(Shown { ids, born });
-            let head = Head { from, to, extent: Extent::Whole, changes, last, tables, shown };
+            let lately = BTreeSet::new();
+            let head = Head { from, to, extent: Extent::Whole, changes, last, tables, lately };
             return Ok((head, Some(keys.into_iter().collect())));
         }
         let failed = |error| fault::of(error, READ);
@@ -315,55 +249,21 @@ impl Shared {
         let changes = row.get::<_, i64>(0).unsigned_abs();
         let (last, tables) = (row.get(1), row.get::<_, Vec<i64>>(2).into_iter().collect());
         let extent = if row.get(3) { Extent::Part } else { Extent::Whole };
-        Ok((Head { from, to, extent, changes, last, tables, shown: None }, None))
+        Ok((Head { from, to, extent, changes, last, tables, lately: BTreeSet::new() }, None))
     }
 
     /// Tables that are followed no more are not read.
-    fn locks(&self, lock: &Lock) -> String {
-        let routes = lock.tables().iter().filter_map(|id| self.tables.get(id));
+    fn locks(&self, tables: &BTreeSet<i64>, wait: &str) -> String {
+        let routes = tables.iter().filter_map(|id| self.tables.get(id));
         let names: Vec<String> = routes.map(|route| route.target.sql()).collect();
         if names.is_empty() {
             return String::new();
         }
-        let wait = match lock {
-            Lock::Lately(_) => " nowait",
-            Lock::Changed(_) => "",
-        };
         format!("lock table {} in access share mode{wait}", names.join(", "))
     }
 
-    /// Forgets a short batch, once SQLite has it on disk.
-    pub async fn settle(&self, head: &Head, flush: Flush) -> Result<(), Fault> {
-        self.on_disk.holds(head.to.seq).await?;
-        let shown = head.shown.as_ref().expect("the lines of a short batch are known");
-        let failed = |error| fault::of_commit(error, END);
-        let settling = async {
-            let session = self.target.session().await?;
-            let forget = session.prepared(FORGET_SHOWN).await.map_err(failed)?;
-            let [migration, places @ ..] = places(&self.migration, &head.to, &head.from);
-            let [epoch, mark, nonce, was_epoch, was_mark, was_nonce] = places;
-            let waits = match flush {
-                Flush::Now => "on",
-                Flush::Later => "off",
-            };
-            let (ids, born) = (&shown.ids, &shown.born);
-            let asked: Asked<'_, 10> =
-                [migration, epoch, mark, nonce, was_epoch, was_mark, was_nonce, ids, born, &waits];
-            let forgotten = session.execute(&forget, &asked).await.map_err(failed)?;
-            self.target.give_back(session);
-            head.is_forgotten(forgotten)
-        };
-        answered(patience::SMALL, END, settling).await
-    }
-
-    /// Ends a batch and forgets it, once SQLite has it on disk: a long one in its own snapshot.
-    pub async fn end(&self, Taken { mut reader, head }: Taken) -> Result<Reader, Fault> {
-        if head.shown.is_some() {
-            reader.rest().await?;
-            self.settle(&head, Flush::Later).await?;
-            return Ok(reader);
-        }
-        self.on_disk.holds(head.to.seq).await?;
+    /// Forgets the batch, and nothing else.
+    pub async fn end(&self, Ended { reader, head }: Ended) -> Result<Reader, Fault> {
         let session = &reader.session;
         let ending = async {
             session.prepared(FORGET).await.map_err(|error| fault::of(error, END))?;
@@ -373,7 +273,6 @@ impl Shared {
             committed.map_err(|error| fault::of_commit(error, END))
         };
         answered(head.patience(), END, ending).await?;
-        (reader.begun, reader.wrote) = (false, false);
         Ok(reader)
     }
 
@@ -384,68 +283,9 @@ impl Shared {
         let [migration, places @ ..] = places(&self.migration, &head.to, &head.from);
         let [epoch, mark, nonce, was_epoch, was_mark, was_nonce] = places;
         let asked: Asked<'_, 8> = [migration, epoch, mark, nonce, was_epoch, was_mark, was_nonce, &head.last];
-        head.is_forgotten(session.execute(&forget, &asked).await.map_err(failed)?)
-    }
-}
-
-impl Lock {
-    fn tables(&self) -> &BTreeSet<i64> {
-        match self {
-            Lock::Lately(tables) | Lock::Changed(tables) => tables,
+        match session.execute(&forget, &asked).await.map_err(failed)? {
+            forgotten if forgotten == head.changes => Ok(()),
+            _ => Err(fork()),
         }
     }
-}
-
-impl Reader {
-    fn on(session: Session) -> Reader {
-        let (learnt, lately) = (BTreeMap::new(), BTreeSet::new());
-        Reader { session, begun: false, wrote: false, learnt, lately, read: Instant::now() }
-    }
-
-    fn read_lately(&mut self, tables: &BTreeSet<i64>) {
-        self.lately.extend(tables);
-        if self.lately.len() > LATELY_MAX {
-            self.lately.clone_from(tables);
-        }
-        self.read = Instant::now();
-    }
-
-    /// What ends the batch before in the same question as the next begins with. What was written to the ledger is committed first: whether
-    /// that went well is not to be told from whether the next could begin.
-    async fn end(&mut self) -> Result<&'static str, Fault> {
-        let end = match (self.begun, self.wrote) {
-            (false, _) => "",
-            (true, false) => "commit; ",
-            (true, true) => {
-                let committed = self.session.batch_execute("commit").await;
-                committed.map_err(|error| fault::of_commit(error, READ))?;
-                ""
-            }
-        };
-        (self.begun, self.wrote) = (false, false);
-        Ok(end)
-    }
-
-    /// Ends the batch before.
-    async fn rest(&mut self) -> Result<(), Fault> {
-        if !self.begun {
-            return Ok(());
-        }
-        let end = self.end().await?;
-        let ended = self.session.batch_execute(end).await;
-        ended.map_err(|error| fault::of(error, READ))
-    }
-
-    async fn roll_back(&mut self) -> Result<(), Fault> {
-        let rolled_back = self.session.batch_execute("rollback").await;
-        self.begun = false;
-        rolled_back.map_err(|error| fault::of(error, READ))
-    }
-}
-
-/// Lines that the batch before has not shown.
-fn not_of(before: Option<&Head>, noted: Vec<Line>) -> Vec<Line> {
-    let Some(shown) = before.and_then(|head| head.shown.as_ref()) else { return noted };
-    let shown: HashSet<(i64, i64)> = shown.ids.iter().copied().zip(shown.born.iter().copied()).collect();
-    noted.into_iter().filter(|line| !shown.contains(&(line.id, line.born))).collect()
 }

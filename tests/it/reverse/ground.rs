@@ -306,13 +306,14 @@ impl Way {
         self.runtime.block_on(self.changes.forget(self.at.seq)).expect("it is forgotten");
     }
 
-    /// Reads what comes next and asks whether SQLite may commit it, while somebody looks on.
+    /// Reads what comes next until SQLite may commit it, while somebody looks on.
     pub fn read_next_beside(&mut self, meanwhile: impl FnOnce()) -> Result<(), Fault> {
-        self.runtime.block_on(async {
+        let read = async {
             let mut batch = self.changes.changes(self.at, Take::All).await?.expect("something waits");
             while batch.portions.next().await?.is_some() {}
-            join(self.changes.harden(), after_a_moment(meanwhile)).await.0
-        })
+            self.changes.harden().await
+        };
+        self.runtime.block_on(async { join(read, after_a_moment(meanwhile)).await.0 })
     }
 
     /// Forgets what was taken last, while somebody looks on.
