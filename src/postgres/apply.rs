@@ -15,7 +15,7 @@ pub use pipeline::POSITION_MOVED;
 pub(super) use pipeline::Raw;
 pub use writer::Ownership;
 
-use super::fault;
+use super::fault::{self, READ_ONLY};
 use super::patience::{self, ANSWER_MISSING, answered};
 use super::target::PgTarget;
 use crate::link::{Applied, Applier, Extent, Portion};
@@ -26,7 +26,7 @@ use pipeline::What;
 use staged::{Staging, part_refused};
 use std::future::Future;
 use tokio_postgres::types::ToSql;
-use writer::{Step, Writer};
+use writer::{BEGIN, Step, Writer};
 
 pub struct PgApplier {
     target: PgTarget,
@@ -48,7 +48,8 @@ enum Work {
 }
 
 const POSITION: &str =
-    "select owner, epoch, seq, nonce from liteferry.follow where migration_id = $1 for update";
+    "select owner, epoch, seq, nonce, current_setting('default_transaction_read_only') = 'on'
+    from liteferry.follow where migration_id = $1 for update";
 
 impl PgApplier {
     pub fn new(target: PgTarget, ownership: Ownership) -> PgApplier {
@@ -76,7 +77,10 @@ impl PgApplier {
         let writer = self.take_writer().await?;
         let settled = writer.answer(doing, writer.settle()).await?;
         self.writer = Some(writer);
-        What::Advance.check(settled)
+        match What::Advance.check(settled) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.explain(fault).await),
+        }
     }
 
     async fn commit_small(
@@ -162,13 +166,13 @@ impl PgApplier {
         }
     }
 
-    /// A position that has moved may have been moved by another owner.
+    /// A position that has moved may have been moved by another owner, and one that does not move may stand where nothing may be written.
     async fn explain(&mut self, fault: Fault) -> Fault {
         if fault.code != POSITION_MOVED {
             return fault;
         }
         match self.position().await {
-            Err(found) if found.class == FaultClass::Fatal => found,
+            Err(found) if found.class == FaultClass::Fatal || found.code == READ_ONLY => found,
             Ok(_) | Err(_) => fault,
         }
     }
@@ -180,7 +184,7 @@ impl Applier for PgApplier {
         self.batch = None;
         let writer = self.take_writer().await?;
         // A commit in doubt still holds the row; a plain look would show what was before it.
-        writer.run("begin", doing).await?;
+        writer.run(BEGIN, doing).await?;
         let migration = [&self.ownership.migration as &(dyn ToSql + Sync)];
         let found = writer.answer(doing, writer.session.query_opt(POSITION, &migration)).await?;
         roll_back(&writer).await?;
@@ -193,6 +197,9 @@ impl Applier for PgApplier {
             return Err(Fault::fatal("another_owner", doing).with_remedy(
                 "another liteferry has taken this migration over: stop one of the two, then start the other again",
             ));
+        }
+        if row.get(4) {
+            return Err(fault::read_only(doing));
         }
         Ok(Position { epoch: row.get(1), seq: row.get(2), nonce: row.get(3) })
     }

@@ -222,8 +222,7 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         )));
     }
     if target.session == SessionAttrs::ReadWrite && row.get("read_only") != Some("f") {
-        return Err(Fault::new(FaultClass::Transient, "read_only", doing())
-            .with_remedy("Point the target at the primary server, or end its read-only mode."));
+        return Err(fault::read_only(doing()));
     }
     Ok(Session {
         client,

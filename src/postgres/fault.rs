@@ -57,6 +57,7 @@ const CLOCK: &str =
     "Renew the server's certificate; or set this machine's clock, if it is the clock that is wrong.";
 const TLS_TERMS: &str =
     "The server may want a client certificate (sslcert, sslkey), or speak no TLS newer than 1.1.";
+pub const READ_ONLY: &str = "read_only";
 const REPORT: &str = "This should not happen: please report it, with the versions of both programs.";
 const SESSION_FAILED: &str = "The server fails to open or keep a session, as it does on a full disk; its log says why. The work goes on once it can.";
 const MIGRATIONS: &str = "The schema liteferry in the target was made by another version: use that version, or run its cleanup first.";
@@ -98,6 +99,12 @@ pub fn of_commit(error: tokio_postgres::Error, doing: impl Into<String>) -> Faul
     }
     let remedy = policy_for("08007").remedy.to_owned();
     Fault { class: FaultClass::Unknown, code: "commit_unknown", remedy, ..fault }
+}
+
+/// The server takes no writes, and was not asked to.
+pub fn read_only(doing: impl Into<String>) -> Fault {
+    let policy = policy_for("25006");
+    Fault::new(policy.class, READ_ONLY, doing).with_remedy(policy.remedy)
 }
 
 /// The fault behind an error of the control path.

@@ -1,5 +1,6 @@
 //! Followed changes reach the target whole or not at all, with the position that they belong to. The oracle compares both sides.
 
+mod begun;
 mod ground;
 
 use crate::support::held::HeldSession;

@@ -1,7 +1,7 @@
 //! Few changes: one pipelined round trip, one statement a key and a row. It neither commits nor rolls back.
 
 use super::pipeline::{Pipeline, Raw, What};
-use super::writer::{Step, Writer};
+use super::writer::{BEGIN, Step, Writer};
 use crate::link::{Applied, Changed};
 use crate::model::chunk::tuple_cells;
 use crate::model::fault::Fault;
@@ -11,9 +11,6 @@ use tokio_postgres::Statement;
 /// Beyond either bound, changes are staged.
 const KEYS_MAX: usize = 1024;
 pub const BYTES_MAX: usize = 1 << 20;
-
-/// Bounds and costs are the session's.
-const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set constraints all immediate";
 
 /// Whether few changes are kept back for the small path.
 pub fn is_small(portion: &[Changed]) -> bool {
@@ -32,7 +29,8 @@ pub async fn is_cheap(writer: &mut Writer, portion: &[Changed]) -> Result<bool, 
     Ok(true)
 }
 
-/// Begins a transaction and writes the portion and the position in it. The writer has got to know all its tables.
+/// Begins a transaction, whose bounds and costs are the session's, and writes the portion and the position in it. The writer has got to
+/// know all its tables.
 pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Result<Applied, Fault> {
     let migration = writer.ownership.migration;
     let mut entries = Vec::with_capacity(portion.len());
@@ -61,7 +59,7 @@ async fn send(
     entries: &[ledger::Entries],
 ) -> Result<(), Fault> {
     let mut pipeline = Pipeline::default();
-    writer.run(BEGIN, &What::Begin.doing()).await?;
+    pipeline.add(What::Begin, begin(writer));
     pipeline.add(What::Advance, writer.advance(step));
     for changed in portion.iter().filter(|changed| writer.table(&changed.route).ledger) {
         pipeline.add(What::ForgetEntries, forget_entries(writer, changed));
@@ -82,6 +80,10 @@ async fn send(
         pipeline.add(What::WriteEntry, execute(writer, &writer.insert_entry, entry));
     }
     pipeline.run().await
+}
+
+async fn begin(writer: &Writer) -> Result<u64, tokio_postgres::Error> {
+    writer.session.batch_execute(BEGIN).await.map(|()| 0)
 }
 
 /// Takes out what the ledger holds of the changed keys.

@@ -6,7 +6,7 @@ use super::pipeline::What;
 use super::refused;
 use super::small::{forget_entries, tuples};
 use super::sql::Stage;
-use super::writer::{Step, Writer};
+use super::writer::{BEGIN, Step, Writer};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
@@ -64,12 +64,12 @@ impl Gathered {
 }
 
 /// Between portions the source is read, and the last statements work on all that has gathered.
-const BEGIN: &str = "begin; set local liteferry.writer = 'liteferry'; set local statement_timeout = '15min'; set local enable_seqscan to default; \
-    set local idle_in_transaction_session_timeout = '60s'; set constraints all immediate";
+const BOUNDS: &str = "set local statement_timeout = '15min'; set local enable_seqscan to default; \
+    set local idle_in_transaction_session_timeout = '60s'";
 
 impl Staging {
     pub async fn begin(writer: Writer) -> Result<Staging, Fault> {
-        writer.run(BEGIN, &What::Begin.doing()).await?;
+        writer.run(&format!("{BEGIN}; {BOUNDS}"), &What::Begin.doing()).await?;
         Ok(Staging { writer, tables: Vec::new(), held: 0, refused: 0, bytes: 0 })
     }
 
@@ -110,9 +110,9 @@ impl Staging {
         let table = self.writer.table(route);
         if !table.staged {
             let doing = format!("make a stage for table {}", route.target);
-            self.writer.run(&table.stage().make(), &doing).await?;
+            self.writer.run(&table.make_stage(), &doing).await?;
             self.writer.confirm_stage(route, &doing).await?;
-            self.writer.table_mut(route).staged = true;
+            self.writer.table_mut(route).stage_is_made();
         }
         let route = Arc::clone(route);
         self.tables.push(Gathered { route, seen: HashSet::new(), repeated: false, keys: 0, rows: 0 });

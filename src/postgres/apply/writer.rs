@@ -60,6 +60,8 @@ pub struct Table {
     unique: bool,
     /// Its stage has been made.
     pub staged: bool,
+    /// Takes away the stage of the route that it had before.
+    outdated: Option<String>,
     /// The ledger may hold something of it. Nobody else writes entries of a table while it is followed.
     pub ledger: bool,
 }
@@ -67,6 +69,15 @@ pub struct Table {
 impl Table {
     pub fn stage(&self) -> Stage<'_> {
         Stage { route: &self.route, number: self.number }
+    }
+
+    pub fn make_stage(&self) -> String {
+        let made = self.stage().make();
+        self.outdated.iter().map(|unmake| format!("{unmake}; ")).chain([made]).collect()
+    }
+
+    pub fn stage_is_made(&mut self) {
+        (self.staged, self.outdated) = (true, None);
     }
 }
 
@@ -86,23 +97,34 @@ const UNIQUE: &str = "select exists (
         where a.attname <> all($2)))";
 
 const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
-    where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8";
+    where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8
+    and current_setting('default_transaction_read_only') = 'off'";
 
-/// An idle transaction holds the position against everybody: it is ended some time after this process is out of reach. A
-/// plan made while a table was small would go on reading all of it after it has grown; each has an index that finds its keys. A
-/// batch does not wait for the target's disk, unless the connection's options say so: one that is lost takes its position with it and
-/// is applied again from the source, which forgets nothing before `settle`.
-const SESSION: &str = "set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
+/// A batch is sent behind its BEGIN without a wait for the answer: were that refused or cancelled, each statement would commit by itself,
+/// so that outside of a transaction nothing may be written. An idle transaction holds the position against everybody: it is ended some
+/// time after this process is out of reach. A plan made while a table was small would go on reading all of it after it has grown; each has
+/// an index that finds its keys. A batch does not wait for the target's disk, unless the connection's options say so: one that is lost
+/// takes its position with it and is applied again from the source, which forgets nothing before `settle`.
+const SESSION: &str = "set default_transaction_read_only = on; \
+    set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
     set enable_seqscan = off; select set_config('synchronous_commit', 'off', false) from pg_catalog.pg_settings \
     where name = 'synchronous_commit' and source <> 'client'";
 
+/// Begins every transaction of the session's that writes. The setting is then again what the server says beneath the session's own default:
+/// whatever moves or tells a position asks it, for one that was turned read-only since is obeyed.
+pub const BEGIN: &str = "begin read write; set local default_transaction_read_only to default; \
+    set local liteferry.writer = 'liteferry'; set constraints all immediate";
+
 impl Writer {
     pub async fn new(session: Session, ownership: Ownership) -> Result<Writer, Fault> {
-        let as_it_came = session.query_one("select current_setting('synchronous_commit')", &[]).await;
-        let waiting =
-            as_it_came.map_err(|error| fault::of(error, "set up a session that writes batches"))?.get(0);
-        let set = session.batch_execute(SESSION).await;
-        set.map_err(|error| fault::of(error, "set up a session that writes batches"))?;
+        let doing = "set up a session that writes batches";
+        let as_it_came = "select current_setting('synchronous_commit'), pg_is_in_recovery()";
+        let as_it_came = session.query_one(as_it_came, &[]).await.map_err(|error| fault::of(error, doing))?;
+        if as_it_came.get(1) {
+            return Err(fault::read_only(doing));
+        }
+        let waiting = as_it_came.get(0);
+        session.batch_execute(SESSION).await.map_err(|error| fault::of(error, doing))?;
         let prepare = async |sql: &str| {
             session.prepare(sql).await.map_err(|error| fault::of(error, "prepare to write batches"))
         };
@@ -165,8 +187,9 @@ impl Writer {
     pub async fn settle(&self) -> Result<u64, tokio_postgres::Error> {
         let Ownership { migration, owner } = &self.ownership;
         let sql = format!(
-            "begin; set local synchronous_commit = {}; \
-             update liteferry.follow set owner_seen = now() where migration_id = {migration} and owner = {}; commit",
+            "{BEGIN}; set local synchronous_commit = {}; \
+             update liteferry.follow set owner_seen = now() where migration_id = {migration} and owner = {} \
+             and current_setting('default_transaction_read_only') = 'off'; commit",
             literal(&self.waiting),
             literal(owner)
         );
@@ -184,9 +207,10 @@ impl Writer {
             return Ok(());
         }
         let doing = format!("prepare to write table {}", route.target);
-        if let Some(known) = known.filter(|known| known.staged) {
-            self.run(&known.stage().unmake(), &doing).await?;
-        }
+        let outdated = known.and_then(|known| match known.staged {
+            true => Some(known.stage().unmake()),
+            false => known.outdated.clone(),
+        });
         let delete = self.answer(&doing, self.session.prepare(&sql::delete(route))).await?;
         let insert = self.answer(&doing, self.session.prepare(&sql::insert(route))).await?;
         // Its parameters are of the types that the columns have now, and stay so.
@@ -197,8 +221,8 @@ impl Writer {
         self.stages += 1;
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();
-        let table =
-            Table { route, delete, insert, number, indexed: false, unique: false, staged: false, ledger };
+        let (indexed, unique, staged) = (false, false, false);
+        let table = Table { route, delete, insert, number, indexed, unique, staged, outdated, ledger };
         self.tables.insert(name, table);
         Ok(())
     }

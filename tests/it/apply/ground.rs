@@ -121,6 +121,10 @@ impl Sides {
         &self.db.url
     }
 
+    pub fn database(&self) -> &str {
+        &self.db.name
+    }
+
     pub fn write(&self, sql: &str) {
         self.source().execute_batch(sql).expect("the application writes");
     }
@@ -164,6 +168,11 @@ impl Sides {
     pub fn applier_that_waits(&self, owner: &str) -> Applying {
         let url = format!("{}?options=-csynchronous_commit%3Don", self.url());
         self.applier_at(&url, (owner, LoadRole::Origin))
+    }
+
+    /// One that reaches a server of the target's by this URL.
+    pub fn applier_through(&self, url: &str) -> Applying {
+        self.applier_at(url, ("me", LoadRole::Origin))
     }
 
     fn applier_at(&self, url: &str, (owner, role): (&str, LoadRole)) -> Applying {

@@ -1,6 +1,7 @@
 //! What the tests stand on: a private PostgreSQL with a database a test, SQLite files made from SQL, the built program, and the
 //! corpus. It asserts nothing about liteferry itself.
 
+pub mod begins;
 mod cluster;
 pub mod daemon;
 pub mod disk;

@@ -81,7 +81,7 @@ enum End {
     Swallowed,
 }
 
-fn socket_of(url: &str) -> PathBuf {
+pub fn socket_of(url: &str) -> PathBuf {
     let host = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).expect("a private server's URL");
     PathBuf::from(host.replace("%2F", "/")).join(".s.PGSQL.5432")
 }

@@ -1,0 +1,119 @@
+//! A batch is sent behind its BEGIN without a wait for the answer: whatever becomes of that, nothing is written outside of a transaction.
+
+use super::ground::{Sides, at};
+use super::{MANY, PAIRS};
+use crate::support::begins::Begins;
+use crate::support::{OwnServer, TestDatabase, psql, until};
+use liteferry::link::{Changed, Extent};
+use liteferry::model::fault::FaultClass;
+use std::sync::Arc;
+
+const ROWS: &str = "select t::text from t order by id";
+const LEDGER: &str = "select key || reason from liteferry.ledger order by 1";
+
+fn of_server(server: &OwnServer) -> TestDatabase {
+    TestDatabase { url: server.url("postgres"), name: "postgres".into() }
+}
+
+/// In the place of a BEGIN stands `instead`; the batch fails as `expected`, and is applied by the session afterwards. It deletes and inserts,
+/// and the ledger holds something of it before and after.
+#[track_caller]
+fn check(instead: &'static str, expected: (FaultClass, &str)) {
+    for more in [0, MANY] {
+        let sides = Sides::copied(PAIRS);
+        let begins = Begins::before(sides.url());
+        let mut applier = sides.applier_through(&begins.url(sides.database()));
+        sides.write("update t set v = x'00ff' where id = 2");
+        let odd = vec![vec![sides.changed("t", "2")]];
+        applier.apply((1, 2), odd, Extent::Whole).expect("a batch is applied");
+        sides.write("update t set v = 'z' where id = 2; update t set v = x'01' where id = 3; delete from t where id = 1");
+        sides.add_rows("t", more);
+        let all = || vec![vec![sides.changed("t", "select id from t union select 1")]];
+        let (before, ledger) = (sides.rows(ROWS), sides.rows(LEDGER));
+        begins.replace_next(instead);
+        let fault = applier.apply((2, 3), all(), Extent::Whole).expect_err("it was not begun");
+        assert!(begins.is_replaced());
+        assert_eq!((fault.class, fault.code), expected, "{fault:?}");
+        assert_eq!((sides.rows(ROWS), sides.rows(LEDGER)), (before, ledger));
+        assert_eq!(applier.position().expect("a position"), at(2));
+        applier.apply((2, 3), all(), Extent::Whole).expect("now it is begun");
+        sides.equal();
+    }
+}
+
+#[test]
+fn a_batch_whose_begin_is_cancelled_writes_nothing_and_is_applied_afterwards() {
+    check(
+        "select pg_cancel_backend(pg_backend_pid()), pg_sleep(9)",
+        (FaultClass::Transient, "statement_cancelled"),
+    );
+}
+
+#[test]
+fn outside_of_a_transaction_nothing_is_written() {
+    check("select", (FaultClass::Transient, "read_only"));
+}
+
+/// As services do whose disk is nearly full.
+#[test]
+fn a_server_that_turns_read_only_under_a_session_is_obeyed() {
+    let server = OwnServer::new();
+    let sides = Sides::copied_into(PAIRS, of_server(&server));
+    sides.write("update t set n = 99");
+    let few = || vec![vec![sides.changed("t", "select id from t where id < 1000")]];
+    let many = || vec![vec![sides.changed("t", "select id from t")]];
+    sides.add_rows("t", MANY);
+    let before = sides.rows(ROWS);
+    let mut applier = sides.applier("me");
+    assert_eq!(applier.position().expect("a position"), at(1));
+    let turn = |to: &str, now: &str| {
+        let turned = format!("alter system {to} default_transaction_read_only");
+        let turned = if to == "set" { format!("{turned} = on") } else { turned };
+        psql(sides.url(), &turned);
+        psql(sides.url(), "select pg_reload_conf()");
+        sides.until("show default_transaction_read_only", now);
+    };
+    turn("set", "on");
+    for portions in [few(), many(), vec![]] {
+        let fault = applier.apply((1, 2), portions, Extent::Whole).expect_err("it takes no writes");
+        assert_eq!((fault.class, fault.code), (FaultClass::Transient, "read_only"), "{fault:?}");
+    }
+    assert_eq!(applier.position().expect_err("no lock is to be had").code, "read_only");
+    assert_eq!(applier.settle().expect_err("nothing is written").code, "read_only");
+    assert_eq!(sides.rows(ROWS), before);
+    turn("reset", "off");
+    applier.apply((1, 2), many(), Extent::Whole).expect("it takes writes again");
+    applier.settle().expect("it takes writes again");
+    sides.equal();
+}
+
+#[test]
+fn a_standby_is_waited_for_by_name() {
+    let mut primary = OwnServer::new();
+    let sides = Sides::copied_into(PAIRS, of_server(&primary));
+    let standby = primary.standby();
+    let mut applier = sides.applier_through(&standby.url("postgres"));
+    let written = psql(sides.url(), "select pg_current_wal_lsn()")[0][0].clone().expect("a place");
+    let replayed = format!("select pg_last_wal_replay_lsn() >= '{written}'");
+    until("the standby has all", || psql(&standby.url("postgres"), &replayed)[0][0].as_deref() == Some("t"));
+    let fault = applier.position().expect_err("it takes no writes");
+    assert_eq!((fault.class, fault.code), (FaultClass::Transient, "read_only"), "{fault:?}");
+}
+
+#[test]
+fn a_table_on_another_route_is_staged_anew() {
+    let sides = Sides::copied(PAIRS);
+    let mut applier = sides.applier("me");
+    let stages = "select count(*) from pg_class where relname like 'liteferry\\_rows%'";
+    for (seq, more) in [(1, MANY), (2, 0), (3, MANY), (4, MANY)] {
+        sides.write("delete from t where id > 1000; update t set n = n + 1");
+        sides.add_rows("t", more);
+        let portion = vec![anew(sides.changed("t", "select id from t"))];
+        applier.apply((seq, seq + 1), vec![portion], Extent::Whole).expect("a batch is applied");
+        assert_eq!(sides.rows(stages), ["1"]);
+    }
+}
+
+fn anew(changed: Changed) -> Changed {
+    Changed { route: Arc::new((*changed.route).clone()), ..changed }
+}
