@@ -151,6 +151,9 @@ pub struct Lag {
 const LAG: &str =
     "select count(*), coalesce((extract(epoch from clock_timestamp() - min(at)) * 1000)::bigint, 0)
     from liteferry.reverse_change where migration_id = $1";
+/// A transaction by itself, whose commit waits for the disk.
+const HARDEN: &str =
+    "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'liteferry', '')";
 const NOTE: &str =
     "insert into liteferry.reverse_change (migration_id, tbl, key) select $1, $2, unnest($3::bytea[])";
 
@@ -275,8 +278,11 @@ impl Shared {
     async fn harden(&self) -> Result<(), Fault> {
         let doing = "make PostgreSQL's changes durable";
         let session = self.target.session().await?;
-        let sql = "begin; set local synchronous_commit = on; select pg_logical_emit_message(true, 'liteferry', ''); commit";
-        let hardened = async { session.batch_execute(sql).await.map_err(|error| fault::of(error, doing)) };
+        let hardened = async {
+            let failed = |error| fault::of(error, doing);
+            let harden = session.prepared(HARDEN).await.map_err(failed)?;
+            session.execute(&harden, &[]).await.map(drop).map_err(failed)
+        };
         answered(patience::SMALL, doing, hardened).await?;
         self.target.give_back(session);
         Ok(())

@@ -45,8 +45,8 @@ pub struct Back<'a> {
 
 /// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-/// While changes come one after the other.
-const ASK_BUSY: Duration = Duration::from_millis(1);
+/// While changes come one after the other. A pause ends with a tick of the timer's clock, of a millisecond: this one, with the next.
+const ASK_BUSY: Duration = Duration::from_micros(1);
 const BUSY_FOR: Duration = Duration::from_millis(100);
 /// Where nothing has been written for a while.
 const ASK_IDLE: Duration = Duration::from_millis(50);

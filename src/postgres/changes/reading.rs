@@ -194,7 +194,10 @@ impl<'s> Reading<'s> {
         let held = table.empty_ledger(self.shared, &self.reader.session).await?;
         let mut changed = Changed { emptied: Some(held), ..empty(&route) };
         let failed = |error| End::Failed(fault::of(error, &doing));
-        let declare = format!("declare liteferry_rows no scroll cursor for {}", table.all);
+        let declare = format!(
+            "set local enable_seqscan = on; declare liteferry_rows no scroll cursor for {}; set local enable_seqscan = off",
+            table.all
+        );
         self.reader.session.batch_execute(&declare).await.map_err(failed)?;
         let fetch = format!("fetch forward {ROWS_PER_PAGE} from liteferry_rows");
         loop {

@@ -44,8 +44,7 @@ const LOOK: &str = "select r.epoch, r.mark, r.nonce,
 /// batch it is there, and one that is lost is made good.
 const STANDS: &str =
     "select epoch, mark, nonce, ('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigint,
-        set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '15min', true),
-        set_config('idle_in_transaction_session_timeout', '15min', true)
+        set_config('synchronous_commit', 'off', true)
     from liteferry.reverse where migration_id = $1 for update";
 
 const NOTED: &str =
@@ -63,7 +62,12 @@ const FORGET: &str = "with moved as (
     delete from liteferry.reverse_change where migration_id = $1 and id <= $8 and exists (select from moved)";
 
 /// TRUNCATE empties a table for snapshots that are older than it, too: the tables are locked before the snapshot is taken.
-const BEGIN: &str = "begin isolation level repeatable read; set local lock_timeout = '5s'";
+const BEGIN: &str = "begin isolation level repeatable read";
+
+/// To plan a batch's statements anew takes nearly as long as to execute them. A plan is kept, and one that was made while the queue was
+/// empty would go on reading all of it after it has grown; each has an index.
+const SESSION: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set lock_timeout = '5s'; \
+    set statement_timeout = '15min'; set idle_in_transaction_session_timeout = '15min'";
 
 /// Another table may get its first change between the look and the snapshot.
 const LOOKS_MAX: u32 = 5;
@@ -94,7 +98,11 @@ impl Shared {
             None => {
                 let reader = match idle.take().filter(|reader| !reader.session.is_closed()) {
                     Some(reader) => reader,
-                    None => Reader { session: self.target.session().await?, learnt: BTreeMap::new() },
+                    None => {
+                        let session = self.target.session().await?;
+                        session.batch_execute(SESSION).await.map_err(failed)?;
+                        Reader { session, learnt: BTreeMap::new() }
+                    }
                 };
                 let changed = self.look(&reader.session, (from, before)).await?;
                 if changed.is_empty() {
