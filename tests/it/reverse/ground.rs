@@ -55,7 +55,11 @@ pub struct Way {
 
 impl Pair {
     pub fn created(source: &str) -> Pair {
-        Pair::of(sqlite(source), database(), &["target.mode=create"])
+        Pair::created_in(source, database())
+    }
+
+    pub fn created_in(source: &str, db: TestDatabase) -> Pair {
+        Pair::of(sqlite(source), db, &["target.mode=create"])
     }
 
     pub fn mapped(source: &str, target: &str) -> Pair {

@@ -3,7 +3,7 @@
 use super::ground::{BEGIN, Pair, TOKEN};
 use crate::support::disk::LateDisk;
 use crate::support::held::HeldSession;
-use crate::support::{application, until};
+use crate::support::{OwnServer, TestDatabase, application, until};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{OnDisk, Take};
 use liteferry::model::fault::{Fault, FaultClass};
@@ -209,6 +209,30 @@ fn a_commit_that_nobody_waits_for_any_more_is_not_made() {
     assert_eq!(pair.here("select v from t"), [""; 0]);
     way.drain();
     assert_eq!(pair.here("select v from t"), ["a"]);
+}
+
+/// An application that does not wait for PostgreSQL's disk shows what a crash takes from it.
+#[test]
+fn sqlite_takes_nothing_before_the_disk_of_postgres_has_it() {
+    let mut server = OwnServer::new();
+    server.restart_with([("wal_writer_delay", "10s".to_owned()), ("full_page_writes", "off".to_owned())]);
+    let db = TestDatabase { url: server.url("postgres"), name: "postgres".into() };
+    let pair = Pair::created_in("create table t (id integer primary key)", db);
+    let mut crash = || {
+        server.stop_immediately();
+        server.start();
+        pair.there("select id from t")
+    };
+    // A page of the log that is full is written at once: it begins anew.
+    let insert = || {
+        pair.app("select pg_switch_wal()");
+        pair.app("set synchronous_commit = off; insert into t values (1)");
+    };
+    insert();
+    assert_eq!(crash(), [""; 0]);
+    insert();
+    pair.way().commit_only().expect("SQLite has taken it");
+    assert_eq!((crash(), pair.here("select id from t")), (vec!["1".to_owned()], vec!["1".to_owned()]));
 }
 
 /// A number is the time, and two transactions may note changes at one time: the later one's is none of the batch's.
