@@ -320,6 +320,15 @@ impl Way {
         self.runtime.block_on(async { join(read, after_a_moment(meanwhile)).await.0 })
     }
 
+    /// Begins to read what comes next, and goes no further than somebody looks on.
+    pub fn begin_beside(&mut self, meanwhile: impl FnOnce()) {
+        self.runtime.block_on(async {
+            let begun = self.changes.changes(self.at, Take::All).await.expect("read");
+            after_a_moment(meanwhile).await;
+            drop(begun.expect("something waits"));
+        });
+    }
+
     /// Forgets what was taken last, while somebody looks on.
     pub fn forget_beside(&mut self, meanwhile: impl FnOnce()) -> Result<(), Fault> {
         self.runtime

@@ -211,6 +211,19 @@ fn a_commit_that_nobody_waits_for_any_more_is_not_made() {
     assert_eq!(pair.here("select v from t"), ["a"]);
 }
 
+/// To a snapshot that is older than a TRUNCATE its table is empty all the same.
+#[test]
+fn a_table_whose_turn_has_not_come_yet_is_kept_from_being_emptied() {
+    let pair = Pair::created(
+        "create table t (id integer primary key, v text); create table u (id integer primary key)",
+    );
+    pair.app("insert into u values (1); insert into t select n, repeat('x', 100) from generate_series(1, 100) as n");
+    pair.way_in_portions_of(1000).begin_beside(|| {
+        let locks = "select mode from pg_locks where relation = 'public.u'::regclass";
+        assert_eq!(pair.there(locks), ["AccessShareLock"]);
+    });
+}
+
 /// An application that does not wait for PostgreSQL's disk shows what a crash takes from it.
 #[test]
 fn sqlite_takes_nothing_before_the_disk_of_postgres_has_it() {
