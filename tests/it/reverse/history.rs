@@ -96,16 +96,16 @@ fn two_histories_are_not_taken_for_one() {
     let mut way = pair.way();
     pair.app("insert into t values (1, 'a')");
     way.drain();
-    for sql in ["nonce = nonce + 1", "mark = mark + 1, nonce = nonce - 1", "epoch = epoch + 1"] {
-        pair.app(&format!("update liteferry.reverse set {sql}"));
-        let fault = way.step(Take::All, OnMisfit::Ledger).expect_err("another history");
-        assert_eq!(fault.code, "reverse_history_fork", "{sql}");
-    }
     let at = way.at;
-    pair.app(&format!(
-        "update liteferry.reverse set epoch = {}, mark = {}, nonce = {}",
-        at.epoch, at.seq, at.nonce
-    ));
+    let stand_at = |epoch: i64, mark: i64, nonce: i64| {
+        pair.app(&format!("update liteferry.reverse set epoch = {epoch}, mark = {mark}, nonce = {nonce}"));
+    };
+    for (epoch, mark, nonce) in [(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, -1, 0)] {
+        stand_at(at.epoch + epoch, at.seq + mark, at.nonce ^ nonce);
+        let fault = way.step(Take::All, OnMisfit::Ledger).expect_err("another history");
+        assert_eq!(fault.code, "reverse_history_fork", "{epoch} {mark} {nonce}");
+    }
+    stand_at(at.epoch, at.seq, at.nonce);
     pair.app("insert into t values (2, 'b')");
     // A backup of SQLite from before.
     pair.sqlite().execute_batch("update _liteferry_control set reverse_nonce = 1").expect("written");
