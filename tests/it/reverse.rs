@@ -11,6 +11,7 @@ use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
 use ground::Pair;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{Extent, Take};
+use liteferry::model::fault::FaultClass;
 use liteferry::postgres::capture as there;
 use liteferry::sqlite::control;
 use std::time::{Duration, Instant};
@@ -336,6 +337,26 @@ fn no_writer_of_sqlites_waits_for_the_disk_of_postgres() {
         Ok(())
     };
     assert!(way.commit_unless(durable, std::future::pending()).is_some());
+}
+
+#[test]
+fn a_schema_of_sqlites_that_has_moved_halts_until_it_is_put_back() {
+    let pair = Pair::created("create table t (id integer primary key, v text)");
+    let mut way = pair.way();
+    pair.app("insert into t values (1, 'a')");
+    way.drain();
+    let here = pair.sqlite();
+    here.execute_batch("alter table t add column w").expect("added");
+    pair.app("insert into t values (2, 'b')");
+    for _ in 0..2 {
+        let fault = way.step(Take::All, OnMisfit::Ledger).expect_err("it halts");
+        assert_eq!((fault.class, fault.code), (FaultClass::Fatal, "reverse_schema_moved"));
+        way.resume().expect("SQLite stands where it stood");
+    }
+    assert_eq!(pair.here("select v from t"), ["a"]);
+    here.execute_batch("alter table t drop column w").expect("dropped");
+    way.drain();
+    assert_eq!(pair.here("select v from t order by id"), ["a", "b"]);
 }
 
 #[test]
