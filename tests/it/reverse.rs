@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
 use ground::Pair;
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::link::{Extent, Take};
-use liteferry::model::fault::FaultClass;
+use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::postgres::capture as there;
 use liteferry::sqlite::control;
 use std::time::{Duration, Instant};
@@ -336,7 +336,44 @@ fn no_writer_of_sqlites_waits_for_the_disk_of_postgres() {
         }
         Ok(())
     };
-    assert!(way.commit_unless(durable, std::future::pending()).is_some());
+    way.commit_unless(durable, std::future::pending()).expect("nobody gives up").expect("committed");
+}
+
+#[test]
+fn what_the_disk_of_postgres_refuses_is_not_committed_in_sqlite() {
+    let pair = Pair::created("create table t (id integer primary key)");
+    let mut way = pair.way();
+    pair.app("insert into t values (1)");
+    let full = async { Err(Fault::new(FaultClass::Transient, "disk_full", "flush")) };
+    let refused = way.commit_unless(full, std::future::pending()).expect("nobody gives up");
+    assert_eq!(refused.expect_err("the disk has it not").code, "disk_full");
+    way.resume().expect("SQLite stands where it stood");
+    assert_eq!((pair.here("select id from t"), pair.waiting()), (Vec::new(), "1".into()));
+}
+
+/// PostgreSQL has gained and lost a row of its own by that key.
+#[test]
+fn a_row_that_stands_in_the_ledger_alone_stays_in_sqlite() {
+    let pair = Pair::mapped(
+        "create table t (id integer primary key, d date not null); insert into t values (1, '2024-01-02'), (3, 'soon')",
+        "create table t (id bigint primary key, d date not null)",
+    );
+    pair.app("insert into t values (3, '2024-01-03'); delete from t");
+    pair.way().drain();
+    assert_eq!(pair.here("select id, d from t"), ["3|soon"]);
+}
+
+/// The row is found by its old key, too.
+#[test]
+fn a_key_that_equals_its_old_self_in_postgres_alone_moves_in_sqlite() {
+    let pair = Pair::mapped(
+        "create table t (k text not null primary key, v text); insert into t values ('a', '1'), ('b', '2')",
+        "create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create table t (k text collate public.ci primary key, v text)",
+    );
+    pair.app("update t set k = 'A' where k = 'a'");
+    pair.way().drain();
+    assert_eq!(pair.here("select k, v from t order by k"), ["A|1", "b|2"]);
 }
 
 #[test]

@@ -284,16 +284,17 @@ impl Way {
         &mut self,
         durable: impl Future<Output = Result<(), Fault>> + Send,
         given_up: impl Future<Output = ()>,
-    ) -> Option<Applied> {
+    ) -> Option<Result<Applied, Fault>> {
         self.runtime.block_on(async {
-            let mut batch = self.changes.changes(self.at, Take::All).await.expect("read").expect("something waits");
+            let mut batch =
+                self.changes.changes(self.at, Take::All).await.expect("read").expect("something waits");
             self.applier.open(batch.from, batch.to, batch.newest).await.expect("opened");
             while let Some(portion) = batch.portions.next().await.expect("it is read") {
                 self.applier.put(portion).await.expect("it is written");
             }
             tokio::select! {
                 biased;
-                committed = self.applier.commit(Extent::Whole, durable) => Some(committed.expect("committed")),
+                committed = self.applier.commit(Extent::Whole, durable) => Some(committed),
                 () = given_up => None,
             }
         })
