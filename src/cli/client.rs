@@ -80,12 +80,7 @@ impl Client {
     /// The daemon that follows the settings' source into their target, if one listens and has not halted.
     pub async fn of_migration(settings: &Settings) -> Result<Option<Client>, Failure> {
         let Some((mut client, follows)) = Client::found(settings).await? else { return Ok(None) };
-        let there = match &settings.target.url {
-            Some(url) if url == EMBEDDED => true,
-            Some(url) => follows["target"] == digest(&address(settings, url)?.describe()),
-            None => false,
-        };
-        if !there || follows["schema"] != digest(&settings.target.schema) {
+        if !is_there(settings, &follows)? {
             return Ok(None);
         }
         let path = "/v1/status";
@@ -97,6 +92,14 @@ impl Client {
             _ => client.accepted((code, status), path)?,
         };
         Ok((status["run"]["state"] != HALTED).then_some(client))
+    }
+
+    /// Whether a daemon that follows the settings' source into their target has the address, halted or not.
+    pub async fn is_taken(settings: &Settings) -> Result<bool, Failure> {
+        match Client::found(settings).await? {
+            Some((_, follows)) => is_there(settings, &follows),
+            None => Ok(false),
+        }
     }
 
     /// The daemon that follows the settings' source, wherever to.
@@ -311,6 +314,16 @@ impl Client {
                 .with_source(error)
         })
     }
+}
+
+/// Whether one who follows this carries it to where the settings say.
+fn is_there(settings: &Settings, follows: &Value) -> Result<bool, Failure> {
+    let there = match &settings.target.url {
+        Some(url) if url == EMBEDDED => true,
+        Some(url) => follows["target"] == digest(&address(settings, url)?.describe()),
+        None => false,
+    };
+    Ok(there && follows["schema"] == digest(&settings.target.schema))
 }
 
 const ACTOR: &str = "x-liteferry-actor";

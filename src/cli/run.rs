@@ -1,5 +1,6 @@
 //! `run`: the daemon. Stays until it is asked to stop; resumes wherever it was.
 
+use super::client::Client;
 use super::copy::tell_blocked;
 use super::notify::Notifier;
 use super::reload::obey_hangups;
@@ -52,7 +53,10 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
         number: Arc::new(AtomicU64::new(0)),
     };
     make_state_dir(&opened.settings)?;
-    let listener = http::spawn(&opened.settings.http, state)?;
+    let listener = match http::spawn(&opened.settings.http, state) {
+        Err(fault) => return Err(whose_address(&opened.settings, fault).await),
+        listening => listening?,
+    };
     tracing::info!(address = %listener.at(), "listening");
     let notifier = Notifier::of_this_process();
     notifier.ready();
@@ -80,6 +84,16 @@ pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
             Ok(Ending::Badly)
         }
     }
+}
+
+/// The address may be taken because the same daemon runs already, and whoever starts us is not to try again.
+async fn whose_address(settings: &Settings, fault: Fault) -> Failure {
+    if !matches!(Client::is_taken(settings).await, Ok(true)) {
+        return fault.into();
+    }
+    let fault = Fault::fatal("another_owner", fault.doing)
+        .with_remedy("a daemon that follows the same source into the same target answers there: `liteferry status` asks it");
+    fault.into()
 }
 
 /// Shows what is worked on, so that clients know whether it is theirs.

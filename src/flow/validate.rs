@@ -124,6 +124,15 @@ pub trait Mender: Send {
         route: &Arc<Route>,
         keys: Vec<Vec<u8>>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Told that the ledger is not what the cells of a span call for; of which rows, sums do not tell.
+    fn ledger_differing(
+        &mut self,
+        _route: &Arc<Route>,
+        _span: Span,
+    ) -> impl Future<Output = Result<(), Fault>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// Mends nothing.
@@ -216,10 +225,14 @@ impl Comparison {
         let route = Arc::clone(self.route());
         let (by_source, by_target) =
             try_join(link.source.refused(&route, span), link.target.refused(&route, span)).await?;
-        self.verdict.ledger_agrees &= ledgers.is_none_or(|(called_for, mut held)| {
+        let agrees = ledgers.is_none_or(|(called_for, mut held)| {
             held.merge(by_target.called_for);
             called_for == held
         });
+        if !agrees {
+            self.verdict.ledger_agrees = false;
+            mender.ledger_differing(&route, span).await?;
+        }
         let mut refused = RefusedRows {
             by_source: Unclaimed::of(by_source.rows),
             by_target: Unclaimed::of(by_target.rows),

@@ -214,7 +214,7 @@ impl Store {
     pub async fn suspend_again(
         &self,
         (migration, owner): (i64, &str),
-        (suspended, routes): (&[Suspended], &[Route]),
+        (suspended, routes, suspects): (&[Suspended], &[Route], &[i64]),
     ) -> Result<(), Fault> {
         let doing = "take constraints away again";
         let failed = |error| of_control(error, doing);
@@ -224,6 +224,9 @@ impl Store {
         }
         for route in routes {
             super::reshape::record_route(&mut tx, migration, route).await?;
+        }
+        for id in suspects {
+            super::reshape::suspect(&mut tx, migration, *id).await?;
         }
         let sql = "update liteferry.follow set restored = false where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;

@@ -233,7 +233,11 @@ async fn refer(
     Ok(())
 }
 
-async fn suspect(tx: &mut Transaction<'_, Postgres>, migration: i64, id: i64) -> Result<(), Fault> {
+pub(super) async fn suspect(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: i64,
+    id: i64,
+) -> Result<(), Fault> {
     sqlx::query("update liteferry.captured set suspect = true where migration_id = $1 and id = $2")
         .bind(migration)
         .bind(id)

@@ -5,12 +5,14 @@ use crate::diff::compare::Seen;
 use crate::diff::digest::{RowHasher, ledger_digest};
 use crate::diff::{Buckets, RowDigest, Sum};
 use crate::link::{Span, Sums, Wanted};
+use crate::model::cell::CellBuf;
 use crate::model::chunk::Chunk;
 use crate::model::fault::Fault;
 use crate::model::key::key_json;
 use crate::plan::packer::Packer;
 use crate::plan::route::{Identity, Route};
 use rusqlite::{Connection, Row};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -63,6 +65,31 @@ pub fn sums(
         }
     })?;
     Ok(Sums { rows, ledger: Some(ledger) })
+}
+
+/// The keys of the rows that have cells for the ledger, as `name` takes them: after each turn, when nothing is being read.
+pub fn keys_for_the_ledger(
+    db: &Connection,
+    (route, columns): (&Route, &[usize]),
+    (span, read_time): (Span, Duration),
+    name: impl Fn(&[Vec<CellBuf>]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let reading = Reading::of_route(route);
+    let mut reader = RowReader::new(route, &reading);
+    let (keys, named) = (RefCell::new(Vec::new()), RefCell::new(Ok(())));
+    let ended = |_| {
+        let keys = keys.take();
+        if named.borrow().is_ok() {
+            *named.borrow_mut() = name(&keys);
+        }
+    };
+    for_each_row_in_turns(db, &reading, span, &Turns { read_time, ended: &ended }, |row| {
+        reader.read(row);
+        if !reader.chunk.misfits.is_empty() {
+            keys.borrow_mut().push(columns.iter().map(|column| cell(row, *column).to_buf()).collect());
+        }
+    })?;
+    named.into_inner()
 }
 
 pub fn rows(

@@ -9,7 +9,7 @@ pub mod changes;
 pub mod connect;
 pub mod control;
 mod ddl;
-mod digest;
+pub mod digest;
 pub mod fault;
 mod gather;
 mod harden;

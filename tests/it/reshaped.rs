@@ -241,3 +241,33 @@ fn a_table_or_column_without_a_counterpart_is_refused_though_it_is_empty_as_yet(
         assert!(refused.stdout.contains(code), "{refused:#?}");
     }
 }
+
+/// Values that PostgreSQL has no room for stand in the ledger, also where its rows look as they looked before.
+#[test]
+fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table k (id text primary key, v int); insert into k values ('a', 1);
+         create table n (id integer primary key, v int); insert into n values (1, null), (2, 2)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
+    case.app(
+        "begin; drop table k; create table k (id integer primary key, v int); insert into k values (5, 1), (6, 2);
+         create table m (id integer primary key, v text); insert into m select id, coalesce(v, 'none') from n;
+         drop table n; alter table m rename to n; commit",
+    );
+    until("the ledger has what PostgreSQL has not", || {
+        daemon.drained(&case.source);
+        case.rows("select 1 from liteferry.captured where suspect").is_empty()
+            && case.validate().status == Some(0)
+    });
+    let held = "select source_table, key, column_name, standing from liteferry.ledger order by 1, 2, 3";
+    let held: Vec<String> = case
+        .rows(held)
+        .iter()
+        .map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" "))
+        .collect();
+    let expected =
+        ["k [5] id row-held", "k [5] v row-held", "k [6] id row-held", "k [6] v row-held", "n [1] v null"];
+    assert_eq!(held[..5], expected, "{held:?}");
+}

@@ -1,6 +1,7 @@
 //! Clients that find a daemon where theirs would listen: one of another migration is neither taken for theirs nor shown their token, and
 //! theirs is known before it is.
 
+use crate::support::daemon::Daemon;
 use crate::support::{Output, TempDb, TestDatabase, command, database, finished, liteferry, sqlite};
 use liteferry::engine::follows::{Challenge, Holder, digest};
 use liteferry::postgres::url::Target;
@@ -261,4 +262,21 @@ fn our_own_daemon_that_wants_its_token_of_readers_is_known_first() {
     sides.typed(&["validate"], &daemon.at).exits_with(0);
     let expected = [("/healthz", false), ("/v1/status", false), ("/healthz", false), ("/v1/status", true)];
     assert_eq!(daemon.heard(), expected.map(|(path, borne)| (format!("GET {path}"), borne)));
+}
+
+/// Two daemons cannot listen at one address: the second is told whose it is, and a service manager not to try again.
+#[test]
+fn a_second_daemon_with_the_firsts_settings_finds_another_owner() {
+    let source = sqlite("pragma journal_mode = wal; create table t (id integer primary key)");
+    let (target, other) = (database(), database());
+    let first = Daemon::start(&source, &target.url, &[]);
+    let path = source.path.display().to_string();
+    let state = format!("state.dir={path}.state");
+    let listen = format!("http.listen={}", first.address());
+    let second = |url: &str| {
+        liteferry(&["run", "--source", &path, "--target", url, "--set", &state, "--set", &listen])
+    };
+    assert!(second(&target.url).exits_with(3).stderr.contains("[another_owner]"));
+    assert!(second(&other.url).exits_with(1).stderr.contains("[listen_refused]"));
+    assert_eq!(first.stop(), Some(0));
 }

@@ -224,3 +224,28 @@ fn postgres_forgets_nothing_that_a_power_cut_would_take_from_sqlite() {
     writer.end();
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// Of a row that PostgreSQL was given, SQLite computes what PostgreSQL takes from its writers, and has no zero below zero in such a column.
+#[test]
+fn what_sqlite_makes_of_rows_that_came_back_is_carried_over_after_the_rollback() {
+    let case = Case::new(
+        "pragma journal_mode = wal;
+         create table g (id integer primary key, a int, twice int as (a * 2) stored, word text as ('w' || a), n int);
+         insert into g (a, n) values (1, 1e300), (2, 0.5)",
+    );
+    let mut daemon = case.switched(&[]);
+    psql(
+        &case.target.url,
+        "insert into g (id, a, n) values (7, 4, '-0'); update g set a = 5, n = '-0' where id = 1",
+    );
+    daemon.until(|status| status["reverse"]["changes"] == 0 && status["gates"]["rollback"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| {
+        status["run"]["state"] == "running" && status["validation"]["direction"] == "forward"
+    });
+    case.is_equal();
+    let held = psql(&case.target.url, "select id, a, twice, word, n from g order by id");
+    let held: Vec<String> =
+        held.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(held, ["1 5 10 w5 0", "2 2 4 w2 0.5", "7 4 8 w4 0"]);
+}

@@ -480,6 +480,7 @@ impl Life<'_> {
             tables: self.tables.clone(),
             target: self.link.target.clone(),
             migration: self.migration,
+            store: self.store.clone(),
             described: self.job.request.address.describe(),
             direction: Direction::Forward,
             extra: match self.job.request.overrides.existing_rows {

@@ -45,6 +45,7 @@ impl Back<'_> {
             tables: self.tables.clone(),
             target: self.target.clone(),
             migration: self.desk.migration,
+            store: self.desk.store.clone(),
             described: request.address.describe(),
             direction: Direction::Reverse,
             extra: match request.overrides.existing_rows {

@@ -46,13 +46,13 @@ pub async fn repair(
     let target = PgTarget::new(Arc::clone(&request.address), Some(migration.id), recorded.role, overrides);
     let link = Link { source, target };
     let scope = Scope { workers: 1, listed_max, extra: Extra::Counts };
-    let log = Log::Sqlite(file.clone());
+    let log = Log::Sqlite(file.clone(), store.clone(), migration.id);
     let mut verdicts = Vec::new();
     for (id, route) in routes {
         let name = route.source.clone();
         let rows = link.source.read(move |db| count_rows(db, &name)).await?;
         let mut comparison = Comparison::new(&route, rows);
-        let mut mender = Toucher { log: &log, id, repair: Repair::ReadAgain };
+        let mut mender = Toucher::of(&log, id, Repair::ReadAgain);
         comparison.compare(&link, Span::default(), scope, &mut mender).await?;
         watch.see(Event::Compared { table: &route.source, rows });
         verdicts.push(comparison.end());

@@ -9,7 +9,10 @@
 //! A row that differs is mended by naming its key where the following looks for changes, so that it is read again from the source like
 //! any changed row; a mended table is unverified until it has been read equal again. On the way back PostgreSQL is the source.
 
+use super::reread;
 use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
+use crate::journal::follow::Which;
+use crate::journal::store::Store;
 use crate::link::{Comparable, Link, Span};
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
@@ -19,6 +22,7 @@ use crate::postgres::pair::PgHalf;
 use crate::postgres::target::PgTarget;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::digest::keys_for_the_ledger;
 use crate::sqlite::pair::SqliteHalf;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -34,7 +38,8 @@ pub enum Repair {
 /// Where the following learns which rows have changed, and so from which side it reads them.
 #[derive(Clone)]
 pub enum Log {
-    Sqlite(SqliteFile),
+    /// Beside the ledger of the migration of this number.
+    Sqlite(SqliteFile, Store, i64),
     /// Of the migration of this number.
     Postgres(PgTarget, i64),
 }
@@ -91,7 +96,7 @@ impl Validation {
         let Pair { sqlite, postgres } = pair.clone();
         let compared = async {
             match log {
-                Log::Sqlite(_) => {
+                Log::Sqlite(..) => {
                     self.compare(Link { source: sqlite, target: postgres }, (&pair, &log), age_max).await
                 }
                 Log::Postgres(..) => {
@@ -134,7 +139,7 @@ impl Validation {
                 Some(spans) => spans,
                 None => stretches(cuts, now.comparison.route()).await?,
             };
-            let mut mender = Toucher { log, id: now.id, repair: self.repair };
+            let mut mender = Toucher::of(log, now.id, self.repair);
             let mut ends = false;
             while let Some(span) = spans.pop_front() {
                 now.comparison.compare(&link, span, scope, &mut mender).await?;
@@ -161,9 +166,17 @@ async fn stretches(cuts: &SqliteHalf, route: &Arc<Route>) -> Result<VecDeque<Spa
 
 /// Names differing rows of one table, by the number that its triggers know it by.
 pub struct Toucher<'a> {
-    pub log: &'a Log,
-    pub id: i64,
-    pub repair: Repair,
+    log: &'a Log,
+    id: i64,
+    repair: Repair,
+    /// Whether all rows that the ledger has entries of are named already.
+    has_named_ledger: bool,
+}
+
+impl<'a> Toucher<'a> {
+    pub fn of(log: &'a Log, id: i64, repair: Repair) -> Toucher<'a> {
+        Toucher { log, id, repair, has_named_ledger: false }
+    }
 }
 
 impl Mender for Toucher<'_> {
@@ -177,7 +190,7 @@ impl Mender for Toucher<'_> {
         }
         tracing::warn!(table = route.source, rows = keys.len(), "rows that differ are read again");
         let file = match self.log {
-            Log::Sqlite(file) => file.clone(),
+            Log::Sqlite(file, ..) => file.clone(),
             Log::Postgres(target, migration) => {
                 return name_again(target, *migration, (self.id, route), &keys).await;
             }
@@ -191,8 +204,38 @@ impl Mender for Toucher<'_> {
             .await
             .unwrap_or_else(|error| Err(Fault::fatal("stopped", "name rows again").with_source(error)))
     }
+
+    /// Every row that has cells for the ledger is named, and every row that the ledger has cells of: some too many, which does no harm.
+    async fn ledger_differing(&mut self, route: &Arc<Route>, span: Span) -> Result<(), Fault> {
+        let (Log::Sqlite(file, store, migration), Repair::ReadAgain) = (self.log, self.repair) else {
+            return Ok(());
+        };
+        let Identity::Columns(columns) = &route.identity else { return Ok(()) };
+        tracing::warn!(
+            table = route.source,
+            "rows are read again of which the ledger does not tell what it should"
+        );
+        let (id, columns, named) = (self.id, columns.clone(), (file.clone(), Arc::clone(route)));
+        let touched = tokio::task::spawn_blocking(move || {
+            let (file, route) = named;
+            let name = |keys: &[Vec<CellBuf>]| match keys {
+                [] => Ok(()),
+                keys => capture::touch(&file.open_writer(TOUCH_WAIT)?, id, keys),
+            };
+            keys_for_the_ledger(&file.open_reader()?, (&route, &columns), (span, READ_TIME), name)
+        });
+        touched
+            .await
+            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "name rows again").with_source(error)))?;
+        if !std::mem::replace(&mut self.has_named_ledger, true) {
+            reread::ledger_of(store, file, (*migration, id), (&route.source, Which::All)).await?;
+        }
+        Ok(())
+    }
 }
 
+/// A longer read would let the application's WAL grow.
+const READ_TIME: Duration = Duration::from_millis(500);
 const TOUCH_WAIT: Duration = Duration::from_secs(10);
 
 /// The source's own cells of a key that both sides match rows by.
