@@ -5,6 +5,7 @@
 //! decides, and for a date or time what the columns like it hold; nothing is chosen that the values contradict.
 
 use super::costs::{Candidate, Costs};
+use super::default::{DefaultTarget, translate_default};
 use super::family::{Family, Width};
 use super::overrides::{IntWidth, JsonChoice, NumericChoice, Overrides};
 use super::spelling;
@@ -339,7 +340,12 @@ impl<'a> Column<'a> {
             habits.filter(|(_, form)| !form.counts() || self.overrides.unit.is_some()).collect();
         habits.sort_by_key(|(ty, form)| matches!(ty, Type::Timestamptz(_)) != tells_instant(*form));
         let (ty, form) = habits.first()?;
-        Some(self.codec((*ty).clone(), *form))
+        let codec = self.codec((*ty).clone(), *form);
+        // A default such as `''` or `'0000-00-00'` is a value that will come, and no time.
+        let default = self.table.columns[self.index].default.as_deref();
+        let target = DefaultTarget { codec: &codec, affinity: self.affinity() };
+        let fits = default.is_none_or(|raw| translate_default(raw, target).is_ok());
+        fits.then_some(codec)
     }
 
     fn integer_type(&self, survey: Option<&ColumnSurvey>) -> Type {
@@ -574,8 +580,11 @@ mod tests {
 
     #[test]
     fn an_empty_time_is_what_the_columns_like_it_are() {
-        let typed = |seen: Cell<'_>, empty: &str, overrides: &Overrides| {
-            let table = samples::table("t", &["seen DATETIME", &format!("empty {empty}")]);
+        let typed = |seen: Cell<'_>, declared: &str, overrides: &Overrides| {
+            let (empty, default) = declared.split_once(" default ").unzip();
+            let empty = format!("empty {}", empty.unwrap_or(declared));
+            let mut table = samples::table("t", &["seen DATETIME", &empty]);
+            table.columns[1].default = default.map(str::to_owned);
             let columns = [&[seen][..], &[Null]];
             let columns = columns.iter().enumerate();
             let columns = columns.map(|(at, cells)| samples::column_survey(&table, at, cells, overrides));
@@ -592,6 +601,9 @@ mod tests {
         assert_eq!(typed(zoned, "TIMESTAMP", &plain), "timestamp with time zone Y-m-d H:M:S[.f6]+00:00");
         assert_eq!(typed(naive, "DATE", &plain), "text affinity");
         assert_eq!(typed(Text(b"never"), "DATETIME", &plain), "text affinity");
+        assert_eq!(typed(naive, "DATETIME default '0000-00-00'", &plain), "text affinity");
+        let now = typed(naive, "DATETIME default current_timestamp", &plain);
+        assert_eq!(now, "timestamp Y-m-d H:M:S[.f6]");
         let number = Integer(1_704_067_200);
         assert_eq!(typed(number, "DATETIME", &plain), "text affinity");
         let unit = Overrides { unit: Some(Unit::Seconds), ..Overrides::default() };
