@@ -5,6 +5,7 @@ use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
 use crate::plan::{Plan, TableRole};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
 
@@ -48,21 +49,37 @@ pub fn findings(findings: &[Finding]) -> String {
             &mut out,
             &format!("\n{} {}{}:", of_it.len(), severity.word(), if of_it.len() == 1 { "" } else { "s" }),
         );
-        for (index, finding) in of_it.iter().enumerate() {
-            line(
-                &mut out,
-                &format!("  [{}] {}: {}", finding.code, shown(&finding.subject), shown(&finding.text)),
-            );
+        let told = said_once(&of_it);
+        for (index, alike) in told.iter().enumerate() {
+            let first = alike[0];
+            let subjects: Vec<String> = alike.iter().map(|finding| shown(&finding.subject)).collect();
+            line(&mut out, &format!("  [{}] {}: {}", first.code, subjects.join(", "), shown(&first.text)));
             // Of findings that are mended alike the last one says how, for all.
-            let is_said_later = of_it
+            let is_said_later = told
                 .get(index + 1)
-                .is_some_and(|next| next.code == finding.code && next.remedy == finding.remedy);
-            if !finding.remedy.is_empty() && !is_said_later {
-                line(&mut out, &format!("      → {}", shown(&finding.remedy)));
+                .is_some_and(|next| next[0].code == first.code && next[0].remedy == first.remedy);
+            if !first.remedy.is_empty() && !is_said_later {
+                line(&mut out, &format!("      → {}", shown(&first.remedy)));
             }
         }
     }
     out
+}
+
+/// What is told of many subjects in the same words stands together, where it was told first: a schema of forty tables has the same to say
+/// of each empty column.
+fn said_once<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
+    let words = |finding: &Finding| (finding.code, finding.text.clone(), finding.remedy.clone());
+    let mut told: Vec<Vec<&Finding>> = Vec::new();
+    let mut places = HashMap::new();
+    for finding in findings {
+        let place = *places.entry(words(finding)).or_insert(told.len());
+        match told.get_mut(place) {
+            Some(alike) => alike.push(finding),
+            None => told.push(vec![finding]),
+        }
+    }
+    told
 }
 
 /// A report as `Report::to_json` writes it, wherever it was made.
@@ -191,11 +208,19 @@ mod tests {
     #[test]
     fn findings_that_are_mended_alike_say_how_once() {
         let note = |subject: &str, remedy: &str| Finding::note("odd", subject, "is odd").with_remedy(remedy);
-        let told = findings(&[note("a", "mend"), note("b", "mend"), note("c", "leave"), note("d", "")]);
+        let even = Finding::note("odd", "e", "is even").with_remedy("leave");
+        let told = findings(&[note("a", "mend"), note("b", "mend"), note("c", "leave"), even, note("d", "")]);
         assert_eq!(
             told,
-            "\n4 notes:\n  [odd] a: is odd\n  [odd] b: is odd\n      → mend\n  [odd] c: is odd\n      → leave\n  [odd] d: is odd\n"
+            "\n5 notes:\n  [odd] a, b: is odd\n      → mend\n  [odd] c: is odd\n  [odd] e: is even\n      → leave\n  [odd] d: is odd\n"
         );
+    }
+
+    #[test]
+    fn what_is_told_of_many_in_the_same_words_is_told_once() {
+        let note = |subject: &str, text: &str| Finding::note("odd", subject, text);
+        let told = findings(&[note("a", "is odd"), note("b", "is even"), note("c\n", "is odd")]);
+        assert_eq!(told, "\n3 notes:\n  [odd] a, c\\n: is odd\n  [odd] b: is even\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Habit: how an application spells its dates and times, as far as all its columns agree. It decides what the values of a column leave
-//! open: whether `12:30:00.250000` would be `12:30:00` or `12:30:00.000000` without its fraction, what a `0` counts, and in which
-//! spelling values come back to a column that was empty.
+//! open: whether `12:30:00.250000` would be `12:30:00` or `12:30:00.000000` without its fraction, what a `0` counts, in which spelling
+//! values come back to a column that was empty, and in `create` mode which type such a column becomes.
 //!
 //! Never against a value, and never where the columns disagree.
 

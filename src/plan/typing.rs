@@ -1,10 +1,11 @@
 //! Typing: which PostgreSQL type a column becomes in `create` mode, and in which form it crosses.
 //!
 //! The narrowest type under which every value that was seen decodes to the same cell, byte for byte. Where there is none, the
-//! type that leaves the fewest cells to the ledger, and text among equals. The declared name alone decides only for a column
-//! without values; nothing is chosen that the values contradict.
+//! type that leaves the fewest cells to the ledger, and text among equals. For a column without values the declared name
+//! decides, and for a date or time what the columns like it hold; nothing is chosen that the values contradict.
 
 use super::costs::{Candidate, Costs};
+use super::default::{DefaultTarget, translate_default};
 use super::family::{Family, Width};
 use super::overrides::{IntWidth, JsonChoice, NumericChoice, Overrides};
 use super::spelling;
@@ -229,6 +230,11 @@ impl<'a> Column<'a> {
 
     /// No values: what the family stores without fail. A date or a truth value is no proof of itself.
     fn unseen(&self) -> Decision {
+        if let Some(codec) = self.custom() {
+            let mut decision = self.decision(Candidate { codec, misfits: 0, lost: 0 });
+            decision.note.push_str(", as in columns like it");
+            return decision;
+        }
         let scanned = self.survey.is_some();
         let ty = match self.family {
             Family::RowidAlias | Family::Integer(_) => self.integer_type(None),
@@ -318,13 +324,28 @@ impl<'a> Column<'a> {
         }
         let naive = self.learned(|ty| matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_)));
         let zoned = self.learned(|ty| matches!(ty, Type::Timestamptz(_)));
-        // A number counts from an instant, and a text with an offset tells one.
-        let tells_instant = zoned.filter(|zoned| match zoned.codec.form {
-            Form::Epoch(_) => true,
-            Form::Moment(moment) => moment.suffix.is_some(),
-            _ => false,
-        });
-        tells_instant.filter(|zoned| zoned.misfits == 0 || self.form_stated().is_some()).or(naive)
+        let instant = zoned.filter(|zoned| tells_instant(zoned.codec.form));
+        instant.filter(|zoned| zoned.misfits == 0 || self.form_stated().is_some()).or(naive)
+    }
+
+    /// What all columns declared like this date or time are found to hold: an application that reads those as times reads this one so too.
+    fn custom(&self) -> Option<Codec> {
+        if !matches!(self.family, Family::Date | Family::Time | Family::Moment) {
+            return None;
+        }
+        let learners = &self.survey?.learners;
+        let habits = learners.iter().filter_map(|learner| Some((learner.ty(), learner.habit()?)));
+        // Numbers of which nobody said the unit are no times in those columns either.
+        let mut habits: Vec<(&Type, Form)> =
+            habits.filter(|(_, form)| !form.counts() || self.overrides.unit.is_some()).collect();
+        habits.sort_by_key(|(ty, form)| matches!(ty, Type::Timestamptz(_)) != tells_instant(*form));
+        let (ty, form) = habits.first()?;
+        let codec = self.codec((*ty).clone(), *form);
+        // A default such as `''` or `'0000-00-00'` is a value that will come, and no time.
+        let default = self.table.columns[self.index].default.as_deref();
+        let target = DefaultTarget { codec: &codec, affinity: self.affinity() };
+        let fits = default.is_none_or(|raw| translate_default(raw, target).is_ok());
+        fits.then_some(codec)
     }
 
     fn integer_type(&self, survey: Option<&ColumnSurvey>) -> Type {
@@ -443,13 +464,23 @@ fn held(survey: &ColumnSurvey) -> String {
         .join(", ")
 }
 
+/// A number counts from an instant, and a text with an offset tells one.
+fn tells_instant(form: Form) -> bool {
+    match form {
+        Form::Epoch(_) => true,
+        Form::Moment(moment) => moment.suffix.is_some(),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::canon::form::Unit;
     use crate::model::cell::Cell::{self, Blob, Integer, Null, Real, Text};
     use crate::plan::overrides::ColumnOverride;
-    use crate::plan::samples;
+    use crate::plan::survey::{Survey, TableSurvey};
+    use crate::plan::{habit, samples};
 
     /// `type form misfits` of a column with such values.
     fn decided(declared: &str, cells: &[Cell<'_>], overrides: &Overrides) -> String {
@@ -545,6 +576,38 @@ mod tests {
         let unit = Overrides { unit: Some(Unit::Seconds), ..Overrides::default() };
         let stated = decided("DATETIME", &[Integer(1_704_067_200)], &unit);
         assert_eq!(stated, "timestamp with time zone epoch-s 0");
+    }
+
+    #[test]
+    fn an_empty_time_is_what_the_columns_like_it_are() {
+        let typed = |seen: Cell<'_>, declared: &str, overrides: &Overrides| {
+            let (empty, default) = declared.split_once(" default ").unzip();
+            let empty = format!("empty {}", empty.unwrap_or(declared));
+            let mut table = samples::table("t", &["seen DATETIME", &empty]);
+            table.columns[1].default = default.map(str::to_owned);
+            let columns = [&[seen][..], &[Null]];
+            let columns = columns.iter().enumerate();
+            let columns = columns.map(|(at, cells)| samples::column_survey(&table, at, cells, overrides));
+            let surveyed = TableSurvey { rows: 1, columns: columns.collect(), ..TableSurvey::default() };
+            let mut survey = Survey::default();
+            survey.tables.insert(table.name.clone(), surveyed);
+            habit::tell(&mut survey);
+            let decision = decide(&table, 1, survey.tables["t"].columns.last(), overrides);
+            format!("{} {}", decision.codec.ty.sql(), decision.codec.form)
+        };
+        let plain = Overrides::default();
+        let (naive, zoned) = (Text(b"2024-02-29 13:14:15"), Text(b"2024-02-29 13:14:15+00:00"));
+        assert_eq!(typed(naive, "DATETIME", &plain), "timestamp Y-m-d H:M:S[.f6]");
+        assert_eq!(typed(zoned, "TIMESTAMP", &plain), "timestamp with time zone Y-m-d H:M:S[.f6]+00:00");
+        assert_eq!(typed(naive, "DATE", &plain), "text affinity");
+        assert_eq!(typed(Text(b"never"), "DATETIME", &plain), "text affinity");
+        assert_eq!(typed(naive, "DATETIME default '0000-00-00'", &plain), "text affinity");
+        let now = typed(naive, "DATETIME default current_timestamp", &plain);
+        assert_eq!(now, "timestamp Y-m-d H:M:S[.f6]");
+        let number = Integer(1_704_067_200);
+        assert_eq!(typed(number, "DATETIME", &plain), "text affinity");
+        let unit = Overrides { unit: Some(Unit::Seconds), ..Overrides::default() };
+        assert_eq!(typed(number, "DATETIME", &unit), "timestamp with time zone epoch-s");
     }
 
     #[test]

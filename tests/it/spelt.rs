@@ -81,3 +81,29 @@ fn an_empty_column_of_times_is_taken_to_be_spelt_as_those_like_it() {
     assert!(forms(1).eq(["epoch-ms", "epoch-ms"]), "{plan:#}");
     assert!(forms(2).eq(["native", "native"]), "nobody has shown how: {plan:#}");
 }
+
+#[test]
+fn an_empty_column_of_times_is_created_as_those_like_it() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table post (id integer primary key, made_at datetime, gone_at datetime);
+         insert into post values (1, '2024-01-02 03:04:05', null), (2, '2024-01-02 03:04:05', null)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let types = "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'post'::regclass and attnum > 1";
+    let time = [Some("timestamp without time zone".to_owned())];
+    assert_eq!(case.rows(types), [time.clone(), time]);
+    // Spelt as nobody would have guessed, it is a time all the same; and what is none is kept.
+    case.app("update post set gone_at = '2024-01-02T03:04:06.500' where id = 1");
+    let held = "select count(*)::text from liteferry.ledger";
+    daemon.until(|_| {
+        case.rows("select gone_at::text from post where id = 1")
+            == [[Some("2024-01-02 03:04:06.5".to_owned())]]
+            && case.rows(held) == [[Some("0".to_owned())]]
+    });
+    case.app("update post set gone_at = 'never' where id = 2");
+    daemon.until(|_| case.rows(held) == [[Some("1".to_owned())]]);
+    let (accepted, _) = daemon.post("/v1/validation", "{}");
+    assert_eq!(accepted, 202);
+    daemon.until(|status| status["validation"]["verdict"] == "equal + ledger");
+}

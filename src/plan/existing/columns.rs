@@ -235,6 +235,7 @@ impl Crossing<'_> {
         };
         match (reason, &target.ty) {
             (Reason::OutOfRange, Type::Int2 | Type::Int4) => widen("bigint"),
+            (Reason::Rounded | Reason::OutOfRange, Type::Float4) => widen("double precision"),
             (Reason::TooLong, Type::Varchar(_) | Type::Bpchar(_)) => widen("text"),
             (Reason::NotALabel, Type::Enum(_)) => {
                 Some(format!("alter type {} add value '…';", target.type_name))
@@ -275,7 +276,16 @@ impl Crossing<'_> {
         let pin = format!("[types.column.\"{subject}\"] form = \"{}\"", codec.form);
         if assumes_unit(codec.form) && !unit_stated {
             let text = format!("the bare numbers here are read as {}", codec.form);
-            adapted.findings.push(Finding::note("unit_proposed", &subject, text).with_remedy(&pin));
+            let remedy = match codec.form {
+                // In the same words for each: one setting may say it of all.
+                Form::Epoch(unit) => format!(
+                    "[types] units = \"{}\" if that holds for every column; or for one [types.column.\"table.column\"] form = \"{}\"",
+                    unit.word(),
+                    codec.form
+                ),
+                _ => pin.clone(),
+            };
+            adapted.findings.push(Finding::note("unit_proposed", &subject, text).with_remedy(remedy));
         }
         if assumes_byte_order(codec.form) && !form_stated {
             let text = format!("the 16 bytes of each value are read as {}", codec.form);
@@ -439,6 +449,8 @@ mod tests {
         expect(&plan, Warning, "misfits_expected", "alter column \"v\" type bigint;");
         let plan = Case::with_value("TEXT", Type::Varchar(Some(3))).plan_with_value(Cell::Text(b"toolong"));
         expect(&plan, Warning, "misfits_expected", "type text;");
+        let plan = Case::with_value("FLOAT", Type::Float4).plan_with_value(Cell::Real(99.99));
+        expect(&plan, Warning, "misfits_expected", "type double precision;");
         let mut refusing = Case::with_value("INTEGER", Type::Int4);
         refusing.table().columns[1].not_null = true;
         expect(&refusing.plan_with_value(Cell::Text(b"x")), Warning, "misfits_expected", "held back");

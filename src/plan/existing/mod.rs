@@ -241,25 +241,20 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
         );
         findings.push(Finding::note("target_table_unmapped", &ground.catalog.schema, text));
     }
-    findings.extend(virtual_tables(&ground.schema.left_out));
-    findings.extend(ground.schema.left_out.iter().filter_map(|column| match &column.kind {
-        LeftOutKind::Uncomputable { why } => Some(uncomputable(&column.name, why)),
-        LeftOutKind::Virtual { .. } | LeftOutKind::Shadow => None,
-    }));
+    findings.extend(ground.schema.left_out.iter().filter_map(not_mapped));
     findings
 }
 
-fn virtual_tables(left_out: &[LeftOut]) -> Option<Finding> {
-    let virtuals = left_out.iter().filter_map(|table| match &table.kind {
-        LeftOutKind::Virtual { module } => Some(format!("{} ({module})", table.name)),
-        LeftOutKind::Shadow | LeftOutKind::Uncomputable { .. } => None,
-    });
-    let virtuals: Vec<String> = virtuals.collect();
-    (!virtuals.is_empty()).then(|| {
-        let text = format!("virtual tables are not copied: {}", virtuals.join(", "));
-        let remedy = "let the application build its search index again";
-        Finding::warning("virtual_table", "", text).with_remedy(remedy)
-    })
+fn not_mapped(left_out: &LeftOut) -> Option<Finding> {
+    match &left_out.kind {
+        LeftOutKind::Uncomputable { why } => Some(uncomputable(&left_out.name, why)),
+        LeftOutKind::Virtual { module } => {
+            let text = format!("it is a virtual table of {module} and is not copied");
+            let remedy = "let the application build its search index again";
+            Some(Finding::warning("virtual_table", &left_out.name, text).with_remedy(remedy))
+        }
+        LeftOutKind::Shadow => None,
+    }
 }
 
 fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Option<Finding> {
@@ -357,7 +352,8 @@ mod tests {
         expect(&plan, Warning, "bookkeeping_missing", "alembic_version");
         expect(&plan, Warning, "table_excluded", "skipped");
         expect(&plan, Note, "target_table_unmapped", "only_here");
-        expect(&plan, Warning, "virtual_table", "docs (fts5)");
+        expect(&plan, Warning, "virtual_table", "fts5");
+        assert!(plan.findings.iter().all(|finding| !finding.subject.is_empty()), "{:?}", plan.findings);
         expect(&case.plan_unread(), Blocker, "table_missing", "lost, gone, empty");
     }
 
