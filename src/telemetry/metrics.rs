@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub struct Metrics {
-    registry: Registry,
+    families: Families,
     present: Present,
     copying: Copying,
     applying: Applying,
@@ -26,6 +26,13 @@ pub struct Metrics {
     tables: TableNames,
     /// Held by a scrape, and while a set of series is replaced: nobody sees half of one.
     whole: Mutex<()>,
+}
+
+/// What is told of. One without a series is named all the same: whoever looks for it need not wonder whether it is written so.
+#[derive(Default)]
+struct Families {
+    registry: Registry,
+    each: Vec<Box<dyn Collector>>,
 }
 
 /// What is so at this moment. A scrape brings it along, so that no gauge can be left standing at what was.
@@ -64,9 +71,10 @@ pub struct LedgerRows<'a> {
 impl Metrics {
     /// `version` is our own.
     pub fn new(version: &str) -> Metrics {
-        let registry = Registry::new();
+        let mut families = Families::default();
+        let to = &mut families;
         let build = registered(
-            &registry,
+            to,
             IntGaugeVec::new(
                 Opts::new("liteferry_build_info", "Always 1; the label tells the version."),
                 &["version"],
@@ -74,15 +82,15 @@ impl Metrics {
         );
         build.with_label_values(&[version]).set(1);
         Metrics {
-            present: Present::registered(&registry),
-            copying: Copying::registered(&registry),
-            applying: Applying::registered(&registry),
-            proof: Proof::registered(&registry),
-            crossing: Crossing::registered(&registry),
-            trouble: Trouble::registered(&registry),
+            present: Present::registered(to),
+            copying: Copying::registered(to),
+            applying: Applying::registered(to),
+            proof: Proof::registered(to),
+            crossing: Crossing::registered(to),
+            trouble: Trouble::registered(to),
             tables: TableNames::default(),
             whole: Mutex::default(),
-            registry,
+            families,
         }
     }
 
@@ -90,10 +98,7 @@ impl Metrics {
     pub fn render(&self, now: &Readings) -> String {
         let _whole = locked(&self.whole);
         self.present.show(now);
-        let families = self.registry.gather();
-        TextEncoder::new()
-            .encode_to_string(&families)
-            .expect("a registry's families can be written to a string")
+        self.families.render()
     }
 
     /// A chunk was committed.
@@ -178,6 +183,21 @@ impl Metrics {
     }
 }
 
+impl Families {
+    fn render(&self) -> String {
+        let mut text = TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("a registry's families can be written to a string");
+        for family in self.each.iter().flat_map(|collector| collector.collect()) {
+            if family.get_metric().is_empty() {
+                let (name, kind) = (family.name(), format!("{:?}", family.get_field_type()).to_lowercase());
+                text.push_str(&format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help()));
+            }
+        }
+        text
+    }
+}
+
 /// Mirrors `Readings`. A gauge that may have no value is a vector without labels: its one series is there or not.
 struct Present {
     phase: IntGaugeVec,
@@ -199,7 +219,7 @@ struct Present {
 }
 
 impl Present {
-    fn registered(to: &Registry) -> Present {
+    fn registered(to: &mut Families) -> Present {
         Present {
             phase: by_words(to, "liteferry_phase", "1 for the phase that the migration is in.", &["phase"]),
             phase_seconds: registered(
@@ -296,7 +316,7 @@ struct Copying {
 }
 
 impl Copying {
-    fn registered(to: &Registry) -> Copying {
+    fn registered(to: &mut Families) -> Copying {
         Copying {
             rows: counts(
                 to,
@@ -323,7 +343,7 @@ struct Applying {
 }
 
 impl Applying {
-    fn registered(to: &Registry) -> Applying {
+    fn registered(to: &mut Families) -> Applying {
         Applying {
             captured: count(
                 to,
@@ -359,7 +379,7 @@ struct Proof {
 }
 
 impl Proof {
-    fn registered(to: &Registry) -> Proof {
+    fn registered(to: &mut Families) -> Proof {
         Proof {
             validated: counts(
                 to,
@@ -391,7 +411,7 @@ struct Crossing {
 }
 
 impl Crossing {
-    fn registered(to: &Registry) -> Crossing {
+    fn registered(to: &mut Families) -> Crossing {
         let steps = HistogramOpts::new("liteferry_cutover_step_seconds", "Time of each step of a crossing.");
         let attempts = counts(
             to,
@@ -427,7 +447,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn registered(to: &Registry) -> Trouble {
+    fn registered(to: &mut Families) -> Trouble {
         Trouble {
             throttled: by_words(to, "liteferry_throttled", "1 while work is held back, by why.", &["reason"]),
             errors: counts(
@@ -451,33 +471,34 @@ const PAUSE_SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 const NO_LABELS: [&str; 0] = [];
 
-fn whole(to: &Registry, name: &str, help: &str) -> IntGauge {
+fn whole(to: &mut Families, name: &str, help: &str) -> IntGauge {
     registered(to, IntGauge::new(name, help))
 }
 
-fn count(to: &Registry, name: &str, help: &str) -> IntCounter {
+fn count(to: &mut Families, name: &str, help: &str) -> IntCounter {
     registered(to, IntCounter::new(name, help))
 }
 
-fn by_words(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+fn by_words(to: &mut Families, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(to, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
-fn counts(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+fn counts(to: &mut Families, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(to, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-fn seconds_or_none(to: &Registry, name: &str, help: &str) -> GaugeVec {
+fn seconds_or_none(to: &mut Families, name: &str, help: &str) -> GaugeVec {
     registered(to, GaugeVec::new(Opts::new(name, help), &NO_LABELS))
 }
 
-fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+fn histogram(to: &mut Families, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     registered(to, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
 }
 
-fn registered<C: Collector + Clone + 'static>(to: &Registry, made: prometheus::Result<C>) -> C {
+fn registered<C: Collector + Clone + 'static>(to: &mut Families, made: prometheus::Result<C>) -> C {
     let collector = made.expect("names and labels are constants that Prometheus allows");
-    to.register(Box::new(collector.clone())).expect("each name stands once in this file");
+    to.registry.register(Box::new(collector.clone())).expect("each name stands once in this file");
+    to.each.push(Box::new(collector.clone()));
     collector
 }
 
@@ -599,7 +620,12 @@ mod tests {
 
     #[test]
     fn each_series_stands_under_the_help_and_type_of_its_name() {
-        let text = rendered();
+        for text in [rendered(), Metrics::new("1").render(&readings())] {
+            every_family_is_told_of(&text);
+        }
+    }
+
+    fn every_family_is_told_of(text: &str) {
         let (mut types, mut series) = (HashMap::new(), BTreeSet::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -629,12 +655,10 @@ mod tests {
         assert!(metrics.render(&now).contains("\nliteferry_copy_eta_seconds 1\n"));
         let text = metrics.render(&readings());
         let before = metrics.render(&Readings { reverse_lag: None, gates: Vec::new(), ..readings() });
+        let shows = |text: &str, name| text.lines().any(|line| line.starts_with(name));
+        assert!(!shows(&before, "liteferry_reverse_lag") && !shows(&before, "liteferry_gate_ok"), "{before}");
         assert!(
-            !before.contains("liteferry_reverse_lag") && !before.contains("liteferry_gate_ok"),
-            "{before}"
-        );
-        assert!(
-            !text.contains("liteferry_copy_eta_seconds") && !text.contains("liteferry_applied_seq"),
+            !shows(&text, "liteferry_copy_eta_seconds") && !shows(&text, "liteferry_applied_seq"),
             "{text}"
         );
         has(&text, "liteferry_source_seq 41");
@@ -693,6 +717,6 @@ mod tests {
         let metrics = Metrics::new("1");
         metrics.ledger(&[LedgerRows { table: "a", reason: "zone", rows: 1 }]);
         metrics.ledger(&[]);
-        assert!(!metrics.render(&readings()).contains("liteferry_ledger_rows"));
+        assert!(!metrics.render(&readings()).contains("liteferry_ledger_rows{"));
     }
 }
