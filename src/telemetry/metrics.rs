@@ -3,13 +3,16 @@
 //! No label holds anything but a word from a closed set or the name of a table, and of those at most `labels::TABLES_MAX`: a schema of ten
 //! thousand tables must not become ten thousand series a metric. Never a key, a cell's value or a connection string.
 
+use super::families::{
+    Families, NO_LABELS, by_words, count, counts, histogram, registered, seconds_or_none, set_or_remove,
+    whole,
+};
 use super::labels::{CutoverOutcome, Direction, Operation, RowVerdict, TableNames, Throttle};
 use crate::model::fault::Fault;
 use crate::phase::{Phase, RunState, Step};
-use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGaugeVec, Opts,
 };
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,13 +29,6 @@ pub struct Metrics {
     tables: TableNames,
     /// Held by a scrape, and while a set of series is replaced: nobody sees half of one.
     whole: Mutex<()>,
-}
-
-/// What is told of. One without a series is named all the same: whoever looks for it need not wonder whether it is written so.
-#[derive(Default)]
-struct Families {
-    registry: Registry,
-    each: Vec<Box<dyn Collector>>,
 }
 
 /// What is so at this moment. A scrape brings it along, so that no gauge can be left standing at what was.
@@ -180,21 +176,6 @@ impl Metrics {
     /// What the fault ended is attempted again.
     pub fn retried(&self, fault: &Fault) {
         self.trouble.retries.with_label_values(&[fault.code]).inc();
-    }
-}
-
-impl Families {
-    fn render(&self) -> String {
-        let mut text = TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .expect("a registry's families can be written to a string");
-        for family in self.each.iter().flat_map(|collector| collector.collect()) {
-            if family.get_metric().is_empty() {
-                let (name, kind) = (family.name(), format!("{:?}", family.get_field_type()).to_lowercase());
-                text.push_str(&format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help()));
-            }
-        }
-        text
     }
 }
 
@@ -468,46 +449,6 @@ const BATCH_ROWS: [f64; 10] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16
 
 /// A pause that nobody notices, the budget, the deadline, and a hook that restarts an application.
 const PAUSE_SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-
-const NO_LABELS: [&str; 0] = [];
-
-fn whole(to: &mut Families, name: &str, help: &str) -> IntGauge {
-    registered(to, IntGauge::new(name, help))
-}
-
-fn count(to: &mut Families, name: &str, help: &str) -> IntCounter {
-    registered(to, IntCounter::new(name, help))
-}
-
-fn by_words(to: &mut Families, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(to, IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn counts(to: &mut Families, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(to, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn seconds_or_none(to: &mut Families, name: &str, help: &str) -> GaugeVec {
-    registered(to, GaugeVec::new(Opts::new(name, help), &NO_LABELS))
-}
-
-fn histogram(to: &mut Families, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-    registered(to, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
-}
-
-fn registered<C: Collector + Clone + 'static>(to: &mut Families, made: prometheus::Result<C>) -> C {
-    let collector = made.expect("names and labels are constants that Prometheus allows");
-    to.registry.register(Box::new(collector.clone())).expect("each name stands once in this file");
-    to.each.push(Box::new(collector.clone()));
-    collector
-}
-
-fn set_or_remove(gauge: &GaugeVec, value: Option<Duration>) {
-    gauge.reset();
-    if let Some(value) = value {
-        gauge.with_label_values(&NO_LABELS).set(value.as_secs_f64());
-    }
-}
 
 fn gauge_value(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
