@@ -194,6 +194,9 @@ pub type Portion = Vec<Changed>;
 pub enum Take {
     /// At most so many changes.
     UpTo(u64),
+    /// The same; or all, if most that waits is of tables of which most rows have changed. Those are emptied, and their rows are given
+    /// without keys.
+    Renewing(u64),
     /// All that the snapshot shows.
     All,
 }
@@ -310,6 +313,9 @@ pub trait Applier: Send {
 }
 
 pub const PART_REFUSED: &str = "part_refused";
+
+/// A table that was to be emptied cannot be at present: its changes are taken key by key.
+pub const RENEWAL_REFUSED: &str = "renewal_refused";
 
 /// How much of what a target has committed is on its disk, or what keeps it from there: told to a source that forgets nothing before.
 #[derive(Clone, Debug)]

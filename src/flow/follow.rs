@@ -4,7 +4,7 @@
 //! disk. What became of a batch that failed is never assumed: whoever goes on asks the target for its position.
 
 use super::backfill::OnMisfit;
-use crate::link::{Applied, Applier, Batch, Captured, Extent, PART_REFUSED, Take};
+use crate::link::{Applied, Applier, Batch, Captured, Extent, PART_REFUSED, RENEWAL_REFUSED, Take};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use std::collections::BTreeMap;
@@ -34,14 +34,22 @@ pub struct Done {
 pub async fn step(
     source: &impl Captured,
     applier: &mut impl Applier,
-    (from, take): (Position, Take),
+    (from, mut take): (Position, Take),
     on_misfit: OnMisfit,
 ) -> Result<Option<Step>, Fault> {
-    match attempt(source, applier, (from, take), on_misfit).await {
-        Err(fault) if fault.code == PART_REFUSED => {
-            attempt(source, applier, (from, Take::All), on_misfit).await
-        }
-        outcome => outcome,
+    loop {
+        let fault = match attempt(source, applier, (from, take), on_misfit).await {
+            Ok(step) => return Ok(step),
+            Err(fault) => fault,
+        };
+        take = match (fault.code, take) {
+            (RENEWAL_REFUSED, Take::Renewing(most)) => {
+                tracing::info!(%fault, "no table is copied anew at present");
+                Take::UpTo(most)
+            }
+            (PART_REFUSED, Take::Renewing(_) | Take::UpTo(_)) => Take::All,
+            _ => return Err(fault),
+        };
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod pipeline;
 mod refused;
+mod renewal;
 mod small;
 mod sql;
 mod staged;
@@ -212,7 +213,6 @@ impl Applier for PgApplier {
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
-        assert!(portion.iter().all(|changed| changed.emptied.is_none()), "SQLite empties a table row by row");
         let Batch { step, work } = self.batch.take().expect("a batch is opened before it is put into");
         let work = match work {
             Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),

@@ -20,6 +20,8 @@ pub const INSERT: &str = "insert into liteferry.ledger (migration_id, source_tab
 pub const DELETE: &str =
     "delete from liteferry.ledger where migration_id = $1 and source_table = $2 and key = any($3)";
 
+pub const DELETE_ALL: &str = "delete from liteferry.ledger where migration_id = $1 and source_table = $2";
+
 pub const HOLDS: &str =
     "select exists (select from liteferry.ledger where migration_id = $1 and source_table = $2)";
 

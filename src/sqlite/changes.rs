@@ -11,6 +11,7 @@
 
 mod glance;
 mod portions;
+mod renewal;
 
 use super::capture;
 use super::connect::{SqliteFile, journal_mode, schema_version};
@@ -89,6 +90,8 @@ struct State {
     seen: Vec<Position>,
     /// What becomes of hardening the batch that was asked for last.
     hardened: Option<Hardened>,
+    /// Whether to renew a table was asked of the changes up to here.
+    weighed: i64,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -275,6 +278,7 @@ struct Asked {
 struct Begun {
     reader: Reader,
     head: Head,
+    take: Take,
     opened: Opened,
     pieces: Pieces,
 }
@@ -317,7 +321,7 @@ impl Shared {
         // All that this snapshot shows has been written: the disk works while it is read.
         let disk = Arc::clone(self);
         tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
-        Some(Begun { reader, head, opened, pieces })
+        Some(Begun { reader, head, take, opened, pieces })
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -386,7 +390,7 @@ impl Shared {
         self.confirm_schema(reader)?;
         let to = match take {
             Take::All => newest,
-            Take::UpTo(changes) => {
+            Take::UpTo(changes) | Take::Renewing(changes) => {
                 let last = from.seq.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
                 history::position_upto(&reader.db, from.epoch, last).map_err(failed)?.unwrap_or(newest)
             }

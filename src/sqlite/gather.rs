@@ -84,4 +84,4 @@ pub fn log_rows(db: &Connection, (from, to): (i64, i64)) -> Result<Vec<(i64, Vec
 
 /// Columns of the change table: seq, table, nonce, then the key.
 const LOG_TABLE: usize = 1;
-const LOG_KEY: usize = 3;
+pub const LOG_KEY: usize = 3;

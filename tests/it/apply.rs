@@ -2,6 +2,7 @@
 
 mod begun;
 mod ground;
+mod renewed;
 
 use crate::support::held::HeldSession;
 use crate::support::{PATIENCE, psql, until};

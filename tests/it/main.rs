@@ -27,6 +27,7 @@ mod reached;
 mod referring;
 mod refusals;
 mod reload;
+mod renewed;
 mod reshaped;
 mod restored;
 mod resume;

@@ -114,7 +114,7 @@ impl Captured for MemorySource {
                 seen.iter().try_for_each(|seen| state.source.confirm(*seen, state.bug))?;
             }
             let most = match take {
-                Take::UpTo(most) => usize::try_from(most).expect("a batch is small"),
+                Take::UpTo(most) | Take::Renewing(most) => usize::try_from(most).expect("a batch is small"),
                 Take::All => usize::MAX,
             };
             let mut lines = snapshot.lines;
@@ -125,8 +125,8 @@ impl Captured for MemorySource {
             let extent = if whole { Extent::Whole } else { Extent::Part };
             state.oracle.saw(match (extent, take) {
                 (_, Take::All) => "a batch of all that is waiting",
-                (Extent::Part, Take::UpTo(_)) => "a part of the backlog",
-                (Extent::Whole, Take::UpTo(_)) => "a whole batch",
+                (Extent::Part, Take::UpTo(_) | Take::Renewing(_)) => "a part of the backlog",
+                (Extent::Whole, Take::UpTo(_) | Take::Renewing(_)) => "a whole batch",
             });
             let (pieces, portions) = Portions::channel(1);
             let changes = u64::try_from(lines.len()).expect("a length fits");

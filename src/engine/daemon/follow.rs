@@ -16,7 +16,6 @@ use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
-use crate::flow::follow::{Step, step};
 use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
@@ -95,7 +94,6 @@ const FIRST_EPOCH: i64 = 1;
 
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
-const DRAINS_MAX: usize = 64;
 const SHOW_GATES: Duration = Duration::from_secs(1);
 /// The ledger is counted whole.
 const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
@@ -248,7 +246,7 @@ impl Life<'_> {
         self.take_steps(Stage::Key, Ground::Loaded, &watch).await?;
         let mut at = self.applier.position().await?;
         self.voice.say(RunState::CatchingUp, None);
-        while let Some(step) = self.step(at).await? {
+        while let Some(step) = self.step(at, Take::UpTo).await? {
             at = step.to;
             if step.extent == Extent::Whole {
                 break;
@@ -309,27 +307,6 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// One batch, told to whoever watches.
-    pub(super) async fn step(&mut self, at: Position) -> Result<Option<Step>, Fault> {
-        let began = Instant::now();
-        let (bite, on_misfit) = (self.voice.bite(Direction::Forward), self.job.request.on_misfit);
-        let most = bite.of(self.job.batch_max);
-        let step = step(&self.changes, &mut self.applier, (at, Take::UpTo(most)), on_misfit).await;
-        if step.is_err() {
-            bite.takes(self.changes.known().map_or(most, |known| known.waiting.unsigned_abs().min(most)));
-        }
-        let step = step?;
-        if step.is_some() {
-            bite.went_well();
-        }
-        self.voice.stepped(began, (at, step.as_ref()), &self.changes);
-        if step.is_some() {
-            self.drains.truncate(DRAINS_MAX - 1);
-            self.drains.insert(0, began.elapsed());
-        }
-        Ok(step)
-    }
-
     async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
@@ -343,7 +320,8 @@ impl Life<'_> {
                 return Ok(next);
             }
             self.settle(&mut verifying).await?;
-            let step = self.step(at).await?;
+            let take = if self.may_renew(&verifying) { Take::Renewing } else { Take::UpTo };
+            let step = self.step(at, take).await?;
             let idle = step.is_none();
             let caught_up = step.as_ref().is_none_or(|step| step.extent == Extent::Whole && wake.is_told());
             if let Some(step) = step {

@@ -9,6 +9,7 @@
 
 mod agree;
 mod back;
+mod batch;
 mod bite;
 mod clean;
 mod command;

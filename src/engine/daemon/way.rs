@@ -31,7 +31,7 @@ impl Life<'_> {
     /// Applies everything that the source shows; gives where the target stands then.
     pub(super) async fn catch_up(&mut self) -> Result<Position, Fault> {
         let mut at = self.applier.position().await?;
-        while let Some(step) = self.step(at).await? {
+        while let Some(step) = self.step(at, Take::UpTo).await? {
             at = step.to;
             if step.extent == Extent::Whole {
                 break;
@@ -44,7 +44,7 @@ impl Life<'_> {
     pub(super) async fn catch_up_to(&mut self, last: Position) -> Result<Position, Fault> {
         let mut at = self.applier.position().await?;
         while at != last {
-            let Some(step) = self.step(at).await? else { break };
+            let Some(step) = self.step(at, Take::UpTo).await? else { break };
             at = step.to;
         }
         Ok(at)

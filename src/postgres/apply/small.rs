@@ -14,6 +14,9 @@ pub const BYTES_MAX: usize = 1 << 20;
 
 /// Whether few changes are kept back for the small path.
 pub fn is_small(portion: &[Changed]) -> bool {
+    if portion.iter().any(|changed| changed.emptied.is_some()) {
+        return false;
+    }
     let keys: usize = portion.iter().map(|changed| changed.names.len()).sum();
     let bytes: usize = portion.iter().map(|changed| changed.keys.arena.len() + changed.rows.bytes()).sum();
     keys <= KEYS_MAX && bytes <= BYTES_MAX

@@ -5,8 +5,8 @@
 use super::pipeline::What;
 use super::refused;
 use super::small::{forget_entries, tuples};
-use super::sql::Stage;
 use super::writer::{BEGIN, Step, Writer};
+use super::{renewal, sql};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
@@ -27,6 +27,10 @@ pub struct Staging {
     pub writer: Writer,
     tables: Vec<Gathered>,
     held: u64,
+    /// Rows of tables that were emptied: they are where they belong.
+    written: u64,
+    /// What makes indexes of theirs again.
+    indexes: Vec<String>,
     /// Rows that not even the stage would have.
     refused: u64,
     /// What the statements that write it all work on.
@@ -42,6 +46,8 @@ pub struct Gathered {
     repeated: bool,
     keys: u64,
     rows: u64,
+    /// It was emptied, and its rows go where they belong at once.
+    renewed: bool,
 }
 
 /// Keys of one table whose hashes are kept: some MiB.
@@ -70,7 +76,15 @@ const BOUNDS: &str = "set local statement_timeout = '15min'; set local enable_se
 impl Staging {
     pub async fn begin(writer: Writer) -> Result<Staging, Fault> {
         writer.run(&format!("{BEGIN}; {BOUNDS}"), &What::Begin.doing()).await?;
-        Ok(Staging { writer, tables: Vec::new(), held: 0, refused: 0, bytes: 0 })
+        Ok(Staging {
+            writer,
+            tables: Vec::new(),
+            held: 0,
+            written: 0,
+            indexes: Vec::new(),
+            refused: 0,
+            bytes: 0,
+        })
     }
 
     pub async fn put(&mut self, portion: &[Changed]) -> Result<(), Fault> {
@@ -85,10 +99,17 @@ impl Staging {
     async fn put_table(&mut self, changed: &Changed) -> Result<(), Fault> {
         let (route, doing) = (&changed.route, format!("stage changes of table {}", changed.route.target));
         let index = self.gathered(route).await?;
+        if changed.emptied.is_some() {
+            self.indexes.extend(renewal::empty(&mut self.writer, route).await?);
+            self.tables[index].renewed = true;
+        }
+        if self.tables[index].renewed {
+            return self.put_renewed(changed).await;
+        }
         let writer = &self.writer;
         let stage = writer.table(route).stage();
         let keys = copy(writer, &stage.copy_keys(), &changed.keys.arena, &doing).await?;
-        let refused = stage_rows(writer, stage, &changed.rows, &doing).await?;
+        let refused = copy_rows(writer, route, (&stage.copy_rows(), &changed.rows), &doing).await?;
         let entries = ledger::entries(writer.ownership.migration, route, &changed.rows, &refused)?;
         self.write_ledger(changed, &entries).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
@@ -97,6 +118,19 @@ impl Staging {
         gathered.keys += keys;
         gathered.rows += u64::try_from(changed.rows.rows()).expect("a count fits") - refused;
         self.refused += refused;
+        self.held += changed.rows.held + refused;
+        Ok(())
+    }
+
+    /// Rows of a table that was emptied need no stage: nothing stands in their way.
+    async fn put_renewed(&mut self, changed: &Changed) -> Result<(), Fault> {
+        let (route, doing) = (&changed.route, format!("copy table {} anew", changed.route.target));
+        let rows = (sql::copy(route), &changed.rows);
+        let refused = copy_rows(&self.writer, route, (&rows.0, rows.1), &doing).await?;
+        let entries = ledger::entries(self.writer.ownership.migration, route, &changed.rows, &refused)?;
+        self.write_ledger(changed, &entries).await?;
+        let refused = u64::try_from(refused.len()).expect("a count fits");
+        self.written += u64::try_from(changed.rows.rows()).expect("a count fits") - refused;
         self.held += changed.rows.held + refused;
         Ok(())
     }
@@ -115,7 +149,14 @@ impl Staging {
             self.writer.table_mut(route).stage_is_made();
         }
         let route = Arc::clone(route);
-        self.tables.push(Gathered { route, seen: HashSet::new(), repeated: false, keys: 0, rows: 0 });
+        self.tables.push(Gathered {
+            route,
+            seen: HashSet::new(),
+            repeated: false,
+            keys: 0,
+            rows: 0,
+            renewed: false,
+        });
         Ok(self.tables.len() - 1)
     }
 
@@ -144,7 +185,7 @@ impl Staging {
             let sql = if by_index { stage.delete_by_index() } else { stage.delete() };
             self.writer.run(&sql, &What::Delete(&gathered.route).doing()).await?;
         }
-        let mut applied = Applied { held: self.held, ..Applied::default() };
+        let mut applied = Applied { written: self.written, held: self.held, ..Applied::default() };
         for index in 0..self.tables.len() {
             self.drop_repeated(index).await?;
             let Gathered { keys, rows, .. } = self.tables[index];
@@ -153,6 +194,7 @@ impl Staging {
             applied.deleted += keys.saturating_sub(rows);
             applied.held += refused;
         }
+        renewal::build(&self.writer, &self.indexes).await?;
         Ok(applied)
     }
 
@@ -217,11 +259,11 @@ pub fn part_refused(doing: &str) -> Fault {
         .with_remedy("The changes are applied again together with all that followed them.")
 }
 
-/// Copies a portion's rows into the stage; gives those whose values its types refuse.
-async fn stage_rows(
+/// Copies a portion's rows; gives those that are refused: by a stage for the types of their values.
+async fn copy_rows(
     writer: &Writer,
-    stage: Stage<'_>,
-    rows: &Chunk,
+    route: &Route,
+    (sql, rows): (&str, &Chunk),
     doing: &str,
 ) -> Result<Vec<RefusedRow>, Fault> {
     let mut refused = Vec::new();
@@ -229,13 +271,15 @@ async fn stage_rows(
     while let Some(some) = halves.next() {
         writer.run(SAVEPOINT, doing).await?;
         let tuples = &rows.arena[rows.span(some.clone())];
-        match copy(writer, &stage.copy_rows(), tuples, doing).await {
-            Ok(_) => writer.run(RELEASE, doing).await?,
+        match copy(writer, sql, tuples, doing).await {
+            Ok(copied) if usize::try_from(copied) == Ok(some.len()) => writer.run(RELEASE, doing).await?,
+            Ok(_) => return Err(rows_swallowed(doing.to_owned())),
             Err(fault) if fault.class == FaultClass::Data => {
                 writer.run(ROLL_BACK, doing).await?;
                 if let Some(row) = halves.refused(some) {
                     if refused.is_empty() {
-                        tell_refusal(stage.route, &fault);
+                        is_the_rows_own(&writer.session, route, &fault).await?;
+                        tell_refusal(route, &fault);
                     }
                     refused.push(RefusedRow { row, reason: reason_of(&fault) });
                 }

@@ -239,7 +239,7 @@ impl Shared {
     ) -> Result<(Head, Option<Vec<Key>>), Fault> {
         let most = match take {
             Take::All => u64::MAX,
-            Take::UpTo(changes) => changes.max(1),
+            Take::UpTo(changes) | Take::Renewing(changes) => changes.max(1),
         };
         let changes = u64::try_from(noted.len()).expect("a count fits");
         if noted.len() <= SHORT_MAX && changes <= most {

@@ -38,7 +38,7 @@ impl Shared {
 
     /// All of a batch. There is room for it: nothing was given out before.
     fn give(&self, begun: Begun, rows: Result<Portion, Fault>) {
-        let Begun { reader, head, opened, pieces } = begun;
+        let Begun { reader, head, opened, pieces, .. } = begun;
         let ended = rows.and_then(|rows| {
             self.end(reader, head.to, head.extent)?;
             Ok(rows)

@@ -21,6 +21,7 @@ use liteferry::postgres::target::{LoadRole, PgTarget};
 use liteferry::postgres::url::{Place, Target};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use std::collections::HashSet;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -221,6 +222,12 @@ impl Sides {
             }
         }
         changed
+    }
+
+    /// What a reader gives of a table that is copied anew.
+    pub fn renewed(&self, table: &str, keys: &str) -> Changed {
+        let (keys_of_none, emptied) = (Keys::default(), Some(HashSet::new()));
+        Changed { keys: keys_of_none, names: Vec::new(), emptied, ..self.changed(table, keys) }
     }
 
     fn source(&self) -> Connection {
