@@ -129,6 +129,7 @@ impl<'s> Campaign<'s> {
         self.check(figures);
         let testified = witness.map_or(Ok(0), Witness::testify);
         figures.looks += testified.unwrap_or_else(|complaint| self.fail(&complaint));
+        figures.anew += self.recipe.said("the table is copied anew");
     }
 
     fn round(&mut self, fault: Fault, random: &mut Random, figures: &mut Figures) {

@@ -35,6 +35,17 @@ impl Recipe {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         Daemon { child: command.spawn().expect("the daemon starts"), log }
     }
+
+    /// How often the daemons said so.
+    pub fn said(&self, text: &str) -> usize {
+        let files = std::fs::read_dir(&self.logs).expect("the logs have a folder");
+        let paths = files.map(|file| file.expect("it can be listed").path());
+        let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        let said = |path| {
+            String::from_utf8_lossy(&std::fs::read(path).expect("a log can be read")).matches(text).count()
+        };
+        logs.map(said).sum()
+    }
 }
 
 impl Daemon {

@@ -12,6 +12,8 @@ pub struct Figures {
     comparisons: usize,
     rows: usize,
     pub looks: u64,
+    /// Tables that a backlog was most of.
+    pub anew: usize,
     pub audited: BTreeSet<u64>,
     /// By campaign; the last count of each holds.
     moves: BTreeMap<u64, usize>,
@@ -89,7 +91,12 @@ impl fmt::Display for Figures {
             sum(|t| t.refused),
             sum(|t| t.transactions)
         )?;
-        writeln!(out, "positions left exactly once {}", self.moves.values().sum::<usize>())?;
+        writeln!(
+            out,
+            "positions left exactly once {}, tables begun to be copied anew {}",
+            self.moves.values().sum::<usize>(),
+            self.anew
+        )?;
         writeln!(
             out,
             "full comparisons {} of {} rows in all, looks at a running target {}",

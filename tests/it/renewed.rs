@@ -3,6 +3,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
+use crate::support::{application, until};
 
 /// More than a batch of them changes.
 const BATCH: &[&str] = &["--set", "follow.max_batch=300"];
@@ -30,6 +31,11 @@ impl Case {
         let sql = "select pg_relation_filenode('t'), pg_relation_filenode('pair')";
         let row = self.rows(sql).remove(0);
         (row[0].clone(), row[1].clone())
+    }
+
+    /// What SQLite answers.
+    fn number(&self, sql: &str) -> i64 {
+        application(&self.source.path).query_row(sql, [], |row| row.get(0)).expect("SQLite answers")
     }
 
     /// What is written while no daemon runs is caught up with. Tells whether `t` was copied anew for it.
@@ -119,4 +125,19 @@ fn a_table_that_is_to_be_compared_is_not_copied_anew() {
     reader.run("commit");
     daemon.wait_for(|_| (case.rows(verdicts) != before.1).then_some(()));
     assert!(case.rows("select report::text from liteferry.verdict where not success").is_empty());
+}
+
+/// Guards stand there by then, and the way back lies on it at rest.
+#[test]
+fn a_guarded_table_is_copied_anew_and_none_of_that_comes_back() {
+    let case = Case::new(MANY);
+    let mut daemon = case.validated(BATCH);
+    let before = case.files();
+    case.app("update t set n = n + 1; insert into t values (20001, 'new', 1, null)");
+    daemon.until(|status| status["lag"]["changes"] == 0 && case.files() != before);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    case.rows("insert into t values (20002, 'newer', 2, null)");
+    until("it has come back", || case.number("select count(*) from t where id = 20002") == 1);
+    assert_eq!(case.number("select count(*) from t"), 3002);
 }
