@@ -133,10 +133,16 @@ fn insert_select(random: &mut Random, table: &Table) -> String {
 
 fn bulk_row(random: &mut Random, table: &Table) -> String {
     let id = random.below(90_000);
-    match random.below(4) {
-        0 => format!("delete from {} where id = {id}", table.name),
-        1 => format!("replace into {} values ({id}, {}, {})", table.name, id % 97, value(random, Kind::Text)),
-        2 => format!("update or replace {} set id = {} where id = {id}", table.name, random.below(90_000)),
+    match random.below(400) {
+        // A backlog that is most of the table.
+        0 => format!("update {} set k = k + 1", table.name),
+        1..100 => format!("delete from {} where id = {id}", table.name),
+        100..200 => {
+            format!("replace into {} values ({id}, {}, {})", table.name, id % 97, value(random, Kind::Text))
+        }
+        200..300 => {
+            format!("update or replace {} set id = {} where id = {id}", table.name, random.below(90_000))
+        }
         _ => {
             format!("update {} set k = k + 1 where id between {id} and {}", table.name, id + random.below(60))
         }
