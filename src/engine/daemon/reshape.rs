@@ -150,7 +150,9 @@ async fn changes(
 ) -> Result<Changes, Fault> {
     let is_as_it_was = |table: &SqliteTable| {
         let known = followed.tables.values().find(|route| route.source == table.name);
-        known.is_some_and(|route| same_shape(route, table)) && !adrift.contains(&table.name)
+        let is_same =
+            |route: &Arc<Route>| same_key(route, table) && same_columns(job.request.mode, route, table);
+        known.is_some_and(is_same) && !adrift.contains(&table.name)
     };
     let other: BTreeSet<String> =
         schema.tables.iter().filter(|table| !is_as_it_was(table)).map(|table| table.name.clone()).collect();
@@ -187,8 +189,16 @@ async fn changes(
     Ok(Changes { tables: changes, suspended, role })
 }
 
-/// The same columns, and the same key to find rows by.
-fn same_shape(route: &Route, table: &SqliteTable) -> bool {
+/// In `existing` mode the plan that was made anew has told which columns travel: not those that the settings leave out, or that the
+/// target computes.
+fn same_columns(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
+    match mode {
+        Mode::Existing => true,
+        Mode::Create => has_columns_of(route, table),
+    }
+}
+
+fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
     let of_route: BTreeSet<&str> =
         route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
     // What both sides compute does not travel.
@@ -198,11 +208,16 @@ fn same_shape(route: &Route, table: &SqliteTable) -> bool {
     };
     let of_table: BTreeSet<&str> =
         table.columns.iter().map(|column| column.name.as_str()).filter(travels).collect();
+    of_route == of_table
+}
+
+/// Rows can be found by the key that they were found by.
+fn same_key(route: &Route, table: &SqliteTable) -> bool {
     let name = |at: &usize| Some(table.columns[*at].name.as_str());
     let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
     let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
     let has_rowid = matches!(table.storage, Storage::Rowid { .. });
-    of_route == of_table && (key == declared || (key.contains(&None) && has_rowid))
+    key == declared || (key.contains(&None) && has_rowid)
 }
 
 fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {
