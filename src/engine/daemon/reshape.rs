@@ -7,7 +7,7 @@
 use super::setup::captures;
 use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
-use crate::engine::prepare::{Prepared, Request, prepare};
+use crate::engine::prepare::{Partly, Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::{Follow, Which};
 use crate::journal::reshape::{Reshaping, TableChange};
@@ -169,7 +169,9 @@ async fn changes(
             refuse_blockers(agree::first_apart(&anew.plan, &other))?;
             refuse_blockers(agree::first_full(anew, &followed.tables, &other).as_ref())?;
         }
-        let request = Request { surveyed: Some(other.clone()), ..job.request.clone() };
+        let as_before = followed.tables.values().filter(|route| !other.contains(&route.source));
+        let partly = Partly { surveyed: other.clone(), followed: as_before.cloned().collect() };
+        let request = Request { partly: Some(partly), ..job.request.clone() };
         let prepared = prepare(&request, &Unwatched).await?;
         let fresh: Vec<&TablePlan> =
             prepared.plan.tables.iter().filter(|table| other.contains(&table.route.source)).collect();
