@@ -6,6 +6,7 @@ use super::form::{Form, Hints};
 use super::formset::FormSet;
 use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms};
 use crate::model::cell::Cell;
+use crate::model::schema::Affinity;
 use crate::model::types::Type;
 use std::cmp::Reverse;
 
@@ -135,6 +136,11 @@ impl Learner {
     /// Whether both ask the same of their values.
     pub fn is_like(&self, other: &Learner) -> bool {
         self.codec.ty == other.codec.ty && self.hints == other.hints
+    }
+
+    /// Whether a column that crosses so is asked the same of its values.
+    pub fn is_as(&self, codec: &Codec, affinity: Affinity) -> bool {
+        self.codec.ty == codec.ty && self.hints.affinity == affinity && self.hints.zone == codec.zone
     }
 
     /// What decides where the column's own values leave its form open.

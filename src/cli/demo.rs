@@ -93,7 +93,7 @@ fn request(source: PathBuf, cluster: &Cluster) -> Request {
         on_misfit: OnMisfit::Ledger,
         widening: Widening::Never,
         workers: 2,
-        surveyed: None,
+        partly: None,
         limit: ChunkLimit { bytes: 1 << 20, read_time: Duration::from_millis(500) },
     }
 }

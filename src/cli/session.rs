@@ -121,7 +121,7 @@ pub async fn open(shared: &Shared, values: Values) -> Result<Opened, Failure> {
             MisfitPolicy::Ledger | MisfitPolicy::Halt => Widening::Never,
         },
         workers: usize::from(settings.backfill.workers),
-        surveyed: None,
+        partly: None,
         limit: ChunkLimit {
             bytes: usize::try_from(settings.backfill.chunk_bytes).expect("32 bits fit"),
             read_time: Duration::from_millis(settings.backfill.max_read_ms.into()),

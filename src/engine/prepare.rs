@@ -10,6 +10,7 @@ use crate::model::name::ident;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
+use crate::plan::route::Route;
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
 use crate::plan::{Mode, Plan, create, existing, habit, typing, version};
 use crate::postgres::catalog::catalog;
@@ -40,8 +41,16 @@ pub struct Request {
     pub widening: Widening,
     pub workers: usize,
     pub limit: ChunkLimit,
-    /// Of which tables the values are looked at; of all where this is missing.
-    pub surveyed: Option<BTreeSet<String>>,
+    /// Where the values of some tables alone are looked at.
+    pub partly: Option<Partly>,
+}
+
+/// The tables that are new to a migration that is under way, and what is known of the others.
+#[derive(Clone, Debug)]
+pub struct Partly {
+    /// Their names in the source.
+    pub surveyed: BTreeSet<String>,
+    pub followed: Vec<Arc<Route>>,
 }
 
 /// Whether the plan is made from the values or from the schema alone.
@@ -166,7 +175,7 @@ async fn survey(
 ) -> Result<Survey, Fault> {
     let mut survey = Survey::default();
     for (table, learners) in learners(request, schema, catalog) {
-        if request.surveyed.as_ref().is_some_and(|wanted| !wanted.contains(&table.name)) {
+        if request.partly.as_ref().is_some_and(|partly| !partly.surveyed.contains(&table.name)) {
             continue;
         }
         let columns = learners.into_iter().map(ColumnSurvey::with_learners).collect();
@@ -174,7 +183,8 @@ async fn survey(
         let found = survey_table((request, source), table, blank, watch).await?;
         survey.tables.insert(table.name.clone(), found);
     }
-    habit::tell(&mut survey);
+    let followed = request.partly.as_ref().map(|partly| partly.followed.as_slice()).unwrap_or_default();
+    habit::tell(&mut survey, followed);
     Ok(survey)
 }
 

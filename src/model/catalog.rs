@@ -78,7 +78,7 @@ pub struct PgColumn {
     pub generated: bool,
     /// False for a column whose collation is nondeterministic.
     pub collation_deterministic: bool,
-    /// The sequence that fills the column: owned, identity, or found in a `nextval` default.
+    /// The sequence that fills the column: owned, identity, found in a `nextval` default, or named after it and put to no other use.
     pub sequence: Option<PgName>,
 }
 

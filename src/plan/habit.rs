@@ -1,40 +1,47 @@
-//! Habit: how an application spells its dates and times, as far as all its columns agree. It decides what the values of a column leave
-//! open: whether `12:30:00.250000` would be `12:30:00` or `12:30:00.000000` without its fraction, what a `0` counts, in which spelling
-//! values come back to a column that was empty, and in `create` mode which type such a column becomes.
+//! Habit: how an application spells what SQLite has no class for (dates and times, UUIDs, truth), as far as all its columns agree. It
+//! decides what the values of a column leave open: whether `12:30:00.250000` would be `12:30:00` or `12:30:00.000000` without its
+//! fraction, what a `0` counts, in which spelling values come back to a column that was empty, and in `create` mode which type such a
+//! column becomes.
 //!
 //! Never against a value, and never where the columns disagree.
 
+use super::route::Route;
 use super::survey::Survey;
 use crate::canon::Form;
 use crate::canon::learn::Learner;
 use crate::model::types::Type;
+use std::sync::Arc;
 
-/// Lets each column know the habit of those like it.
-pub fn tell(survey: &mut Survey) {
+/// Lets each column know the habit of those like it: of the survey, and of tables that are followed and were not looked at again.
+pub fn tell(survey: &mut Survey, followed: &[Arc<Route>]) {
     let habits = habits(survey);
     let columns = survey.tables.values_mut().flat_map(|table| &mut table.columns);
-    for learner in columns.flat_map(|column| &mut column.learners) {
-        let habit = habits.iter().find(|(pattern, _)| learner.is_like(pattern));
-        if let Some((_, form)) = habit {
-            learner.take_habit(*form);
+    for learner in columns.flat_map(|column| &mut column.learners).filter(|learner| is_spelt(learner.ty())) {
+        let seen = habits.iter().filter(|(pattern, _)| learner.is_like(pattern)).map(|(_, form)| *form);
+        let known = followed.iter().flat_map(|route| &route.columns);
+        let known = known.filter(|column| learner.is_as(&column.codec, column.affinity));
+        let mut forms = seen.chain(known.map(|column| Some(column.codec.form)));
+        if let Some(Some(form)) = forms.next()
+            && forms.all(|other| other == Some(form))
+        {
+            learner.take_habit(form);
         }
     }
 }
 
-/// For each kind of columns the one form that every value of every such column speaks for.
-fn habits(survey: &Survey) -> Vec<(Learner, Form)> {
+/// For each kind of columns the one form that every value of every such column speaks for; nothing where they disagree.
+fn habits(survey: &Survey) -> Vec<(Learner, Option<Form>)> {
     let mut kinds: Vec<Learner> = Vec::new();
     let columns = survey.tables.values().flat_map(|table| &table.columns);
     let learners = columns.flat_map(|column| &column.learners);
-    for learner in learners.filter(|learner| is_moment(learner.ty()) && is_plain(learner)) {
+    for learner in learners.filter(|learner| is_spelt(learner.ty()) && is_plain(learner)) {
         match kinds.iter_mut().find(|kind| kind.is_like(learner)) {
             Some(kind) => kind.merge(learner.clone()),
             None => kinds.push(learner.clone()),
         }
     }
-    let agreed = kinds.into_iter().filter(is_plain);
-    let with_form = agreed.map(|kind| {
-        let form = kind.learned().codec.form;
+    let with_form = kinds.into_iter().map(|kind| {
+        let form = is_plain(&kind).then(|| kind.learned().codec.form);
         (kind, form)
     });
     with_form.collect()
@@ -46,8 +53,17 @@ fn is_plain(learner: &Learner) -> bool {
     learned.exact > 0 && learned.elsewhere + learned.kept + learned.lost == 0
 }
 
-fn is_moment(ty: &Type) -> bool {
-    matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_))
+/// Whether applications spell such values each in their own way.
+fn is_spelt(ty: &Type) -> bool {
+    match ty {
+        Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Interval(_) => true,
+        Type::Uuid | Type::Bool | Type::Array { .. } => true,
+        Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Float4 | Type::Float8 | Type::Numeric(_) => {
+            false
+        }
+        Type::Text | Type::Citext | Type::Varchar(_) | Type::Bpchar(_) | Type::Enum(_) | Type::Bytea => false,
+        Type::Json | Type::Jsonb | Type::Inet | Type::Cidr | Type::Macaddr | Type::Other(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -60,17 +76,17 @@ mod tests {
     use crate::plan::survey::{ColumnSurvey, TableSurvey};
 
     /// The form that each column is found to have, or takes while it is empty, where they stand in tables of their own.
-    fn forms(columns: &[&[Cell<'_>]]) -> Vec<String> {
+    fn forms(ty: &Type, columns: &[&[Cell<'_>]]) -> Vec<String> {
         let hints = Hints { affinity: Affinity::Numeric, ..Hints::default() };
         let mut survey = Survey::default();
         for (at, cells) in columns.iter().enumerate() {
-            let learners = vec![Learner::new(Type::Timestamptz(6), hints)];
+            let learners = vec![Learner::new(ty.clone(), hints)];
             let mut column = ColumnSurvey::with_learners(learners);
             cells.iter().for_each(|cell| column.observe(*cell));
             let table = TableSurvey { rows: 1, columns: vec![column], ..TableSurvey::default() };
             survey.tables.insert(format!("t{at}"), table);
         }
-        tell(&mut survey);
+        tell(&mut survey, &[]);
         let form = |table: &TableSurvey| {
             let column = &table.columns[0];
             let learner = &column.learners[0];
@@ -99,7 +115,21 @@ mod tests {
             (&[&[millis, Cell::Text(b"never")], &[], &[whole]], ["epoch-ms", at_need, at_need]),
             (&[&[], &[], &[Cell::Text(b"never")]], ["none", "none", "native"]),
         ] {
-            assert_eq!(forms(columns), expected, "{columns:?}");
+            assert_eq!(forms(&Type::Timestamptz(6), columns), expected, "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_sqlite_has_no_class_for_is_spelt_by_habit_and_numbers_and_texts_are_not() {
+        let bytes = Cell::Blob(b"0123456789abcdef");
+        for (ty, values, expected) in [
+            (Type::Uuid, [bytes].as_slice(), "uuid-blob"),
+            (Type::Bool, &[Cell::Text(b"yes"), Cell::Text(b"no")], "words-yes-no"),
+            (Type::Interval(6), &[Cell::Integer(90_000_000)], "duration-us"),
+            (Type::Text, &[bytes], "none"),
+            (Type::Int8, &[Cell::Real(1.0)], "none"),
+        ] {
+            assert_eq!(forms(&ty, &[values, &[]])[1], expected, "{ty:?}");
         }
     }
 }

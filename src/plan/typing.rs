@@ -328,9 +328,12 @@ impl<'a> Column<'a> {
         instant.filter(|zoned| zoned.misfits == 0 || self.form_stated().is_some()).or(naive)
     }
 
-    /// What all columns declared like this date or time are found to hold: an application that reads those as times reads this one so too.
+    /// What all columns declared like this one are found to hold: an application that reads those as times reads this one so too.
     fn custom(&self) -> Option<Codec> {
-        if !matches!(self.family, Family::Date | Family::Time | Family::Moment) {
+        if !matches!(
+            self.family,
+            Family::Date | Family::Time | Family::Moment | Family::Uuid | Family::Boolean
+        ) {
             return None;
         }
         let learners = &self.survey?.learners;
@@ -591,7 +594,7 @@ mod tests {
             let surveyed = TableSurvey { rows: 1, columns: columns.collect(), ..TableSurvey::default() };
             let mut survey = Survey::default();
             survey.tables.insert(table.name.clone(), surveyed);
-            habit::tell(&mut survey);
+            habit::tell(&mut survey, &[]);
             let decision = decide(&table, 1, survey.tables["t"].columns.last(), overrides);
             format!("{} {}", decision.codec.ty.sql(), decision.codec.form)
         };

@@ -287,6 +287,7 @@ impl Found {
             if !known.insert(name.clone()) {
                 continue;
             }
+            let is_by_name: bool = line.get("is_by_name")?;
             sequences.push(PgSequence {
                 name,
                 last_value: line.get("last_value")?,
@@ -294,7 +295,7 @@ impl Found {
                 max: line.get("max")?,
                 increment: line.get("increment")?,
                 missing_privileges: line.get("missing_privileges")?,
-                column: table.zip(column),
+                column: table.zip(column).filter(|_| !is_by_name),
             });
         }
         Ok(sequences)

@@ -2,7 +2,7 @@
 //! had issued and forgotten.
 
 use crate::follow::Case;
-use crate::support::{application, database, psql, sqlite};
+use crate::support::{application, database, liteferry, psql, sqlite};
 
 /// A table, and the least key that its next row may have.
 struct Table {
@@ -97,4 +97,30 @@ fn the_first_row_of_every_table_of_the_applications_own_schema_gets_a_fresh_key(
         at_least("small", 30001),
     ];
     check((&source, target), &["--set", "target.mode=existing", "--set", "sequences.behind=5000"], &tables);
+}
+
+/// SQLAlchemy's `Sequence` is asked by the application itself: no column owns it, none has it for its default, and only its name tells.
+#[test]
+fn a_sequence_that_nothing_but_its_name_ties_to_a_column_goes_on_after_it() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table person (id integer primary key, v text); insert into person values (7, 'x');
+         create table owned (id integer primary key, n integer); insert into owned values (5, 900)",
+    );
+    psql(
+        &case.target.url,
+        "create sequence person_id_seq; create table person (id integer primary key, v text);
+         create table owned (id serial primary key, n integer); create sequence owned_n_seq owned by owned.id",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let file = case.source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &case.target.url];
+    let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
+    assert!(told.contains("[sequence_by_name] public.person_id_seq") && !told.contains("unowned"), "{told}");
+    let mut daemon = case.validated(&existing);
+    case.app("insert into person (v) values ('written while it is followed')");
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    // Whose owner is known is not asked for its name.
+    let next = case.rows("select nextval('person_id_seq')::text, nextval('owned_n_seq')::text");
+    assert_eq!(next, [[Some("9".to_owned()), Some("1".to_owned())]]);
 }

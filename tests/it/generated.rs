@@ -91,7 +91,7 @@ fn request(seed: u64, source: &Path, target: &TestDatabase) -> Request {
         widening: Widening::Never,
         workers: 2,
         // Small enough for several chunks of a table.
-        surveyed: None,
+        partly: None,
         limit: ChunkLimit { bytes: 1 << random.below(16), read_time: Duration::from_secs(1) },
     }
 }

@@ -242,6 +242,43 @@ fn a_table_or_column_without_a_counterpart_is_refused_though_it_is_empty_as_yet(
     }
 }
 
+/// Columns that do not travel, left out by the settings or computed by the target, are no change of their table.
+#[test]
+fn a_table_of_which_not_all_columns_travel_is_not_told_to_have_changed() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table page (id integer primary key, title text, search text, secret text);
+         create table other (id integer primary key); insert into page values (1, 'a', null, 's')",
+    );
+    psql(
+        &case.target.url,
+        "create table page (id bigint primary key, title text, search text generated always as (upper(title)) stored);
+         create table other (id bigint primary key)",
+    );
+    let excluded = ["--set", "tables.exclude=page.secret"];
+    let mut daemon = case.daemon(&[EXISTING, &excluded].concat());
+    daemon.until(|status| status["phase"] == "dual-write");
+    app(&case, "alter table other add column n integer");
+    psql(&case.target.url, "alter table other add column n integer");
+    app(&case, "insert into other values (1, 2); update page set title = 'b'");
+    until("the new column is followed", || {
+        case.rows("select 1 from other where n = 2").len()
+            + case.rows("select 1 from page where search = 'B'").len()
+            == 2
+    });
+    daemon.drained(&case.source);
+    let told: Vec<String> = daemon
+        .log()
+        .lines()
+        .filter(|line| line.contains("of the source changed"))
+        .map(str::to_owned)
+        .collect();
+    assert!(told.len() == 1 && told[0].contains("table=\"other\""), "{told:?}");
+    // A column that comes to it is one.
+    app(&case, "alter table page add column more text default 'm'");
+    psql(&case.target.url, "alter table page add column more text");
+    until("it travels", || !case.rows("select 1 from page where more = 'm'").is_empty());
+}
+
 /// Values that PostgreSQL has no room for stand in the ledger, also where its rows look as they looked before.
 #[test]
 fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {

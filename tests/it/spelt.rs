@@ -2,7 +2,7 @@
 //! applications spell them: they cross as if they had been there from the first.
 
 use crate::follow::Case;
-use crate::support::{database, liteferry, psql, sqlite};
+use crate::support::{database, liteferry, psql, sqlite, until};
 
 const EXISTING: &[&str] = &["--set", "target.mode=existing"];
 
@@ -82,6 +82,30 @@ fn an_empty_column_of_times_is_taken_to_be_spelt_as_those_like_it() {
     assert!(forms(2).eq(["native", "native"]), "nobody has shown how: {plan:#}");
 }
 
+/// SQLAlchemy keeps UUIDs as sixteen bytes in columns declared NUMERIC(16), and reads nothing else from there.
+#[test]
+fn what_is_written_in_postgresql_comes_back_to_an_empty_column_as_those_like_it_are_spelt() {
+    let columns = "(id integer primary key, uuid numeric(16), open varchar(5))";
+    let case = Case::new(&format!(
+        "pragma journal_mode = wal; create table theme {columns}; create table base {columns};
+         insert into theme values (1, x'0a4920ffcf994a208c1d7f7bc1ec2824', 'yes')"
+    ));
+    let columns = "(id bigint primary key, uuid uuid, open boolean)";
+    psql(&case.target.url, &format!("create table theme {columns}; create table base {columns}"));
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    psql(&case.target.url, "insert into base values (1, '2cd0f8e0-7dea-4c47-9ae8-ec56f43873c9', false)");
+    let came = "select typeof(uuid) || ' ' || hex(uuid) || ' ' || open from base";
+    let db = rusqlite::Connection::open(&case.source.path).expect("it opens");
+    let found = || db.query_row(came, [], |row| row.get::<_, String>(0)).ok();
+    until("the row is in SQLite", || found().is_some());
+    assert_eq!(found().as_deref(), Some("blob 2CD0F8E07DEA4C479AE8EC56F43873C9 no"));
+}
+
 #[test]
 fn an_empty_column_of_times_is_created_as_those_like_it() {
     let case = Case::new(
@@ -106,4 +130,29 @@ fn an_empty_column_of_times_is_created_as_those_like_it() {
     let (accepted, _) = daemon.post("/v1/validation", "{}");
     assert_eq!(accepted, 202);
     daemon.until(|status| status["validation"]["verdict"] == "equal + ledger");
+}
+
+/// A table that a migration brings is empty as a rule, and its columns are declared as all others.
+#[test]
+fn what_a_migration_brings_is_created_as_the_columns_like_it_that_are_followed() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table post (id integer primary key, made_at datetime, code uuid);
+         insert into post values (1, '2024-01-02 03:04:05+00:00', '0a4920ff-cf99-4a20-8c1d-7f7bc1ec2824');
+         create table bare (id integer primary key)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("create table reply (id integer primary key, made_at datetime, code uuid, day date)");
+    let types = "select format_type(atttypid, atttypmod) from pg_attribute
+        where attrelid in (to_regclass('reply'), 'bare'::regclass) and attnum > 1 order by 1";
+    until("the table is there", || case.rows(types).len() == 3);
+    case.app("alter table bare add column gone_at datetime");
+    until("the column too", || case.rows(types).len() == 4);
+    let found: Vec<String> = case.rows(types).into_iter().filter_map(|mut row| row.pop().flatten()).collect();
+    let time = "timestamp with time zone";
+    assert_eq!(found, ["text", time, time, "uuid"], "nobody has shown what a day is");
+    case.app("insert into reply values (1, '2024-01-02 03:04:06+00:00', '2cd0f8e0-7dea-4c47-9ae8-ec56f43873c9', '2024-01-02')");
+    daemon.drained(&case.source);
+    assert_eq!(case.validate().status, Some(0));
+    assert!(case.rows("select 1 from liteferry.ledger").is_empty());
 }

@@ -49,7 +49,7 @@ fn a_table_without_a_rowid_is_told_of_turn_by_turn() {
         widening: Widening::Never,
         workers: 2,
         // A turn ends after each row.
-        surveyed: None,
+        partly: None,
         limit: ChunkLimit { bytes: 1 << 16, read_time: Duration::ZERO },
     };
     let told = Told::default();

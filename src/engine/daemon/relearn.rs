@@ -8,7 +8,7 @@
 use super::follow::Life;
 use super::widening::Widened;
 use super::{Next, reread};
-use crate::engine::prepare::{Prepared, Request, Values, prepare};
+use crate::engine::prepare::{Partly, Prepared, Request, Values, prepare};
 use crate::flow::follow::Step;
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::Which;
@@ -187,8 +187,9 @@ impl Life<'_> {
         if rows.is_empty() {
             return Ok(None);
         }
-        let surveyed = Some(rows.keys().cloned().collect());
-        let request = Request { surveyed, values: Values::Surveyed, ..self.job.request.clone() };
+        // Here values speak, and nothing else.
+        let partly = Some(Partly { surveyed: rows.keys().cloned().collect(), followed: Vec::new() });
+        let request = Request { partly, values: Values::Surveyed, ..self.job.request.clone() };
         Ok(Some(Seen { prepared: prepare(&request, &Unwatched).await?, rows }))
     }
 

@@ -7,7 +7,7 @@
 use super::setup::captures;
 use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
-use crate::engine::prepare::{Prepared, Request, prepare};
+use crate::engine::prepare::{Partly, Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::{Follow, Which};
 use crate::journal::reshape::{Reshaping, TableChange};
@@ -150,7 +150,9 @@ async fn changes(
 ) -> Result<Changes, Fault> {
     let is_as_it_was = |table: &SqliteTable| {
         let known = followed.tables.values().find(|route| route.source == table.name);
-        known.is_some_and(|route| same_shape(route, table)) && !adrift.contains(&table.name)
+        let is_same =
+            |route: &Arc<Route>| same_key(route, table) && same_columns(job.request.mode, route, table);
+        known.is_some_and(is_same) && !adrift.contains(&table.name)
     };
     let other: BTreeSet<String> =
         schema.tables.iter().filter(|table| !is_as_it_was(table)).map(|table| table.name.clone()).collect();
@@ -167,7 +169,9 @@ async fn changes(
             refuse_blockers(agree::first_apart(&anew.plan, &other))?;
             refuse_blockers(agree::first_full(anew, &followed.tables, &other).as_ref())?;
         }
-        let request = Request { surveyed: Some(other.clone()), ..job.request.clone() };
+        let as_before = followed.tables.values().filter(|route| !other.contains(&route.source));
+        let partly = Partly { surveyed: other.clone(), followed: as_before.cloned().collect() };
+        let request = Request { partly: Some(partly), ..job.request.clone() };
         let prepared = prepare(&request, &Unwatched).await?;
         let fresh: Vec<&TablePlan> =
             prepared.plan.tables.iter().filter(|table| other.contains(&table.route.source)).collect();
@@ -187,8 +191,16 @@ async fn changes(
     Ok(Changes { tables: changes, suspended, role })
 }
 
-/// The same columns, and the same key to find rows by.
-fn same_shape(route: &Route, table: &SqliteTable) -> bool {
+/// In `existing` mode the plan that was made anew has told which columns travel: not those that the settings leave out, or that the
+/// target computes.
+fn same_columns(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
+    match mode {
+        Mode::Existing => true,
+        Mode::Create => has_columns_of(route, table),
+    }
+}
+
+fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
     let of_route: BTreeSet<&str> =
         route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
     // What both sides compute does not travel.
@@ -198,11 +210,16 @@ fn same_shape(route: &Route, table: &SqliteTable) -> bool {
     };
     let of_table: BTreeSet<&str> =
         table.columns.iter().map(|column| column.name.as_str()).filter(travels).collect();
+    of_route == of_table
+}
+
+/// Rows can be found by the key that they were found by.
+fn same_key(route: &Route, table: &SqliteTable) -> bool {
     let name = |at: &usize| Some(table.columns[*at].name.as_str());
     let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
     let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
     let has_rowid = matches!(table.storage, Storage::Rowid { .. });
-    of_route == of_table && (key == declared || (key.contains(&None) && has_rowid))
+    key == declared || (key.contains(&None) && has_rowid)
 }
 
 fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {

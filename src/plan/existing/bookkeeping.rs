@@ -17,9 +17,17 @@ pub struct Bookkeeping {
 /// A tool's table: all of `compare` must be there, and nothing beyond `compare` and `beside`.
 struct Shape {
     table: &'static str,
+    named: Named,
     tool: &'static str,
     compare: &'static [&'static str],
     beside: &'static [&'static str],
+}
+
+/// Whether the tool's table bears its name, or one that has it somewhere, where applications are used to choose their own.
+#[derive(Clone, Copy)]
+enum Named {
+    So,
+    Like,
 }
 
 pub fn bookkeeping(table: &SqliteTable) -> Option<Bookkeeping> {
@@ -34,7 +42,11 @@ impl Shape {
         let known = |name: &str| {
             self.compare.iter().chain(self.beside).any(|expected| expected.eq_ignore_ascii_case(name))
         };
-        table.name.eq_ignore_ascii_case(self.table)
+        let is_named = match self.named {
+            Named::So => table.name.eq_ignore_ascii_case(self.table),
+            Named::Like => table.name.to_ascii_lowercase().contains(self.table),
+        };
+        is_named
             && self.compare.iter().all(|name| table.column(name).is_some())
             && table.columns.iter().all(|column| known(&column.name))
     }
@@ -46,13 +58,22 @@ const fn shape(
     compare: &'static [&'static str],
     beside: &'static [&'static str],
 ) -> Shape {
-    Shape { table, tool, compare, beside }
+    Shape { table, named: Named::So, tool, compare, beside }
+}
+
+const fn shape_like(
+    table: &'static str,
+    tool: &'static str,
+    compare: &'static [&'static str],
+    beside: &'static [&'static str],
+) -> Shape {
+    Shape { table, named: Named::Like, tool, compare, beside }
 }
 
 const SHAPES: &[Shape] = &[
     shape("django_migrations", "Django", &["app", "name"], &["id", "applied"]),
     shape("south_migrationhistory", "South", &["app_name", "migration"], &["id", "applied"]),
-    shape("alembic_version", "Alembic", &["version_num"], &[]),
+    shape_like("alembic_version", "Alembic", &["version_num"], &[]),
     shape("migrate_version", "sqlalchemy-migrate", &["repository_id", "version"], &["repository_path"]),
     shape("aerich", "Aerich", &["app", "version"], &["id", "content"]),
     shape("migratehistory", "peewee_migrate", &["name"], &["id", "migrated_at"]),
@@ -67,8 +88,8 @@ const SHAPES: &[Shape] = &[
         &["id", "checksum", "finished_at", "logs", "rolled_back_at", "started_at", "applied_steps_count"],
     ),
     shape("__drizzle_migrations", "Drizzle", &["hash"], &["id", "created_at"]),
-    shape("knex_migrations", "Knex", &["name"], &["id", "batch", "migration_time"]),
-    shape("knex_migrations_lock", "Knex", &["is_locked"], &["index"]),
+    shape_like("knex_migrations", "Knex", &["name"], &["id", "batch", "migration_time"]),
+    shape_like("knex_migrations", "Knex", &["is_locked"], &["index"]),
     shape("directus_migrations", "Directus", &["version", "name"], &["timestamp"]),
     shape("SequelizeMeta", "Sequelize", &["name"], &["createdAt", "updatedAt"]),
     shape("kysely_migration", "Kysely", &["name"], &["timestamp"]),
@@ -156,5 +177,11 @@ mod tests {
         check("alembic_version", &["version_num", "price"], None);
         check("sequelizemeta", &["Name"], Some(("Sequelize", &["Name"])));
         check("birds", &["version"], None);
+        // NocoDB's, and Airflow's for its provider.
+        let of_knex = ["id", "name", "batch", "migration_time"];
+        check("xc_knex_migrationsv2", &of_knex, Some(("Knex", &["name"])));
+        check("xc_knex_migrationsv2_lock", &["index", "is_locked"], Some(("Knex", &["is_locked"])));
+        check("alembic_version_fab", &["version_num"], Some(("Alembic", &["version_num"])));
+        check("old_django_migrations", &["id", "app", "name", "applied"], None);
     }
 }

@@ -108,12 +108,11 @@ impl Crossing<'_> {
             ident(&self.source.name),
             plain_type(self.source.affinity),
         );
-        Finding::blocker(
-            "column_missing",
-            subject,
-            "the target has no such column, and this one holds values",
-        )
-        .with_remedy(remedy)
+        let text = match self.surveyed {
+            Some(_) => "the target has no such column, and this one holds values",
+            None => "the target has no such column",
+        };
+        Finding::blocker("column_missing", subject, text).with_remedy(remedy)
     }
 
     fn computed(&self, target: &PgColumn, adapted: &mut Adapted) {
@@ -378,6 +377,7 @@ mod tests {
             "alter table \"public\".\"t\" add column \"v\" text;",
         );
         expect(&case.plan_with_value(Cell::Null), Warning, "column_missing", "nothing but NULL");
+        expect(&case.plan_unread(), Blocker, "column_missing", "no such column / alter table");
         expect(&case.plan_unread(), Blocker, "column_missing", "exclude = [\"t.v\"]");
         case.overrides.exclude = vec!["t.v".into()];
         expect(&case.plan(), Warning, "column_excluded", "t.v");

@@ -1,7 +1,8 @@
 //! Which sequences of the target are to be set after the load, and from what.
 //!
 //! A sequence must never issue a value again that either side has issued. One that no column owns cannot be set from the
-//! data: it is named, with the column it looks to be fed from, and set only where the operator says to what.
+//! data: it is named, with the column it looks to be fed from, and set only where the operator says to what; unless its name
+//! is the very one that PostgreSQL would give a column's own.
 
 use super::Ground;
 use super::keys::is_integer;
@@ -83,6 +84,15 @@ fn owned(mapped: &MappedTable<'_>, ground: Ground<'_>, out: &mut Sequences) {
 }
 
 fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
+    let fills = |mapped: &MappedTable<'_>| {
+        mapped.target.columns.iter().any(|column| column.sequence.as_ref() == Some(&sequence.name))
+    };
+    if copied.iter().any(|mapped| fills(mapped)) {
+        let text =
+            "no column owns this sequence; it goes on after the values of the column that it is named after";
+        out.findings.push(Finding::note("sequence_by_name", sequence.name.to_string(), text));
+        return;
+    }
     if let Some(floor) = setting(ground.overrides, &sequence.name) {
         out.findings.extend(privileges(sequence, ground));
         let source = SequenceSource::Setting;
@@ -215,7 +225,7 @@ mod tests {
     use super::super::fixture::{Case, column, expect, schema, source, target};
     use super::*;
     use crate::model::cell::Cell;
-    use crate::model::finding::Severity::{Blocker, Warning};
+    use crate::model::finding::Severity::{Blocker, Note, Warning};
     use crate::model::types::Type;
 
     fn sequence(name: &str, column: Option<(&str, &str)>) -> PgSequence {
@@ -256,6 +266,17 @@ mod tests {
         assert_eq!(floor(&case), Some(50));
         case.overrides.sequences.insert("public.t_id_seq".into(), 60);
         assert_eq!(floor(&case), Some(60));
+    }
+
+    #[test]
+    fn a_sequence_that_is_named_after_a_column_goes_on_after_it() {
+        let mut case = numbered();
+        case.catalog.sequences = vec![sequence("t_id_seq", None)];
+        case.overrides.sequences.insert("t_id_seq".into(), 60);
+        let plan = case.plan();
+        expect(&plan, Note, "sequence_by_name", "public.t_id_seq");
+        assert_eq!(plan.sequences.len(), 1);
+        assert_eq!(plan.sequences[0].floor, Some(60));
     }
 
     #[test]

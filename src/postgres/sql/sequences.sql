@@ -1,6 +1,7 @@
 -- Sequences of schema $1, and those of other schemas that fill its columns; one row a use, the surest use of a column first:
--- its identity, then the nextval of its default, then ownership alone.
-with used as (
+-- its identity, then the nextval of its default, then ownership alone. What is put to no use anywhere is taken to number the column
+-- that its name tells, as PostgreSQL itself would name it: applications ask such a sequence themselves.
+with recorded as (
     select p.objid as sequence_oid,
            p.refobjid as table_oid,
            p.refobjsubid as attnum,
@@ -17,6 +18,21 @@ with used as (
     where p.classid = 'pg_attrdef'::regclass
       and p.refclassid = 'pg_class'::regclass
       and pg_get_expr(d.adbin, d.adrelid) like '%nextval(%'
+),
+used as (
+    select * from recorded
+    union all
+    select c.oid, t.oid, a.attnum, 3
+    from pg_class c
+    join pg_class t on t.relnamespace = c.relnamespace and t.relkind in ('r', 'p')
+    join pg_attribute a on a.attrelid = t.oid and c.relname = t.relname || '_' || a.attname || '_seq'
+    where c.relkind = 'S'
+      and a.attnum > 0
+      and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+      and not a.attisdropped
+      and not a.atthasdef
+      and a.attidentity = ''
+      and not exists (select from recorded r where r.sequence_oid = c.oid)
 )
 select n.nspname::text as schema,
        c.relname::text as name,
@@ -30,6 +46,7 @@ select n.nspname::text as schema,
            where not has_sequence_privilege(s.seqrelid, p.word)
            order by p.at
        ) as missing_privileges,
+       used.rank is not distinct from 3 as is_by_name,
        used.table_oid,
        tn.nspname::text as table_schema,
        tc.relname::text as table_name,
