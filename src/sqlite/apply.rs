@@ -330,7 +330,8 @@ fn control_of(db: &Connection, token: &str) -> Result<Control, Fault> {
 
 fn unopened() -> Fault {
     Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
-        .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+        .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps. Put the right file there; or give the way back up with \
+             `liteferry cleanup`")
 }
 
 fn run(db: &Connection, sql: &str, doing: &str) -> Result<(), Fault> {

@@ -86,7 +86,8 @@ pub fn reverse_begins(db: &Connection) -> Result<Position, Fault> {
     let reached = read(db)?.and_then(|control| control.reverse);
     reached.map(|reached| reached.at).ok_or_else(|| {
         Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
-            .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+            .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps. Put the right file there; or give the way back up with \
+             `liteferry cleanup`")
     })
 }
 

@@ -83,6 +83,7 @@ impl Opening {
         let db = file.open_writer(wait)?;
         begin_for_good(&db, doing)?;
         let found = control(&db, token)?;
+        Objects::read(&db)?.revive_log(&db)?;
         let epoch = found.epoch + 1;
         let seq: i64 = db
             .query_row(&format!("select coalesce(max(seq), 0) + 1 from {CHANGE}"), [], |row| row.get(0))
@@ -122,7 +123,9 @@ pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<
 
 fn write_open(db: &Connection, first: Position) -> Result<(), Fault> {
     let failed = |error| from_sqlite("open SQLite to the application's writes", error);
-    Objects::read(db)?.drop_guards(db)?;
+    let objects = Objects::read(db)?;
+    objects.drop_guards(db)?;
+    objects.revive_log(db)?;
     let marker = format!("insert or replace into {CHANGE}(seq, tbl, nonce) values (?1, 0, ?2)");
     db.execute(&marker, [first.seq, first.nonce]).map_err(failed)?;
     let sql = format!("update {CONTROL} set writes = 'sqlite', closed = null, epoch = ?1");

@@ -10,6 +10,7 @@ mod objects;
 pub use objects::{Census, Standing, census};
 
 use super::fault::from_sqlite;
+use super::history::log_lost;
 use super::scan::Bound;
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
@@ -75,10 +76,7 @@ pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
     let objects = Objects::read(&tx)?;
     objects.refuse_strangers(tables)?;
     if read_origin(&tx, &objects)?.is_none() || newest(&tx, &objects)?.is_none() {
-        return Err(Fault::fatal("capture_log_lost", "arm capture again").with_remedy(
-            "Something removed the change table, its rows or the control row: what changed since then is not known. Arm capture from \
-             the beginning and compare every table.",
-        ));
+        return Err(log_lost("arm capture again"));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
     make_control(&tx, objects.control.as_deref())?;
