@@ -61,10 +61,7 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
             "the source is captured for another target: name that target, or `liteferry detach` first",
         ));
     }
-    let newest = match newest(db, epoch) {
-        Err(error) if is_absent(&error) => return Err(log_lost(doing())),
-        newest => newest.map_err(failed)?,
-    };
+    let newest = newest(db, epoch).map_err(|error| of_log(doing(), error))?;
     let at = position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq);
     match (newest, at) {
         (Some(newest), Some(at)) if at == from => Ok(newest),
@@ -105,6 +102,11 @@ fn absent<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
 
 fn is_absent(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table"))
+}
+
+/// The fault behind a statement on the change table.
+pub(super) fn of_log(doing: impl Into<String>, error: rusqlite::Error) -> Fault {
+    if is_absent(&error) { log_lost(doing) } else { from_sqlite(doing, error) }
 }
 
 /// The triggers outlive the table that they write to.

@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{Output, application, finished, liteferry};
+use crate::support::{Output, application, finished, liteferry, until};
 use std::os::unix::fs::PermissionsExt;
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -64,8 +64,10 @@ fn a_change_table_that_was_dropped_is_named_and_both_remedies_work() {
     case.app("drop table _liteferry_change");
     halts(&mut daemon, "capture_log_lost", &["--resync", "liteferry detach", "cannot write"]);
     assert!(case.writes(3).unwrap_err().contains("_liteferry_change"), "the triggers outlive it");
-    // Started anew it finds the same.
     assert_eq!(daemon.stop(), Some(0));
+    // A repair without the daemon, and a daemon that is started anew, find the same.
+    case.rows("delete from item where id = 2");
+    refused(case.typed(&["validate", "--repair"]), "capture_log_lost", "--resync");
     let mut daemon = case.daemon(&[]);
     halts(&mut daemon, "capture_log_lost", &["--resync"]);
     assert_eq!(daemon.stop(), Some(0));
@@ -214,4 +216,34 @@ fn an_archive_that_cannot_be_written_waits_for_another_place() {
     let left = "select count(*) from sqlite_schema where name like '%liteferry%'";
     let left: i64 = application(&case.source.path).query_row(left, [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn a_way_back_that_halted_goes_on_or_is_given_up_as_its_remedy_says() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.led_over();
+    case.app("alter table item add column extra");
+    case.rows("insert into item values (7, 'theirs')");
+    let remedy = ["put it back", "detach --open-sqlite", "drop schema liteferry cascade"];
+    halts(&mut daemon, "reverse_schema_moved", &remedy);
+    let name = case.source.path.file_name().unwrap().to_string_lossy().into_owned();
+    let (status, told) = daemon.post("/v1/phase", &format!(r#"{{"to":"cleanup","confirm":"{name}"}}"#));
+    assert_eq!((status, &told["code"]), (409, &"reverse_schema_moved".into()), "{told:#}");
+    assert_eq!(daemon.stop(), Some(0));
+
+    case.app("alter table item drop column extra");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["run"]["state"] == "running" && status["reverse"]["changes"] == 0);
+    let held = "select count(*) from item where id = 7";
+    let back = || application(&case.source.path).query_row(held, [], |row| row.get(0)) == Ok(1);
+    until("the row is back", back);
+
+    case.app("alter table item add column extra");
+    case.rows("insert into item values (8, 'theirs')");
+    halts(&mut daemon, "reverse_schema_moved", &remedy);
+    assert_eq!(daemon.stop(), Some(0));
+    case.typed(&["detach", "--open-sqlite", "--yes"]).exits_with(0);
+    case.rows("drop schema liteferry cascade; insert into item values (9, 'ours alone')");
+    let ours = "select count(*) from pg_trigger where tgname like '%liteferry%'";
+    assert_eq!(case.rows(ours), [[Some("0".to_owned())]]);
 }

@@ -11,7 +11,7 @@ use crate::plan::capture::{CHANGE, CONTROL, Trigger};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::control::{self, Control, Writes};
 use crate::sqlite::fault::from_sqlite;
-use crate::sqlite::history::position_upto;
+use crate::sqlite::history::{log_lost, of_log, position_upto};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::time::Duration;
 
@@ -40,9 +40,8 @@ impl Fence {
     /// The newest change: none comes after it while the fence stands.
     pub fn head(&self) -> Result<Position, Fault> {
         let doing = "read the last change before the switch";
-        let head =
-            position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| from_sqlite(doing, error))?;
-        head.ok_or_else(|| Fault::fatal("capture_missing", doing).with_remedy("run it with --resync"))
+        let head = position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| of_log(doing, error))?;
+        head.ok_or_else(|| log_lost(doing))
     }
 
     /// SQLite's own counters of AUTOINCREMENT tables.
