@@ -247,3 +247,21 @@ fn a_way_back_that_halted_goes_on_or_is_given_up_as_its_remedy_says() {
     let ours = "select count(*) from pg_trigger where tgname like '%liteferry%'";
     assert_eq!(case.rows(ours), [[Some("0".to_owned())]]);
 }
+
+#[test]
+fn sqlite_that_was_opened_without_postgres_is_what_postgres_is_made_equal_to() {
+    let case = Case::new(SHOP);
+    let daemon = case.led_over();
+    assert_eq!(daemon.stop(), Some(0));
+    case.typed(&["rollback", "--without-target", "--yes"]).exits_with(0);
+    case.writes(3).unwrap();
+    case.rows("insert into item values (30, 'given up')");
+    let mut daemon = case.daemon(&[]);
+    halts(&mut daemon, "source_opened", &["liteferry run --resync", "PostgreSQL equal to it"]);
+    assert_eq!(daemon.stop(), Some(0));
+    let mut daemon = case.daemon(&["--resync"]);
+    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
+    case.writes(4).unwrap();
+    daemon.drained(&case.source);
+    case.is_equal();
+}
