@@ -67,6 +67,7 @@ fn element_of(ty: &Type, zone: Zone) -> (Codec, u32) {
     let form = match **element {
         Type::Numeric(_) => Form::Digits,
         Type::Uuid => Form::UuidText(UuidText::PLAIN),
+        Type::Float4 => Form::Shortest,
         _ => Form::Native,
     };
     (Codec::new((**element).clone(), form, zone), *element_oid)
@@ -365,6 +366,7 @@ mod tests {
             (Type::Text, utf8, "[\"é\", \"a\"]"),
             (Type::Float8, python, "[1.0, -0.0, 1e-05, 0.0001, 1e+16, 1234567890123456.0, 1.5e-07]"),
             (Type::Float8, javascript, "[1,0.000001,1e-7,100000000000000000000,1e+21,0.5]"),
+            (Type::Float4, python, "[0.1, 99.99, 1e-05]"),
             (Type::Uuid, python, "[\"12345678-1234-5678-1234-567812345678\"]"),
             (Type::Date, python, "[\"2024-02-29\"]"),
         ] {
@@ -375,7 +377,7 @@ mod tests {
             (Type::Int4, "[[], []]", Reason::Spelling),
             (Type::Int4, "[ 1]", Reason::Spelling),
             (Type::Text, "[1]", Reason::Spelling),
-            (Type::Float4, "[0.1]", Reason::Rounded),
+            (Type::Float4, "[0.30000000000000004]", Reason::Rounded),
         ] {
             assert_eq!(crossing(element, python, text).0, Fit::Kept(reason), "{text}");
         }

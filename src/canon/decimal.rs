@@ -115,6 +115,11 @@ impl Spelled {
         Spelled::of(format_args!("{value:e}"))
     }
 
+    /// The same of a float4, which takes fewer of them: `9.999e1`.
+    fn shortest_of_float4(value: f32) -> Spelled {
+        Spelled::of(format_args!("{value:e}"))
+    }
+
     /// As SQLite prints a REAL, but with as many digits as it takes: `1.5`, `100.0`, `1.0e+20`.
     pub fn real(value: f64) -> Spelled {
         if value.is_infinite() {
@@ -183,6 +188,15 @@ pub(super) fn integral(value: f64) -> Option<i64> {
 }
 
 /// The INTEGER as a REAL: the nearest one where 53 bits are too few.
+/// The double that the shortest digits of a float4 name: 99.99, where its own bits are those of 99.98999786376953. Narrowed it is that
+/// float4 again.
+pub(super) fn named_by_shortest(value: f32) -> f64 {
+    let named: f64 = Spelled::shortest_of_float4(value).as_str().parse().expect("{:e} writes a number");
+    #[allow(clippy::cast_possible_truncation)] // Whether it is lossless is what is asked.
+    let again = named as f32;
+    if again.to_bits() == value.to_bits() { named } else { f64::from(value) }
+}
+
 pub(super) fn nearest_real(value: i64) -> f64 {
     #[allow(clippy::cast_precision_loss)] // Callers compare with the integer they came from.
     let real = value as f64;

@@ -25,6 +25,9 @@ pub enum Form {
     Number,
     /// Numbers as REAL even when integral.
     Real,
+    /// In a float4 column: REAL as the shortest digits name it, 99.99. An application that computes in doubles writes this; one that widens
+    /// its own float4 writes 99.98999786376953, which is `Native`.
+    Shortest,
     /// Numbers and booleans written as TEXT digits: `42`, `10.50`.
     Digits,
     /// In a text column: INTEGER and REAL by their one spelling (`1`, `1.0`), every other text TEXT. What SQLite's numeric
@@ -154,9 +157,8 @@ impl Form {
         match self {
             Form::Epoch(_) => true,
             Form::Duration(duration) => duration.unit().is_some(),
-            Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => {
-                false
-            }
+            Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+            Form::Affinity | Form::OtherClass => false,
             Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => {
                 false
             }
@@ -179,6 +181,7 @@ impl Form {
             Type::Float4 | Type::Float8 => match affinity {
                 Affinity::Integer | Affinity::Numeric => Form::Number,
                 Affinity::Text => Form::Digits,
+                Affinity::Real | Affinity::Blob if *ty == Type::Float4 => Form::Shortest,
                 Affinity::Real | Affinity::Blob => Form::Native,
             },
             Type::Text | Type::Varchar(_) | Type::Bpchar(_) | Type::Citext | Type::Enum(_) => {
@@ -198,13 +201,23 @@ impl Form {
         }
     }
 
+    /// Its word, where it says more than that each value is of the class and the spelling that one expects.
+    pub fn told(self) -> Option<String> {
+        match self {
+            Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => None,
+            Form::Affinity | Form::OtherClass => None,
+            Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Some(self.to_string()),
+            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Some(self.to_string()),
+        }
+    }
+
     pub(super) fn numeral(self) -> Numeral {
         match self {
             Form::Number => Numeral::Number,
             Form::Real => Numeral::Real,
             Form::Digits => Numeral::Digits,
-            Form::Native | Form::Affinity | Form::OtherClass | Form::Words(_) => Numeral::Natural,
-            Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
+            Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass => Numeral::Natural,
+            Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
             Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Numeral::Natural,
         }
     }
@@ -213,8 +226,8 @@ impl Form {
         match self {
             Form::Affinity => Textual::Affinity,
             Form::OtherClass => Textual::Blob,
-            Form::Native | Form::Number | Form::Real | Form::Digits | Form::Words(_) => Textual::Text,
-            Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
+            Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => Textual::Text,
+            Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
             Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Textual::Text,
         }
     }
@@ -326,6 +339,7 @@ impl fmt::Display for Form {
             Form::Native => out.write_str("native"),
             Form::Number => out.write_str("number"),
             Form::Real => out.write_str("real"),
+            Form::Shortest => out.write_str("shortest"),
             Form::Digits => out.write_str("digits"),
             Form::Affinity => out.write_str("affinity"),
             Form::OtherClass => out.write_str("other-class"),
@@ -345,10 +359,10 @@ impl FromStr for Form {
     type Err = UnknownForm;
 
     fn from_str(word: &str) -> Result<Form, UnknownForm> {
-        let plain = [Form::Native, Form::Number, Form::Real, Form::Digits, Form::Affinity, Form::OtherClass];
+        let numbers = [Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
+        let plain = numbers.into_iter().chain([Form::Affinity, Form::OtherClass]);
         let blobs = [ByteOrder::BigEndian, ByteOrder::Mixed].map(Form::UuidBlob);
         plain
-            .into_iter()
             .chain(blobs)
             .chain(Words::all().map(Form::Words))
             .chain(UuidText::all().map(Form::UuidText))
@@ -368,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_form_names_that_form() {
-        let words = "native number real digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
+        let words = "native number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
                      epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);

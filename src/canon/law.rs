@@ -68,7 +68,8 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
 }
 
 pub(super) fn any_form() -> impl Strategy<Value = Form> {
-    let plain = vec![Form::Native, Form::Number, Form::Real, Form::Digits, Form::Affinity, Form::OtherClass];
+    let numbers = vec![Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
+    let plain = [numbers, vec![Form::Affinity, Form::OtherClass]].concat();
     let words = Words::all().map(Form::Words).collect();
     let dressed = |dress, case| Form::UuidText(UuidText { dress, case });
     let uuid = vec![

@@ -2,7 +2,7 @@
 //!
 //! An integer is never wrapped and a float never narrowed in silence.
 
-use super::decimal::{Decimal, Spelled, integral, nearest_real};
+use super::decimal::{Decimal, Spelled, integral, named_by_shortest, nearest_real};
 use super::form::{Form, Numeral};
 use super::formset::FormSet;
 use super::{Fit, Malformed, Reason, judged};
@@ -38,7 +38,7 @@ pub(super) fn decode<'a>(
         Width::Int8 => i64::from_be_bytes(fixed(bytes, "int8")?),
         Width::Oid => i64::from(u32::from_be_bytes(fixed(bytes, "oid")?)),
         Width::Float4 => {
-            return Ok(float_cell(f64::from(f32::from_be_bytes(fixed(bytes, "float4")?)), form, scratch));
+            return Ok(float_cell(read_as(f32::from_be_bytes(fixed(bytes, "float4")?), form), form, scratch));
         }
         Width::Float8 => return Ok(float_cell(f64::from_be_bytes(fixed(bytes, "float8")?), form, scratch)),
     };
@@ -51,6 +51,9 @@ pub(super) fn forms(width: Width, cell: Cell<'_>) -> FormSet {
     match cell {
         Cell::Null | Cell::Blob(_) => FormSet::EMPTY,
         Cell::Integer(_) => FormSet::from([if floats { Form::Number } else { Form::Native }]),
+        Cell::Real(_) if width == Width::Float4 => {
+            FormSet::from([Form::Shortest, Form::Number, Form::Native])
+        }
         Cell::Real(_) if floats => FormSet::from([Form::Native, Form::Number]),
         Cell::Real(_) => FormSet::from([Form::Real]),
         Cell::Text(_) => FormSet::from([Form::Digits]),
@@ -121,7 +124,7 @@ fn encode_float(width: Width, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> 
                 return Err(Reason::OutOfRange);
             }
             out.extend_from_slice(&narrow.to_be_bytes());
-            f64::from(narrow)
+            read_as(narrow, form)
         }
         Width::Int2 | Width::Int4 | Width::Int8 | Width::Oid | Width::Float8 => {
             out.extend_from_slice(&wanted.to_be_bytes());
@@ -138,6 +141,14 @@ fn encode_float(width: Width, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> 
         (Numeral::Digits, _) => Fit::Kept(Reason::Class),
         (Numeral::Natural | Numeral::Number | Numeral::Real, _) => judged(number_or_real(held, form), cell),
     })
+}
+
+/// The number that the source means by a float4: most write the one that its shortest digits name.
+fn read_as(narrow: f32, form: Form) -> f64 {
+    match (form, form.numeral()) {
+        (Form::Shortest, _) | (_, Numeral::Number | Numeral::Digits) => named_by_shortest(narrow),
+        (_, Numeral::Natural | Numeral::Real) => f64::from(narrow),
+    }
 }
 
 fn float_of(cell: Cell<'_>) -> Result<f64, Reason> {
@@ -263,10 +274,52 @@ mod tests {
             (Type::Float8, Form::Digits, Cell::Text(b"NaN"), lost(Reason::NotANumber)),
             (Type::Float4, Form::Native, Cell::Real(1.5), (EXACT, "3fc00000")),
             (Type::Float4, Form::Native, Cell::Real(0.1), (kept(Reason::Rounded), "3dcccccd")),
+            (Type::Float4, Form::Native, Cell::Real(f64::from(0.1_f32)), (EXACT, "3dcccccd")),
+            (
+                Type::Float4,
+                Form::Shortest,
+                Cell::Real(f64::from(0.1_f32)),
+                (kept(Reason::Rounded), "3dcccccd"),
+            ),
+            (Type::Float4, Form::Shortest, Cell::Real(0.1), (EXACT, "3dcccccd")),
+            (Type::Float4, Form::Shortest, Cell::Real(99.99), (EXACT, "42c7fae1")),
+            (Type::Float4, Form::Shortest, Cell::Real(-0.0), (EXACT, "80000000")),
+            (Type::Float4, Form::Shortest, Cell::Real(1e-45), (EXACT, "00000001")),
+            (Type::Float4, Form::Shortest, Cell::Real(3.4028235e38), (EXACT, "7f7fffff")),
+            (Type::Float4, Form::Shortest, Cell::Real(f64::NEG_INFINITY), (EXACT, "ff800000")),
+            (Type::Float4, Form::Shortest, Cell::Real(0.1 + 0.2), (kept(Reason::Rounded), "3e99999a")),
+            (Type::Float4, Form::Shortest, Cell::Real(1e39), lost(Reason::OutOfRange)),
+            (Type::Float4, Form::Shortest, Cell::Integer(3), (kept(Reason::Class), "40400000")),
+            (Type::Float4, Form::Number, Cell::Real(99.99), (EXACT, "42c7fae1")),
+            (Type::Float4, Form::Number, Cell::Integer(3), (EXACT, "40400000")),
+            (Type::Float4, Form::Digits, Cell::Text(b"99.99"), (EXACT, "42c7fae1")),
             (Type::Float4, Form::Native, Cell::Real(1e39), lost(Reason::OutOfRange)),
             (Type::Float4, Form::Number, Cell::Integer(16_777_217), (kept(Reason::Rounded), "4b800000")),
         ] {
             check(&ty, form, cell, expected);
+        }
+    }
+
+    #[test]
+    fn every_float4_is_named_by_a_double_that_names_it() {
+        // Every exponent and sign, under bits of a generator that visits all of 23.
+        let mut fraction = 1_u32;
+        for high in 0..=0x1ff_u32 {
+            for _ in 0..200 {
+                fraction = fraction.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) >> 9;
+                let bytes = ((high << 23) | (fraction & 0x7f_ffff)).to_be_bytes();
+                for form in [Form::Shortest, Form::Number, Form::Native] {
+                    let mut scratch = Vec::new();
+                    let cell =
+                        decode(Width::Float4, form, &bytes, &mut scratch).expect("four bytes are a float4");
+                    if matches!(cell, Cell::Real(value) if value.is_nan()) {
+                        continue;
+                    }
+                    let mut again = Vec::new();
+                    let fit = encode(Width::Float4, form, cell, &mut again);
+                    assert_eq!((fit, again.as_slice()), (EXACT, &bytes[..]), "{form} {cell:?}");
+                }
+            }
         }
     }
 }

@@ -66,9 +66,10 @@ fn spelling(form: Form) -> Spelling {
         Form::UuidText(text) => Spelling::Text(text),
         Form::UuidBlob(order) => Spelling::Blob(order),
         Form::OtherClass => Spelling::Blob(ByteOrder::BigEndian),
-        Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::Words(_) => {
+        Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => {
             Spelling::Text(UuidText::PLAIN)
         }
+        Form::Affinity | Form::Words(_) => Spelling::Text(UuidText::PLAIN),
         Form::Moment(_) | Form::Epoch(_) | Form::Duration(_) | Form::Array(_) => {
             Spelling::Text(UuidText::PLAIN)
         }

@@ -24,6 +24,8 @@ use tokio::time::sleep;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stay {
     UntilAnswered,
+    /// What comes next is not refused because nobody has looked at its gates yet.
+    UntilKnown,
     /// A cleanup is answered as it begins.
     UntilDone,
     No,
@@ -107,7 +109,8 @@ fn phases() -> PossibleValuesParser {
 pub async fn phase(shared: &Shared, args: &PhaseArgs) -> Result<Ending, Failure> {
     let stay = match (args.moving.given.wait, args.to == Phase::Cleanup.word()) {
         (true, true) => Stay::UntilDone,
-        (wait, _) => Stay::from(&wait),
+        (true, false) => Stay::UntilKnown,
+        (false, _) => Stay::No,
     };
     lead(shared, &args.to, &args.moving, stay).await
 }
@@ -166,8 +169,12 @@ pub async fn give(
         return Ok(Ending::Well);
     }
     let (answer, mut status) = answered(client, number).await?;
-    if stay == Stay::UntilDone && answer["refused"].is_null() {
-        status = done(client, number).await?;
+    if answer["refused"].is_null() {
+        status = match stay {
+            Stay::UntilDone => done(client, number).await?,
+            Stay::UntilKnown => known(client, number, status).await?,
+            Stay::UntilAnswered | Stay::No => status,
+        };
     }
     if shared.json {
         say(&format!("{:#}\n", json!({ "order": number, "answer": answer, "phase": status["phase"] })))?;
@@ -240,6 +247,8 @@ fn refused(shared: &Shared, problem: &Value) -> Result<Ending, Failure> {
     Ok(Ending::Badly)
 }
 
+/// A comparison, or a look for rows that break a constraint, may take longer, and some looks fail again and again.
+const LOOKS_MAX: Duration = Duration::from_mins(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -277,6 +286,28 @@ async fn done(client: &Client, order: u64) -> Result<Value, Fault> {
             return Ok(status);
         }
         waiting.go_on(&status).await?;
+    }
+}
+
+/// Waits until every gate of what comes next has a reading, for as long as somebody looks; gives the status as it is then.
+async fn known(client: &Client, order: u64, status: Value) -> Result<Value, Fault> {
+    let (mut waiting, mut status) = (Waiting::new(order), status);
+    let phase = status["phase"].clone();
+    loop {
+        let outlook = client.get("/v1/gates").await?;
+        let unknown = gates::unknown(&outlook);
+        if unknown.is_empty() || status["phase"] != phase {
+            return Ok(status);
+        }
+        if waiting.began.elapsed() >= LOOKS_MAX {
+            let unknown = unknown.join(", ");
+            complain(&format!(
+                "liteferry: not known yet: {unknown}; `liteferry gates` shows what becomes of it\n"
+            ));
+            return Ok(status);
+        }
+        waiting.go_on(&status).await?;
+        status = client.get("/v1/status").await?;
     }
 }
 

@@ -6,6 +6,7 @@ use super::output::{complain, say};
 use super::session::{load_settings, source, start_logging};
 use super::{Ending, Failure, Shared, print};
 use crate::model::fault::Fault;
+use crate::plan::capture::{CHANGE, CONTROL, is_named_as_a_pin};
 use crate::settings::Settings;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
@@ -61,10 +62,28 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
     } else if removed.is_empty() {
         say(&format!("nothing of liteferry is in {}\n", print::shown(&path)))?;
     } else {
-        let names: String = removed.iter().map(|name| format!("  {}\n", print::shown(name))).collect();
-        say(&format!("taken out of {}:\n{names}", print::shown(&path)))?;
+        say(&format!("taken out of {}:\n{}", print::shown(&path), told(&removed)))?;
     }
     Ok(Ending::Well)
+}
+
+/// By kind: a table has five triggers, or more, and --json names them all.
+fn told(removed: &[String]) -> String {
+    let (tables, others): (Vec<&str>, Vec<&str>) =
+        removed.iter().map(String::as_str).partition(|name| [CHANGE, CONTROL].contains(name));
+    let (indexes, triggers): (Vec<&str>, Vec<&str>) =
+        others.into_iter().partition(|name| is_named_as_a_pin(name));
+    let counted = |number: usize, one: &str, more: &str| match number {
+        0 => None,
+        1 => Some(format!("  1 {one}\n")),
+        number => Some(format!("  {number} {more}\n")),
+    };
+    let lines = [
+        (!tables.is_empty()).then(|| format!("  {}\n", tables.join(", "))),
+        counted(triggers.len(), "trigger", "triggers"),
+        counted(indexes.len(), "empty index", "empty indexes"),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 /// Whoever listens or not, what is ours must come out.
@@ -79,5 +98,20 @@ async fn warn(settings: &Settings) {
             "liteferry: a daemon listens, but does not say which database it follows; if it is this one, it will halt with \
              capture_missing\n",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_out_is_told_by_kind() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let many: Vec<String> = (1..=177).map(|id| format!("_liteferry_{id}_ai")).collect();
+        let all = [names(&["_liteferry_change", "_liteferry_control"]), many, names(&["_liteferry_pin_3"])]
+            .concat();
+        assert_eq!(told(&all), "  _liteferry_change, _liteferry_control\n  177 triggers\n  1 empty index\n");
+        assert_eq!(told(&names(&["_liteferry_guard_1_i"])), "  1 trigger\n");
     }
 }

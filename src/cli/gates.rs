@@ -39,6 +39,14 @@ pub fn tell(shared: &Shared, outlook: &Value) -> Result<Ending, Failure> {
 /// Of gates that the daemon has not looked at yet.
 pub const UNREAD: &str = "gates_unread";
 
+/// Gates that have no reading yet.
+pub fn unknown(outlook: &Value) -> Vec<String> {
+    let gates = outlook["gates"].as_array().into_iter().flatten();
+    let unknown = gates.filter(|gate| gate["known"] == false).map(|gate| print::shown(&cell(&gate["name"])));
+    let unread = (outlook["because"]["code"] == UNREAD).then(|| "the gates".to_owned());
+    unread.into_iter().chain(unknown).collect()
+}
+
 pub fn told(outlook: &Value) -> String {
     let (command, phase) = (cell(&outlook["command"]), cell(&outlook["phase"]));
     let mut out = format!("{} from the phase {}\n\n", print::shown(&command), print::shown(&phase));

@@ -241,7 +241,8 @@ fn is_gated(command: Command, phase: Phase) -> bool {
 }
 
 pub fn gate_to_json(gate: &Gate) -> Value {
-    json!({ "name": gate.name, "ok": gate.ok, "reading": gate.reading, "limit": gate.limit, "remedy": gate.remedy })
+    let Gate { name, ok, known, reading, limit, remedy } = gate;
+    json!({ "name": name, "ok": ok, "known": known, "reading": reading, "limit": limit, "remedy": remedy })
 }
 
 impl Reason {
@@ -333,7 +334,7 @@ mod tests {
 
     fn gate(name: &'static str, ok: bool) -> Gate {
         let remedy = if ok { String::new() } else { format!("mend {name}") };
-        Gate { name, ok, reading: "1".into(), limit: "2".into(), remedy }
+        Gate { name, ok, known: true, reading: "1".into(), limit: "2".into(), remedy }
     }
 
     fn view(status: Status) -> View {

@@ -6,7 +6,7 @@ use super::routes::{HttpState, Peer, as_json};
 use crate::engine::daemon::{Actor, Entries, Order, Ordered, Repair, Settle};
 use crate::engine::status::{Reason, View};
 use crate::phase::{Phase, RunState};
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
@@ -105,10 +105,18 @@ impl FromRequest<HttpState> for Given {
         {
             return Err(Refusal::unknown_field(&name));
         }
-        is_json(request.headers())?;
+        // Without a body there is nothing to be of a kind; whoever names another one means something else.
+        let is_bare = request.body().size_hint().exact() == Some(0);
+        if !is_bare || request.headers().contains_key(CONTENT_TYPE) {
+            is_json(request.headers())?;
+        }
         let actor = actor(&request);
         let body = Bytes::from_request(request, state).await.map_err(|_| Refusal::NoObject)?;
-        let fields = serde_json::from_slice(&body).map_err(|_| Refusal::NoObject)?;
+        let fields = if is_bare {
+            Fields(BTreeMap::new())
+        } else {
+            serde_json::from_slice(&body).map_err(|_| Refusal::NoObject)?
+        };
         Ok(Given { actor, fields })
     }
 }

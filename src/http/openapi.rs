@@ -126,13 +126,15 @@ fn body(fields: &[Field]) -> Value {
     let properties: Map<String, Value> = fields.iter().map(property).collect();
     let required: Vec<&str> =
         fields.iter().filter(|field| field.need == Need::Must).map(|field| field.name).collect();
+    // No body is an object without fields.
+    let must_come = !required.is_empty();
     let schema = json!({
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
     });
-    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+    json!({ "required": must_come, "content": { "application/json": { "schema": schema } } })
 }
 
 fn schema(kind: FieldKind) -> Value {

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Gate {
     pub name: &'static str,
     pub ok: bool,
+    /// Whether somebody has looked already. What is not known is not open, and is not refused for good.
+    pub known: bool,
     pub reading: String,
     pub limit: String,
     /// What opens it; empty where it is open.
@@ -35,6 +37,8 @@ pub struct Readings {
     pub lag: Option<Duration>,
     /// The last comparison of everything, whatever came of it.
     pub validation: Option<Validated>,
+    /// Whether everything is being compared.
+    pub comparing: bool,
     /// Entries of the ledger that nobody has accepted.
     pub ledger_open: u64,
     /// Sequences of the target that could not be set.
@@ -196,11 +200,16 @@ impl Reading {
 
     fn open(self) -> Gate {
         let Reading { name, reading, limit } = self;
-        Gate { name, ok: true, reading, limit, remedy: String::new() }
+        Gate { name, ok: true, known: true, reading, limit, remedy: String::new() }
     }
 
     fn shut(self, remedy: impl Into<String>) -> Gate {
         Gate { ok: false, remedy: remedy.into(), ..self.open() }
+    }
+
+    /// For as long as a look that tells it is under way.
+    fn unknown(self, remedy: impl Into<String>) -> Gate {
+        Gate { known: false, ..self.shut(remedy) }
     }
 }
 
@@ -242,12 +251,12 @@ fn run_remedy(run: RunState) -> Option<&'static str> {
 
 fn lag(readings: &Readings) -> Gate {
     let limit = readings.limits.lag_max;
-    let told = readings.lag.map_or_else(|| "not known yet".to_owned(), spell);
+    let told = readings.lag.map_or_else(|| UNKNOWN.to_owned(), spell);
     let reading = Reading::new("lag", told, at_most(limit));
     match readings.lag {
         Some(lag) if lag <= limit => reading.open(),
         Some(_) => reading.shut("Wait until the writes are fewer, or raise [switch] max_lag_ms."),
-        None => reading.shut("Wait until the daemon has looked at the source."),
+        None => reading.unknown("Wait until the daemon has looked at the source."),
     }
 }
 
@@ -255,6 +264,9 @@ fn validation(readings: &Readings) -> Gate {
     let limit = readings.limits.validation_age_max;
     let gate = |reading: String| Reading::new("validation", reading, format!("clean, {}", at_most(limit)));
     let Some(last) = readings.validation else {
+        if readings.comparing {
+            return gate(UNKNOWN.to_owned()).unknown(COMPARED);
+        }
         return gate("none".to_owned()).shut("Run `liteferry validate`.");
     };
     if last.differences > 0 {
@@ -278,6 +290,7 @@ fn schema(readings: &Readings) -> Gate {
         Some(Validated { same_schema: false, .. }) => {
             gate("changed").shut("Run `liteferry validate`: the last one saw other tables or columns.")
         }
+        None if readings.comparing => gate(UNKNOWN).unknown(COMPARED),
         None => gate("no validation yet").shut("Run `liteferry validate`."),
     }
 }
@@ -295,7 +308,7 @@ fn ledger(readings: &Readings) -> Gate {
 fn sequences(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("sequences", reading, "every one can be set");
     let Some(bad) = &readings.sequences else {
-        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+        return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
     if bad.is_empty() {
         return gate("every one can be set".to_owned()).open();
@@ -313,7 +326,7 @@ fn sequences(readings: &Readings) -> Gate {
 fn constraints(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("constraints", reading, "no row breaks one");
     let Some(Looked { violated, age }) = &readings.constraints else {
-        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+        return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
     let ago = spell(*age);
     if violated.is_empty() {
@@ -328,7 +341,7 @@ fn constraints(readings: &Readings) -> Gate {
 
 fn disk(readings: &Readings) -> Gate {
     let Some(disk) = readings.disk else {
-        return Reading::new("disk", UNKNOWN, at_least_bytes(FREE_BYTES_MIN)).shut(LOOK_AGAIN);
+        return Reading::new("disk", UNKNOWN, at_least_bytes(FREE_BYTES_MIN)).unknown(LOOK_AGAIN);
     };
     let wanted = FREE_BYTES_MIN.max(disk.database_bytes / 10);
     let free = format!("{} MiB free", disk.free_bytes / MIB);
@@ -380,6 +393,7 @@ fn target(readings: &Readings) -> Gate {
 }
 
 const UNKNOWN: &str = "not known yet";
+const COMPARED: &str = "Wait until both sides have been compared: `liteferry status` shows the verdict.";
 const LOOK_AGAIN: &str =
     "Wait a moment and ask `liteferry gates` again; if it stays so, `liteferry status` tells why.";
 

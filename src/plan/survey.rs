@@ -77,7 +77,7 @@ fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
         (Form::Native, Type::Int2) => &[Cell::Integer(-32_768), Cell::Integer(32_767)],
         (Form::Native, Type::Int4) => &[Cell::Integer(-2_147_483_648), Cell::Integer(2_147_483_647)],
         (Form::Native, Type::Int8 | Type::Oid) => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
-        (Form::Native, Type::Float4 | Type::Float8) | (Form::Real, _) => &[Cell::Real(0.5)],
+        (Form::Native, Type::Float4 | Type::Float8) | (Form::Real | Form::Shortest, _) => &[Cell::Real(0.5)],
         (Form::Native, Type::Numeric(_)) | (Form::Number, _) => {
             &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX), Cell::Real(0.5)]
         }

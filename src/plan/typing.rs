@@ -378,10 +378,7 @@ impl<'a> Column<'a> {
     }
 
     fn note(&self, codec: &Codec, misfits: u64) -> String {
-        let form = match codec.form {
-            Form::Native => String::new(),
-            form => format!(" ({form})"),
-        };
+        let form = codec.form.told().map(|word| format!(" ({word})")).unwrap_or_default();
         let outcome = match self.survey {
             None => "values not read".to_owned(),
             Some(survey) if survey.values() == 0 => "no values".to_owned(),

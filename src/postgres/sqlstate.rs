@@ -26,7 +26,8 @@ const LOOKED_UP: &str = "The answer to a commit was lost; what was committed is 
 const IN_THE_WAY: &str = "Another session holds a lock that is needed; see pg_stat_activity and pg_locks.";
 const POOLER: &str = "A pooler in transaction or statement mode hands out foreign sessions: connect to PostgreSQL itself, or \
                       to a pool in session mode.";
-const LOGIN: &str = "Check what pg_hba.conf asks of this user from this host: a method, a client certificate, or TLS (sslmode).";
+const LOGIN: &str = "Check that the role exists and may log in, and what pg_hba.conf asks of it from this host: a method, a client \
+    certificate, or TLS (sslmode).";
 const PASSWORD: &str = "Check the user, and the password in PGPASSWORD, PGPASSFILE or target.password_file.";
 const DRIFT: &str =
     "The target's schema is not what the plan was made for; run `liteferry check` to see the difference.";

@@ -13,7 +13,7 @@ mod table;
 mod writing;
 
 use super::connect::{SqliteFile, schema_version};
-use super::control::{self, Control, FORK, Writes};
+use super::control::{self, Control, FORK, WITHOUT_A_WAY_BACK, Writes};
 use super::fault::from_sqlite;
 use super::harden::Hardener;
 use super::history::{FileIdentity, schema_digest};
@@ -200,9 +200,9 @@ impl Hand {
             return Ok(());
         }
         if schema_digest(db)? != expected {
-            return Err(Fault::fatal("reverse_schema_moved", "write SQLite under the schema it had").with_remedy(
-                "somebody changed SQLite's schema after the switch: put it back as it was, or give the way back up with `liteferry cleanup`",
-            ));
+            return Err(Fault::fatal("reverse_schema_moved", "write SQLite under the schema it had").with_remedy(format!(
+                "somebody changed SQLite's schema after the switch: put it back as it was, and start the daemon again; {WITHOUT_A_WAY_BACK}"
+            )));
         }
         self.writing.forget_tables();
         self.schema_version = Some(version);
@@ -330,7 +330,7 @@ fn control_of(db: &Connection, token: &str) -> Result<Control, Fault> {
 
 fn unopened() -> Fault {
     Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
-        .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+        .with_remedy(format!("the way back was never opened here: SQLite is a backup from before, perhaps. Put the right file there; {WITHOUT_A_WAY_BACK}"))
 }
 
 fn run(db: &Connection, sql: &str, doing: &str) -> Result<(), Fault> {

@@ -81,12 +81,16 @@ fn width(db: &Connection) -> rusqlite::Result<i64> {
     count.query_row([CONTROL], |row| row.get(0))
 }
 
+/// A cleanup wants a way back that has been walked to its end.
+pub const WITHOUT_A_WAY_BACK: &str = "or go on in PostgreSQL without a way back: stop the daemon, run `liteferry detach --open-sqlite`, and in \
+    PostgreSQL `drop schema liteferry cascade`";
+
 /// Where the way back stands here.
 pub fn reverse_begins(db: &Connection) -> Result<Position, Fault> {
     let reached = read(db)?.and_then(|control| control.reverse);
     reached.map(|reached| reached.at).ok_or_else(|| {
         Fault::fatal("reverse_unopened", "find where SQLite stands on the way back")
-            .with_remedy("the way back was never opened here: SQLite is a backup from before, perhaps")
+            .with_remedy(format!("the way back was never opened here: SQLite is a backup from before, perhaps. Put the right file there; {WITHOUT_A_WAY_BACK}"))
     })
 }
 

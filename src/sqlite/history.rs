@@ -61,7 +61,7 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
             "the source is captured for another target: name that target, or `liteferry detach` first",
         ));
     }
-    let newest = newest(db, epoch).map_err(failed)?;
+    let newest = newest(db, epoch).map_err(|error| of_log(doing(), error))?;
     let at = position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq);
     match (newest, at) {
         (Some(newest), Some(at)) if at == from => Ok(newest),
@@ -97,10 +97,25 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 fn absent<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
-    match &error {
-        rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table") => Ok(None),
-        _ => Err(error),
-    }
+    if is_absent(&error) { Ok(None) } else { Err(error) }
+}
+
+fn is_absent(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table"))
+}
+
+/// The fault behind a statement on the change table.
+pub(super) fn of_log(doing: impl Into<String>, error: rusqlite::Error) -> Fault {
+    if is_absent(&error) { log_lost(doing) } else { from_sqlite(doing, error) }
+}
+
+/// The triggers outlive the table that they write to.
+pub(super) fn log_lost(doing: impl Into<String>) -> Fault {
+    Fault::fatal("capture_log_lost", doing).with_remedy(
+        "somebody removed liteferry's change table, its rows or the control row: what changed since then is not known, and while the \
+         triggers stand without their table the application cannot write. Run it with --resync, which makes all of it anew and \
+         compares both sides; or `liteferry detach`, which takes the triggers out too and ends the migration",
+    )
 }
 
 /// Digest of everything that the application's schema says; what is ours, and the statistics that SQLite keeps for itself, apart.

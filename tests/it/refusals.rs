@@ -95,6 +95,24 @@ fn what_only_run_is_refused_for_is_told_by_check() {
     assert!(codes(&["--set", "target.schema=other"]).is_empty());
 }
 
+#[test]
+fn a_table_without_a_key_is_told_what_would_carry_it() {
+    let file =
+        sqlite("pragma journal_mode = wal; create table k (a, b); insert into k values (1, 2), (1, 2)");
+    let (source, target) = (path(&file), database());
+    let checked = |more: &[&str]| {
+        let args = [&["check", "--json", "--source", &source, "--target", &target.url], more].concat();
+        liteferry(&args).exits_with(0).json()["blockers_of_run"].clone()
+    };
+    psql(&target.url, "create table k (a bigint, b bigint)");
+    let told = checked(&["--set", "target.mode=existing"]);
+    assert_eq!(told[0]["code"], "capture_no_key", "{told:#}");
+    let remedy = told[0]["remedy"].as_str().expect("a remedy is text");
+    assert!(remedy.contains("target.mode = \"create\""), "{remedy}");
+    // And it does.
+    assert_eq!(checked(&["--set", "target.schema=other"]), serde_json::json!([]));
+}
+
 fn sorted(mut codes: Vec<String>) -> Vec<String> {
     codes.sort();
     codes

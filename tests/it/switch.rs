@@ -1,8 +1,8 @@
 //! The writes move to PostgreSQL, and back: what each side takes, what each side holds, and that nothing is lost on the way.
 
 use crate::follow::Case;
-use crate::support::application;
 use crate::support::daemon::Daemon;
+use crate::support::{application, finished};
 use serde_json::{Value, json};
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -84,6 +84,23 @@ fn the_writes_move_to_postgres_and_back_and_nothing_is_lost() {
     // PostgreSQL takes no writes of the application any more.
     let refused = crate::support::refused_by(&case.target.url, "insert into item values ('x', 1, 1)");
     assert!(refused.contains("takes no writes"), "{refused}");
+}
+
+/// In a hurry: nothing has been compared, and nobody has looked for orphans.
+#[test]
+fn a_switch_right_behind_validate_is_not_refused_for_what_nobody_has_looked_at() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let typed = |args: &[&str]| finished(daemon.client(args).output().expect("it runs"));
+    typed(&["phase", "validate", "--wait"]).exits_with(0);
+    let gates = typed(&["gates", "--to", "switch", "--json"]).json();
+    let unknown = |gate: &&Value| gate["known"] != true;
+    let all = gates["gates"].as_array().expect("a list");
+    assert_eq!(all.iter().find(unknown), None, "{gates:#}");
+    typed(&["phase", "switch", "--yes", "--wait"]).exits_with(0);
+    let gates = typed(&["gates", "--to", "dual-write", "--json"]).exits_with(0).json();
+    assert_eq!(gates["open"], true, "{gates:#}");
 }
 
 /// Words for them come to SQLite; what PostgreSQL alone can spell must be there after any number of crossings.

@@ -307,6 +307,7 @@ impl Back<'_> {
             tables_to_load: 0,
             lag: view.lag(),
             validation: None,
+            comparing: false,
             ledger_open: 0,
             sequences: None,
             constraints: None,

@@ -92,10 +92,10 @@ impl Life<'_> {
                 if let Err(fault) = self.ready_to_switch().await {
                     tracing::warn!(code = fault.code, doing = fault.doing, "the switch would be refused");
                 }
-                self.show_gates().await?;
                 if !self.is_proved() {
-                    verifying.wish(Repair::LeaveAsIs);
+                    verifying.wish(Repair::LeaveAsIs, self.voice);
                 }
+                self.show_gates().await?;
             }
             Command::Rollback | Command::Cleanup | Command::Pause | Command::Resume | Command::Reads(_) => {
                 self.enter(&ordered, after).await?;

@@ -5,7 +5,7 @@ use super::crossing::switch::Preparations;
 use super::desk::Desk;
 use super::follow::Life;
 use super::verify::Repair;
-use crate::engine::status::View;
+use crate::engine::status::{ValidationState, View};
 use crate::model::fault::Fault;
 use crate::phase::RunState;
 use crate::phase::gate::{
@@ -66,6 +66,7 @@ impl Life<'_> {
             tables_to_load: u64::try_from(to_load).expect("a count fits"),
             lag: view.lag(),
             validation: validated(&view),
+            comparing: view.status.validation.state == ValidationState::Running,
             ledger_open,
             sequences: closer.sequences,
             constraints: self.orphans.looked(),

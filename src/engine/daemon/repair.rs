@@ -114,7 +114,8 @@ async fn captured_for(source: &SqliteSource, recorded: &Follow) -> Result<(), Fa
         Some(_) => Err(Fault::fatal("other_migration", DOING)
             .with_remedy("the source is captured for another target: see target.url and target.schema")),
         None => Err(Fault::fatal("capture_missing", DOING).with_remedy(
-            "the change table is gone from the source, so what was written since then is unknown",
+            "liteferry's tables are gone from the source, so what was written since then is unknown: `liteferry run --resync` compares \
+             both sides and carries over what differs",
         )),
     }
 }

@@ -16,7 +16,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::model::name::{ident, ident_list};
-use crate::model::schema::SqliteSchema;
+use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::route::{Identity, Route};
@@ -53,8 +53,8 @@ pub async fn known(job: &Job, store: &Store) -> Result<Option<Migration>, Fault>
     }
     if store.follow(migration.id).await?.is_none() {
         return Err(Fault::fatal("copy_in_the_way", doing()).with_remedy(
-            "the schema holds a one-shot copy, which no capture stands behind: drop it with `liteferry copy --restart` into another schema, \
-             or choose another target.schema",
+            "the schema holds a one-shot copy, which no capture stands behind: choose another target.schema; or, where liteferry has \
+             nothing else in this database, `drop schema liteferry cascade` and drop or empty the tables that were copied",
         ));
     }
     Ok(Some(migration))
@@ -171,19 +171,24 @@ pub fn captures(
         match captured {
             Some(Ok(capture)) => captures.push(capture),
             Some(Err(blockers)) => findings.extend(blockers),
-            None => findings.push(
-                Finding::blocker(
-                    "capture_no_key",
-                    route.source.clone(),
-                    "both sides share no key by which a changed row could be found again",
-                )
-                .with_remedy(
-                    "add a primary key or a unique constraint over NOT NULL columns on both sides, or leave the table out by tables.exclude",
-                ),
-            ),
+            None => findings.push(no_key(table)),
         }
     }
     (captures, findings)
+}
+
+fn no_key(table: &SqliteTable) -> Finding {
+    let by_rowid = match table.storage {
+        Storage::Rowid { rowid: Some(_), .. } => {
+            "; or let liteferry make the tables (target.mode = \"create\"), which then keeps SQLite's rowid as this one's key"
+        }
+        Storage::Rowid { rowid: None, .. } | Storage::WithoutRowid { .. } => "",
+    };
+    let remedy = format!(
+        "add a primary key or a unique constraint over NOT NULL columns on both sides, or leave the table out by tables.exclude{by_rowid}"
+    );
+    let text = "both sides share no key by which a changed row could be found again";
+    Finding::blocker("capture_no_key", table.name.clone(), text).with_remedy(remedy)
 }
 
 async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {

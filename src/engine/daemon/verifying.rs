@@ -171,10 +171,18 @@ impl Verifying {
     }
 
     /// A comparison of everything that nobody ordered, as soon as there is time for it.
-    pub fn wish(&mut self, repair: Repair) {
+    pub fn wish(&mut self, repair: Repair, voice: &Voice) {
         if matches!(self.state, State::Idle { .. }) && !self.is_reconciling() {
             self.begin(repair);
+            self.show(voice);
         }
+    }
+
+    fn show(&self, voice: &Voice) {
+        let running = !matches!(self.state, State::Idle { .. });
+        voice.board.update(Instant::now(), |status| {
+            status.validation.state = if running { ValidationState::Running } else { ValidationState::Idle };
+        });
     }
 
     fn begin(&mut self, repair: Repair) {
@@ -195,10 +203,7 @@ impl Verifying {
         {
             self.begin(self.wanted_repair());
         }
-        let running = !matches!(self.state, State::Idle { .. });
-        voice.board.update(Instant::now(), |status| {
-            status.validation.state = if running { ValidationState::Running } else { ValidationState::Idle };
-        });
+        self.show(voice);
         self.is_waiting()
     }
 

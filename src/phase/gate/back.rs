@@ -8,7 +8,7 @@ use super::{
 pub(super) fn reverse_capture(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("reverse_capture", reading, "in place on every table");
     let Some(tables) = &readings.uncaptured else {
-        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+        return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
     if tables.is_empty() {
         return gate("in place".to_owned()).open();
@@ -21,7 +21,7 @@ pub(super) fn reverse_capture(readings: &Readings) -> Gate {
 pub(super) fn reverse_tables(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("reverse_tables", reading, "each can be written back");
     let Some(tables) = &readings.unwritable else {
-        return gate(UNKNOWN.to_owned()).shut(LOOK_AGAIN);
+        return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
     if tables.is_empty() {
         return gate("each can be written back".to_owned()).open();

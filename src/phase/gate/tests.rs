@@ -26,6 +26,7 @@ fn ready() -> Readings {
             same_history: true,
             same_schema: true,
         }),
+        comparing: false,
         ledger_open: 0,
         sequences: Some(Vec::new()),
         constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
@@ -52,6 +53,7 @@ fn check(gates: fn(&Readings) -> Vec<Gate>, cases: &[Case]) {
         let found = shut(gates(&readings));
         let [gate] = found.as_slice() else { panic!("{name}: {found:?}") };
         assert_eq!((gate.name, gate.reading.as_str(), gate.limit.as_str()), (*name, *reading, *limit));
+        assert_eq!(gate.known, *reading != "not known yet", "{name}");
         assert!(gate.remedy.contains(remedy), "{name}: {}", gate.remedy);
         assert!(gate.remedy.ends_with('.'), "{name}: {}", gate.remedy);
     }
@@ -247,6 +249,10 @@ fn a_validation_counts_while_it_is_clean_young_and_of_this_history_and_schema() 
     );
     let none = Readings { validation: None, ..ready() };
     assert_eq!(names(&shut(to_switch(&none))), ["validation", "schema"]);
+    for comparing in [false, true] {
+        let gates = shut(to_switch(&Readings { comparing, ..none.clone() }));
+        assert!(gates.iter().all(|gate| gate.known != comparing), "{gates:?}");
+    }
 }
 
 #[test]

@@ -34,7 +34,12 @@ pub fn is_our_trigger(name: &str, sql: &str) -> bool {
 
 /// Whether an index of this name and text is a pin of ours.
 pub fn is_our_pin(name: &str, sql: &str) -> bool {
-    folded(name).strip_prefix(PIN_PREFIX).is_some_and(is_number) && sql.ends_with(PIN_TAIL)
+    is_named_as_a_pin(name) && sql.ends_with(PIN_TAIL)
+}
+
+/// Of something that is known to be ours.
+pub fn is_named_as_a_pin(name: &str) -> bool {
+    folded(name).strip_prefix(PIN_PREFIX).is_some_and(is_number)
 }
 
 /// Whether a table of this name, with these columns, is the log or the control table.

@@ -135,8 +135,12 @@ impl Crossing<'_> {
         let spoke = learned.as_ref().filter(|_| self.surveyed.is_some_and(|column| column.values() > 0));
         let codec = spoke.map_or_else(|| self.unsurveyed_codec(target), |found| found.codec.clone());
         adapted.notes.push(format!(
-            "{} {} -> {} {}, {}",
-            self.source.name, self.source.declared, target.name, target.type_name, codec.form,
+            "{} {} -> {} {}{}",
+            self.source.name,
+            self.source.declared,
+            target.name,
+            target.type_name,
+            read_as(codec.form),
         ));
         self.judge_type(target, adapted);
         if let Some(learned) = &learned {
@@ -209,10 +213,11 @@ impl Crossing<'_> {
         };
         let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
         let text = format!(
-            "{misfits} of {} values do not cross exactly as {} and go to the ledger: {} are of another form or storage \
-             class, {} cross by value alone, {} do not fit at all{}{fate}",
+            "{misfits} of {} values do not cross exactly into {}{} and go to the ledger: {} are written in another way than the \
+             rest, {} cross by value alone, {} do not fit at all{}{fate}",
             learned.exact + misfits,
-            learned.codec.form,
+            target.type_name,
+            read_as(learned.codec.form),
             learned.elsewhere,
             learned.kept,
             learned.lost,
@@ -343,6 +348,10 @@ fn has_no_codec(ty: &Type) -> bool {
     matches!(ty, Type::Other(_)) || matches!(ty, Type::Array { element, .. } if has_no_codec(element))
 }
 
+fn read_as(form: Form) -> String {
+    form.told().map(|word| format!(", read as {word}")).unwrap_or_default()
+}
+
 fn plain_type(affinity: Affinity) -> &'static str {
     match affinity {
         Affinity::Integer => "bigint",
@@ -449,12 +458,22 @@ mod tests {
         expect(&plan, Warning, "misfits_expected", "alter column \"v\" type bigint;");
         let plan = Case::with_value("TEXT", Type::Varchar(Some(3))).plan_with_value(Cell::Text(b"toolong"));
         expect(&plan, Warning, "misfits_expected", "type text;");
-        let plan = Case::with_value("FLOAT", Type::Float4).plan_with_value(Cell::Real(99.99));
+        let plan = Case::with_value("FLOAT", Type::Float4).plan_with_value(Cell::Real(0.1 + 0.2));
         expect(&plan, Warning, "misfits_expected", "type double precision;");
+        expect_codes(&Case::with_value("FLOAT", Type::Float4).plan_with_value(Cell::Real(99.99)), &[]);
         let mut refusing = Case::with_value("INTEGER", Type::Int4);
         refusing.table().columns[1].not_null = true;
         expect(&refusing.plan_with_value(Cell::Text(b"x")), Warning, "misfits_expected", "held back");
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
+        let plan = Case::with_value("INTEGER", Type::Text).plan_with_value(Cell::Text(b"a\0"));
+        let told = plan.findings.iter().find(|finding| finding.code == "misfits_expected").unwrap();
+        assert!(
+            told.text.starts_with("1 of 1 values do not cross exactly into text and go"),
+            "{}",
+            told.text
+        );
+        let notes = plan.tables[0].notes.join("\n");
+        assert!(!notes.contains("affinity") && !notes.contains("native"), "{notes}");
     }
 
     #[test]

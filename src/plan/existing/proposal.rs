@@ -12,7 +12,8 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Epoch(_) => true,
         Form::Duration(Duration::Micros | Duration::Millis | Duration::Seconds | Duration::Nanos) => true,
         Form::Duration(Duration::DotNet | Duration::Since1970 | Duration::Iso) => false,
-        Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => false,
+        Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+        Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => false,
     }
 }
@@ -27,7 +28,8 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Epoch(_) => matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_)),
         Form::Moment(moment) if moment.suffix.is_some() => matches!(ty, Type::Timestamp(_)),
         Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
-        Form::Native | Form::Number | Form::Real | Form::Digits | Form::Affinity | Form::OtherClass => false,
+        Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+        Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => false,
     }
 }

@@ -123,16 +123,43 @@ fn suspend_table(table: &PgTable, catalog: &Catalog, out: &mut Suspension) {
     out.suspended
         .extend(disturbing_constraints(table).map(|constraint| suspended_constraint(constraint, validity)));
     out.suspended.extend(disturbing_triggers(table).map(|trigger| suspended_trigger(&table.name, trigger)));
-    // The same words for every table, so that a person is told once.
-    let text = "its constraints and triggers rest during the load and are given back after it, as `check --sql` shows";
-    let remedy = "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table … validate \
-                  constraint …;";
-    out.findings
-        .push(Finding::note("constraints_suspended", table.name.to_string(), text).with_remedy(remedy));
+    for kind in KINDS_SUSPENDED {
+        let rests = match kind {
+            Rests::Constraints(_, kind) => disturbing_constraints(table).any(|found| found.kind == kind),
+            Rests::Triggers => disturbing_triggers(table).next().is_some(),
+        };
+        out.findings.extend(rests.then(|| suspended_for_the_load(kind, table)));
+    }
     out.findings.extend(
         disturbing_constraints(table).filter_map(|constraint| references_needed(constraint, catalog)),
     );
 }
+
+/// What is told of at once, in the same words for each table: a schema has hundreds of constraints, and `check --sql` names each.
+#[derive(Clone, Copy)]
+enum Rests {
+    Constraints(&'static str, ConstraintKind),
+    Triggers,
+}
+
+const KINDS_SUSPENDED: [Rests; 3] = [
+    Rests::Constraints("foreign keys", ConstraintKind::Foreign),
+    Rests::Constraints("CHECKs", ConstraintKind::Check),
+    Rests::Triggers,
+];
+
+fn suspended_for_the_load(kind: Rests, table: &PgTable) -> Finding {
+    let (what, remedy) = match kind {
+        Rests::Constraints(what, _) => (what, BROKEN_BY_ROWS),
+        Rests::Triggers => ("triggers", ""),
+    };
+    let text =
+        format!("{what} are suspended during the load and given back after it (`check --sql` names each)");
+    Finding::note("constraints_suspended", table.name.to_string(), text).with_remedy(remedy)
+}
+
+const BROKEN_BY_ROWS: &str = "a constraint that the rows break comes back NOT VALID; find them, mend them, then: alter table … validate \
+                              constraint …;";
 
 /// A foreign key can be dropped by its table's owner, but given back only by a role that may reference the parent.
 fn references_needed(constraint: &PgConstraint, catalog: &Catalog) -> Option<Finding> {
@@ -260,7 +287,8 @@ fn may_dangle(table: Option<&PgTable>, constraint: &PgConstraint, catalog: &Cata
     let subject = constraint.table.to_string();
     let parent = constraint.parent.as_ref().map(ToString::to_string).unwrap_or_default();
     if table.is_some_and(|table| !table.has_rows) {
-        let text = format!("foreign key {} is suspended while the rows of {parent} change", constraint.name);
+        let text =
+            "foreign keys are suspended while rows that they point at change (`check --sql` names each)";
         return Finding::note("constraints_suspended", subject, text);
     }
     let owner = match table {
@@ -322,7 +350,7 @@ fn owner_remedy(table: &PgName, catalog: &Catalog) -> String {
 mod tests {
     use super::super::fixture::{Case, constraint, expect, expect_codes, foreign_key, target, trigger};
     use super::*;
-    use crate::model::finding::Severity::{Blocker, Note, Warning};
+    use crate::model::finding::Severity::{Blocker, Warning};
 
     fn disturbed() -> Case {
         let mut case = Case::new();
@@ -339,7 +367,11 @@ mod tests {
     #[test]
     fn what_disturbs_the_load_is_taken_away_and_given_back_word_for_word() {
         let plan = disturbed().plan();
-        expect(&plan, Note, "constraints_suspended", "check --sql");
+        let told = plan.findings.iter().filter(|finding| finding.code == "constraints_suspended");
+        let told: Vec<[&str; 2]> = told.map(|finding| [&*finding.subject, &*finding.text]).collect();
+        let rest = "are suspended during the load and given back after it (`check --sql` names each)";
+        let kinds = ["foreign keys", "CHECKs", "triggers"].map(|kind| format!("{kind} {rest}"));
+        assert_eq!(told, kinds.each_ref().map(|kind| ["public.t", kind.as_str()]));
         let statements: Vec<[&str; 3]> = plan
             .suspended
             .iter()

@@ -11,7 +11,7 @@ use crate::plan::capture::{CHANGE, CONTROL, Trigger};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::control::{self, Control, Writes};
 use crate::sqlite::fault::from_sqlite;
-use crate::sqlite::history::position_upto;
+use crate::sqlite::history::{log_lost, of_log, position_upto};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::time::Duration;
 
@@ -40,9 +40,8 @@ impl Fence {
     /// The newest change: none comes after it while the fence stands.
     pub fn head(&self) -> Result<Position, Fault> {
         let doing = "read the last change before the switch";
-        let head =
-            position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| from_sqlite(doing, error))?;
-        head.ok_or_else(|| Fault::fatal("capture_missing", doing).with_remedy("run it with --resync"))
+        let head = position_upto(&self.db, self.epoch, i64::MAX).map_err(|error| of_log(doing, error))?;
+        head.ok_or_else(|| log_lost(doing))
     }
 
     /// SQLite's own counters of AUTOINCREMENT tables.
@@ -83,6 +82,7 @@ impl Opening {
         let db = file.open_writer(wait)?;
         begin_for_good(&db, doing)?;
         let found = control(&db, token)?;
+        Objects::read(&db)?.revive_log(&db)?;
         let epoch = found.epoch + 1;
         let seq: i64 = db
             .query_row(&format!("select coalesce(max(seq), 0) + 1 from {CHANGE}"), [], |row| row.get(0))
@@ -122,7 +122,9 @@ pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<
 
 fn write_open(db: &Connection, first: Position) -> Result<(), Fault> {
     let failed = |error| from_sqlite("open SQLite to the application's writes", error);
-    Objects::read(db)?.drop_guards(db)?;
+    let objects = Objects::read(db)?;
+    objects.drop_guards(db)?;
+    objects.revive_log(db)?;
     let marker = format!("insert or replace into {CHANGE}(seq, tbl, nonce) values (?1, 0, ?2)");
     db.execute(&marker, [first.seq, first.nonce]).map_err(failed)?;
     let sql = format!("update {CONTROL} set writes = 'sqlite', closed = null, epoch = ?1");

@@ -10,6 +10,7 @@ mod objects;
 pub use objects::{Census, Standing, census};
 
 use super::fault::from_sqlite;
+use super::history::{log_lost, of_log};
 use super::scan::Bound;
 use crate::model::cell::CellBuf;
 use crate::model::fault::Fault;
@@ -75,10 +76,7 @@ pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
     let objects = Objects::read(&tx)?;
     objects.refuse_strangers(tables)?;
     if read_origin(&tx, &objects)?.is_none() || newest(&tx, &objects)?.is_none() {
-        return Err(Fault::fatal("capture_log_lost", "arm capture again").with_remedy(
-            "Something removed the change table, its rows or the control row: what changed since then is not known. Arm capture from \
-             the beginning and compare every table.",
-        ));
+        return Err(log_lost("arm capture again"));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
     make_control(&tx, objects.control.as_deref())?;
@@ -99,9 +97,8 @@ pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fau
         "delete from {CHANGE} where seq in (select seq from {CHANGE} where seq <= ?1 and seq < (select max(seq) from {CHANGE}) \
          order by seq limit ?2)"
     );
-    let pruned = tx
-        .execute(&sql, (upto_seq, rows_max))
-        .map_err(|error| from_sqlite("prune the change table", error))?;
+    let pruned =
+        tx.execute(&sql, (upto_seq, rows_max)).map_err(|error| of_log("prune the change table", error))?;
     commit(tx, "prune the change table")?;
     Ok(pruned)
 }
@@ -110,7 +107,7 @@ pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fau
 pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<(), Fault> {
     for keys in keys.chunks(TOUCHED_MAX) {
         let tx = begin(db, "log keys to be read again")?;
-        append(&tx, table_id, keys).map_err(|error| from_sqlite("log keys to be read again", error))?;
+        append(&tx, table_id, keys).map_err(|error| of_log("log keys to be read again", error))?;
         commit(tx, "log keys to be read again")?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::model::fault::Fault;
 use crate::model::name::{folded, ident};
 use crate::plan::capture::{
     CHANGE, CONTROL, CaptureTable, Trigger, control_columns_sql, has_our_prefix, is_our_guard, is_our_pin,
-    is_our_table, is_our_trigger,
+    is_our_table, is_our_trigger, log_table_sql,
 };
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::Connection;
@@ -163,6 +163,19 @@ impl Objects {
             _ => object.is_ours() || object.is_guard(),
         };
         self.all.iter().filter(is_ours).map(|object| object.name.clone()).collect()
+    }
+
+    /// Makes the log anew where somebody dropped it while it was not needed, as wide as the triggers write it.
+    pub fn revive_log(&self, db: &Connection) -> Result<(), Fault> {
+        if self.log.is_some() {
+            return Ok(());
+        }
+        let names = |at: usize| {
+            let (next, last) = (format!(",k{at},"), format!(",k{at})"));
+            self.all.iter().any(|object| object.sql.contains(&next) || object.sql.contains(&last))
+        };
+        let width = (0..).take_while(|at| names(*at)).count();
+        run(db, "make the change table anew", &log_table_sql(width))
     }
 
     pub fn drop_triggers(&self, db: &Connection) -> Result<(), Fault> {

@@ -104,7 +104,7 @@ const MISTAKES: [Mistake; 42] = [
     ("garbage behind the body", Stops::Orders, |it| it.body += "x"),
     ("two bodies", Stops::Orders, |it| it.body = it.body.repeat(2)),
     ("a list", Stops::Orders, |it| it.body = format!("[{}]", it.body)),
-    ("no body", Stops::Orders, |it| it.body.clear()),
+    ("a blank body", Stops::Orders, |it| it.body = " ".into()),
     ("half a body", Stops::Orders, |it| it.body.truncate(1)),
     ("a mark before the body", Stops::Orders, |it| it.body.insert(0, '\u{feff}')),
     ("a deep body", Stops::Orders, |it| it.body = format!("{{\"reason\": {}", "[".repeat(60_000))),

@@ -10,8 +10,10 @@ use liteferry::phase::gate::Gate;
 use liteferry::phase::machine::{Command, Percent};
 use liteferry::phase::{Phase, RunState};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn typed(server: &Listening, args: &[&str]) -> Output {
     let at = format!("--set=http.listen={}", server.handle.at());
@@ -24,6 +26,7 @@ fn at(phase: Phase) -> Listening {
     let closed = Gate {
         name: "lag",
         ok: false,
+        known: true,
         reading: "2 s".into(),
         limit: "1 s".into(),
         remedy: "Wait for it.".into(),
@@ -108,6 +111,54 @@ fn the_images_probe_says_whether_the_daemon_is_well() {
     assert!(is_well());
     server.handle.stop();
     assert!(!is_well(), "nobody listens");
+}
+
+#[test]
+fn whoever_waits_for_a_phase_waits_until_its_gates_are_known() {
+    let gates = |known: [bool; 2]| {
+        let limit = String::from("1");
+        let gate = |(name, known)| Gate {
+            name,
+            ok: known,
+            known,
+            reading: "1".into(),
+            limit: limit.clone(),
+            remedy: String::new(),
+        };
+        vec![(Command::Switch, ["constraints", "validation"].into_iter().zip(known).map(gate).collect())]
+    };
+    let mut server = at(Phase::DualWrite);
+    let nobody = tokio::sync::mpsc::channel(1).1;
+    let mut orders = std::mem::replace(&mut server.orders, nobody);
+    let board = server.board.clone();
+    let all_known = Arc::new(AtomicBool::new(false));
+    let shown = Arc::clone(&all_known);
+    let daemon = thread::spawn(move || {
+        let ordered = orders.blocking_recv().expect("an order comes");
+        board.update(Instant::now(), |status| {
+            (status.machine.phase, status.standing.gates) = (Phase::Validate, Vec::new());
+            status.standing.tell(Answer { number: ordered.number, refused: None });
+        });
+        for known in [[false, false], [true, false], [true, true]] {
+            thread::sleep(Duration::from_millis(500));
+            shown.store(known == [true, true], Ordering::SeqCst);
+            board.update(Instant::now(), |status| status.standing.gates = gates(known));
+        }
+    });
+    let told = typed(&server, &["phase", "validate", "--wait"]).exits_with(0).stdout;
+    assert!(all_known.load(Ordering::SeqCst), "it went before the gates were known");
+    assert_eq!(told, "done; the phase is validate\n");
+    daemon.join().expect("the daemon obeys");
+
+    // A daemon that is paused looks at nothing.
+    let paused = at(Phase::DualWrite);
+    obeying(paused, None, |server| {
+        server.board.update(Instant::now(), |status| {
+            (status.machine.phase, status.standing.gates) = (Phase::Validate, gates([false, true]));
+            status.machine.paused = true;
+        });
+        typed(server, &["phase", "validate", "--wait"]).exits_with(0);
+    });
 }
 
 #[test]

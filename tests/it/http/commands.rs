@@ -21,7 +21,7 @@ fn in_phase(server: &Listening, phase: Phase) {
 fn gates(server: &Listening, closed: &[&'static str]) {
     let gate = |name: &'static str, ok| {
         let remedy = if ok { String::new() } else { format!("Mend {name}.") };
-        Gate { name, ok, reading: "2 s".into(), limit: "1 s".into(), remedy }
+        Gate { name, ok, known: true, reading: "2 s".into(), limit: "1 s".into(), remedy }
     };
     let mut all = vec![gate("canary", true)];
     all.extend(closed.iter().map(|name| gate(name, false)));
@@ -80,7 +80,7 @@ fn a_refused_command_tells_the_phase_and_every_closed_gate() {
     let problem = refused(&server, r#"{"to": "switch"}"#);
     assert_eq!((&problem["code"], &problem["phase"]), (&json!("gates_closed"), &json!("validate")));
     assert_eq!(problem["detail"], "gates are closed: lag, ledger");
-    let lag = json!({ "name": "lag", "ok": false, "reading": "2 s", "limit": "1 s", "remedy": "Mend lag." });
+    let lag = json!({ "name": "lag", "ok": false, "known": true, "reading": "2 s", "limit": "1 s", "remedy": "Mend lag." });
     assert_eq!((&problem["gates"][0], problem["gates"].as_array().map(Vec::len)), (&lag, Some(2)));
 
     let problem = refused(&server, r#"{"to": "validate", "expect": "dual-write"}"#);

@@ -26,7 +26,8 @@ fn an_order_bears_the_token_is_json_and_holds_nothing_unknown() {
         ([&good, "Sec-Fetch-Site: cross-site\r\n"].concat(), "{}", 403, "foreign_origin"),
         ([OWN_HOST, &bearer].concat(), "{}", 415, "not_json"),
         ([OWN_HOST, &bearer, "Content-Type: text/plain\r\n"].concat(), "{}", 415, "not_json"),
-        (good.clone(), "", 400, "no_object"),
+        ([OWN_HOST, &bearer, "Content-Type: text/plain\r\n"].concat(), "", 415, "not_json"),
+        (good.clone(), " ", 400, "no_object"),
         (good.clone(), "[]", 400, "no_object"),
         (good.clone(), "{\"repair\": tru", 400, "no_object"),
         (good.clone(), "{\"repair\": 1}", 422, "bad_field"),
@@ -50,6 +51,30 @@ fn an_order_bears_the_token_is_json_and_holds_nothing_unknown() {
     server.order("/v1/validation", "", "{}");
     let ordered = server.orders.try_recv().expect("the order was handed on");
     assert_eq!((ordered.order, ordered.number), (Order::Validate(Repair::LeaveAsIs), 2));
+}
+
+#[test]
+fn an_order_that_needs_no_field_needs_no_body() {
+    let mut server = listening();
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token);
+    let bare = [OWN_HOST, &bearer].concat();
+    let json = [OWN_HOST, &bearer, "Content-Type: application/json\r\n"].concat();
+    let description = server.get("/openapi.json").json();
+    let orders = description["paths"].as_object().expect("there are paths").iter();
+    for (path, post) in orders.filter_map(|(path, verbs)| Some((path, verbs.get("post")?))) {
+        let required = &post["requestBody"]["content"]["application/json"]["schema"]["required"];
+        let needed = required.as_array().is_some_and(|fields| !fields.is_empty());
+        assert_eq!(post["requestBody"]["required"], needed, "{path} is described otherwise than it is taken");
+        for headers in [&bare, &json] {
+            let answer = server.post(&path.replace("{id}", "1"), headers, "");
+            if needed {
+                assert_eq!(answer.problem(422)["code"], "bad_field", "{path}: {headers}");
+            } else {
+                assert_eq!(answer.status, 202, "{path}: {headers}{answer:?}");
+                assert!(server.orders.try_recv().is_ok(), "{path}: the order was handed on");
+            }
+        }
+    }
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn gates(closed: &[&str]) -> Vec<Gate> {
     let gate = |name, reading: &str, limit: &str, remedy: &str| {
         let ok = !closed.contains(&name);
         let remedy = if ok { String::new() } else { remedy.to_owned() };
-        Gate { name, ok, reading: reading.to_owned(), limit: limit.to_owned(), remedy }
+        Gate { name, ok, known: true, reading: reading.to_owned(), limit: limit.to_owned(), remedy }
     };
     vec![
         gate("lag", "0.02 s", "1 s", ""),
