@@ -187,7 +187,6 @@ pub(super) fn integral(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && (-LIMIT..LIMIT).contains(&value)).then_some(value as i64)
 }
 
-/// The INTEGER as a REAL: the nearest one where 53 bits are too few.
 /// The double that the shortest digits of a float4 name: 99.99, where its own bits are those of 99.98999786376953. Narrowed it is that
 /// float4 again.
 pub(super) fn named_by_shortest(value: f32) -> f64 {
@@ -197,6 +196,7 @@ pub(super) fn named_by_shortest(value: f32) -> f64 {
     if again.to_bits() == value.to_bits() { named } else { f64::from(value) }
 }
 
+/// The INTEGER as a REAL: the nearest one where 53 bits are too few.
 pub(super) fn nearest_real(value: i64) -> f64 {
     #[allow(clippy::cast_precision_loss)] // Callers compare with the integer they came from.
     let real = value as f64;

@@ -20,7 +20,20 @@ pub const INSERT: &str = "insert into liteferry.ledger (migration_id, source_tab
 pub const DELETE: &str =
     "delete from liteferry.ledger where migration_id = $1 and source_table = $2 and key = any($3)";
 
-pub const DELETE_ALL: &str = "delete from liteferry.ledger where migration_id = $1 and source_table = $2";
+pub const NEWEST: &str =
+    "select coalesce(max(id), 0) from liteferry.ledger where migration_id = $1 and source_table = $2";
+
+/// Of entries up to one, those that no later one says again.
+pub const DELETE_OUTDATED: &str = "delete from liteferry.ledger as old where migration_id = $1 and source_table = $2 and id <= $3
+    and not exists (select from liteferry.ledger as new where new.migration_id = $1 and new.source_table = $2 and new.id > $3
+        and (new.key, new.column_name, new.class, new.raw, new.reason, new.standing)
+            = (old.key, old.column_name, old.class, old.raw, old.reason, old.standing))";
+
+/// Of later entries, those that one of the others says already.
+pub const DELETE_REPEATED: &str = "delete from liteferry.ledger as new where migration_id = $1 and source_table = $2 and id > $3
+    and exists (select from liteferry.ledger as old where old.migration_id = $1 and old.source_table = $2 and old.id <= $3
+        and (new.key, new.column_name, new.class, new.raw, new.reason, new.standing)
+            = (old.key, old.column_name, old.class, old.raw, old.reason, old.standing))";
 
 pub const HOLDS: &str =
     "select exists (select from liteferry.ledger where migration_id = $1 and source_table = $2)";

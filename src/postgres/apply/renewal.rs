@@ -34,9 +34,17 @@ const INDEXES: &str = "select pg_catalog.format('%I.%I', n.nspname, own.relname)
 /// Who reads the table holds us up, and we hold up who comes after him. An autovacuum gives way after one second.
 const LOCK_WAIT: &str = "1500ms";
 
-/// Empties the table and what the ledger holds of it; gives the statements that make its indexes again. The batch is over where that
-/// cannot be.
-pub async fn empty(writer: &mut Writer, route: &Route) -> Result<Vec<String>, Fault> {
+/// What a table that was emptied needs once all its rows are there.
+pub struct Renewal {
+    source: String,
+    /// What makes its indexes again.
+    indexes: Vec<String>,
+    /// The newest entry that the ledger had of it.
+    entry: i64,
+}
+
+/// Empties the table. The batch is over where that cannot be.
+pub async fn begin(writer: &Writer, route: &Route) -> Result<Renewal, Fault> {
     let (target, doing) = (route.target.sql(), format!("empty table {}", route.target));
     let columns: Vec<&str> = route.columns.iter().map(|column| column.target.as_str()).collect();
     let named: [&(dyn ToSql + Sync); 2] = [&target, &columns];
@@ -51,23 +59,30 @@ pub async fn empty(writer: &mut Writer, route: &Route) -> Result<Vec<String>, Fa
     ran(writer, &sql, &doing).await?;
     // Nobody alters it any more.
     answered(writer.patience, &doing, types::confirm(&writer.session, &target, route, &doing)).await?;
-    let of_table: [&(dyn ToSql + Sync); 2] = [&writer.ownership.migration, &route.source];
-    writer.answer(&doing, writer.session.execute(ledger::DELETE_ALL, &of_table)).await?;
-    writer.table_mut(route).ledger = false;
     let indexes = writer.answer(&doing, writer.session.query(INDEXES, &[&target])).await?;
     for index in &indexes {
         ran(writer, &format!("drop index {}", index.get::<_, &str>(0)), &doing).await?;
     }
-    Ok(indexes.iter().map(|index| index.get(1)).collect())
+    let of_table: [&(dyn ToSql + Sync); 2] = [&writer.ownership.migration, &route.source];
+    let newest = writer.answer(&doing, writer.session.query_one(ledger::NEWEST, &of_table)).await?;
+    let indexes = indexes.iter().map(|index| index.get(1)).collect();
+    Ok(Renewal { source: route.source.clone(), indexes, entry: newest.get(0) })
 }
 
-/// Makes the indexes again, once all rows are there.
-pub async fn build(writer: &Writer, indexes: &[String]) -> Result<(), Fault> {
-    for sql in indexes {
-        // A value may be too long for it.
-        ran(writer, sql, "build an index anew").await?;
+impl Renewal {
+    /// Makes the indexes again, and leaves of the ledger what the rows call for now: an entry that they called for before stays, and with
+    /// it who accepted it.
+    pub async fn end(&self, writer: &Writer) -> Result<(), Fault> {
+        for sql in &self.indexes {
+            // A value may be too long for it.
+            ran(writer, sql, "build an index anew").await?;
+        }
+        let of_table: [&(dyn ToSql + Sync); 3] = [&writer.ownership.migration, &self.source, &self.entry];
+        for sql in [ledger::DELETE_OUTDATED, ledger::DELETE_REPEATED] {
+            writer.answer("sort out the ledger", writer.session.execute(sql, &of_table)).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the server says no to refuses the renewal.

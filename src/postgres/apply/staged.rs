@@ -4,6 +4,7 @@
 
 use super::pipeline::What;
 use super::refused;
+use super::renewal::Renewal;
 use super::small::{forget_entries, tuples};
 use super::writer::{BEGIN, Step, Writer};
 use super::{renewal, sql};
@@ -29,8 +30,7 @@ pub struct Staging {
     held: u64,
     /// Rows of tables that were emptied: they are where they belong.
     written: u64,
-    /// What makes indexes of theirs again.
-    indexes: Vec<String>,
+    renewals: Vec<Renewal>,
     /// Rows that not even the stage would have.
     refused: u64,
     /// What the statements that write it all work on.
@@ -81,7 +81,7 @@ impl Staging {
             tables: Vec::new(),
             held: 0,
             written: 0,
-            indexes: Vec::new(),
+            renewals: Vec::new(),
             refused: 0,
             bytes: 0,
         })
@@ -100,7 +100,7 @@ impl Staging {
         let (route, doing) = (&changed.route, format!("stage changes of table {}", changed.route.target));
         let index = self.gathered(route).await?;
         if changed.emptied.is_some() {
-            self.indexes.extend(renewal::empty(&mut self.writer, route).await?);
+            self.renewals.push(renewal::begin(&self.writer, route).await?);
             self.tables[index].renewed = true;
         }
         if self.tables[index].renewed {
@@ -194,7 +194,9 @@ impl Staging {
             applied.deleted += keys.saturating_sub(rows);
             applied.held += refused;
         }
-        renewal::build(&self.writer, &self.indexes).await?;
+        for renewal in &self.renewals {
+            renewal.end(&self.writer).await?;
+        }
         Ok(applied)
     }
 

@@ -26,7 +26,8 @@ const WEIGHED_MAX: i64 = 2 * ROWS_MAX;
 const TABLES_MAX: i64 = 8;
 
 impl Shared {
-    /// The tables of a batch that are read whole, by number. It is then a batch of all that waits, which must be of little else.
+    /// The tables of a batch that are read whole, by number. It is then a batch of all that waits, of which they must be
+    /// at least the half.
     pub(super) fn to_renew(
         &self,
         Begun { reader, head, take, .. }: &Begun,
@@ -54,8 +55,8 @@ impl Shared {
                 (rows, left) = (rows + of_table, left - changes);
             }
         }
-        // The others' changes are taken key by key.
-        if left > waiting / 4 {
+        // The others' changes are taken key by key, all of them at once.
+        if left > waiting / 2 {
             renewed.clear();
         }
         for route in renewed.values() {

@@ -66,6 +66,9 @@ fn the_ledger_of_a_table_is_written_anew() {
     applier.apply((1, 2), vec![portion], Extent::Whole).expect("a batch is applied");
     let ledger = "select source_table || key || standing from liteferry.ledger order by 1";
     assert_eq!(sides.rows(ledger).len(), 3);
+    sides.target("update liteferry.ledger set accepted = now() where key = '[2]'");
+    let accepted = "select id from liteferry.ledger where accepted is not null";
+    let before = sides.rows(accepted);
     sides.write("update t set v = 'mended' where id = 1; update t set n = 13 where id = 3");
     let applied = applier.apply((2, 3), sides.anew(), Extent::Whole).expect("a batch is applied");
     assert_eq!((applied.written, applied.held), (2, 1));
@@ -74,6 +77,7 @@ fn the_ledger_of_a_table_is_written_anew() {
     assert!(held.contains(&"t[3]row-held".to_owned()), "{held:?}");
     assert!(!held.iter().any(|entry| entry.starts_with("t[1]")), "{held:?}");
     assert_eq!(held.iter().filter(|entry| entry.starts_with("p[") || entry.starts_with("t[2]")).count(), 2);
+    assert_eq!(sides.rows(accepted), before, "what is as it was stays accepted");
     // A row that left the ledger with another way of writing stays away.
     sides.write("update t set v = 'mended too' where id = 2; update t set n = 12 where id = 3");
     let portion = vec![sides.changed("t", "2, 3")];
