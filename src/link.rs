@@ -194,8 +194,8 @@ pub type Portion = Vec<Changed>;
 pub enum Take {
     /// At most so many changes.
     UpTo(u64),
-    /// The same; or all, if most that waits is of tables of which most rows have changed. Those are emptied, and their rows are given
-    /// without keys.
+    /// The same; or all, if most that waits is of tables of which much has changed. Those are emptied, and their rows are given without
+    /// keys.
     Renewing(u64),
     /// All that the snapshot shows.
     All,

@@ -6,7 +6,7 @@ mod back;
 use super::RunState;
 use back::{
     reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
-    reverse_validation,
+    reverse_tables_beside, reverse_validation,
 };
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct Readings {
     pub reverse: Reverse,
     /// Columns whose values in the target have no way back into the form that the application wrote.
     pub one_way_columns: Vec<String>,
+    /// Tables of the target that SQLite does not have, and that hold rows.
+    pub left_behind: Vec<String>,
     /// Of the volume that the SQLite database is on.
     pub disk: Option<Disk>,
     /// See [`super::pause`].
@@ -177,6 +179,7 @@ pub fn to_rollback(readings: &Readings) -> Vec<Gate> {
         reverse_link(readings),
         reverse_lag(readings),
         reverse_validation(readings),
+        reverse_tables_beside(readings),
     ]
 }
 

@@ -13,6 +13,7 @@ pub mod connect;
 pub mod embedded;
 pub mod fault;
 pub mod finish;
+pub mod left_behind;
 pub mod load;
 mod merge;
 pub mod newcomers;

@@ -478,21 +478,3 @@ fn a_table_that_was_empty_at_first_is_found_by_its_key_once_it_has_grown() {
     assert!(read <= 2, "the table was read through {read} times");
     case.is_equal();
 }
-
-/// The next part is read while the last one is written, and a unique value is taken before its owner gives it up.
-#[test]
-fn a_backlog_in_parts_arrives_whole() {
-    let case = Case::new(
-        "pragma journal_mode = wal; create table t (id integer primary key, v int unique);
-         with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000) insert into t select i, i from n",
-    );
-    let in_parts = ["--set", "validate.on=false", "--set", "follow.max_batch=100"];
-    let mut daemon = case.daemon(&in_parts);
-    daemon.until(|status| status["phase"] == "dual-write");
-    daemon.stop();
-    case.app("update t set v = v + 10000; update t set v = 3001 - id; delete from t where id % 7 = 0");
-    let mut daemon = case.daemon(&in_parts);
-    daemon.drained(&case.source);
-    daemon.stop();
-    case.is_equal();
-}

@@ -144,6 +144,29 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     case.is_equal();
 }
 
+/// An application that makes tables as it goes goes on doing so in PostgreSQL.
+#[test]
+fn tables_that_a_rollback_would_leave_in_postgres_are_told_before_it() {
+    let case = Case::new(ROWS);
+    case.rows("create schema apart; create table apart.own (id int); insert into apart.own values (1)");
+    let mut daemon = case.switched(&[]);
+    let reading = |daemon: &Daemon| {
+        let gates: Value = serde_json::from_str(&daemon.get("/v1/gates?to=dual-write")?.1).ok()?;
+        let gates = gates["gates"].as_array()?.clone();
+        let gate = gates.into_iter().find(|gate| gate["name"] == "reverse_tables_beside")?;
+        gate["reading"].as_str().map(str::to_owned)
+    };
+    assert_eq!(reading(&daemon).as_deref(), Some("no table holds rows that would stay"));
+    case.rows(
+        "create table made_later (id int) partition by range (id); create table made_later_1 partition of made_later default;
+         insert into made_later values (1); create table empty (id int); insert into item values (9001, 'x', 1)",
+    );
+    daemon.wait_for(|daemon| {
+        (reading(daemon)? == "rows that would stay in PostgreSQL: public.made_later").then_some(())
+    });
+    assert!(daemon.log().contains("its rows would stay in PostgreSQL"), "{}", daemon.log());
+}
+
 #[test]
 fn a_comparison_that_a_cleanup_comes_before_is_refused() {
     let case = Case::new(ROWS);

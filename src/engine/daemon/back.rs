@@ -5,6 +5,7 @@ use super::desk::{Desk, Told, unmet};
 use super::follow::followed;
 use super::gates::{limits, reverse};
 use super::hooks::{self, Moment};
+use super::left::Left;
 use super::verifying::Verifying;
 use super::{Next, Order, Ordered, Stopping};
 use crate::crash;
@@ -41,6 +42,7 @@ pub struct Back<'a> {
     pub target: PgTarget,
     pub changes: PgChanges,
     pub applier: SqliteApplier,
+    pub left: Left,
 }
 
 /// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
@@ -72,7 +74,9 @@ pub async fn follow_back(
     );
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
     let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
-    Back { desk, stopping, file, tables, target, changes, applier }.keep_following(orders).await
+    Back { desk, stopping, file, tables, target, changes, applier, left: Left::default() }
+        .keep_following(orders)
+        .await
 }
 
 /// Ends with the attempt.
@@ -276,6 +280,7 @@ impl Back<'_> {
     /// How far SQLite is behind, for those who watch and for the gates.
     async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
+        self.left.look(&self.target, &self.tables).await?;
         let now = Instant::now();
         let oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
         let state = if self.desk.state.paused { RunState::Paused } else { RunState::Running };
@@ -315,6 +320,7 @@ impl Back<'_> {
             unwritable: None,
             reverse: reverse(view),
             one_way_columns: Vec::new(),
+            left_behind: self.left.tables.iter().map(ToString::to_string).collect(),
             disk: None,
             pause_expected: Duration::ZERO,
         })

@@ -74,6 +74,7 @@ impl Life<'_> {
             unwritable: closer.unwritable,
             reverse: reverse(&view),
             one_way_columns: self.one_way_columns(),
+            left_behind: Vec::new(),
             disk: disk(self.link.source.file().path()),
             pause_expected,
         })

@@ -18,6 +18,7 @@ mod desk;
 mod follow;
 mod gates;
 mod hooks;
+mod left;
 mod newcomers;
 mod order;
 mod orphans;

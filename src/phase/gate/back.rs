@@ -49,6 +49,15 @@ pub(super) fn reverse_columns(readings: &Readings) -> Gate {
     Reading::new("reverse_columns", reading, "told only").open()
 }
 
+/// It is told, and hinders nobody: whose tables they are is not known.
+pub(super) fn reverse_tables_beside(readings: &Readings) -> Gate {
+    let reading = match readings.left_behind.as_slice() {
+        [] => "no table holds rows that would stay".to_owned(),
+        tables => format!("rows that would stay in PostgreSQL: {}", listed(tables.iter().cloned())),
+    };
+    Reading::new("reverse_tables_beside", reading, "told only").open()
+}
+
 pub(super) fn reverse_link(readings: &Readings) -> Gate {
     if let Some(remedy) = run_remedy(readings.run) {
         return Reading::new("reverse_link", readings.run.word(), "running").shut(remedy);

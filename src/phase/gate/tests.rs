@@ -34,6 +34,7 @@ fn ready() -> Readings {
         unwritable: Some(Vec::new()),
         reverse: Reverse { canary: true, running: true, lag: Duration::ZERO, compared: None },
         one_way_columns: Vec::new(),
+        left_behind: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
         pause_expected: 40 * MS,
     }
@@ -95,7 +96,10 @@ fn all_gates_stand_open_where_all_is_well_and_have_names_of_their_own() {
             "busy_timeout",
         ]
     );
-    assert_eq!(names(&all[1]), ["owner", "target", "reverse_link", "reverse_lag", "reverse_validation"]);
+    assert_eq!(
+        names(&all[1]),
+        ["owner", "target", "reverse_link", "reverse_lag", "reverse_validation", "reverse_tables_beside"]
+    );
     assert_eq!(names(&all[2]), ["owner", "target", "reverse_link", "reverse_lag"]);
 }
 
@@ -278,6 +282,14 @@ fn columns_without_a_way_back_are_told_and_hinder_nobody() {
 }
 
 #[test]
+fn tables_that_would_be_left_behind_are_told_and_hinder_nobody() {
+    let gates = to_rollback(&Readings { left_behind: vec!["public.made_later".into()], ..ready() });
+    assert_eq!(shut(gates.clone()), []);
+    let told = gates.iter().find(|gate| gate.name == "reverse_tables_beside").unwrap();
+    assert_eq!(told.reading, "rows that would stay in PostgreSQL: public.made_later");
+}
+
+#[test]
 fn the_way_back_wants_both_sides_and_a_link_that_is_close_behind() {
     check(
         to_rollback,
@@ -310,7 +322,8 @@ fn the_way_back_wants_both_sides_and_a_link_that_is_close_behind() {
         readings.reverse.compared = rows.and_then(compared);
         let gates = to_rollback(&readings);
         assert_eq!(shut(gates.clone()), [], "{reading}");
-        assert_eq!(gates.last().unwrap().reading, reading);
+        let told = gates.iter().find(|gate| gate.name == "reverse_validation").unwrap();
+        assert_eq!(told.reading, reading);
     }
     // Neither a validation of the way there nor an entry of the ledger keeps anybody from going back.
     let late = Readings { validation: None, ledger_open: 9, constraints: None, disk: None, ..ready() };

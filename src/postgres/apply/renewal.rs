@@ -1,4 +1,4 @@
-//! A table of which most rows have changed: it is emptied, and copied anew in the same transaction. Whoever reads it waits meanwhile.
+//! A table of which much has changed: it is emptied, and copied anew in the same transaction. Whoever reads it waits meanwhile.
 
 use super::writer::Writer;
 use crate::link::RENEWAL_REFUSED;
