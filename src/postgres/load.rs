@@ -253,7 +253,7 @@ fn is_too_much(fault: &Fault) -> bool {
     ["statement_cancelled", "out_of_memory"].contains(&fault.code)
 }
 
-fn copy_sql(route: &Route) -> String {
+pub(super) fn copy_sql(route: &Route) -> String {
     let columns = ident_list(route.columns.iter().map(|column| column.target.as_str()));
     format!("copy {} ({columns}) from stdin (format binary)", route.target.sql())
 }

@@ -27,11 +27,6 @@ pub fn insert(route: &Route) -> String {
     format!("{} values ({})", insert_into(route), values.join(", "))
 }
 
-/// Copies rows to where they belong.
-pub fn copy(route: &Route) -> String {
-    format!("copy {} ({}) from stdin (format binary)", route.target.sql(), columns(route))
-}
-
 /// Tables of the session in which one table's changes gather. `number` tells those of different routes apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage<'r> {

@@ -4,10 +4,9 @@
 
 use super::pipeline::What;
 use super::refused;
-use super::renewal::Renewal;
+use super::renewal::{self, Renewal};
 use super::small::{forget_entries, tuples};
 use super::writer::{BEGIN, Step, Writer};
-use super::{renewal, sql};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::{Fault, FaultClass};
@@ -15,7 +14,7 @@ use crate::plan::route::Route;
 use crate::postgres::copy::copy_in;
 use crate::postgres::halves::Halves;
 use crate::postgres::ledger::{self, RefusedRow};
-use crate::postgres::load::{reason_of, rows_swallowed, tell_refusal};
+use crate::postgres::load::{copy_sql, reason_of, rows_swallowed, tell_refusal};
 use crate::postgres::newcomers::is_the_rows_own;
 use crate::postgres::patience::{self, answered};
 use std::collections::HashSet;
@@ -125,8 +124,7 @@ impl Staging {
     /// Rows of a table that was emptied need no stage: nothing stands in their way.
     async fn put_renewed(&mut self, changed: &Changed) -> Result<(), Fault> {
         let (route, doing) = (&changed.route, format!("copy table {} anew", changed.route.target));
-        let rows = (sql::copy(route), &changed.rows);
-        let refused = copy_rows(&self.writer, route, (&rows.0, rows.1), &doing).await?;
+        let refused = copy_rows(&self.writer, route, (&copy_sql(route), &changed.rows), &doing).await?;
         let entries = ledger::entries(self.writer.ownership.migration, route, &changed.rows, &refused)?;
         self.write_ledger(changed, &entries).await?;
         let refused = u64::try_from(refused.len()).expect("a count fits");
