@@ -6,7 +6,7 @@ use std::time::Duration;
 /// What is done between the fence and the decision, as far as it takes time.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
-    /// What the last batches took, from the wake to the commit.
+    /// What the last batches took, from the wake to the commit, if they were lately.
     pub drains: &'a [Duration],
     /// Of an empty statement to the target and back.
     pub round_trip: Duration,

@@ -1,5 +1,6 @@
 //! From armed to followed: backfill, the first catching up, indexes, and then every change as it comes.
 
+use super::batch::Drains;
 use super::crossing::Work;
 use super::desk::Desk;
 use super::gates::Closer;
@@ -59,8 +60,7 @@ pub(super) struct Life<'a> {
     /// What the gates saw when they were last looked at closely.
     pub closer: Closer,
     pub orphans: Orphans,
-    /// What the last batches took.
-    pub drains: Vec<Duration>,
+    pub drains: Drains,
     /// Digest of the source's schema that all of this was made for.
     pub schema: String,
     pub tables: BTreeMap<i64, Arc<Route>>,
@@ -185,7 +185,7 @@ async fn open<'a>(
         desk,
         closer: Closer::default(),
         orphans: Orphans::default(),
-        drains: Vec::new(),
+        drains: Drains::default(),
         schema,
         tables,
         suspects,

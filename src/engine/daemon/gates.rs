@@ -172,7 +172,7 @@ impl Life<'_> {
 
     fn predicted(&self, closer: &Closer) -> Duration {
         predicted_pause(&Work {
-            drains: &self.drains,
+            drains: &self.drains.lately(Instant::now()),
             round_trip: closer.round_trip,
             prepared: closer.prepared,
         })
