@@ -104,6 +104,22 @@ fn a_table_with_rows_of_others_is_not_copied_anew() {
     assert_eq!(case.rows("select count(*) from t"), [[Some("3001".to_owned())]]);
 }
 
+/// Whoever reads there for long makes writers wait.
+#[test]
+fn beside_a_rollback_journal_no_table_is_copied_anew() {
+    let case = Case::new(&MANY.replace("journal_mode = wal", "journal_mode = delete"));
+    let any = [&["--set", "source.journal=any"], BATCH].concat();
+    let mut daemon = case.daemon(&any);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    let before = case.files();
+    case.app(MOST);
+    let mut daemon = case.daemon(&any);
+    daemon.drained(&case.source);
+    assert_eq!(case.files(), before);
+    case.is_equal();
+}
+
 /// The snapshot of a comparison would see the table empty.
 #[test]
 fn a_table_that_is_to_be_compared_is_not_copied_anew() {

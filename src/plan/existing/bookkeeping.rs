@@ -67,7 +67,7 @@ const fn shape_like(
     compare: &'static [&'static str],
     beside: &'static [&'static str],
 ) -> Shape {
-    Shape { table, named: Named::Like, tool, compare, beside }
+    Shape { named: Named::Like, ..shape(table, tool, compare, beside) }
 }
 
 const SHAPES: &[Shape] = &[
