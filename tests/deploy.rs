@@ -146,6 +146,14 @@ fn every_health_check_survives_podman_and_the_image_has_one() {
     }));
 }
 
+/// Into an empty volume Docker copies what the image has at that path, its owner included; Prometheus' image has a directory there.
+#[test]
+fn the_volume_that_prometheus_is_given_is_not_empty() {
+    let compose = read("docker-compose.yml");
+    assert!(compose.contains("- prometheus:/prometheus\n"));
+    assert!(compose.lines().any(|line| line.trim() == ": > /prometheus/.prepared"), "its owner would be lost");
+}
+
 #[test]
 fn docker_compose_reads_the_compose_file() {
     run("docker-compose", &["-f", &path("docker-compose.yml"), "config", "--quiet"]);
