@@ -151,12 +151,35 @@ fn every_health_check_survives_podman_and_the_image_has_one() {
 fn the_volume_that_prometheus_is_given_is_not_empty() {
     let compose = read("docker-compose.yml");
     assert!(compose.contains("- prometheus:/prometheus\n"));
-    assert!(compose.lines().any(|line| line.trim() == ": > /prometheus/.prepared"), "its owner would be lost");
+    assert!(
+        compose.lines().any(|line| line.trim() == ": > /prometheus/.prepared"),
+        "its owner would be lost"
+    );
+}
+
+/// After a reboot in good order Docker starts no container again that is restarted on failure alone: it ended as it was asked to.
+#[test]
+fn every_service_comes_back_after_a_reboot() {
+    let compose = read("docker-compose.yml");
+    let services = compose.split("\nservices:\n").nth(1).and_then(|text| text.split("\nvolumes:\n").next());
+    let services = services.expect("it has services");
+    let named = services
+        .lines()
+        .filter(|line| line.len() > 3 && line.starts_with("  ") && !line[2..].starts_with([' ', '#']));
+    let back = services.lines().filter(|line| *line == "    restart: unless-stopped");
+    // One ends, and is to end: what prepares the others.
+    assert_eq!(named.count(), back.count() + 1);
 }
 
 #[test]
 fn docker_compose_reads_the_compose_file() {
-    run("docker-compose", &["-f", &path("docker-compose.yml"), "config", "--quiet"]);
+    let file = path("docker-compose.yml");
+    run("docker-compose", &["-f", &file, "config", "--quiet"]);
+    // The second Compose is a plugin of Docker's client, which may be there without it.
+    let version = Command::new("docker").args(["compose", "version"]).output();
+    if version.is_ok_and(|said| said.status.success()) {
+        run("docker", &["compose", "-f", &file, "config", "--quiet"]);
+    }
 }
 
 #[test]
