@@ -3,13 +3,17 @@
 //! `config/default.toml` is the reference and the default. It connects to nothing, and it never shows a password.
 
 mod layers;
+mod named;
 mod read;
 mod switch;
 
+use crate::canon::Zone;
 use crate::canon::form::Unit;
-use crate::canon::{Form, Zone};
 use crate::plan::Mode;
-use crate::plan::overrides::{ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides};
+use crate::plan::overrides::{
+    ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides, SequenceStart,
+};
+use named::{columns, sequences};
 use read::{
     Reader, choice, duration, file_path, flag, host_names, list, listener, number, optional, spelled,
     text_not_empty,
@@ -36,8 +40,8 @@ pub struct Settings {
     pub switch: Switch,
     pub hooks: Hooks,
     pub cleanup: Cleanup,
-    /// By sequence name: the value it must not fall below.
-    pub sequences: BTreeMap<String, i64>,
+    /// By sequence name.
+    pub sequences: BTreeMap<String, SequenceStart>,
     pub http: Http,
     pub log: Log,
     pub state: State,
@@ -426,52 +430,6 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("trace", LogLevel::Trace),
 ];
 
-fn columns(from: &mut Reader) -> BTreeMap<String, ColumnOverride> {
-    let mut columns = BTreeMap::new();
-    for (name, value) in from.take_named("types.column") {
-        let section = format!("types.column.\"{name}\"");
-        let origin = value.origin().unwrap_or_default().to_owned();
-        let config::ValueKind::Table(keys) = value.kind else {
-            from.problem(&section, "must be a section with type, form or tz", &origin);
-            continue;
-        };
-        if !name.contains('.') {
-            from.problem(&section, "must be named \"table.column\"", &origin);
-        }
-        columns.insert(name, column(from, &section, keys));
-    }
-    columns
-}
-
-fn column(from: &mut Reader, section: &str, keys: config::Map<String, config::Value>) -> ColumnOverride {
-    let mut column = ColumnOverride::default();
-    let mut keys: Vec<_> = keys.into_iter().collect();
-    keys.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, value) in keys {
-        let key = format!("{section}.{name}");
-        match name.as_str() {
-            "type" => column.type_sql = from.read(&key, &value, optional(text_not_empty)),
-            "form" => column.form = from.read(&key, &value, optional(spelled::<Form>)),
-            "tz" => column.zone = from.read(&key, &value, optional(spelled::<Zone>)),
-            _ => from.problem(
-                &key,
-                "unknown key; a column has type, form, tz",
-                value.origin().unwrap_or_default(),
-            ),
-        }
-    }
-    column
-}
-
-fn sequences(from: &mut Reader) -> BTreeMap<String, i64> {
-    let mut sequences = BTreeMap::new();
-    for (name, value) in from.take_named("sequences") {
-        let floor = from.read(&format!("sequences.\"{name}\""), &value, number(1..=i64::MAX));
-        sequences.insert(name, floor);
-    }
-    sequences
-}
-
 fn without_secret(entry: Effective) -> Effective {
     let callback = entry.key.starts_with("hooks.") && entry.value.starts_with("http");
     let value =
@@ -743,8 +701,19 @@ mod tests {
         let overrides = load(file, &[], &set).unwrap().overrides();
         assert_eq!(overrides.column("a.b", "c").unwrap().type_sql.as_deref(), Some("text"));
         assert_eq!(overrides.column("T x", "C").unwrap().type_sql.as_deref(), Some("date"));
-        assert_eq!(overrides.sequences["Q.x"], 7);
+        assert_eq!(overrides.sequences["Q.x"], SequenceStart::At(7));
         assert!(overrides.includes("b_1") && !overrides.includes("c"));
+        let file = "[sequences]\nq = ['a.x', 'b.c.y']";
+        let after =
+            |columns: &[&str]| SequenceStart::After(columns.iter().map(|one| (*one).to_owned()).collect());
+        assert_eq!(load(file, &[], &[]).unwrap().overrides().sequences["q"], after(&["a.x", "b.c.y"]));
+        assert_eq!(
+            load("", &[], &[("sequences.q", "a.x, b.y")]).unwrap().overrides().sequences["q"],
+            after(&["a.x", "b.y"])
+        );
+        for bad in ["'x'", "[]", "'a.x, y'", "'.x'", "'a.'", "true"] {
+            assert!(load(&format!("[sequences]\nq = {bad}"), &[], &[]).is_err(), "{bad}");
+        }
         let overrides = load("", &[], &[("tables.exclude", "[\"T, x\", 'c']")]).unwrap().overrides();
         assert_eq!(overrides.exclude, ["T, x", "c"]);
         assert!(load("", &[], &[("tables.exclude", "[\"c\"")]).is_err());

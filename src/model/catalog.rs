@@ -150,8 +150,20 @@ pub struct PgSequence {
     pub increment: i64,
     /// Of SELECT and UPDATE, which setting it needs: those that the role lacks.
     pub missing_privileges: Vec<String>,
-    /// The column that owns or uses it.
+    /// The column that owns or uses it, and holds its numbers.
     pub column: Option<(PgName, String)>,
+    /// A column that puts its numbers into something else, `'INV-' || nextval(…)`: its values do not tell how far it is.
+    pub part_of: Option<(PgName, String)>,
+}
+
+impl PgColumn {
+    /// Whether the largest value tells how far a sequence is.
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self.ty,
+            Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric(_) | Type::Float4 | Type::Float8
+        )
+    }
 }
 
 impl Catalog {

@@ -43,6 +43,8 @@ pub struct Readings {
     pub ledger_open: u64,
     /// Sequences of the target that could not be set.
     pub sequences: Option<Vec<BadSequence>>,
+    /// Those that nobody sets: no column tells how far they are.
+    pub sequences_left: Vec<String>,
     /// Suspended constraints that rows break.
     pub constraints: Option<Looked>,
     /// Tables whose changes in the target would not be noted.
@@ -314,7 +316,11 @@ fn sequences(readings: &Readings) -> Gate {
         return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
     if bad.is_empty() {
-        return gate("every one can be set".to_owned()).open();
+        let left = match readings.sequences_left.as_slice() {
+            [] => String::new(),
+            names => format!("; of no column, left as they are: {}", listed(names.iter().cloned())),
+        };
+        return gate(format!("every one can be set{left}")).open();
     }
     let name = |sequence: &BadSequence| match sequence.why {
         SequenceTrouble::Exhausted => format!("{} is exhausted", sequence.name),

@@ -1,11 +1,11 @@
 //! What the target needs before the application may write to it: from which value each sequence goes on, and which rows would break a
 //! constraint that comes back. Pure text over the catalog; whoever runs it decides when.
 
-use crate::model::catalog::{Catalog, PgTable};
+use crate::model::catalog::{Catalog, PgSequence, PgTable};
 use crate::model::name::{PgName, ident, literal};
 use crate::model::schema::SqliteSchema;
-use crate::plan::overrides::Overrides;
-use crate::plan::route::Route;
+use crate::plan::overrides::{Overrides, SequenceStart};
+use crate::plan::route::{ColumnRoute, Route};
 
 /// A sequence that must not issue a value again which either side has issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,31 +21,86 @@ pub struct Sequence {
     max: i64,
 }
 
-/// Every sequence that fills a column of a followed table, and those that the settings name.
+/// Every sequence that fills a column of a followed table, and those that the settings name. What they name and nobody finds is among
+/// them, for whoever asks how far it is to stumble over.
 pub fn sequences<'r>(
     routes: impl IntoIterator<Item = &'r Route>,
     (schema, catalog): (&SqliteSchema, &Catalog),
     overrides: &Overrides,
 ) -> Vec<Sequence> {
+    let routes: Vec<&Route> = routes.into_iter().collect();
     let mut found: Vec<Sequence> = Vec::new();
-    for route in routes {
+    for route in &routes {
         let Some(table) = catalog.tables.iter().find(|table| table.name == route.target) else { continue };
         found.extend(of_table(route, table, (schema, catalog), overrides));
     }
-    let unowned = catalog.sequences.iter().filter(|sequence| {
-        setting(overrides, &sequence.name).is_some() && found.iter().all(|known| known.name != sequence.name)
-    });
-    let of_setting = unowned.map(|sequence| Sequence {
-        name: sequence.name.clone(),
-        numbers: None,
-        counter: None,
-        floor: setting(overrides, &sequence.name),
-        start: sequence.start,
-        max: sequence.max,
-    });
-    let of_setting: Vec<Sequence> = of_setting.collect();
-    found.extend(of_setting);
+    for (setting, start) in &overrides.sequences {
+        let is_named = |name: &PgName| name.name == *setting || name.to_string() == *setting;
+        let sequence = catalog.sequences.iter().find(|sequence| is_named(&sequence.name));
+        let whole = |numbers: Option<(PgName, String)>, counter: Option<String>| Sequence {
+            name: sequence
+                .map_or_else(|| PgName::new(&catalog.schema, setting), |sequence| sequence.name.clone()),
+            numbers,
+            counter,
+            floor: sequence.and_then(|sequence| overrides.sequence_floor(&sequence.name)),
+            start: sequence.map_or(1, |sequence| sequence.start),
+            max: sequence.map_or(i64::MAX, |sequence| sequence.max),
+        };
+        match start {
+            SequenceStart::At(_) if found.iter().any(|known| is_named(&known.name)) => {}
+            SequenceStart::At(_) => found.push(whole(None, None)),
+            // One that counts downwards is left alone.
+            SequenceStart::After(_) if sequence.is_some_and(|sequence| sequence.increment < 0) => {}
+            SequenceStart::After(columns) => {
+                found.extend(columns.iter().map(|named| {
+                    let (numbers, counter) = column_named(named, &routes, (schema, &catalog.schema));
+                    whole(Some(numbers), counter)
+                }));
+            }
+        }
+    }
     found
+}
+
+/// A column of the target by its name in SQLite, and the table whose counter it goes on from.
+fn column_named(
+    named: &str,
+    routes: &[&Route],
+    (schema, target): (&SqliteSchema, &str),
+) -> ((PgName, String), Option<String>) {
+    for route in routes {
+        for crossing in &route.columns {
+            let Some(source) = &crossing.source else { continue };
+            if format!("{}.{source}", route.source).eq_ignore_ascii_case(named) {
+                let counter = counts(route, schema, &crossing.target).then(|| route.source.clone());
+                return ((route.target.clone(), crossing.target.clone()), counter);
+            }
+        }
+    }
+    let (table, column) = named.rsplit_once('.').unwrap_or((named, ""));
+    ((PgName::new(target, table), column.to_owned()), None)
+}
+
+/// Whether SQLite's own counter numbers the column.
+fn counts(route: &Route, schema: &SqliteSchema, column: &str) -> bool {
+    let Some(source) = schema.tables.iter().find(|source| source.name == route.source) else { return false };
+    let Some(alias) = source.rowid_alias().map(|alias| &source.columns[alias].name) else { return false };
+    let is_alias =
+        |crossing: &ColumnRoute| crossing.target == column && crossing.source.as_ref() == Some(alias);
+    source.autoincrement && route.columns.iter().any(is_alias)
+}
+
+/// The names of those that nobody sets: they fill no column, or only a part of one, and the settings do not name them.
+pub fn left_alone(catalog: &Catalog, overrides: &Overrides) -> Vec<PgName> {
+    let fills = |sequence: &PgSequence| {
+        let mut columns = catalog.tables.iter().flat_map(|table| &table.columns);
+        sequence.column.is_some() || columns.any(|column| column.sequence.as_ref() == Some(&sequence.name))
+    };
+    let is_set = |name: &PgName| {
+        overrides.sequence_floor(name).is_some() || !overrides.sequence_columns(name).is_empty()
+    };
+    let left = catalog.sequences.iter().filter(|sequence| !fills(sequence) && !is_set(&sequence.name));
+    left.map(|sequence| sequence.name.clone()).collect()
 }
 
 fn of_table(
@@ -54,33 +109,21 @@ fn of_table(
     (schema, catalog): (&SqliteSchema, &Catalog),
     overrides: &Overrides,
 ) -> Vec<Sequence> {
-    let source = schema.tables.iter().find(|source| source.name == route.source);
-    let alias = source.and_then(|source| Some(&source.columns[source.rowid_alias()?].name));
     let numbered = table.columns.iter().filter_map(|column| {
         let name = column.sequence.as_ref()?;
         // One that counts downwards is left alone, as it was told at setup.
         let sequence =
             catalog.sequences.iter().find(|sequence| sequence.name == *name && sequence.increment > 0)?;
-        let is_alias = route
-            .columns
-            .iter()
-            .any(|crossing| crossing.target == column.name && crossing.source.as_ref() == alias);
-        let counts = source.is_some_and(|source| source.autoincrement) && is_alias && alias.is_some();
         Some(Sequence {
             name: name.clone(),
             numbers: Some((table.name.clone(), column.name.clone())),
-            counter: counts.then(|| route.source.clone()),
-            floor: setting(overrides, name),
+            counter: counts(route, schema, &column.name).then(|| route.source.clone()),
+            floor: overrides.sequence_floor(name),
             start: sequence.start,
             max: sequence.max,
         })
     });
     numbered.collect()
-}
-
-fn setting(overrides: &Overrides, name: &PgName) -> Option<i64> {
-    let is_named = |setting: &String| name.name == *setting || name.to_string() == *setting;
-    overrides.sequences.iter().filter(|(setting, _)| is_named(setting)).map(|(_, value)| *value).max()
 }
 
 impl Sequence {

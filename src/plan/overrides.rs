@@ -3,6 +3,7 @@
 use super::route::{Identity, Route};
 use super::spelling;
 use crate::canon::{Form, Zone};
+use crate::model::name::PgName;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
@@ -20,8 +21,17 @@ pub struct Overrides {
     /// By `table.column`, names as in SQLite.
     pub columns: BTreeMap<String, ColumnOverride>,
     pub existing_rows: ExistingRows,
-    /// By sequence name: the value it must not fall below.
-    pub sequences: BTreeMap<String, i64>,
+    /// By sequence name.
+    pub sequences: BTreeMap<String, SequenceStart>,
+}
+
+/// Where a sequence goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SequenceStart {
+    /// It never falls below this.
+    At(i64),
+    /// After the values of these columns, `table.column` by their names in SQLite.
+    After(Vec<String>),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -110,6 +120,30 @@ impl Overrides {
             }
         }
         stated
+    }
+
+    /// What is said of a sequence, by its name with or without the schema.
+    fn starts<'s>(&'s self, name: &PgName) -> impl Iterator<Item = &'s SequenceStart> {
+        let (bare, whole) = (name.name.clone(), name.to_string());
+        let named = move |setting: &String| *setting == bare || *setting == whole;
+        self.sequences.iter().filter(move |(setting, _)| named(setting)).map(|(_, start)| start)
+    }
+
+    pub fn sequence_floor(&self, name: &PgName) -> Option<i64> {
+        let floors = self.starts(name).filter_map(|start| match start {
+            SequenceStart::At(floor) => Some(*floor),
+            SequenceStart::After(_) => None,
+        });
+        floors.max()
+    }
+
+    /// The columns, as the settings name them, after whose values it goes on.
+    pub fn sequence_columns(&self, name: &PgName) -> Vec<&str> {
+        let columns = self.starts(name).filter_map(|start| match start {
+            SequenceStart::At(_) => None,
+            SequenceStart::After(columns) => Some(columns.iter().map(String::as_str)),
+        });
+        columns.flatten().collect()
     }
 
     pub fn includes(&self, table: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::model::catalog::{
 };
 use crate::model::fault::Fault;
 use crate::model::name::PgName;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type as Wire};
 
@@ -271,23 +271,32 @@ impl Found {
 
     /// Gives back each sequence once; the lines hold it once a use, the surest use of a column before the others.
     fn add_sequences(&mut self, lines: &[Line]) -> Result<Vec<PgSequence>, Fault> {
-        let mut sequences = Vec::new();
-        let mut known = HashSet::new();
+        let mut sequences: Vec<PgSequence> = Vec::new();
+        let mut known: HashMap<PgName, usize> = HashMap::new();
         for line in lines {
             let Some(name) = line.name("schema", "name")? else { continue };
             let table = line.name("table_schema", "table_name")?;
             let column: Option<String> = line.get("column_name")?;
             let table_oid: Option<u32> = line.get("table_oid")?;
+            let mut holds_numbers = true;
             if let Some(table) = table_oid.and_then(|oid| self.table(oid)) {
                 let filled = table.columns.iter_mut().find(|filled| Some(&filled.name) == column.as_ref());
                 if let Some(filled) = filled {
-                    filled.sequence.get_or_insert_with(|| name.clone());
+                    holds_numbers = filled.is_number();
+                    if holds_numbers {
+                        filled.sequence.get_or_insert_with(|| name.clone());
+                    }
                 }
             }
-            if !known.insert(name.clone()) {
+            let is_by_name: bool = line.get("is_by_name")?;
+            let used = table.zip(column).filter(|_| !is_by_name);
+            let (column, part_of) = if holds_numbers { (used, None) } else { (None, used) };
+            if let Some(at) = known.get(&name) {
+                let known = &mut sequences[*at];
+                known.column = known.column.take().or(column);
                 continue;
             }
-            let is_by_name: bool = line.get("is_by_name")?;
+            known.insert(name.clone(), sequences.len());
             sequences.push(PgSequence {
                 name,
                 last_value: line.get("last_value")?,
@@ -295,7 +304,8 @@ impl Found {
                 max: line.get("max")?,
                 increment: line.get("increment")?,
                 missing_privileges: line.get("missing_privileges")?,
-                column: table.zip(column).filter(|_| !is_by_name),
+                column,
+                part_of,
             });
         }
         Ok(sequences)

@@ -2,7 +2,9 @@
 //! had issued and forgotten.
 
 use crate::follow::Case;
+use crate::support::daemon::Daemon;
 use crate::support::{application, database, liteferry, psql, sqlite};
+use serde_json::Value;
 
 /// A table, and the least key that its next row may have.
 struct Table {
@@ -123,4 +125,56 @@ fn a_sequence_that_nothing_but_its_name_ties_to_a_column_goes_on_after_it() {
     // Whose owner is known is not asked for its name.
     let next = case.rows("select nextval('person_id_seq')::text, nextval('owned_n_seq')::text");
     assert_eq!(next, [[Some("9".to_owned()), Some("1".to_owned())]]);
+}
+
+/// Hibernate asks its sequences itself, an invoice's number is a part of a text, and tables share one.
+#[test]
+fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table Person (Id integer primary key autoincrement, v text);
+         insert into Person values (7, 'x'), (9, 'gone'); delete from Person where Id = 9;
+         create table sent (id integer primary key, place integer); insert into sent values (1, 30);
+         create table seen (id integer primary key, place integer); insert into seen values (1, 20);
+         create table invoice (no text primary key, v text); insert into invoice values ('INV-000007', 'x')",
+    );
+    psql(
+        &case.target.url,
+        "create sequence person_seq increment 50; create table person (id bigint primary key, v text);
+         create sequence places; create table sent (id integer primary key, place bigint);
+         create table seen (id integer primary key, place bigint); create sequence invoice_no;
+         create table invoice (no text primary key default 'INV-' || lpad(nextval('invoice_no')::text, 6, '0'), v text)",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let file = case.source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &case.target.url];
+    let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
+    for says in [
+        "[sequences] \"person_seq\" = \"Person.Id\"",
+        "public.invoice_no: this sequence is a part of what public.invoice.no holds",
+    ] {
+        assert!(told.contains(says), "{told}");
+    }
+    let after = |columns: &'static str| {
+        [&existing[..], &["--set", "sequences.person_seq=person.id", "--set", columns]].concat()
+    };
+    drop(case.validated(&after("sequences.places=sent.place, seen.place")));
+    let mut daemon = case.daemon(&after("sequences.places=sent.nobody"));
+    let reading = |daemon: &mut Daemon, words: &str| {
+        daemon.wait_for(|daemon| {
+            let gates: Value = serde_json::from_str(&daemon.get("/v1/gates?to=switch")?.1).ok()?;
+            let gate = gates["gates"].as_array()?.iter().find(|gate| gate["name"] == "sequences")?.clone();
+            gate["reading"].as_str()?.contains(words).then_some(())
+        });
+    };
+    reading(&mut daemon, "public.places cannot be computed");
+    drop(daemon);
+    let mut daemon = case.daemon(&after("sequences.places=sent.place, seen.place"));
+    reading(&mut daemon, "left as they are: public.invoice_no");
+    case.app("insert into Person (v) values ('written while it is followed'); update seen set place = 90");
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    let next =
+        case.rows("select nextval('person_seq')::text, nextval('places')::text, nextval('invoice_no')::text");
+    assert_eq!(next, [[Some("60".to_owned()), Some("91".to_owned()), Some("1".to_owned())]]);
 }

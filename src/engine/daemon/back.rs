@@ -315,6 +315,7 @@ impl Back<'_> {
             comparing: false,
             ledger_open: 0,
             sequences: None,
+            sequences_left: Vec::new(),
             constraints: None,
             uncaptured: None,
             unwritable: None,

@@ -35,6 +35,7 @@ pub enum Look<'p> {
 pub struct Closer {
     at: Option<Instant>,
     sequences: Option<Vec<BadSequence>>,
+    sequences_left: Vec<String>,
     uncaptured: Option<Vec<String>>,
     unwritable: Option<Vec<String>>,
     round_trip: Duration,
@@ -69,6 +70,7 @@ impl Life<'_> {
             comparing: view.status.validation.state == ValidationState::Running,
             ledger_open,
             sequences: closer.sequences,
+            sequences_left: closer.sequences_left,
             constraints: self.orphans.looked(),
             uncaptured: closer.uncaptured,
             unwritable: closer.unwritable,
@@ -119,16 +121,23 @@ impl Life<'_> {
         run(&session, "select 1").await?;
         let round_trip = began.elapsed();
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
-        let prepared = preparations.rehearse(&session, self.migration, &counters).await?;
         let mut sequences = Vec::new();
         for sequence in preparations.sequences() {
             let why = match session.query_opt(&sequence.exhausted_sql(&counters), &[]).await {
                 Ok(None) => continue,
                 Ok(Some(_)) => SequenceTrouble::Exhausted,
+                Err(error) if error.as_db_error().is_none() => {
+                    return Err(fault::of(error, "look how far a sequence is"));
+                }
                 Err(_) => SequenceTrouble::NotComputable,
             };
             sequences.push(BadSequence { name: sequence.name.to_string(), why });
         }
+        let prepared = match sequences.is_empty() {
+            true => preparations.rehearse(&session, self.migration, &counters).await?,
+            // It would stumble over the same.
+            false => Duration::ZERO,
+        };
         let uncaptured = match standing(&session, self.migration, &self.tables).await?.capture {
             State::Missing => self.tables.values().map(|route| route.target.to_string()).collect(),
             State::Off | State::On | State::Mixed => Vec::new(),
@@ -138,6 +147,7 @@ impl Life<'_> {
         Ok(Closer {
             at: Some(Instant::now()),
             sequences: Some(sequences),
+            sequences_left: preparations.left().iter().map(ToString::to_string).collect(),
             uncaptured: Some(uncaptured),
             unwritable: Some(unwritable),
             round_trip,

@@ -29,6 +29,7 @@ fn ready() -> Readings {
         comparing: false,
         ledger_open: 0,
         sequences: Some(Vec::new()),
+        sequences_left: Vec::new(),
         constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
         uncaptured: Some(Vec::new()),
         unwritable: Some(Vec::new()),
@@ -287,6 +288,14 @@ fn tables_that_would_be_left_behind_are_told_and_hinder_nobody() {
     assert_eq!(shut(gates.clone()), []);
     let told = gates.iter().find(|gate| gate.name == "reverse_tables_beside").unwrap();
     assert_eq!(told.reading, "rows that would stay in PostgreSQL: public.made_later");
+}
+
+#[test]
+fn sequences_of_no_column_are_told_and_hinder_nobody() {
+    let gates = to_switch(&Readings { sequences_left: vec!["public.invoice_number".into()], ..ready() });
+    assert_eq!(shut(gates.clone()), []);
+    let told = gates.iter().find(|gate| gate.name == "sequences").unwrap();
+    assert_eq!(told.reading, "every one can be set; of no column, left as they are: public.invoice_number");
 }
 
 #[test]

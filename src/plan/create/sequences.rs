@@ -7,6 +7,7 @@ use super::draft::Draft;
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
 use crate::model::schema::SqliteSchema;
+use crate::plan::overrides::SequenceStart;
 use crate::plan::{SequencePlan, SequenceSource};
 
 /// One for each identity column; settings that name no sequence of the plan are reported.
@@ -19,21 +20,31 @@ pub(super) fn plan(
     let mut plans = Vec::new();
     for draft in drafts.iter_mut() {
         let Some(sequence) = &draft.sequence else { continue };
-        let set = overrides.sequences.get(&sequence.name).copied();
+        let set = match overrides.sequences.get(&sequence.name) {
+            Some(SequenceStart::At(floor)) => Some(*floor),
+            Some(SequenceStart::After(_)) | None => None,
+        };
         let column = sequence.column.clone();
         let floor = counter(draft, schema).max(set);
         warn_of_exhaustion(draft, floor);
         let source = SequenceSource::Column { table: draft.target.clone(), column };
         plans.push(SequencePlan { source, sequence: None, floor });
     }
-    for name in overrides.sequences.keys() {
+    for (name, start) in &overrides.sequences {
         let known =
             |draft: &Draft<'_>| draft.sequence.as_ref().is_some_and(|sequence| sequence.name == *name);
-        if !drafts.iter().any(known) {
-            let text = "the settings name it, but no table of the plan has such a sequence";
-            let finding = Finding::blocker("sequence_unknown", name.clone(), text);
-            findings.push(finding.with_remedy("correct the name in [sequences], or take it out"));
-        }
+        let (text, remedy) = match start {
+            SequenceStart::At(_) | SequenceStart::After(_) if !drafts.iter().any(known) => (
+                "the settings name it, but no table of the plan has such a sequence",
+                "correct the name in [sequences], or take it out",
+            ),
+            SequenceStart::After(_) => (
+                "the settings let it go on after columns, but in `create` mode each sequence numbers a column of its own",
+                "take it out of [sequences], or give a number there",
+            ),
+            SequenceStart::At(_) => continue,
+        };
+        findings.push(Finding::blocker("sequence_unknown", name.clone(), text).with_remedy(remedy));
     }
     plans
 }

@@ -7,7 +7,7 @@ use crate::model::schema::{
     Deferrable, FkAction, IndexOrigin, IndexPart, IndexTerm, KeyOrder, LeftOut, LeftOutKind, SqliteCheck,
     SqliteForeignKey, SqliteIndex, SqliteTrigger, SqliteView, Storage,
 };
-use crate::plan::overrides::ColumnOverride;
+use crate::plan::overrides::{ColumnOverride, SequenceStart};
 use crate::plan::route::{Identity, ScanOrder};
 use crate::plan::samples::{self, index, keyed, part, table};
 
@@ -275,9 +275,18 @@ fn sequences_go_on_after_sqlites_own_counter() {
         ("plain".to_owned(), CellBuf::Integer(9)),
     ];
     let overrides = Overrides {
-        sequences: [("plain_id_seq".to_owned(), 50), ("x".to_owned(), 1)].into(),
+        sequences: [
+            ("plain_id_seq".to_owned(), SequenceStart::At(50)),
+            ("x".to_owned(), SequenceStart::At(1)),
+        ]
+        .into(),
         ..Overrides::default()
     };
+    let after = SequenceStart::After(vec!["gap.id".to_owned()]);
+    let elsewhere =
+        Overrides { sequences: [("plain_id_seq".to_owned(), after)].into(), ..Overrides::default() };
+    let refused = plan(&schema, None, "public", &elsewhere);
+    assert!(refused.blockers().any(|finding| finding.code == "sequence_unknown"));
     let plan = plan(&schema, None, "public", &overrides);
     let floors: Vec<_> = plan.sequences.iter().map(|sequence| sequence.floor).collect();
     assert_eq!(floors, [Some(100), Some(7), None, Some(i64::MAX), Some(50)]);

@@ -7,12 +7,11 @@
 use super::Ground;
 use super::keys::is_integer;
 use super::mapping::{Counterpart, MappedTable};
-use crate::model::catalog::PgSequence;
+use crate::model::catalog::{PgColumn, PgSequence};
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident};
 use crate::model::schema::SqliteSchema;
-use crate::plan::overrides::Overrides;
 use crate::plan::survey::ColumnSurvey;
 use crate::plan::{SequencePlan, SequenceSource};
 
@@ -32,9 +31,11 @@ pub(super) fn sequences(copied: &[&MappedTable<'_>], ground: Ground<'_>) -> Sequ
         if sequence.column.is_none() {
             unowned(sequence, copied, ground, &mut out);
         }
+        set_after(sequence, copied, ground, &mut out);
     }
     for name in ground.overrides.sequences.keys() {
-        if !ground.catalog.sequences.iter().any(|sequence| is_named(&sequence.name, name)) {
+        let is_named = |found: &PgName| found.name == *name || found.to_string() == *name;
+        if !ground.catalog.sequences.iter().any(|sequence| is_named(&sequence.name)) {
             let text = "the settings give a value for this sequence, and the target has no such sequence";
             let remedy = "correct its name in [sequences], or take the line out";
             out.findings.push(Finding::blocker("sequence_unknown", name, text).with_remedy(remedy));
@@ -45,42 +46,49 @@ pub(super) fn sequences(copied: &[&MappedTable<'_>], ground: Ground<'_>) -> Sequ
 
 fn owned(mapped: &MappedTable<'_>, ground: Ground<'_>, out: &mut Sequences) {
     for column in &mapped.target.columns {
-        let Some(name) = &column.sequence else { continue };
-        let sequence = ground.catalog.sequences.iter().find(|sequence| sequence.name == *name);
-        if sequence.is_some_and(|sequence| sequence.increment < 0) {
-            let text = format!(
-                "this sequence of {}.{} counts downwards and is left alone",
-                mapped.target.name, column.name
-            );
-            let remedy = "set it by hand below the smallest value in use";
-            out.findings
-                .push(Finding::warning("sequence_descending", name.to_string(), text).with_remedy(remedy));
-            continue;
+        if let Some(name) = &column.sequence {
+            goes_on_after(name, (mapped, column), ground, out);
         }
-        let source = source_of(mapped, &column.name);
-        let counter = source.filter(|index| mapped.source.rowid_alias() == Some(*index));
-        let counter = counter.and_then(|_| sqlite_sequence(ground.schema, &mapped.source.name));
-        // What the target has issued itself counts too: its rows may be gone, but others may have seen them.
-        let issued = sequence.and_then(|sequence| sequence.last_value);
-        let floor = counter.max(setting(ground.overrides, name)).max(issued);
-        // Below its start a sequence issues nothing, and may refuse to be set.
-        let floor = floor.filter(|floor| sequence.is_none_or(|sequence| *floor >= sequence.start));
-        let largest =
-            source.and_then(|index| surveyed(ground, mapped, index)).and_then(|column| column.integers);
-        let reached = floor.max(largest.map(|(_, largest)| largest));
-        if let (Some(sequence), Some(reached)) = (sequence, reached)
-            && reached >= sequence.max
-        {
-            let text = format!("values have reached {reached}, and this sequence ends at {}", sequence.max);
-            let remedy = format!("alter sequence {} as bigint maxvalue 9223372036854775807;", name.sql());
-            out.findings
-                .push(Finding::warning("sequence_exhausted", name.to_string(), text).with_remedy(remedy));
-        }
-        out.findings.extend(sequence.and_then(|sequence| privileges(sequence, ground)));
-        let source =
-            SequenceSource::Column { table: mapped.target.name.clone(), column: column.name.clone() };
-        out.plans.push(SequencePlan { source, sequence: Some(name.clone()), floor });
     }
+}
+
+fn goes_on_after(
+    name: &PgName,
+    (mapped, column): (&MappedTable<'_>, &PgColumn),
+    ground: Ground<'_>,
+    out: &mut Sequences,
+) {
+    let sequence = ground.catalog.sequences.iter().find(|sequence| sequence.name == *name);
+    if sequence.is_some_and(|sequence| sequence.increment < 0) {
+        let text = format!(
+            "this sequence of {}.{} counts downwards and is left alone",
+            mapped.target.name, column.name
+        );
+        let remedy = "set it by hand below the smallest value in use";
+        out.findings
+            .push(Finding::warning("sequence_descending", name.to_string(), text).with_remedy(remedy));
+        return;
+    }
+    let source = source_of(mapped, &column.name);
+    let counter = source.filter(|index| mapped.source.rowid_alias() == Some(*index));
+    let counter = counter.and_then(|_| sqlite_sequence(ground.schema, &mapped.source.name));
+    // What the target has issued itself counts too: its rows may be gone, but others may have seen them.
+    let issued = sequence.and_then(|sequence| sequence.last_value);
+    let floor = counter.max(ground.overrides.sequence_floor(name)).max(issued);
+    // Below its start a sequence issues nothing, and may refuse to be set.
+    let floor = floor.filter(|floor| sequence.is_none_or(|sequence| *floor >= sequence.start));
+    let largest = source.and_then(|index| surveyed(ground, mapped, index)).and_then(|column| column.integers);
+    let reached = floor.max(largest.map(|(_, largest)| largest));
+    if let (Some(sequence), Some(reached)) = (sequence, reached)
+        && reached >= sequence.max
+    {
+        let text = format!("values have reached {reached}, and this sequence ends at {}", sequence.max);
+        let remedy = format!("alter sequence {} as bigint maxvalue 9223372036854775807;", name.sql());
+        out.findings.push(Finding::warning("sequence_exhausted", name.to_string(), text).with_remedy(remedy));
+    }
+    out.findings.extend(sequence.and_then(|sequence| privileges(sequence, ground)));
+    let source = SequenceSource::Column { table: mapped.target.name.clone(), column: column.name.clone() };
+    out.plans.push(SequencePlan { source, sequence: Some(name.clone()), floor });
 }
 
 fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
@@ -93,26 +101,63 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         out.findings.push(Finding::note("sequence_by_name", sequence.name.to_string(), text));
         return;
     }
-    if let Some(floor) = setting(ground.overrides, &sequence.name) {
+    if let Some(floor) = ground.overrides.sequence_floor(&sequence.name) {
         out.findings.extend(privileges(sequence, ground));
         let source = SequenceSource::Setting;
         out.plans.push(SequencePlan { source, sequence: Some(sequence.name.clone()), floor: Some(floor) });
         return;
     }
+    if !ground.overrides.sequence_columns(&sequence.name).is_empty() {
+        return;
+    }
     let name = sequence.name.name.as_str();
-    let (hint, value) = match feeder(name, copied) {
-        Some((mapped, index)) => suggestion(mapped, index, copied, ground),
-        None => (String::new(), "…".to_owned()),
+    let (text, value) = match (&sequence.part_of, feeder(name, copied)) {
+        (Some((table, column)), _) => (
+            format!(
+                "this sequence is a part of what {table}.{column} holds, which is no number, so it stays where it is"
+            ),
+            "a number that it will not have reached when the writes move".to_owned(),
+        ),
+        (None, Some((mapped, index))) => suggestion(mapped, index, copied, ground),
+        (None, None) => {
+            (STAYS.to_owned(), "the \"table.column\" whose values it goes on after, or a number".to_owned())
+        }
     };
-    let text = format!("no column owns this sequence, so it stays where it is{hint}");
     let remedy = format!("[sequences] \"{name}\" = {value}");
     out.findings
         .push(Finding::warning("sequence_unowned", sequence.name.to_string(), text).with_remedy(remedy));
 }
 
-/// What a sequence looks to number, and a value that is safe for it. Tables may share a sequence, and then call their columns
-/// alike: the value is beyond all of those. A column called `id` says nothing of the kind. The smallest value there is stands for
-/// a column without numbers.
+const STAYS: &str = "no column owns this sequence, so it stays where it is";
+
+/// The settings say after which columns it goes on.
+fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
+    for named in ground.overrides.sequence_columns(&sequence.name) {
+        let found = copied.iter().find_map(|mapped| Some((*mapped, column_named(mapped, named)?)));
+        if let Some(found) = found {
+            goes_on_after(&sequence.name, found, ground, out);
+            continue;
+        }
+        let text =
+            format!("the settings let it go on after {named}, which is no whole number that is carried over");
+        let remedy = "name a column as it is called in SQLite, \"table.column\", or give a number";
+        out.findings
+            .push(Finding::blocker("sequence_unknown", sequence.name.to_string(), text).with_remedy(remedy));
+    }
+}
+
+fn column_named<'m>(mapped: &'m MappedTable<'_>, named: &str) -> Option<&'m PgColumn> {
+    mapped.columns.iter().find_map(|column| match column.counterpart {
+        Counterpart::Column(target) if is_integer(&target.ty) => {
+            let name = format!("{}.{}", mapped.source.name, column.source.name);
+            name.eq_ignore_ascii_case(named).then_some(target)
+        }
+        Counterpart::Column(_) | Counterpart::Missing | Counterpart::Excluded => None,
+    })
+}
+
+/// What a sequence looks to number, and the setting that lets it go on after that. Tables may share a sequence, and then call their columns
+/// alike: it goes on after the furthest of those too. A column called `id` says nothing of the kind.
 fn suggestion(
     mapped: &MappedTable<'_>,
     index: usize,
@@ -120,9 +165,10 @@ fn suggestion(
     ground: Ground<'_>,
 ) -> (String, String) {
     let name = mapped.source.columns[index].name.as_str();
-    let hint = format!("; it looks to number {}.{name}", mapped.source.name);
+    let own_name = format!("{}.{name}", mapped.source.name);
+    let hint = format!("{STAYS}; it looks to number {own_name}");
     if ground.survey.is_none() {
-        return (hint, "…".to_owned());
+        return (hint, format!("\"{own_name}\""));
     }
     let largest = |mapped: &MappedTable<'_>, index: usize| {
         surveyed(ground, mapped, index).and_then(|column| column.integers).map(|(_, largest)| largest)
@@ -136,9 +182,10 @@ fn suggestion(
     match beyond {
         Some((largest, other)) => {
             let shared = format!("; {}.{name}, which may share it, is at {largest}", other.source.name);
-            (format!("{hint}{now}{shared}"), largest.to_string())
+            let both = format!("[\"{own_name}\", \"{}.{name}\"]", other.source.name);
+            (format!("{hint}{now}{shared}"), both)
         }
-        None => (format!("{hint}{now}"), own.unwrap_or(1).max(1).to_string()),
+        None => (format!("{hint}{now}"), format!("\"{own_name}\"")),
     }
 }
 
@@ -175,23 +222,16 @@ fn sqlite_sequence(schema: &SqliteSchema, table: &str) -> Option<i64> {
     integers.max()
 }
 
-fn setting(overrides: &Overrides, name: &PgName) -> Option<i64> {
-    overrides.sequences.iter().filter(|(setting, _)| is_named(name, setting)).map(|(_, value)| *value).max()
-}
-
-fn is_named(name: &PgName, setting: &str) -> bool {
-    name.name == setting || name.to_string() == setting
-}
-
 /// The column that a sequence looks to number, by its name: `<table>_<column>_seq`, `events_stream_seq` for
 /// `events.stream_ordering`, `receipts_sequence` for the first number of `receipts_linearized`. The longest table name wins.
 fn feeder<'a, 'b>(sequence: &str, copied: &'a [&'a MappedTable<'b>]) -> Option<(&'a MappedTable<'b>, usize)> {
+    let sequence = sequence.to_ascii_lowercase();
     let stem =
-        ["_sequence", "_seq"].iter().find_map(|suffix| sequence.strip_suffix(suffix)).unwrap_or(sequence);
+        ["_sequence", "_seq"].iter().find_map(|suffix| sequence.strip_suffix(suffix)).unwrap_or(&sequence);
     let candidates = copied.iter().filter_map(|mapped| {
-        let table = mapped.source.name.as_str();
-        let singular = table.strip_suffix('s').unwrap_or(table);
-        let rest = [table, singular].iter().find_map(|name| stem.strip_prefix(name));
+        let table = mapped.source.name.to_ascii_lowercase();
+        let singular = table.strip_suffix('s').unwrap_or(&table);
+        let rest = [&table, singular].iter().find_map(|name| stem.strip_prefix(name));
         let index = match rest {
             Some("") => first_number(mapped, |_| true),
             Some(rest) => {
@@ -214,7 +254,9 @@ fn feeder<'a, 'b>(sequence: &str, copied: &'a [&'a MappedTable<'b>]) -> Option<(
 
 fn first_number(mapped: &MappedTable<'_>, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
     mapped.columns.iter().position(|column| match column.counterpart {
-        Counterpart::Column(target) => is_integer(&target.ty) && is_meant(&column.source.name),
+        Counterpart::Column(target) => {
+            is_integer(&target.ty) && is_meant(&column.source.name.to_ascii_lowercase())
+        }
         Counterpart::Missing | Counterpart::Excluded => false,
     })
 }
@@ -227,6 +269,7 @@ mod tests {
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
     use crate::model::types::Type;
+    use crate::plan::overrides::SequenceStart;
 
     fn sequence(name: &str, column: Option<(&str, &str)>) -> PgSequence {
         PgSequence {
@@ -236,6 +279,7 @@ mod tests {
             max: i64::MAX,
             increment: 1,
             missing_privileges: Vec::new(),
+            part_of: None,
             column: column.map(|(table, column)| (PgName::new("public", table), column.into())),
         }
     }
@@ -264,7 +308,7 @@ mod tests {
         assert_eq!(plan.sequences[0].source, source);
         case.catalog.sequences[0].last_value = Some(50);
         assert_eq!(floor(&case), Some(50));
-        case.overrides.sequences.insert("public.t_id_seq".into(), 60);
+        case.overrides.sequences.insert("public.t_id_seq".into(), SequenceStart::At(60));
         assert_eq!(floor(&case), Some(60));
     }
 
@@ -272,7 +316,7 @@ mod tests {
     fn a_sequence_that_is_named_after_a_column_goes_on_after_it() {
         let mut case = numbered();
         case.catalog.sequences = vec![sequence("t_id_seq", None)];
-        case.overrides.sequences.insert("t_id_seq".into(), 60);
+        case.overrides.sequences.insert("t_id_seq".into(), SequenceStart::At(60));
         let plan = case.plan();
         expect(&plan, Note, "sequence_by_name", "public.t_id_seq");
         assert_eq!(plan.sequences.len(), 1);
@@ -300,7 +344,7 @@ mod tests {
         let plan = case.plan();
         expect(&plan, Warning, "sequence_descending", "downwards");
         assert!(plan.sequences.is_empty());
-        case.overrides.sequences.insert("typo".into(), 1);
+        case.overrides.sequences.insert("typo".into(), SequenceStart::At(1));
         expect(&case.plan(), Blocker, "sequence_unknown", "typo");
     }
 
@@ -323,10 +367,10 @@ mod tests {
             .collect();
         let rows: &[&[Cell<'_>]] = &[&[Cell::Text(b"e"), Cell::Integer(123)]];
         for (name, says) in [
-            ("events_stream_seq", "\"events_stream_seq\" = 123"),
+            ("events_stream_seq", "\"events_stream_seq\" = \"events.stream_ordering\""),
             ("events_stream_seq", "events.stream_ordering, now at 123"),
             ("state_group_id_seq", "state_groups.id, where no number is yet"),
-            ("state_group_id_seq", "\"state_group_id_seq\" = 1"),
+            ("state_group_id_seq", "\"state_group_id_seq\" = \"state_groups.id\""),
             ("receipts_sequence", "receipts_linearized.stream_id"),
             ("application_services_txn_id_seq", "application_services_txns.txn_id"),
             ("events_backfill_stream_seq", "stays where it is /"),
@@ -355,14 +399,48 @@ mod tests {
             ),
             (Some(5), "receipts_linearized.stream_id, now at 5 / "),
         ] {
+            let own_is_first = own == Some(5);
             let cells = [Cell::Text(b"r"), own.map_or(Cell::Null, Cell::Integer)];
             let plan = case.plan_with(&[("receipts_linearized", &[&cells]), ("tags", shared)]);
             expect(&plan, Warning, "sequence_unowned", says);
-            expect(&plan, Warning, "sequence_unowned", "\"receipts_sequence\" = 5");
+            let own = "receipts_linearized.stream_id";
+            let after =
+                if own_is_first { format!("\"{own}\"") } else { format!("[\"{own}\", \"tags.stream_id\"]") };
+            expect(&plan, Warning, "sequence_unowned", &format!("\"receipts_sequence\" = {after}"));
         }
         case.catalog.sequences = vec![sequence("un_partial_sequence", None)];
-        case.overrides.sequences.insert("un_partial_sequence".into(), 9);
+        case.overrides.sequences.insert("un_partial_sequence".into(), SequenceStart::At(9));
         let plan = case.plan_with(&[]);
         assert_eq!((plan.sequences[0].floor, &plan.sequences[0].source), (Some(9), &SequenceSource::Setting));
+    }
+
+    #[test]
+    fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
+        let mut case = Case::new();
+        case.schema = schema(vec![source("Person", &[("ID", "BIGINT"), ("name", "TEXT")])]);
+        case.catalog.tables =
+            vec![target("person", vec![column("id", Type::Int8), column("name", Type::Text)])];
+        case.catalog.sequences = vec![sequence("person_seq", None)];
+        let mut after = |column: &str| {
+            case.overrides.sequences =
+                [("person_seq".to_owned(), SequenceStart::After(vec![column.into()]))].into();
+            case.plan()
+        };
+        let plan = after("person.id");
+        let column = SequenceSource::Column { table: PgName::new("public", "person"), column: "id".into() };
+        assert_eq!(plan.sequences.iter().map(|one| &one.source).collect::<Vec<_>>(), [&column]);
+        assert!(plan.findings.iter().all(|finding| finding.code != "sequence_unowned"));
+        for wrong in ["person.name", "person.nothing", "nobody.id"] {
+            expect(&after(wrong), Blocker, "sequence_unknown", wrong);
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_is_a_part_of_a_text_is_told() {
+        let mut case = Case::with_value("TEXT", Type::Text);
+        let part =
+            PgSequence { part_of: Some((PgName::new("public", "t"), "v".into())), ..sequence("bill", None) };
+        case.catalog.sequences = vec![part];
+        expect(&case.plan(), Warning, "sequence_unowned", "is a part of what public.t.v holds");
     }
 }

@@ -10,9 +10,10 @@ use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, switched};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::model::name::PgName;
 use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
-use crate::plan::handover::{Sequence, sequences};
+use crate::plan::handover::{Sequence, left_alone, sequences};
 use crate::plan::reverse::Firing;
 use crate::postgres::capture::{Part, begin_history, set_part};
 use crate::postgres::catalog::catalog;
@@ -27,6 +28,8 @@ pub struct Preparations {
     /// Constraints and triggers that come back, as statements.
     restore: Vec<String>,
     sequences: Vec<Sequence>,
+    /// Sequences that stay where they are.
+    left: Vec<PgName>,
     guards: Vec<Trigger>,
     /// Where the way back begins.
     reverse: Position,
@@ -41,12 +44,13 @@ impl Preparations {
         let catalog = catalog(&session, &life.job.request.schema).await?;
         life.link.target.give_back(session);
         let schema = life.link.source.introspect().await?;
-        let routes = life.tables.values().map(AsRef::as_ref);
+        let (routes, overrides) = (life.tables.values().map(AsRef::as_ref), &life.job.request.overrides);
         let reverse = life.link.source.read(control::next_reverse).await?;
         Ok(Preparations {
             reverse,
             restore,
-            sequences: sequences(routes, (&schema, &catalog), &life.job.request.overrides),
+            sequences: sequences(routes, (&schema, &catalog), overrides),
+            left: left_alone(&catalog, overrides),
             guards: life.tables.iter().flat_map(|(id, route)| guards(*id, &route.source)).collect(),
         })
     }
@@ -97,6 +101,10 @@ impl Preparations {
 
     pub fn sequences(&self) -> &[Sequence] {
         &self.sequences
+    }
+
+    pub fn left(&self) -> &[PgName] {
+        &self.left
     }
 }
 
