@@ -45,6 +45,8 @@ impl Guarded {
             return None;
         }
         let mut server = OwnServer::new();
+        // The default before 14 is another.
+        psql(&server.url("postgres"), "alter database postgres set password_encryption = 'scram-sha-256'");
         psql(&server.url("postgres"), &format!("create role mover login superuser password '{PASSWORD}'"));
         let dir = server.dir().to_owned();
         for name in ["authority", "stranger"] {

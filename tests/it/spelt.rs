@@ -48,15 +48,11 @@ fn what_an_empty_table_comes_to_hold_crosses_however_it_is_spelt() {
     let entries = case.rows("select key, column_name, reason from liteferry.ledger where standing <> 'row-held' or reason <> 'spelling' order by 1, 2");
     assert!(!entries.is_empty(), "{entries:?}");
     let at = case
-        .rows("select extract(epoch from at)::text, open::text from tick where id in (1, 2, 5) order by id");
+        .rows("select (extract(epoch from at) * 1000)::bigint::text, open::text from tick where id in (1, 2, 5) order by id");
     let row = |at: &str, open: &str| [Some(at.to_owned()), Some(open.to_owned())];
     assert_eq!(
         at,
-        [
-            row("1704164645.123000", "true"),
-            row("1704164646.000000", "false"),
-            row("1704164649.000000", "false")
-        ]
+        [row("1704164645123", "true"), row("1704164646000", "false"), row("1704164649000", "false")]
     );
     let (accepted, _) = daemon.post("/v1/validation", "{}");
     assert_eq!(accepted, 202);

@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{application, finished};
+use crate::support::{application, finished, postgres_major};
 use serde_json::{Value, json};
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -112,10 +112,12 @@ fn values_that_sqlite_cannot_spell_outlive_a_rollback() {
     );
     let mut daemon = case.validated(&[]);
     daemon.switch();
-    case.rows(
+    // No `numeric` is infinite before.
+    let beyond = if postgres_major() < 14 { "NaN" } else { "Infinity" };
+    case.rows(&format!(
         "insert into t values (10, 'infinity', 'NaN', 'NaN', 'c'), (11, '-infinity', 12345678901234567890.12, 'Infinity', 'd'),
-             (12, '0044-03-15 BC', 'Infinity', 3.5, 'e'); update t set d = 'infinity' where id = 2",
-    );
+             (12, '0044-03-15 BC', '{beyond}', 3.5, 'e'); update t set d = 'infinity' where id = 2"
+    ));
     daemon.until(|status| status["reverse"]["changes"] == 0);
     let values = "select id, d, n, f from t order by id";
     let before = case.rows(values);
