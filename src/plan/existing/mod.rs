@@ -3,7 +3,7 @@
 //! Everything that stands against it is said at once, each finding with what mends it. Never proposes a change to the target as
 //! done, and never leaves out a table, a column or a value in silence.
 
-pub(super) mod bookkeeping;
+pub mod bookkeeping;
 mod columns;
 mod definition;
 mod keys;
