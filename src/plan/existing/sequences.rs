@@ -105,7 +105,9 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         None => (String::new(), "…".to_owned()),
     };
     let text = format!("no column owns this sequence, so it stays where it is{hint}");
-    let remedy = format!("[sequences] \"{name}\" = {value}");
+    let remedy = format!(
+        "[sequences] \"{name}\" = {value}; for `liteferry run` a value that the application will not have reached by the switch"
+    );
     out.findings
         .push(Finding::warning("sequence_unowned", sequence.name.to_string(), text).with_remedy(remedy));
 }
