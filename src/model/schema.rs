@@ -221,6 +221,21 @@ impl SqliteTable {
             Storage::WithoutRowid { .. } => None,
         }
     }
+
+    /// Whether no two rows have the same in all of these columns. A unique part makes the whole unique. SQLite's collations and its
+    /// numeric comparison only ever make more values equal than bytes do, so what they keep apart differs.
+    pub fn keeps_unique(&self, columns: &[usize]) -> bool {
+        let covers = |key: &[usize]| !key.is_empty() && key.iter().all(|column| columns.contains(column));
+        let unique_index = self.indexes.iter().any(|index| {
+            let plain = |term: &IndexTerm| match term {
+                IndexTerm::Column(column) => Some(*column),
+                IndexTerm::Rowid | IndexTerm::Expression(_) => None,
+            };
+            let parts: Option<Vec<usize>> = index.parts.iter().map(|part| plain(&part.term)).collect();
+            index.unique && index.predicate.is_none() && parts.is_some_and(|parts| covers(&parts))
+        });
+        unique_index || covers(&self.primary_key) || self.rowid_alias().is_some_and(|alias| covers(&[alias]))
+    }
 }
 
 /// Whether SQLite itself has the collation. Any other is the application's own: nobody else who opens the file knows its order.

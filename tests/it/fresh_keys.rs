@@ -68,6 +68,9 @@ fn the_first_row_of_every_table_of_the_applications_own_schema_gets_a_fresh_key(
          create table other (id integer primary key, v text); insert into other values (80, 'x');
          create table stepped (id integer primary key, v text); insert into stepped values (1000, 'x');
          create table hidden (id integer primary key, v text); insert into hidden values (3, 'x');
+         create table as_text (id integer primary key, v text); insert into as_text values (60, 'x');
+         create table as_quoted (id integer primary key, v text); insert into as_quoted values (70, 'x');
+         create table as_qualified (id integer primary key, v text); insert into as_qualified values (90, 'x');
          create table small (id integer primary key autoincrement, v text); insert into small values (30000, 'x'); delete from small;"
     );
     let target =
@@ -83,6 +86,10 @@ fn the_first_row_of_every_table_of_the_applications_own_schema_gets_a_fresh_key(
         create table other (id bigint primary key default nextval('shared'), v text);
         create table stepped (id bigint primary key default nextval('stepped_seq'), v text);
         create table hidden (id bigint primary key default fresh(), v text);
+        create sequence texts; create sequence \"The Quoted\"; create schema apart; create sequence apart.qualified;
+        create table as_text (id bigint primary key default nextval('Texts'::text), v text);
+        create table as_quoted (id bigint primary key default nextval('\"The Quoted\"'::text), v text);
+        create table as_qualified (id bigint primary key default nextval('apart.qualified'::varchar), v text);
         create table small (id smallserial primary key, v text);";
     let at_least = |name, at_least| Table { name, at_least };
     let tables = [
@@ -96,6 +103,10 @@ fn the_first_row_of_every_table_of_the_applications_own_schema_gets_a_fresh_key(
         at_least("other", 81),
         at_least("stepped", 1001),
         at_least("hidden", 5001),
+        // Spelt as PostgreSQL's dumps did before 8.1, and Roundcube does: no dependency tells of it.
+        at_least("as_text", 61),
+        at_least("as_quoted", 71),
+        at_least("as_qualified", 91),
         at_least("small", 30001),
     ];
     check((&source, target), &["--set", "target.mode=existing", "--set", "sequences.behind=5000"], &tables);

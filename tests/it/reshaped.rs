@@ -266,17 +266,41 @@ fn a_table_of_which_not_all_columns_travel_is_not_told_to_have_changed() {
             == 2
     });
     daemon.drained(&case.source);
-    let told: Vec<String> = daemon
-        .log()
-        .lines()
-        .filter(|line| line.contains("of the source changed"))
-        .map(str::to_owned)
-        .collect();
-    assert!(told.len() == 1 && told[0].contains("table=\"other\""), "{told:?}");
+    assert_eq!(changed(&daemon), ["other"]);
     // A column that comes to it is one.
     app(&case, "alter table page add column more text default 'm'");
     psql(&case.target.url, "alter table page add column more text");
     until("it travels", || !case.rows("select 1 from page where more = 'm'").is_empty());
+}
+
+/// A table without a primary key (what Rails joins others with) is found by a unique index, and another table's change is none of its own.
+#[test]
+fn a_table_that_is_found_by_a_unique_index_is_not_told_to_have_changed() {
+    let pairs = "create table pair (a integer not null, b integer not null); create unique index pairs on pair (a, b)";
+    let case = Case::new(&format!(
+        "pragma journal_mode = wal; {pairs}; insert into pair values (1, 2); create table other (id integer primary key)"
+    ));
+    psql(&case.target.url, &format!("{pairs}; create table other (id bigint primary key)"));
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    app(&case, "alter table other add column n integer");
+    psql(&case.target.url, "alter table other add column n integer");
+    app(&case, "insert into other values (1, 2); insert into pair values (3, 4)");
+    until("the new column is followed", || !case.rows("select 1 from other where n = 2").is_empty());
+    daemon.drained(&case.source);
+    assert_eq!(changed(&daemon), ["other"]);
+    // What keeps it unique is a change of its own once it is gone, and nothing finds its rows any more.
+    app(&case, "drop index pairs");
+    let halted = daemon.until(|status| status["run"]["state"] == "halted");
+    assert_eq!(halted["run"]["reason"]["code"], "schema_change_refused", "{halted}");
+}
+
+/// The tables that the log calls changed.
+fn changed(daemon: &Daemon) -> Vec<String> {
+    let log = daemon.log();
+    let told = log.lines().filter(|line| line.contains("of the source changed"));
+    let named = told.filter_map(|line| line.split("table=\"").nth(1)?.split('"').next());
+    named.map(str::to_owned).collect()
 }
 
 /// Values that PostgreSQL has no room for stand in the ledger, also where its rows look as they looked before.

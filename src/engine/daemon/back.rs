@@ -26,6 +26,7 @@ use crate::postgres::finish::{prove, unproved};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::source::SqliteSource;
 use crate::telemetry::labels::{CutoverOutcome, Direction, Operation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,9 +75,8 @@ pub async fn follow_back(
     );
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
     let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
-    Back { desk, stopping, file, tables, target, changes, applier, left: Left::default() }
-        .keep_following(orders)
-        .await
+    let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;
+    Back { desk, stopping, file, tables, target, changes, applier, left }.keep_following(orders).await
 }
 
 /// Ends with the attempt.

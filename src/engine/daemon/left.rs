@@ -1,24 +1,33 @@
-//! What a rollback would leave in PostgreSQL: rows of tables that SQLite does not have. An application that makes tables as it goes is told
+//! What a rollback would leave in PostgreSQL: rows of tables that are not carried. An application that makes tables as it goes is told
 //! before it goes back.
 
 use crate::model::fault::Fault;
 use crate::model::name::PgName;
+use crate::plan::existing::bookkeeping::bookkeeping;
 use crate::plan::route::Route;
 use crate::postgres::left_behind::left_behind;
 use crate::postgres::target::PgTarget;
+use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub struct Left {
     looked: Option<Instant>,
+    /// Tables in which a migration tool keeps what it has done: SQLite has its own, and nothing of the target's is missed there.
+    records: Vec<String>,
     pub tables: Vec<PgName>,
 }
 
 impl Left {
+    pub async fn beside(source: &SqliteSource) -> Result<Left, Fault> {
+        let tables = source.introspect().await?.tables;
+        let records = tables.into_iter().filter(|table| bookkeeping(table).is_some()).map(|table| table.name);
+        Ok(Left { looked: None, records: records.collect(), tables: Vec::new() })
+    }
+
     pub async fn look(
         &mut self,
         target: &PgTarget,
@@ -29,10 +38,11 @@ impl Left {
         }
         self.looked = Some(Instant::now());
         let session = target.session().await?;
-        let found = left_behind(&session, carried.values().map(|route| &route.target)).await?;
+        let mut found = left_behind(&session, carried.values().map(|route| &route.target)).await?;
         target.give_back(session);
+        found.retain(|table| !self.records.iter().any(|record| record.eq_ignore_ascii_case(&table.name)));
         for table in found.iter().filter(|table| !self.tables.contains(table)) {
-            tracing::warn!(%table, "SQLite does not have the table: its rows would stay in PostgreSQL at a rollback");
+            tracing::warn!(%table, "nothing of the table comes back: its rows would stay in PostgreSQL at a rollback");
         }
         self.tables = found;
         Ok(())

@@ -150,8 +150,9 @@ async fn changes(
 ) -> Result<Changes, Fault> {
     let is_as_it_was = |table: &SqliteTable| {
         let known = followed.tables.values().find(|route| route.source == table.name);
-        let is_same =
-            |route: &Arc<Route>| same_key(route, table) && same_columns(job.request.mode, route, table);
+        let is_same = |route: &Arc<Route>| {
+            same_key(job.request.mode, route, table) && same_columns(job.request.mode, route, table)
+        };
         known.is_some_and(is_same) && !adrift.contains(&table.name)
     };
     let other: BTreeSet<String> =
@@ -214,12 +215,22 @@ fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
 }
 
 /// Rows can be found by the key that they were found by.
-fn same_key(route: &Route, table: &SqliteTable) -> bool {
-    let name = |at: &usize| Some(table.columns[*at].name.as_str());
-    let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
+fn same_key(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
-    let has_rowid = matches!(table.storage, Storage::Rowid { .. });
-    key == declared || (key.contains(&None) && has_rowid)
+    match mode {
+        Mode::Existing => {
+            let place = |name: &Option<&str>| {
+                table.columns.iter().position(|column| Some(column.name.as_str()) == *name)
+            };
+            key.iter().map(place).collect::<Option<Vec<usize>>>().is_some_and(|key| table.keeps_unique(&key))
+        }
+        Mode::Create => {
+            let name = |at: &usize| Some(table.columns[*at].name.as_str());
+            let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
+            let has_rowid = matches!(table.storage, Storage::Rowid { .. });
+            key == declared || (key.contains(&None) && has_rowid)
+        }
+    }
 }
 
 fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {

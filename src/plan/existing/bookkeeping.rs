@@ -87,7 +87,8 @@ const SHAPES: &[Shape] = &[
         &["migration_name"],
         &["id", "checksum", "finished_at", "logs", "rolled_back_at", "started_at", "applied_steps_count"],
     ),
-    shape("__drizzle_migrations", "Drizzle", &["hash"], &["id", "created_at"]),
+    // Digests of files that are another one for each engine.
+    shape("__drizzle_migrations", "Drizzle", &[], &["id", "hash", "created_at"]),
     shape_like("knex_migrations", "Knex", &["name"], &["id", "batch", "migration_time"]),
     shape_like("knex_migrations", "Knex", &["is_locked"], &["index"]),
     shape("directus_migrations", "Directus", &["version", "name"], &["timestamp"]),

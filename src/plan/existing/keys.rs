@@ -7,7 +7,7 @@ use super::columns::AdaptedColumn;
 use super::mapping::MappedTable;
 use crate::model::catalog::{ConstraintKind, PgTable};
 use crate::model::finding::Finding;
-use crate::model::schema::{IndexTerm, SqliteTable};
+use crate::model::schema::SqliteTable;
 use crate::model::types::Type;
 use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
 
@@ -32,7 +32,7 @@ pub(super) fn key(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> Key {
         };
         let sources: Vec<usize> = indexes.iter().map(|&index| columns[index].source).collect();
         let holds = |index: &usize| columns[*index].certain && columns[*index].route.not_null;
-        if indexes.iter().all(holds) && is_unique_in_source(mapped.source, &sources) {
+        if indexes.iter().all(holds) && mapped.source.keeps_unique(&sources) {
             let exact =
                 indexes.iter().all(|index| is_told_apart_by_bytes(mapped.target, &columns[*index].route));
             return Key { identity: Identity::Columns(indexes), arbiter: !candidate.deferrable && exact };
@@ -66,7 +66,7 @@ pub(super) fn unproven(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> V
     let mut findings = Vec::new();
     for candidate in candidates(mapped.target) {
         let sources: Option<Vec<usize>> = candidate.columns.iter().map(source_of).collect();
-        if sources.is_some_and(|sources| !is_unique_in_source(mapped.source, &sources)) {
+        if sources.is_some_and(|sources| !mapped.source.keeps_unique(&sources)) {
             let text = format!(
                 "the target keeps ({}) unique and the source does not: of rows with the same value all but one \
                  are refused and go to the ledger",
@@ -117,21 +117,6 @@ fn candidates(target: &PgTable) -> Vec<Candidate<'_>> {
     found
 }
 
-/// A unique part makes the whole unique. SQLite's collations and its numeric comparison only ever make more values equal
-/// than bytes do, so what they keep apart differs.
-fn is_unique_in_source(source: &SqliteTable, columns: &[usize]) -> bool {
-    let covers = |key: &[usize]| !key.is_empty() && key.iter().all(|column| columns.contains(column));
-    let unique_index = source.indexes.iter().any(|index| {
-        let plain = |term: &IndexTerm| match term {
-            IndexTerm::Column(column) => Some(*column),
-            IndexTerm::Rowid | IndexTerm::Expression(_) => None,
-        };
-        let parts: Option<Vec<usize>> = index.parts.iter().map(|part| plain(&part.term)).collect();
-        index.unique && index.predicate.is_none() && parts.is_some_and(|parts| covers(&parts))
-    });
-    unique_index || covers(&source.primary_key) || source.rowid_alias().is_some_and(|alias| covers(&[alias]))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -141,7 +126,7 @@ mod tests {
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::Warning;
     use crate::model::schema::Storage;
-    use crate::model::schema::{IndexOrigin, IndexPart, KeyOrder, SqliteIndex};
+    use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteIndex};
     use crate::plan::Plan;
 
     #[test]

@@ -3,7 +3,7 @@
 //! Everything that stands against it is said at once, each finding with what mends it. Never proposes a change to the target as
 //! done, and never leaves out a table, a column or a value in silence.
 
-pub(super) mod bookkeeping;
+pub mod bookkeeping;
 mod columns;
 mod definition;
 mod keys;
@@ -56,8 +56,8 @@ pub fn plan(
     let mut findings = preflight::server(catalog);
     findings.extend(left_behind(&mapping, ground));
     let (incomparable, tables): (Vec<&MappedTable<'_>>, Vec<&MappedTable<'_>>) =
-        mapping.tables.iter().partition(|mapped| incomparable(mapped).is_some());
-    findings.extend(incomparable.into_iter().filter_map(incomparable_finding));
+        mapping.tables.iter().partition(|mapped| incomparable(mapped.source).is_some());
+    findings.extend(incomparable.into_iter().filter_map(|mapped| incomparable_finding(mapped.source)));
     let mut zone_assumed = Vec::new();
     let planned: Vec<Planned<'_>> = tables
         .into_iter()
@@ -94,15 +94,15 @@ pub fn plan(
 }
 
 /// A migration tool's record that is another one on each engine.
-fn incomparable(mapped: &MappedTable<'_>) -> Option<Bookkeeping> {
-    bookkeeping::bookkeeping(mapped.source).filter(|found| found.compare.is_empty())
+fn incomparable(source: &SqliteTable) -> Option<Bookkeeping> {
+    bookkeeping::bookkeeping(source).filter(|found| found.compare.is_empty())
 }
 
-fn incomparable_finding(mapped: &MappedTable<'_>) -> Option<Finding> {
-    let tool = incomparable(mapped)?.tool;
+fn incomparable_finding(source: &SqliteTable) -> Option<Finding> {
+    let tool = incomparable(source)?.tool;
     let text =
         format!("{tool} keeps a record here that differs between engines: neither compared nor written");
-    Some(Finding::note("bookkeeping", &mapped.source.name, text))
+    Some(Finding::note("bookkeeping", &source.name, text))
 }
 
 struct Judged {
@@ -209,6 +209,8 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
     };
     let (bookkeeping, missing): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
         mapping.missing.iter().copied().partition(|table| bookkeeping::bookkeeping(table).is_some());
+    let (elsewhere, bookkeeping): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
+        bookkeeping.into_iter().partition(|table| incomparable(table).is_some());
     let (empty, full): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
         missing.into_iter().partition(|table| rows(table) == Some(0));
     let mut findings = Vec::new();
@@ -229,12 +231,17 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
             format!("the target has no such record of migrations to compare with: {}", names(&bookkeeping));
         findings.push(Finding::warning("bookkeeping_missing", &ground.catalog.schema, text));
     }
+    findings.extend(elsewhere.into_iter().filter_map(incomparable_finding));
     if !mapping.excluded.is_empty() {
         let text = format!("the settings leave out: {}", names(&mapping.excluded));
         findings.push(Finding::warning("table_excluded", &ground.catalog.schema, text));
     }
-    if !mapping.unmapped.is_empty() {
-        let names: Vec<&str> = mapping.unmapped.iter().map(|table| table.name.name.as_str()).collect();
+    // Of those that the settings leave out it has been said.
+    let is_excluded =
+        |name: &str| mapping.excluded.iter().any(|source| source.name.eq_ignore_ascii_case(name));
+    let unmapped = mapping.unmapped.iter().map(|table| table.name.name.as_str());
+    let names: Vec<&str> = unmapped.filter(|name| !is_excluded(name)).collect();
+    if !names.is_empty() {
         let text = format!(
             "the source has no table for these of the target, which stay as they are: {}",
             names.join(", ")
@@ -331,9 +338,11 @@ mod tests {
         let mut case = Case::new();
         case.schema.tables.extend(["lost", "gone", "empty"].map(|name| source(name, &[("a", "TEXT")])));
         case.schema.tables.push(source("alembic_version", &[("version_num", "TEXT")]));
+        let hashed = [("id", "INTEGER"), ("hash", "TEXT"), ("created_at", "numeric")];
+        case.schema.tables.push(source("__drizzle_migrations", &hashed));
         case.schema.tables.push(source("skipped", &[]));
         case.overrides.exclude = vec!["skip*".into()];
-        case.catalog.tables.push(target("only_here", vec![]));
+        case.catalog.tables.extend(["skipped", "only_here"].map(|name| target(name, vec![])));
         case.catalog.tables.push(target("only_here_2026", vec![]));
         case.catalog.tables.last_mut().unwrap().is_partition = true;
         case.schema.left_out = vec![
@@ -349,9 +358,11 @@ mod tests {
             .iter()
             .find(|finding| finding.code == "table_missing" && finding.severity == Warning);
         assert!(empty.unwrap().text.ends_with(": empty"));
-        expect(&plan, Warning, "bookkeeping_missing", "alembic_version");
+        expect(&plan, Warning, "bookkeeping_missing", "compare with: alembic_version / ");
+        // Drizzle keeps it in a schema of its own.
+        expect(&plan, Note, "bookkeeping", "Drizzle");
         expect(&plan, Warning, "table_excluded", "skipped");
-        expect(&plan, Note, "target_table_unmapped", "only_here");
+        expect(&plan, Note, "target_table_unmapped", "as they are: only_here / ");
         expect(&plan, Warning, "virtual_table", "fts5");
         assert!(plan.findings.iter().all(|finding| !finding.subject.is_empty()), "{:?}", plan.findings);
         expect(&case.plan_unread(), Blocker, "table_missing", "lost, gone, empty");

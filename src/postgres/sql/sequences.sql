@@ -1,5 +1,6 @@
 -- Sequences of schema $1, and those of other schemas that fill its columns; one row a use, the surest use of a column first:
--- its identity, then the nextval of its default, then ownership alone. What is put to no use anywhere is taken to number the column
+-- its identity, then the nextval of its default, then ownership alone. A default that names its sequence by a text depends on none that
+-- PostgreSQL knew of; without a schema it is taken to mean the table's own. What is put to no use anywhere is taken to number the column
 -- that its name tells, as PostgreSQL itself would name it: applications ask such a sequence themselves.
 with recorded as (
     select p.objid as sequence_oid,
@@ -18,6 +19,21 @@ with recorded as (
     where p.classid = 'pg_attrdef'::regclass
       and p.refclassid = 'pg_class'::regclass
       and pg_get_expr(d.adbin, d.adrelid) like '%nextval(%'
+    union all
+    select c.oid, d.adrelid, d.adnum, 1
+    from pg_attrdef d
+    join pg_class t on t.oid = d.adrelid
+    join pg_namespace tn on tn.oid = t.relnamespace
+    cross join lateral regexp_match(
+        pg_get_expr(d.adbin, d.adrelid),
+        '^nextval\(\(''(?:(\w+|"[^"'']+")\.)?(\w+|"[^"'']+")''::(?:text|character varying)\)::regclass\)$'
+    ) as spelt
+    cross join lateral (
+        select array_agg(case when word like '"%' then btrim(word, '"') else lower(word) end order by at) as words
+        from unnest(spelt) with ordinality as s (word, at)
+    ) as named
+    join pg_namespace n on n.nspname = coalesce(named.words[1], tn.nspname)
+    join pg_class c on c.relnamespace = n.oid and c.relname = named.words[2] and c.relkind = 'S'
 ),
 used as (
     select * from recorded
