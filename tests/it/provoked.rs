@@ -2,6 +2,8 @@
 
 mod place;
 mod records;
+mod server;
+mod target;
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
