@@ -72,13 +72,14 @@ pub enum Verdict {
 }
 
 /// Both sides' schemas do not agree, or not yet.
-const SCHEMAS_APART: [&str; 6] = [
+const SCHEMAS_APART: [&str; 7] = [
     "schema_change_refused",
     "schema_drift",
     "binary_format_refused",
     "privilege_missing",
     "still_depended_on",
     "no_such_schema",
+    "name_taken",
 ];
 /// A look costs both catalogs, and no row. What the kernel denies is as cheap to look at.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
@@ -244,6 +245,7 @@ mod tests {
     #[test]
     fn what_is_mended_elsewhere_is_looked_at_again() {
         for code in [
+            "name_taken",
             "still_depended_on",
             "no_such_schema",
             "watch_failed",

@@ -41,6 +41,8 @@ const REPORT: &str =
     "This should not happen: please report it, with the SQLSTATE and the versions of both programs.";
 const FORMAT: &str = "Before PostgreSQL 14 a numeric holds no infinity: make the column double precision. Otherwise please report it, with \
                       the SQLSTATE and the versions of both programs.";
+const NAME: &str = "Drop or rename what stands under that name; a daemon then goes on by itself. A copy that is yet to begin may take another \
+                    target.schema instead.";
 const SYNTAX: &str = "A function of the target's own may say so, such as that of an event trigger, a domain or an index: mend it, the server's \
                       log names it. Otherwise please report it, with the versions of both programs.";
 const SCHEMA_GONE: &str = "Put the schema back with its tables, under the name that target.schema gives; a daemon then goes on by itself. If it is \
@@ -101,18 +103,8 @@ const POLICIES: &[Policy] = &[
         "Grant what the message names to the role; `liteferry check` lists all of it.",
     ),
     policy("42601", Fatal, "statement_refused", SYNTAX),
-    policy(
-        "42710",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
-    policy(
-        "42723",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
+    policy("42710", Fatal, "name_taken", NAME),
+    policy("42723", Fatal, "name_taken", NAME),
     policy(
         "42P04",
         Fatal,
@@ -120,13 +112,8 @@ const POLICIES: &[Policy] = &[
         "Drop or rename what stands under that name, or choose another database.",
     ),
     policy("42P05", Fatal, "pooler_detected", POOLER),
-    policy("42P06", Fatal, "name_taken", "Drop or rename that schema, or choose another target.schema."),
-    policy(
-        "42P07",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
+    policy("42P06", Fatal, "name_taken", NAME),
+    policy("42P07", Fatal, "name_taken", NAME),
     policy(
         "428C9",
         Fatal,

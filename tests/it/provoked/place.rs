@@ -5,11 +5,11 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::disk::Mounted;
 use crate::support::swallow::Swallower;
-use crate::support::{application, command, finished, liteferry};
+use crate::support::{Output, application, command, finished, liteferry};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Two users of a group, neither of whom this machine knows.
@@ -17,37 +17,79 @@ const APPLICATION: u32 = 64_100;
 const MOVER: u32 = 64_101;
 const GROUP: u32 = 64_102;
 
+/// Nothing where nobody may do so.
+fn give(to: (u32, u32), paths: &[(&Path, u32)]) -> Option<()> {
+    for (path, mode) in paths {
+        chown(path, Some(to.0), Some(to.1)).ok()?;
+        fs::set_permissions(path, Permissions::from_mode(*mode)).ok()?;
+    }
+    Some(())
+}
+
+/// The program itself may lie where only its owner may go.
+fn program_in(dir: &Path) -> PathBuf {
+    let (ours, program) = (env!("CARGO_BIN_EXE_liteferry"), dir.join("liteferry"));
+    let copied = fs::hard_link(ours, &program).is_ok() || fs::copy(ours, &program).is_ok();
+    assert!(copied, "the program can be copied");
+    program
+}
+
+fn check_as((uid, gid): (u32, u32), source: &Path, url: &str) -> Output {
+    let mut check = Command::new(source.with_file_name("liteferry"));
+    check.arg("check").arg("--source").arg(source).args(["--target", url]);
+    finished(check.env_clear().uid(uid).gid(gid).output().expect("it can be started"))
+}
+
 #[test]
 fn a_stranger_to_the_database_becomes_its_owner_or_one_of_its_group() {
     let case = Case::new(SHOP);
-    let path = &case.source.path;
+    let path = case.source.path.as_path();
     let dir = path.parent().expect("a file lies somewhere");
-    let owned = |uid, gid, (of_dir, of_file)| {
-        [(dir, of_dir), (path.as_path(), of_file)].into_iter().all(|(path, mode)| {
-            let owned = chown(path, Some(uid), Some(gid));
-            owned.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).is_ok()
-        })
-    };
-    // The program itself may lie where only its owner may go.
-    let program = dir.join("liteferry");
-    let copied = fs::hard_link(env!("CARGO_BIN_EXE_liteferry"), &program).is_ok()
-        || fs::copy(env!("CARGO_BIN_EXE_liteferry"), &program).is_ok();
-    assert!(copied, "the program can be copied");
-    if !owned(APPLICATION, APPLICATION, (0o755, 0o644)) {
+    let (application, mover) = ((APPLICATION, APPLICATION), (MOVER, GROUP));
+    program_in(dir);
+    let Some(()) = give(application, &[(dir, 0o755), (path, 0o644)]) else {
         return println!("skipped: nobody may become somebody else here");
-    }
-    let source = path.display().to_string();
-    // The server's socket is not open to everybody.
-    let url = Swallower::before(&case.target).url(&case.target);
-    let as_user = |uid, gid| {
-        let args = ["check", "--source", &source, "--target", &url];
-        let mut check = Command::new(&program);
-        finished(check.args(args).env_clear().uid(uid).gid(gid).output().expect("it can be started"))
     };
-    refused(as_user(MOVER, GROUP), "source_owner", "the setgid bit and the file mode 0660");
-    as_user(APPLICATION, APPLICATION).exits_with(0);
-    assert!(owned(APPLICATION, GROUP, (0o2770, 0o660)), "root may do this");
-    as_user(MOVER, GROUP).exits_with(0);
+    // The server's socket is not open to everybody.
+    refused(check_as(application, path, &case.target.url), "socket_denied", "check the directory's rights");
+    let url = Swallower::before(&case.target).url(&case.target);
+    refused(check_as(mover, path, &url), "source_owner", "the setgid bit and the file mode 0660");
+    check_as(application, path, &url).exits_with(0);
+    give((APPLICATION, GROUP), &[(dir, 0o2770), (path, 0o660)]).expect("it could be given before");
+    check_as(mover, path, &url).exits_with(0);
+}
+
+#[test]
+fn a_journal_that_a_crash_left_wants_the_right_to_write() {
+    let case = Case::new("create table t (id integer primary key, v text)");
+    let path = case.source.path.as_path();
+    let dir = path.parent().expect("a file lies somewhere").join("crashed");
+    fs::create_dir(&dir).expect("made");
+    let db = application(path);
+    // The cache holds less than the transaction, so that some of it is in the file already.
+    let many = "pragma cache_size = 5; begin;
+        with recursive n (i) as (select 1 union all select i + 1 from n where i < 2000) insert into t select i, printf('%.*c', 200, 'x') from n";
+    db.execute_batch(many).expect("the application writes");
+    let (copy, journal) = (dir.join("source.db"), dir.join("source.db-journal"));
+    fs::copy(path, &copy)
+        .and_then(|_| fs::copy(path.with_extension("db-journal"), &journal))
+        .expect("copied");
+    program_in(&dir);
+    let owner = (APPLICATION, APPLICATION);
+    let above = dir.parent().expect("it has one");
+    fs::set_permissions(above, Permissions::from_mode(0o755)).expect("a mode can be set");
+    let Some(()) = give(owner, &[(&dir, 0o555), (&copy, 0o444), (&journal, 0o444)]) else {
+        return println!("skipped: nobody may become somebody else here");
+    };
+    let url = Swallower::before(&case.target).url(&case.target);
+    refused(
+        check_as(owner, &copy, &url),
+        "source_hot_journal",
+        "give us write permission on the file and its directory",
+    );
+    give(owner, &[(&dir, 0o755), (&copy, 0o644), (&journal, 0o644)]).expect("it could be given before");
+    check_as(owner, &copy, &url).exits_with(0);
+    assert!(!journal.exists(), "it was rolled back");
 }
 
 #[test]

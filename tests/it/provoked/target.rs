@@ -16,7 +16,7 @@ fn sentence(daemon: &Daemon) -> String {
 }
 
 #[test]
-fn what_needs_a_column_that_is_to_go_is_named_and_its_end_is_seen() {
+fn what_stands_in_a_schema_changes_way_is_named_and_its_end_is_seen() {
     let case = Case::new(SHOP);
     let mut daemon = case.following();
     case.rows("create view theirs as select id, name from item");
@@ -24,6 +24,12 @@ fn what_needs_a_column_that_is_to_go_is_named_and_its_end_is_seen() {
     halts(&mut daemon, "still_depended_on", &["what the message names", "goes on by itself"]);
     assert!(sentence(&daemon).contains("view public.theirs depends on column name"), "{}", sentence(&daemon));
     case.rows("create or replace view theirs as select id, null::text collate \"C\" as name from item");
+    goes_on(&mut daemon, &case);
+
+    case.rows("create table fresh (theirs int)");
+    case.app("create table fresh (id integer primary key); insert into fresh values (1)");
+    halts(&mut daemon, "name_taken", &["Drop or rename", "goes on by itself"]);
+    case.rows("alter table fresh rename to theirs_before");
     goes_on(&mut daemon, &case);
     case.is_equal();
 }
