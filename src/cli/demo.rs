@@ -47,7 +47,7 @@ impl Scratch {
             Ok(()) => Ok(Scratch(dir)),
             Err(error) => {
                 let doing = format!("make directory {}", dir.display());
-                Err(Fault::fatal("demo_directory", doing).with_source(error))
+                Err(Fault::fatal("demo_directory", doing).with_source(error).with_remedy(TEMPORARY))
             }
         }
     }
@@ -56,9 +56,12 @@ impl Scratch {
         std::fs::remove_dir_all(&self.0).map_err(|error| {
             Fault::fatal("demo_directory", format!("remove directory {}", self.0.display()))
                 .with_source(error)
+                .with_remedy("Remove it by hand: it holds nothing but the demo's databases.")
         })
     }
 }
+
+const TEMPORARY: &str = "Name a directory that exists, has room and may be written by TMPDIR; or remove what is there, if it is an earlier demo's.";
 
 impl Drop for Scratch {
     fn drop(&mut self) {

@@ -20,7 +20,7 @@ fn finding(of_table: &[Refusal]) -> Finding {
         format!("the target refused {rows} rows, which stand in the ledger whole: {}", rules.join(", "));
     let remedy = format!(
         "look at them: select * from liteferry.ledger where source_table = {} and reason like 'refused%'; mend them at the source, or the rule \
-         at the target, then run the copy with --restart",
+         at the target, then run the copy with --restart, and where it fills tables of yours with target.existing_rows = \"replace\" too",
         literal(table)
     );
     Finding::warning("rows_refused", table, text).with_remedy(remedy)

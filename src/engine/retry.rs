@@ -72,14 +72,21 @@ pub enum Verdict {
 }
 
 /// Both sides' schemas do not agree, or not yet.
-const SCHEMAS_APART: [&str; 4] =
-    ["schema_change_refused", "schema_drift", "binary_format_refused", "privilege_missing"];
-/// A look costs both catalogs, and no row.
+const SCHEMAS_APART: [&str; 7] = [
+    "schema_change_refused",
+    "schema_drift",
+    "binary_format_refused",
+    "privilege_missing",
+    "still_depended_on",
+    "no_such_schema",
+    "name_taken",
+];
+/// A look costs both catalogs, and no row. What the kernel denies is as cheap to look at.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
 /// The server does not let us in, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
 /// are read anew each time.
-const SHUT_OUT: [&str; 13] = [
+const SHUT_OUT: [&str; 15] = [
     "login_refused",
     "wrong_password",
     "password_missing",
@@ -93,6 +100,8 @@ const SHUT_OUT: [&str; 13] = [
     "tls_refused",
     "tls_file_unreadable",
     "tls_key_exposed",
+    "tls_ca_missing",
+    "tls_unavailable",
 ];
 /// Seldom enough for whoever counts what is refused.
 const KNOCK_AGAIN: Duration = Duration::from_secs(10);
@@ -104,6 +113,7 @@ pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
+        _ if fault.code == "watch_failed" => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
         FaultClass::Data => Verdict::HaltFor(TRY_AGAIN),
@@ -230,6 +240,23 @@ mod tests {
         assert_eq!(check(&LONG, (FaultClass::Unknown, 1), None), (true, 2));
         assert_eq!(check(&LONG, (FaultClass::Fatal, 1), None), (false, 1));
         assert_eq!(check(&LONG, (FaultClass::Data, 1), None), (false, 1));
+    }
+
+    #[test]
+    fn what_is_mended_elsewhere_is_looked_at_again() {
+        for code in [
+            "name_taken",
+            "still_depended_on",
+            "no_such_schema",
+            "watch_failed",
+            "tls_unavailable",
+            "tls_ca_missing",
+            "role_missing",
+        ] {
+            let verdict = decide(&Fault::fatal(code, "test"));
+            assert!(matches!(verdict, Verdict::HaltFor(_)), "{code}: {verdict:?}");
+        }
+        assert_eq!(decide(&Fault::fatal("canon_broken", "test")), Verdict::Halt);
     }
 
     #[test]

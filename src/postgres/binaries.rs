@@ -37,7 +37,9 @@ pub fn find(major: Option<u32>) -> Result<Installation, Fault> {
     }
     let fault = match major {
         Some(major) => Fault::fatal("postgres_missing", format!("find the programs of PostgreSQL {major}"))
-            .with_remedy(format!("The private cluster was made by version {major}. {INSTALL}")),
+            .with_remedy(format!(
+                "The private cluster was made by version {major}: install that version's server, or name another state.dir."
+            )),
         None => Fault::fatal("postgres_missing", "find PostgreSQL's server programs").with_remedy(INSTALL),
     };
     Err(fault)

@@ -26,7 +26,19 @@ const PRIVILEGES: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE
 
 /// Every table of `schema` with what belongs to it. A schema that does not exist is empty.
 pub async fn catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> {
-    answered(patience::LONG, "read the target's catalog", read_catalog(session, schema)).await
+    let read = answered(patience::LONG, DOING, read_catalog(session, schema)).await;
+    read.map_err(|fault| match fault::refusal(&fault) {
+        // These queries name nothing that is not PostgreSQL's own; the one thing that can be gone is who asks.
+        Some(refusal) if refusal.sqlstate == UNDEFINED_OBJECT => role_missing(),
+        Some(_) | None => fault,
+    })
+}
+
+const UNDEFINED_OBJECT: &str = "42704";
+
+fn role_missing() -> Fault {
+    Fault::fatal("role_missing", DOING)
+        .with_remedy("The role of this session was dropped: create it again, or connect as another.")
 }
 
 async fn read_catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> {
@@ -93,10 +105,7 @@ async fn read(session: &Session, sql: &'static str, texts: Vec<&str>) -> Result<
 }
 
 fn of_server(lines: &[Line], schema: &str) -> Result<Catalog, Fault> {
-    let [line] = lines else {
-        return Err(Fault::fatal("role_missing", DOING)
-            .with_remedy("The role of this session was dropped; connect as another."));
-    };
+    let [line] = lines else { return Err(role_missing()) };
     Ok(Catalog {
         version_num: u32::try_from(line.get::<i32>("version_num")?).unwrap_or(0),
         server_encoding: line.get("server_encoding")?,

@@ -197,17 +197,23 @@ async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Resul
 async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
     let doing = || format!("connect to {host} as {} to {}", target.user, target.dbname);
     let mut config = data_options(target, host, address)?;
-    let (client, task, has_proven_itself) = if target.guards_password(host) {
+    let (client, task, announced, has_proven_itself) = if target.guards_password(host) {
         let plain = Plain::default();
         config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         let connected = config.connect(plain.clone()).await;
         let (client, connection) = connected.map_err(|error| fault::of(error, doing()))?;
-        (client, Task::driving(connection), plain.is_proven())
+        let announced = connection.parameter(ANNOUNCED).and_then(major_of);
+        (client, Task::driving(connection), announced, plain.is_proven())
     } else {
         let tls = tls::connector(target, target.tls_for(host))?;
         let (client, connection) = config.connect(tls).await.map_err(|error| fault::of(error, doing()))?;
-        (client, Task::driving(connection), true)
+        let announced = connection.parameter(ANNOUNCED).and_then(major_of);
+        (client, Task::driving(connection), announced, true)
     };
+    // Before anything is asked of it: to what it does not know it answers in words that say nothing of its age.
+    if let Some(major) = announced.filter(|major| major * 10_000 < VERSION_MIN) {
+        return Err(too_old(doing(), major));
+    }
     let answers = client.simple_query(SESSION_SQL).await.map_err(|error| fault::of(error, doing()))?;
     let row = answers.iter().rev().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row),
@@ -216,10 +222,7 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
     let row = row.expect("session.sql ends with a query of one row");
     let version_num = row.get("version").and_then(|version| version.parse().ok()).unwrap_or(0);
     if version_num < VERSION_MIN {
-        return Err(Fault::fatal("postgres_too_old", doing()).with_remedy(format!(
-            "The server is version {}; liteferry needs PostgreSQL 13 or newer.",
-            version_num / 10_000
-        )));
+        return Err(too_old(doing(), version_num / 10_000));
     }
     if target.session == SessionAttrs::ReadWrite && row.get("read_only") != Some("f") {
         return Err(fault::read_only(doing()));
@@ -232,6 +235,20 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         version_num,
         has_proven_itself,
     })
+}
+
+/// What a server calls its version as a session begins, such as `15.12 (Debian 15.12-0+deb12u2)` or `9.6.24`. Not every pooler does.
+const ANNOUNCED: &str = "server_version";
+
+fn major_of(announced: &str) -> Option<u32> {
+    let end = announced.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(announced.len());
+    announced[..end].parse().ok()
+}
+
+fn too_old(doing: String, major: u32) -> Fault {
+    Fault::fatal("postgres_too_old", doing).with_remedy(format!(
+        "The server is version {major}; liteferry needs PostgreSQL 13 or newer. Upgrade it, or name another in target.url."
+    ))
 }
 
 fn data_options(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Config, Fault> {

@@ -341,7 +341,10 @@ impl Drop for SocketDir {
 }
 
 fn failed(doing: &str) -> Fault {
-    Fault::fatal("embedded_failed", doing)
+    Fault::fatal("embedded_failed", doing).with_remedy(
+        "Where there is a postgres.log in state.dir, its end says why; otherwise name another state.dir: a directory that may be written, \
+         has room, and holds nothing of somebody else's.",
+    )
 }
 
 fn clear(dir: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Both drivers' errors turned into faults: class, stable code, remedy, and as much of the server's words as holds no value.
 //!
-//! DETAIL, HINT and CONTEXT never leave this file, nor does a driver's error itself: its text would carry all of them.
+//! HINT and CONTEXT never leave this file, nor does a driver's error itself: its text would carry all of them. Of all DETAILs only that of
+//! what is depended on does, which is made of names.
 
 use super::plain::Asked;
 use super::sqlstate::{message_may_be_shown, policy_for};
@@ -55,8 +56,7 @@ const IDENTITY: &str = "Name the authority that signed the server's certificate 
                         server by a name that its certificate holds.";
 const CLOCK: &str =
     "Renew the server's certificate; or set this machine's clock, if it is the clock that is wrong.";
-const TLS_TERMS: &str =
-    "The server may want a client certificate (sslcert, sslkey), or speak no TLS newer than 1.1.";
+const TLS_TERMS: &str = "The server may want a client certificate, or another client certificate than this (sslcert, sslkey); or it speaks no TLS newer than 1.1.";
 pub const READ_ONLY: &str = "read_only";
 const REPORT: &str = "This should not happen: please report it, with the versions of both programs.";
 const SESSION_FAILED: &str = "The server fails to open or keep a session, as it does on a full disk; its log says why. The work goes on once it can.";
@@ -243,10 +243,13 @@ fn tame(text: &str) -> String {
     text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect()
 }
 
+const DEPENDED_ON: &str = "2BP01";
+
 /// One answer of the server, by either driver.
 struct Answer<'a> {
     sqlstate: &'a str,
     message: &'a str,
+    detail: Option<&'a str>,
     /// Where in server-side code, or on which line of a COPY, it arose. Such code words its messages freely.
     context: Option<&'a str>,
     names: [Option<&'a str>; 4],
@@ -258,6 +261,7 @@ impl Refusal {
         Refusal::new(&Answer {
             sqlstate: answer.code().code(),
             message: answer.message(),
+            detail: answer.detail(),
             context: answer.where_(),
             names: [answer.schema(), answer.table(), answer.column(), answer.constraint()],
             session: match answer.parsed_severity() {
@@ -271,6 +275,7 @@ impl Refusal {
         Refusal::new(&Answer {
             sqlstate: answer.code(),
             message: answer.message(),
+            detail: answer.detail(),
             context: answer.r#where(),
             names: [answer.schema(), answer.table(), answer.column(), answer.constraint()],
             session: match answer.severity() {
@@ -283,7 +288,11 @@ impl Refusal {
     fn new(answer: &Answer<'_>) -> Refusal {
         let [schema, table, column, constraint] = answer.names.map(|name| name.map(tame));
         let shown = answer.context.is_none() && message_may_be_shown(answer.sqlstate);
-        let message = shown.then(|| tame(answer.message));
+        let dependents = answer.detail.filter(|_| answer.sqlstate == DEPENDED_ON);
+        let message = shown.then(|| match dependents {
+            Some(names) => tame(&format!("{}: {}", answer.message, names.replace('\n', ", "))),
+            None => tame(answer.message),
+        });
         let (sqlstate, session) = (tame(answer.sqlstate), answer.session);
         Refusal { sqlstate, message, schema, table, column, constraint, session }
     }
@@ -316,6 +325,7 @@ mod tests {
         let answer = Answer {
             sqlstate,
             message: "the canary\u{1b}[31m\nsings",
+            detail: Some("view v\ndepends"),
             context,
             names: [Some("s"), Some("t"), None, Some("t_pkey")],
             session: Session::Open,
@@ -336,13 +346,16 @@ mod tests {
         check("22P02", None, &bare("22P02"));
         check("P0001", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("P0001"));
         check("42501", None, &told("42501"));
+        check("2BP01", None, &told("2BP01").replace("sings", "sings: view v, depends"));
+        check("2BP01", Some("PL/pgSQL function f() line 1 at SQL statement"), &bare("2BP01"));
         check("57014", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("57014"));
     }
 
     #[test]
     fn an_internal_error_that_ends_the_session_is_waited_out() {
         let fault = |sqlstate, session| {
-            let answer = Answer { sqlstate, message: "", context: None, names: [None; 4], session };
+            let answer =
+                Answer { sqlstate, message: "", detail: None, context: None, names: [None; 4], session };
             let fault = of_refusal(Refusal::new(&answer), "connect".into());
             (fault.class, fault.code)
         };

@@ -41,6 +41,12 @@ const REPORT: &str =
     "This should not happen: please report it, with the SQLSTATE and the versions of both programs.";
 const FORMAT: &str = "Before PostgreSQL 14 a numeric holds no infinity: make the column double precision. Otherwise please report it, with \
                       the SQLSTATE and the versions of both programs.";
+const NAME: &str = "Drop or rename what stands under that name; a daemon then goes on by itself. A copy that is yet to begin may take another \
+                    target.schema instead.";
+const SYNTAX: &str = "A function of the target's own may say so, such as that of an event trigger, a domain or an index: mend it, the server's \
+                      log names it. Otherwise please report it, with the versions of both programs.";
+const SCHEMA_GONE: &str = "Put the schema back with its tables, under the name that target.schema gives; a daemon then goes on by itself. If it is \
+                           lost, `liteferry detach`, run `drop schema liteferry cascade` in PostgreSQL, and begin anew.";
 const ASK_DBA: &str =
     "Look up the SQLSTATE in PostgreSQL's manual, appendix A, and the server's log at this moment.";
 
@@ -82,10 +88,10 @@ const POLICIES: &[Policy] = &[
         "2BP01",
         Fatal,
         "still_depended_on",
-        "Other objects of the target need this one; see the message.",
+        "Drop what the message names, such as a view, or define it anew without this; a daemon then goes on by itself.",
     ),
     policy("3D000", Fatal, "no_such_database", "Create the database, or correct its name in target.url."),
-    policy("3F000", Fatal, "no_such_schema", "Create the schema, or correct target.schema."),
+    policy("3F000", Fatal, "no_such_schema", SCHEMA_GONE),
     policy("40", Transient, "serialization_failure", "The transaction is begun anew."),
     policy("40003", Unknown, "commit_unknown", LOOKED_UP),
     policy("40P01", Transient, "deadlock", IN_THE_WAY),
@@ -96,19 +102,9 @@ const POLICIES: &[Policy] = &[
         "privilege_missing",
         "Grant what the message names to the role; `liteferry check` lists all of it.",
     ),
-    policy("42601", Fatal, "statement_refused", REPORT),
-    policy(
-        "42710",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
-    policy(
-        "42723",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
+    policy("42601", Fatal, "statement_refused", SYNTAX),
+    policy("42710", Fatal, "name_taken", NAME),
+    policy("42723", Fatal, "name_taken", NAME),
     policy(
         "42P04",
         Fatal,
@@ -116,13 +112,8 @@ const POLICIES: &[Policy] = &[
         "Drop or rename what stands under that name, or choose another database.",
     ),
     policy("42P05", Fatal, "pooler_detected", POOLER),
-    policy("42P06", Fatal, "name_taken", "Drop or rename that schema, or choose another target.schema."),
-    policy(
-        "42P07",
-        Fatal,
-        "name_taken",
-        "Drop or rename what stands under that name, or choose another target.schema.",
-    ),
+    policy("42P06", Fatal, "name_taken", NAME),
+    policy("42P07", Fatal, "name_taken", NAME),
     policy(
         "428C9",
         Fatal,
@@ -224,25 +215,32 @@ mod tests {
             ("25006", Transient, "read_only"),
             ("25P02", Fatal, "transaction_aborted"),
             ("25P03", Transient, "idle_timeout"),
+            ("25P04", Transient, "transaction_timeout"),
             ("26000", Fatal, "pooler_detected"),
             ("28000", Fatal, "login_refused"),
             ("28P01", Fatal, "wrong_password"),
+            ("2BP01", Fatal, "still_depended_on"),
             ("3D000", Fatal, "no_such_database"),
+            ("3F000", Fatal, "no_such_schema"),
             ("40001", Transient, "serialization_failure"),
             ("40003", Unknown, "commit_unknown"),
             ("40P01", Transient, "deadlock"),
             ("42501", Fatal, "privilege_missing"),
+            ("42601", Fatal, "statement_refused"),
             ("42703", Fatal, "schema_drift"),
             ("42P01", Fatal, "schema_drift"),
             ("42P05", Fatal, "pooler_detected"),
             ("42P07", Fatal, "name_taken"),
             ("428C9", Fatal, "generated_always"),
+            ("44000", Data, "view_check_refused"),
             ("53100", Transient, "disk_full"),
             ("53200", Transient, "out_of_memory"),
             ("53300", Transient, "too_many_connections"),
             ("53400", Transient, "out_of_resources"),
             ("54000", Data, "value_too_large"),
+            ("54001", Data, "value_too_deep"),
             ("54011", Fatal, "limit_exceeded"),
+            ("55006", Transient, "object_in_use"),
             ("55P03", Transient, "lock_timeout"),
             ("57014", Transient, "statement_cancelled"),
             ("57P01", Transient, "postgres_restarting"),

@@ -68,6 +68,7 @@ pub fn check(path: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::fatal("archive_corrupt", doing()).with_remedy(
-        "SQLite finds the copy damaged, and with it most likely the source: look at it with `pragma integrity_check`",
+        "SQLite finds the copy damaged, and with it most likely the source. Nothing was removed: look at the source with `pragma integrity_check`, \
+         mend it (`reindex`, where only indexes are named), and start the daemon again",
     ))
 }

@@ -57,9 +57,7 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
         ));
     };
     if migration != token {
-        return Err(Fault::fatal("other_migration", doing()).with_remedy(
-            "the source is captured for another target: name that target, or `liteferry detach` first",
-        ));
+        return Err(Fault::fatal("other_migration", doing()).with_remedy(OF_ANOTHER));
     }
     let newest = newest(db, epoch).map_err(|error| of_log(doing(), error))?;
     let at = position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq);
@@ -80,6 +78,10 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
         )),
     }
 }
+
+/// Told of a file whose control row is another migration's.
+pub const OF_ANOTHER: &str = "the source is captured for another target: name that target; or put the right file back, if another migration's was put \
+    in its place; or, to make this target equal to this file, `liteferry detach` and then run it with --resync";
 
 fn newest(db: &Connection, epoch: i64) -> rusqlite::Result<Option<Position>> {
     position_upto(db, epoch, i64::MAX)

@@ -1,4 +1,4 @@
-//! The demo's sample database, written anew, never over a file that is there; and the shop that goes on writing to it.
+//! The demo's sample database, written anew in a directory of its own; and the shop that goes on writing to it.
 
 use super::fault::from_sqlite;
 use crate::model::fault::Fault;
@@ -18,10 +18,6 @@ pub fn write_sample(path: &Path) -> Result<(), Fault> {
         db.execute_batch(include_str!("sample.sql"))?;
         db.execute_batch("commit;")
     };
-    if path.exists() {
-        return Err(Fault::fatal("sample_exists", format!("write the sample database {}", path.display()))
-            .with_remedy("remove the file, or run the demo in another directory"));
-    }
     write().map_err(|error| from_sqlite("write the sample database", error))
 }
 

@@ -47,7 +47,7 @@ impl Wake {
         let names: Vec<OsString> = names_of(&files[0]);
         let failed = |error| {
             Fault::fatal("watch_failed", "watch the directory of the source")
-                .with_remedy("raise fs.inotify.max_user_instances and fs.inotify.max_user_watches")
+                .with_remedy("raise fs.inotify.max_user_instances and fs.inotify.max_user_watches by sysctl: the daemon then goes on by itself")
                 .with_source(error)
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {

@@ -1,5 +1,10 @@
 //! Faults as an operator meets them, provoked on real databases: the code, the exit, and a remedy that does what it says.
 
+mod place;
+mod records;
+mod server;
+mod target;
+
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::{Output, application, finished, liteferry, until};

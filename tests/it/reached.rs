@@ -3,7 +3,9 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{OwnServer, TestDatabase, command, finished, liteferry, psql, sqlite};
+use crate::support::{
+    Output, OwnServer, TempDb, TestDatabase, command, finished, liteferry, psql, sqlite, until,
+};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -52,7 +54,7 @@ impl Guarded {
         for name in ["authority", "stranger"] {
             authority(&dir, name);
         }
-        certificate(&dir, &named);
+        certificate(&dir, &named, "3650");
         let owner = fs::metadata(dir.join("data")).expect("the server's data are there");
         fs::write(dir.join("hba.conf"), "local all all trust\nhost all all all scram-sha-256\n")
             .expect("written");
@@ -72,6 +74,13 @@ impl Guarded {
 
     fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
+    }
+
+    /// Gives the server another certificate, for so many days.
+    fn certify(&self, days: &str) {
+        let key = fs::metadata(self.file("server.key")).expect("the server has a key");
+        certificate(&self.dir, &self.named, days);
+        chown(self.file("server.key"), Some(key.uid()), Some(key.gid())).expect("the server may own it");
     }
 
     fn url(&self, host: &str, authority: &str) -> String {
@@ -100,12 +109,14 @@ fn authority(dir: &Path, name: &str) {
     openssl(dir, &format!("req -x509 {KEY} -keyout {name}.key -out {name}.pem -days 3650 -subj /CN={name}"));
 }
 
-fn certificate(dir: &Path, address: &str) {
+fn certificate(dir: &Path, address: &str, days: &str) {
     fs::write(dir.join("names"), format!("subjectAltName=IP:{address}\n")).expect("written");
     openssl(dir, &format!("req {KEY} -keyout server.key -out server.csr -subj /CN=server"));
     openssl(
         dir,
-        "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 3650 -extfile names -out server.pem",
+        &format!(
+            "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days {days} -extfile names -out server.pem"
+        ),
     );
     fs::set_permissions(dir.join("server.key"), Permissions::from_mode(0o600)).expect("a mode can be set");
 }
@@ -148,6 +159,88 @@ fn a_daemon_follows_by_tls_with_an_authority_of_its_own_and_a_password_file() {
         assert_eq!(daemon.halted(), code, "{host} {authority} {passfile}\n{}", daemon.log());
         assert!(!daemon.log().contains("secret"), "{}", daemon.log());
     }
+}
+
+impl Guarded {
+    /// What `check` says with this behind the URL, and this in its environment.
+    fn check(&self, source: &TempDb, more: &str, told: &[(&str, &str)]) -> Output {
+        let url = format!("postgres://mover@{}/postgres?sslmode={more}", self.named);
+        let mut check = command(&["check", "--source", &source.path.display().to_string(), "--target", &url]);
+        check.env("PGPASSWORD", PASSWORD).envs(told.iter().copied());
+        finished(check.output().expect("the program can be started"))
+    }
+
+    fn set(&self, settings: &[&str]) {
+        let ask = |sql: &str| psql(&self.server.url("postgres"), sql);
+        let loaded = || ask("select pg_conf_load_time()");
+        let before = loaded();
+        settings.iter().for_each(|setting| drop(ask(&format!("alter system {setting}"))));
+        ask("select pg_reload_conf()");
+        until("the settings are in force", || loaded() != before);
+    }
+}
+
+#[track_caller]
+fn is_refused(output: Output, code: &str, remedy: &str) {
+    let told = output.exits_with(1).stderr;
+    assert!(told.contains(&format!("[{code}]")), "wanted {code}: {told}");
+    assert!(told.split_once('→').is_some_and(|(_, told)| told.contains(remedy)), "wanted {remedy}: {told}");
+}
+
+#[test]
+fn what_tls_lacks_is_named_and_each_remedy_helps() {
+    let Some(mut server) = Guarded::start() else { return };
+    let source = sqlite(SOURCE);
+    let authority = server.file("authority.pem");
+    let full = format!("verify-full&sslrootcert={authority}");
+    server.check(&source, &full, &[]).exits_with(0);
+
+    is_refused(
+        server.check(&source, "verify-ca", &[]),
+        "tls_ca_missing",
+        "Name the authority in sslrootcert",
+    );
+    server.check(&source, &format!("verify-ca&sslrootcert={authority}"), &[]).exits_with(0);
+    let nobody = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let told = server.check(&source, "verify-full", &nobody);
+    is_refused(told, "tls_ca_missing", "name a file in sslrootcert");
+    server.check(&source, &full, &nobody).exits_with(0);
+
+    let key = server.file("stranger.key");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).expect("a mode can be set");
+    let own = |name: &str| {
+        format!(
+            "{full}&sslcert={}&sslkey={}",
+            server.file(&format!("{name}.pem")),
+            server.file(&format!("{name}.key"))
+        )
+    };
+    let chmod = format!("chmod 0600 {key}");
+    is_refused(server.check(&source, &own("stranger"), &[]), "tls_key_exposed", &chmod);
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a mode can be set");
+    server.check(&source, &own("stranger"), &[]).exits_with(0);
+
+    server.set(&[&format!("set ssl_ca_file = '{authority}'")]);
+    is_refused(server.check(&source, &own("stranger"), &[]), "tls_refused", "another client certificate");
+    server.check(&source, &own("server"), &[]).exits_with(0);
+    server.set(&[
+        "reset ssl_ca_file",
+        "set ssl_min_protocol_version = 'TLSv1'",
+        "set ssl_max_protocol_version = 'TLSv1.1'",
+    ]);
+    is_refused(server.check(&source, &full, &[]), "tls_refused", "no TLS newer than 1.1");
+    server.set(&["reset ssl_max_protocol_version", "reset ssl_min_protocol_version"]);
+    server.check(&source, &full, &[]).exits_with(0);
+
+    server.server.restart_with([("ssl", "off".to_owned())]);
+    is_refused(server.check(&source, &full, &[]), "tls_unavailable", "ssl = on");
+    server.check(&source, "disable", &[]).exits_with(0);
+    server.certify("-1");
+    server.server.restart_with([("ssl", "on".to_owned())]);
+    is_refused(server.check(&source, &full, &[]), "tls_expired", "Renew the server's certificate");
+    server.certify("3650");
+    server.set(&[]);
+    server.check(&source, &full, &[]).exits_with(0);
 }
 
 /// Anybody may listen at a port. What is sent to one who asks for the password is all kept.
@@ -214,9 +307,7 @@ fn what_proves_either_end_is_renewed_without_a_restart() {
     // The server's certificate is another authority's before that one is trusted here.
     fs::copy(server.file("stranger.pem"), server.file("authority.pem")).expect("copied");
     fs::copy(server.file("stranger.key"), server.file("authority.key")).expect("copied");
-    let key = fs::metadata(server.file("server.key")).expect("the server has a key");
-    certificate(&server.dir, &server.named);
-    chown(server.file("server.key"), Some(key.uid()), Some(key.gid())).expect("the server may own it");
+    server.certify("3650");
     psql(&admin, "select pg_reload_conf()");
     daemon.wait_for(|daemon| {
         psql(&admin, cut_off);

@@ -18,6 +18,8 @@ const SLOW_INDEX: &str = "create function wait() returns event_trigger language 
 const WAITING: &str =
     "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
 
+const CLAIMS: &str = "from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
+
 #[track_caller]
 fn wait(daemon: &Daemon, what: &str, ready: impl Fn() -> bool) {
     let began = Instant::now();
@@ -81,11 +83,16 @@ fn a_daemon_that_has_nothing_to_do_notices_that_its_links_are_dead() {
     let proxy = Swallower::before(&case.target);
     let mut daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
     daemon.until(|status| status["phase"] == "dual-write");
+    let claim = format!("select pid {CLAIMS}");
+    let held = case.rows(&claim);
     proxy.swallow();
     // Which of its links tells first is as it happens.
     wait(&daemon, "a word of it", || daemon.log().contains("interrupted, goes on by itself"));
     case.app("insert into t values (9, 'z')");
     wait(&daemon, "what came later", || is_followed(&daemon, &case));
+    // The server heard of nothing: what it still held for us is ended, or nobody could follow.
+    assert!(daemon.log().contains("claim_held"), "{}", daemon.log());
+    assert!(case.rows(&claim) != held && case.rows(&claim).len() == 1, "{held:?}");
     case.is_equal();
 }
 
@@ -137,12 +144,11 @@ fn a_claim_that_was_lost_alone_is_taken_again() {
     let case = Case::new(SOURCE);
     let mut daemon = case.daemon(&[]);
     daemon.until(|status| status["phase"] == "dual-write");
-    let claims = "from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
-    let claim = case.rows(&format!("select pid {claims}"));
+    let claim = case.rows(&format!("select pid {CLAIMS}"));
     assert_eq!(claim.len(), 1);
-    psql(&case.target.url, &format!("select pg_terminate_backend(pid) {claims}"));
+    psql(&case.target.url, &format!("select pg_terminate_backend(pid) {CLAIMS}"));
     wait(&daemon, "another claim", || {
-        let now = case.rows(&format!("select pid {claims}"));
+        let now = case.rows(&format!("select pid {CLAIMS}"));
         now.len() == 1 && now != claim
     });
     assert!(daemon.log().contains("claim_lost"), "{}", daemon.log());

@@ -27,7 +27,8 @@ struct Told {
     health: Value,
     /// The token that it proves to hold.
     holds: Option<&'static str>,
-    /// To those who bear a token.
+    /// To those who bear a token. Where it says how long it has been up, to everybody, and that shrinks with each answer, as if it were
+    /// started anew.
     status: Value,
 }
 
@@ -41,8 +42,11 @@ impl Listener {
             for stream in listener.incoming().map_while(Result::ok) {
                 let mut reader = BufReader::new(&stream);
                 while let Some(asked) = Asked::read(&mut reader) {
-                    all.lock().expect("nobody has panicked").push((asked.line(), asked.bears_a_token));
-                    answer(&stream, told.answer(&asked));
+                    let mut heard = all.lock().expect("nobody has panicked");
+                    heard.push((asked.line(), asked.bears_a_token));
+                    let count = heard.len();
+                    drop(heard);
+                    answer(&stream, told.answer(&asked, count));
                 }
             }
         });
@@ -59,7 +63,7 @@ impl Listener {
 }
 
 impl Told {
-    fn answer(&self, asked: &Asked) -> (u16, Value) {
+    fn answer(&self, asked: &Asked, heard: usize) -> (u16, Value) {
         let refused = || json!({ "code": "no_token", "detail": "It bears none.", "remedy": "Bear it." });
         match (asked.target.split_once('?').unwrap_or((&asked.target, "")), asked.bears_a_token) {
             (("/healthz", query), _) => {
@@ -70,8 +74,15 @@ impl Told {
                 }
                 (200, health)
             }
-            (_, true) => (200, self.status.clone()),
-            (_, false) => (401, refused()),
+            (_, bears_a_token) => match self.status["uptime_seconds"].as_u64() {
+                Some(uptime) => {
+                    let mut status = self.status.clone();
+                    status["uptime_seconds"] = json!(usize::try_from(uptime).expect("it is small") - heard);
+                    (200, status)
+                }
+                None if bears_a_token => (200, self.status.clone()),
+                None => (401, refused()),
+            },
         }
     }
 }
@@ -262,6 +273,21 @@ fn our_own_daemon_that_wants_its_token_of_readers_is_known_first() {
     sides.typed(&["validate"], &daemon.at).exits_with(0);
     let expected = [("/healthz", false), ("/v1/status", false), ("/healthz", false), ("/v1/status", true)];
     assert_eq!(daemon.heard(), expected.map(|(path, borne)| (format!("GET {path}"), borne)));
+}
+
+#[test]
+fn whoever_waits_for_a_daemon_that_was_started_anew_is_told_where_to_look() {
+    let sides = Sides::copied();
+    let status = json!({ "order": 1, "uptime_seconds": 1_000, "run": { "state": "running" } });
+    let health = json!({ "follows": sides.followed() });
+    let daemon = Listener::telling(Told { health, holds: Some(TOKEN), status });
+    for (words, remedy) in [
+        (&["ledger", "accept", "all", "--wait"][..], "`liteferry status` and `liteferry journal` tell"),
+        (&["validate"], "give it again"),
+    ] {
+        let refused = sides.typed(words, &daemon.at).exits_with(1).stderr;
+        assert!(refused.contains("[daemon_restarted]") && refused.contains(remedy), "{words:?}: {refused}");
+    }
 }
 
 /// Two daemons cannot listen at one address: the second is told whose it is, and a service manager not to try again.

@@ -194,7 +194,7 @@ impl Life<'_> {
         if !found {
             let reason = Reason::new(
                 "no_such_entry",
-                "the ledger has no such entry",
+                "the ledger has no such entry of a table that is followed",
                 "`liteferry ledger` lists them.",
             );
             return self.desk.answer(ordered, Some(reason)).await;

@@ -19,6 +19,7 @@ use crate::postgres::connect::pool;
 use crate::postgres::target::PgTarget;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::history::OF_ANOTHER;
 use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
 use crate::telemetry::labels::Direction;
@@ -111,8 +112,7 @@ async fn known(request: &Request, store: &Store) -> Result<(Migration, Follow), 
 async fn captured_for(source: &SqliteSource, recorded: &Follow) -> Result<(), Fault> {
     match source.read(capture::origin).await? {
         Some(origin) if origin.migration == recorded.token => Ok(()),
-        Some(_) => Err(Fault::fatal("other_migration", DOING)
-            .with_remedy("the source is captured for another target: see target.url and target.schema")),
+        Some(_) => Err(Fault::fatal("other_migration", DOING).with_remedy(OF_ANOTHER)),
         None => Err(Fault::fatal("capture_missing", DOING).with_remedy(
             "liteferry's tables are gone from the source, so what was written since then is unknown: `liteferry run --resync` compares \
              both sides and carries over what differs",

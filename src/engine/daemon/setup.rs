@@ -25,7 +25,7 @@ use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::control::{self, Writes};
-use crate::sqlite::history::schema_digest;
+use crate::sqlite::history::{OF_ANOTHER, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -293,13 +293,9 @@ pub async fn begin_new_history(
             ));
         }
         match capture::origin(&db)? {
-            Some(other) if other.migration != origin.migration => Err(Fault::fatal(
-                "other_migration",
-                "begin a new history",
-            )
-            .with_remedy(
-                "the source is captured for another target: name that target, or `liteferry detach` first",
-            )),
+            Some(other) if other.migration != origin.migration => {
+                Err(Fault::fatal("other_migration", "begin a new history").with_remedy(OF_ANOTHER))
+            }
             Some(_) | None => {
                 capture::detach(&db)?;
                 capture::arm(&db, &origin, &captures)

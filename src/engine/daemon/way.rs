@@ -122,11 +122,10 @@ impl Life<'_> {
         Ok(Next::Again)
     }
 
-    /// Has the source's row of an entry read again; tells whether there is such an entry.
+    /// Has the source's row of an entry read again; tells whether there is such an entry, of a table that is followed.
     pub(super) async fn read_entry_again(&mut self, entry: i64) -> Result<bool, Fault> {
         let Some((table, key)) = self.store.entry_key(self.migration, entry).await? else { return Ok(false) };
-        self.read_row_again(&table, &key).await?;
-        Ok(true)
+        self.read_row_again(&table, &key).await
     }
 
     pub(super) async fn read_entries_again(&mut self) -> Result<(), Fault> {
@@ -142,19 +141,14 @@ impl Life<'_> {
         }
     }
 
-    async fn read_row_again(&self, table: &str, key: &str) -> Result<(), Fault> {
+    async fn read_row_again(&self, table: &str, key: &str) -> Result<bool, Fault> {
         let followed = self.tables.iter().find(|(_, route)| route.source == table);
         let cells: Option<Vec<CellBuf>> = cells_of_key(key);
-        let (Some((id, _)), Some(cells)) = (followed, cells) else {
-            return Err(Fault::new(
-                FaultClass::Transient,
-                "entry_unreadable",
-                "read the key of a ledger entry",
-            ));
-        };
+        let (Some((id, _)), Some(cells)) = (followed, cells) else { return Ok(false) };
         let (id, file) = (*id, self.link.source.file().clone());
         blocking("name a row again", move || capture::touch(&file.open_writer(WRITE_WAIT)?, id, &[cells]))
             .await
+            .map(|()| true)
     }
 
     /// Compares the rows that changed last, as both sides show them under the fence.

@@ -11,7 +11,7 @@ use crate::plan::capture::{CHANGE, CONTROL, Trigger};
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::control::{self, Control, Writes};
 use crate::sqlite::fault::from_sqlite;
-use crate::sqlite::history::{log_lost, of_log, position_upto};
+use crate::sqlite::history::{OF_ANOTHER, log_lost, of_log, position_upto};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::time::Duration;
 
@@ -148,9 +148,7 @@ pub fn control(db: &Connection, token: &str) -> Result<Control, Fault> {
         ));
     };
     if found.migration != token {
-        return Err(Fault::fatal("other_migration", doing).with_remedy(
-            "the source is captured for another target: name that target, or `liteferry detach` first",
-        ));
+        return Err(Fault::fatal("other_migration", doing).with_remedy(OF_ANOTHER));
     }
     Ok(found)
 }

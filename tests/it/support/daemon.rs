@@ -1,6 +1,6 @@
 //! A running daemon: started, asked for its status, waited for, stopped or killed. Ends with the test.
 
-use super::{PATIENCE, TempDb, application, command};
+use super::{PATIENCE, TempDb, application, command, under};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -40,15 +40,25 @@ impl Daemon {
     /// The same, told by its environment where to end or to freeze.
     pub fn start_told(source: &TempDb, url: &str, more: &[&str], told: &[(&str, &str)]) -> Daemon {
         let dir = source.path.parent().expect("a file lies somewhere");
-        Daemon::spawn(dir, source, url, (more, told))
+        Daemon::spawn(dir, source, url, (more, told, &[]))
+    }
+
+    /// The same under another program, which ends in it.
+    pub fn start_under(outer: &[&str], source: &TempDb, url: &str) -> Daemon {
+        Daemon::spawn(source.path.parent().expect("a file lies somewhere"), source, url, (&[], &[], outer))
     }
 
     /// The same with its log and its state in another directory than the source's.
     pub fn start_in(dir: &Path, source: &TempDb, url: &str, more: &[&str]) -> Daemon {
-        Daemon::spawn(dir, source, url, (more, &[]))
+        Daemon::spawn(dir, source, url, (more, &[], &[]))
     }
 
-    fn spawn(dir: &Path, source: &TempDb, url: &str, (more, told): (&[&str], &[(&str, &str)])) -> Daemon {
+    fn spawn(
+        dir: &Path,
+        source: &TempDb,
+        url: &str,
+        (more, told, outer): (&[&str], &[(&str, &str)], &[&str]),
+    ) -> Daemon {
         let log = dir.join(format!("source.log{}", count()));
         let errors = File::create(&log).expect("a log can be made");
         let source = source.path.display().to_string();
@@ -71,7 +81,12 @@ impl Daemon {
         .concat();
         let token = PathBuf::from(format!("{source}.state/token"));
         let told = told.iter().copied();
-        let child = command(&args).envs(told).stdout(Stdio::null()).stderr(errors).spawn();
+        let mut program = command(&args);
+        program.envs(told);
+        if !outer.is_empty() {
+            program = under(outer, &program);
+        }
+        let child = program.stdout(Stdio::null()).stderr(errors).spawn();
         let mut daemon =
             Daemon { child: child.expect("the program can be started"), log, address: String::new(), token };
         daemon.address = daemon.wait_for(|daemon| {
@@ -257,6 +272,10 @@ impl Daemon {
     pub fn kill(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn has_ended(&mut self) -> bool {

@@ -131,6 +131,19 @@ pub fn command(args: &[&str]) -> Command {
     command
 }
 
+/// The same program under another one, which ends in it.
+pub fn under(outer: &[&str], program: &Command) -> Command {
+    let mut command = Command::new(outer[0]);
+    command.args(&outer[1..]).arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 pub fn finished(output: std::process::Output) -> Output {
     Output {
         status: output.status.code(),

@@ -1,0 +1,81 @@
+//! Servers that are too old, or do not answer in time.
+
+use super::{SHOP, refused};
+use crate::follow::Case;
+use crate::support::held::HeldSession;
+use crate::support::liteferry;
+use crate::support::swallow::socket_of;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::thread::spawn;
+
+/// Passes bytes on, and puts other words of the same length in the place of some.
+fn rewording(mut from: impl Read, mut to: impl Write, words: &[(Vec<u8>, Vec<u8>)]) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        for (word, other) in words {
+            while let Some(at) = bytes[..count].windows(word.len()).position(|found| found == word) {
+                bytes[at..at + word.len()].copy_from_slice(other);
+            }
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// The port of one that says of itself that it is as old as this, and knows no more than it would.
+fn older(case: &Case, announced: &'static str, number: &'static str) -> u16 {
+    let now = case.rows("select current_setting('server_version'), current_setting('server_version_num')");
+    let now = now[0].iter().map(|text| text.clone().expect("a setting")).collect::<Vec<_>>();
+    let parameter = |text: &str| [b"server_version\0", text.as_bytes()].concat();
+    let words = vec![
+        (parameter(&now[0][..announced.len()]), parameter(announced)),
+        (now[1].clone().into_bytes(), number.as_bytes().to_vec()),
+    ];
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let socket = socket_of(&case.target.url);
+    spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = UnixStream::connect(&socket).expect("the server listens");
+            let (back, answers) =
+                (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+            // Of before the parameter was there.
+            let unknown = vec![(b"set jit = off".to_vec(), b"set jot = off".to_vec())];
+            let unknown = if number < "110000" { unknown } else { Vec::new() };
+            spawn(move || rewording(client, server, &unknown));
+            let words = words.clone();
+            spawn(move || rewording(answers, back, &words));
+        }
+    });
+    port
+}
+
+#[test]
+fn a_server_that_is_too_old_is_told_so_whatever_else_it_does_not_know() {
+    let case = Case::new(SHOP);
+    let source = case.source.path.display().to_string();
+    for (announced, number, version) in [("12", "120022", "version 12"), ("10", "100023", "version 10")] {
+        let port = older(&case, announced, number);
+        let url = format!("postgres://postgres@127.0.0.1:{port}/{}", case.target.name);
+        let told = liteferry(&["check", "--source", &source, "--target", &url]);
+        refused(told, "postgres_too_old", &format!("{version}; liteferry needs PostgreSQL 13 or newer"));
+    }
+    case.typed(&["check"]).exits_with(0);
+}
+
+#[test]
+fn records_that_cannot_be_read_in_time_are_had_by_asking_again() {
+    let case = Case::new(SHOP);
+    let daemon = case.following();
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("begin; lock table liteferry.journal in access exclusive mode");
+    let (status, told) = daemon.get("/v1/journal").expect("it answers");
+    assert_eq!(status, 503, "{told}");
+    assert!(told.contains("target_slow") && told.contains("ask again"), "{told}");
+    blocker.run("rollback");
+    let (status, told) = daemon.get("/v1/journal").expect("it answers");
+    assert_eq!(status, 200, "{told}");
+}
