@@ -5,7 +5,7 @@
 
 use super::later::Later;
 use super::may_write;
-use super::table::Table;
+use super::table::{Table, key_of};
 use crate::canon::Back;
 use crate::link::{Applied, Changed};
 use crate::model::cell::{Cell, CellBuf};
@@ -270,7 +270,10 @@ fn wanted<'t>(route: &Route, present: Option<&Present>, tuple: Vec<Option<&'t [u
         changed.push(at);
         cells.push(match bytes {
             None => CellBuf::Null,
-            Some(bytes) => cell_of(column.codec.back(column.affinity, bytes, &mut text)),
+            Some(bytes) if key_of(route).contains(&at) => {
+                cell_of(column.codec.back(column.affinity, bytes, &mut text))
+            }
+            Some(bytes) => cell_of(column.codec.back_in_row(column.affinity, bytes, &mut text)),
         });
     }
     Wanted { cells, changed, tuple }
