@@ -305,7 +305,12 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
         ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
             Ok(Written::InTheWay)
         }
-        ffi::SQLITE_CONSTRAINT_NOTNULL => Err(refused(route, "a column there takes no NULL")),
+        ffi::SQLITE_CONSTRAINT_NOTNULL => {
+            let told = error.to_string();
+            // SQLite names the column as `table.column`, and no value.
+            let column = told.rsplit_once(&format!("{}.", route.source)).map_or("a column", |(_, name)| name);
+            Err(refused(route, &format!("{column} takes no NULL there")))
+        }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
             Err(refused(route, "a column of the STRICT table takes no such value"))
         }
