@@ -58,12 +58,11 @@ pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding
         "SQLite takes no NULL in columns that take one in the target: {}; one that is written there after the switch halts the way back",
         names.join(", ")
     );
-    let table = route.target.sql();
-    let statements =
-        names.iter().map(|name| format!("alter table {table} alter column {} set not null;", ident(name)));
     let remedy = format!(
-        "{} with the default that SQLite has, if the application can bear it",
-        statements.collect::<Vec<_>>().join(" ")
+        "give them the defaults in the target that they have in SQLite (alter table {} alter column {} set default …;), and NOT NULL where \
+         the application can bear it",
+        route.target.sql(),
+        ident(names[0])
     );
     Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
 }
