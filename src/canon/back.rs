@@ -1,7 +1,8 @@
 //! The way back: what a value of PostgreSQL's becomes in SQLite, spelt as its column spells its values.
 //!
 //! A spelling counts only if it crosses to the very same bytes again. Where the column's form has none, the value is written in
-//! another that does, and said to be foreign; nothing is rounded, and nothing is lost.
+//! another that does, and said to be foreign; nothing is rounded, and nothing is lost but the sign of a zero and, outside of keys, the
+//! zeros at a decimal's end.
 
 use super::{Codec, Fit, Form, numeric, unread};
 use crate::model::cell::{Cell, CellBuf};
@@ -31,6 +32,30 @@ impl Codec {
             return Back::Spelt(cell);
         }
         Back::Foreign(self.foreign(affinity, bytes))
+    }
+
+    /// The same for a column that is part of no key. A decimal that ends in zeros (12.00) is the number without them where the column holds
+    /// numbers: SQLite has always kept it so, and an application would rather meet that one than a BLOB. Keys are told apart to the last digit.
+    pub fn back_in_row<'a>(&self, affinity: Affinity, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Back<'a> {
+        match self.shortened(affinity, bytes) {
+            Some(number) => Back::Foreign(number),
+            None => self.back(affinity, bytes, scratch),
+        }
+    }
+
+    fn shortened(&self, affinity: Affinity, bytes: &[u8]) -> Option<CellBuf> {
+        if self.ty != Type::Numeric(None) {
+            return None;
+        }
+        let (plain, mut scratch, mut again) = (self.plain(), Vec::new(), Vec::new());
+        let number =
+            plain.decode(bytes, &mut scratch).ok().filter(|cell| stored(affinity, *cell) == Some(*cell))?;
+        let is_number = matches!(number, Cell::Integer(_) | Cell::Real(_));
+        let is_short = is_number
+            && plain.encode(number, &mut again) == Fit::Exact
+            && again != bytes
+            && numeric::differ_in_scale_alone(bytes, &again);
+        is_short.then(|| number.to_buf())
     }
 
     /// Whether the cell, as it stands, crosses to these bytes; `None` is PostgreSQL's NULL.
@@ -219,6 +244,45 @@ mod tests {
         ] {
             assert_eq!(back(ty.clone(), form, bytes), expected, "{ty:?} {form:?}");
         }
+    }
+
+    #[test]
+    fn a_decimal_that_ends_in_zeros_is_the_number_without_them_outside_of_keys() {
+        use Affinity::{Blob, Integer, Numeric, Real};
+        let text = |text: &str| CellBuf::Text(text.as_bytes().to_vec());
+        // 109.50, 12.00, 0.00 and 10^20 with a zero behind its point.
+        let (fraction, whole) =
+            ([0, 2, 0, 0, 0, 0, 0, 2, 0, 109, 0x13, 0x88], [0, 1, 0, 0, 0, 0, 0, 2, 0, 12]);
+        let (zero, long) = ([0, 0, 0, 0, 0, 0, 0, 2], [0, 1, 0, 5, 0, 0, 0, 1, 0, 1]);
+        for ((form, affinity), bytes, expected) in [
+            (("native", Numeric), &fraction[..], CellBuf::Real(109.5)),
+            (("native", Numeric), &whole, CellBuf::Integer(12)),
+            (("native", Integer), &zero, CellBuf::Integer(0)),
+            (("native", Blob), &whole, CellBuf::Integer(12)),
+            (("native", Numeric), &long, CellBuf::Real(1e20)),
+            (("real", Real), &whole, CellBuf::Real(12.0)),
+            (("native", Affinity::Text), &whole, text("12.00")),
+            (("digits", Affinity::Text), &whole, text("12.00")),
+        ] {
+            let plain = Codec::new(Type::Numeric(None), form.parse().expect("a form"), Zone::Utc);
+            // In a second switch as in the first.
+            for codec in [plain.clone(), plain.having_come_back(affinity)] {
+                let mut scratch = Vec::new();
+                let cell = match codec.back_in_row(affinity, bytes, &mut scratch) {
+                    Back::Spelt(cell) => cell.to_buf(),
+                    Back::Foreign(cell) => cell,
+                };
+                assert_eq!(cell, expected, "{form} {affinity:?} {codec:?}");
+            }
+        }
+        let key = Codec::new(Type::Numeric(None), Form::Native, Zone::Utc);
+        assert_eq!(
+            key.back(Numeric, &whole, &mut Vec::new()),
+            Back::Foreign(CellBuf::Blob(b"12.00".to_vec()))
+        );
+        let exact = key.back_in_row(Numeric, &[0, 1, 0, 0, 0, 0, 0, 0, 0, 12], &mut Vec::new())
+            == Back::Spelt(Cell::Integer(12));
+        assert!(exact);
     }
 
     /// Once it has come back, it crosses as the value that it was; nothing else does for that.

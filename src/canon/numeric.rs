@@ -24,6 +24,7 @@ const POWER_MAX: i64 = 131_071;
 const SCALE_MAX: u16 = 16_383;
 /// Count of groups, weight, sign, scale: two bytes each.
 const HEADER_BYTES: usize = 8;
+const SCALE_AT: usize = 6;
 
 /// Whether every digit of the source was written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,12 @@ pub(super) fn encode(limit: Option<NumericLimit>, form: Form, cell: Cell<'_>, ou
         Cell::Text(text) => encode_text(text, limit, form, out),
     };
     fit.unwrap_or_else(Fit::Lost)
+}
+
+/// Whether two values are the same number, written to another digit: 1.5 and 1.50.
+pub(super) fn differ_in_scale_alone(one: &[u8], other: &[u8]) -> bool {
+    let parts = |bytes: &[u8]| Some((bytes.get(..SCALE_AT)?.to_vec(), bytes.get(HEADER_BYTES..)?.to_vec()));
+    parts(one).is_some_and(|one| parts(other) == Some(one))
 }
 
 pub(super) fn decode<'a>(form: Form, bytes: &[u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {

@@ -12,7 +12,7 @@ use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::{ident, literal};
-use crate::plan::unspelt::unspelt;
+use crate::plan::unspelt::{nulls_refused_back, unspelt};
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
 use clap::Args;
 use serde_json::{Value, json};
@@ -43,7 +43,11 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
         .partition(|finding| finding.severity == Severity::Blocker);
     // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
     let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
-    let foreign: Vec<Finding> = copied.flat_map(|table| unspelt(&table.route)).collect();
+    let foreign = copied.flat_map(|TablePlan { route, .. }| {
+        let source = prepared.schema.table(&route.source);
+        unspelt(route).into_iter().chain(source.and_then(|source| nulls_refused_back(route, source)))
+    });
+    let foreign: Vec<Finding> = foreign.collect();
     prepared.plan.findings.extend(of_run.into_iter().chain(foreign));
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared, &blocking_run)))?;

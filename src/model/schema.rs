@@ -227,14 +227,20 @@ impl SqliteTable {
     pub fn keeps_unique(&self, columns: &[usize]) -> bool {
         let covers = |key: &[usize]| !key.is_empty() && key.iter().all(|column| columns.contains(column));
         let unique_index = self.indexes.iter().any(|index| {
-            let plain = |term: &IndexTerm| match term {
-                IndexTerm::Column(column) => Some(*column),
-                IndexTerm::Rowid | IndexTerm::Expression(_) => None,
-            };
-            let parts: Option<Vec<usize>> = index.parts.iter().map(|part| plain(&part.term)).collect();
+            let parts: Option<Vec<usize>> = index.parts.iter().map(|part| part.term.column()).collect();
             index.unique && index.predicate.is_none() && parts.is_some_and(|parts| covers(&parts))
         });
         unique_index || covers(&self.primary_key) || self.rowid_alias().is_some_and(|alias| covers(&[alias]))
+    }
+}
+
+impl IndexTerm {
+    /// The column that it is, where it is nothing else.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            IndexTerm::Column(column) => Some(*column),
+            IndexTerm::Rowid | IndexTerm::Expression(_) => None,
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 //! Asked of the codec itself, by values of the kinds that applications write; it promises nothing about infinities, NaN and years that
 //! SQLite's own functions do not know either.
 
-use super::route::{ColumnRoute, Route};
+use super::route::{ColumnRoute, Identity, Route};
 use crate::canon::{Back, Codec, Form};
 use crate::model::cell::Cell;
 use crate::model::finding::Finding;
+use crate::model::name::ident;
+use crate::model::schema::SqliteTable;
 use crate::model::types::{NumericLimit, Type};
 
 /// A kind of values, and one of them in canonical form.
@@ -36,6 +38,33 @@ fn note(route: &Route, column: &ColumnRoute) -> Option<Finding> {
     Some(finding.with_remedy(
         "as [misfits] policy says such a value halts the way back, or is written and noted in the ledger; it can be had by no other form",
     ))
+}
+
+/// Columns that take NULL in the target and not in the source: the first NULL that the application writes there after the switch halts the
+/// way back.
+pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding> {
+    let takes_none = |column: &&ColumnRoute| {
+        let found =
+            column.source.as_ref().and_then(|name| source.columns.iter().find(|found| found.name == *name));
+        found.is_some_and(|found| found.not_null && found.generated.is_none()) && !column.not_null
+    };
+    let is_key = |at: usize| matches!(&route.identity, Identity::Columns(key) if key.contains(&at));
+    let columns = route.columns.iter().enumerate().filter(|(at, column)| !is_key(*at) && takes_none(column));
+    let names: Vec<&str> = columns.map(|(_, column)| column.target.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "SQLite takes no NULL in columns that take one in the target: {}; one that is written there after the switch halts the way back",
+        names.join(", ")
+    );
+    let remedy = format!(
+        "give them the defaults in the target that they have in SQLite (alter table {} alter column {} set default …;), and NOT NULL where \
+         the application can bear it",
+        route.target.sql(),
+        ident(names[0])
+    );
+    Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
 }
 
 fn probes(ty: &Type) -> Vec<Probe> {

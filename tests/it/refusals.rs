@@ -97,19 +97,29 @@ fn what_only_run_is_refused_for_is_told_by_check() {
 
 #[test]
 fn a_table_without_a_key_is_told_what_would_carry_it() {
-    let file =
-        sqlite("pragma journal_mode = wal; create table k (a, b); insert into k values (1, 2), (1, 2)");
+    let file = sqlite(
+        "pragma journal_mode = wal; create table k (a, b); insert into k values (1, 2), (1, 2); create table n (id integer primary key)",
+    );
     let (source, target) = (path(&file), database());
     let checked = |more: &[&str]| {
         let args = [&["check", "--json", "--source", &source, "--target", &target.url], more].concat();
         liteferry(&args).exits_with(0).json()["blockers_of_run"].clone()
     };
-    psql(&target.url, "create table k (a bigint, b bigint)");
+    psql(&target.url, "create table k (a bigint, b bigint); create table n (id bigint)");
     let told = checked(&["--set", "target.mode=existing"]);
     assert_eq!(told[0]["code"], "capture_no_key", "{told:#}");
     let remedy = told[0]["remedy"].as_str().expect("a remedy is text");
-    assert!(remedy.contains("target.mode = \"create\""), "{remedy}");
-    // And it does.
+    assert!(
+        remedy.starts_with("add a primary key") && remedy.contains("target.mode = \"create\""),
+        "{remedy}"
+    );
+    // What SQLite has already is told as the statement that gives it to the target too.
+    let (statement, _) =
+        told[1]["remedy"].as_str().expect("a remedy is text").split_once(';').expect("a statement");
+    psql(&target.url, statement);
+    let told = checked(&["--set", "target.mode=existing"]);
+    assert_eq!((told.as_array().map(Vec::len), &told[0]["subject"]), (Some(1), &"k".into()), "{told:#}");
+    // And `create` mode carries the other.
     assert_eq!(checked(&["--set", "target.schema=other"]), serde_json::json!([]));
 }
 

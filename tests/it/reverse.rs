@@ -172,20 +172,27 @@ fn cells_that_stand_in_the_ledger_are_kept_until_they_change() {
 #[test]
 fn a_column_that_spells_less_than_its_target_holds_is_told_by_check() {
     let source = sqlite(
-        "create table t (id integer primary key, n numeric, v text); insert into t values (1, 1.5, 'a')",
+        "create table t (id integer primary key, n numeric, v text); insert into t values (1, 1.5, 'a');
+         create table strict_one (code text not null primary key, a text not null default '', b text not null, c text, d text not null)",
     );
     let target = database();
-    psql(&target.url, "create table t (id bigint primary key, n numeric, v text)");
+    psql(
+        &target.url,
+        "create table t (id bigint primary key, n numeric, v text);
+         create table strict_one (code text primary key, a text, b text not null, c text, d text)",
+    );
     let path = source.path.display().to_string();
     let sides = ["--source", &path, "--target", &target.url, "--set", "target.mode=existing", "--json"];
-    let told = |command: &str| {
+    let told = |command: &str, code: &str, part: &str| {
         let report = liteferry(&[&[command], &sides[..]].concat()).exits_with(0).json();
         let findings = report["findings"].as_array().expect("a list").iter();
-        let reverse = findings.filter(|finding| finding["code"] == "reverse_spelling");
-        reverse.map(|finding| finding["subject"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        let reverse = findings.filter(|finding| finding["code"] == code);
+        reverse.map(|finding| finding[part].as_str().expect("text").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(told("check"), ["t.n"]);
-    assert!(told("copy").is_empty(), "a copy has no way back");
+    assert_eq!(told("check", "reverse_spelling", "subject"), ["t.n"]);
+    assert_eq!(told("check", "reverse_nulls", "subject"), ["strict_one"]);
+    assert!(told("check", "reverse_nulls", "text")[0].contains("in the target: a, d;"));
+    assert!(told("copy", "reverse_spelling", "subject").is_empty(), "a copy has no way back");
 }
 
 #[test]
@@ -404,12 +411,18 @@ fn what_sqlite_refuses_halts_by_name_and_goes_on_when_it_is_mended() {
         "create table t (id bigint primary key, u text, n integer)",
     );
     let mut way = pair.way();
-    for (wrong, right) in [
-        ("insert into t values (2, 'A', 2)", "update t set u = 'b' where id = 2"),
-        ("update t set n = null where id = 1", "update t set n = -5 where id = 1"),
+    for (wrong, why, right) in [
+        ("insert into t values (2, 'A', 2)", "keeps unique", "update t set u = 'b' where id = 2"),
+        (
+            "update t set n = null where id = 1",
+            "table t: n takes no NULL",
+            "update t set n = -5 where id = 1",
+        ),
     ] {
         pair.app(wrong);
-        assert_eq!(way.step(Take::All, OnMisfit::Ledger).expect_err(wrong).code, "reverse_refused");
+        let refused = way.step(Take::All, OnMisfit::Ledger).expect_err(wrong);
+        assert_eq!(refused.code, "reverse_refused");
+        assert!(refused.to_string().contains(why), "{refused}");
         way.resume().expect("SQLite stands where it stood");
         pair.app(right);
         way.drain();

@@ -78,6 +78,39 @@ fn an_empty_column_of_times_is_taken_to_be_spelt_as_those_like_it() {
     assert!(forms(2).eq(["native", "native"]), "nobody has shown how: {plan:#}");
 }
 
+/// Prices that the application writes with their cents, 12.00: SQLite has always kept them as numbers, and a BLOB would be none.
+#[test]
+fn a_decimal_that_ends_in_zeros_comes_back_as_the_number_that_it_is() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table price (id integer primary key, amount decimal(10,2));
+         create table rate (at decimal(10,2) primary key, n integer);
+         insert into price values (1, 109.50), (2, 7.25); insert into rate values (0.50, 1)",
+    );
+    let mut daemon = case.validated(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["reverse"]["canary"] == true);
+    psql(
+        &case.target.url,
+        "insert into price values (3, 12.00), (4, 109.50), (5, 0.00), (6, -1234567.10); update price set amount = 9.90 where id = 2;
+         insert into rate values (1.50, 2), (2.00, 3); update rate set n = n + 10; delete from rate where at = 2.0",
+    );
+    let came = "select group_concat(typeof(amount) || ' ' || amount, ', ') || ' / ' ||
+                (select group_concat(typeof(at) || ' ' || at || ' ' || n, ', ') from (select * from rate order by at))
+                from (select * from price order by id)";
+    let db = rusqlite::Connection::open(&case.source.path).expect("it opens");
+    let found = || db.query_row(came, [], |row| row.get::<_, String>(0)).expect("one row");
+    let numbers = "real 109.5, real 9.9, integer 12, real 109.5, integer 0, real -1234567.1 / real 0.5 11, blob 1.50 12";
+    until("the rows are in SQLite", || found() == numbers);
+    let told = daemon.compared("{}");
+    assert_eq!((&told["direction"], &told["differences"]), (&"reverse".into(), &0.into()), "{told:#}");
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    case.app("update price set amount = amount + 1 where id = 1");
+    daemon.drained(&case.source);
+    case.is_equal();
+    assert_eq!(found(), numbers.replacen("109.5", "110.5", 1));
+}
+
 /// SQLAlchemy keeps UUIDs as sixteen bytes in columns declared NUMERIC(16), and reads nothing else from there.
 #[test]
 fn what_is_written_in_postgresql_comes_back_to_an_empty_column_as_those_like_it_are_spelt() {

@@ -19,6 +19,7 @@ use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
+use crate::plan::existing::key_at_hand;
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::apply::{Unwritable, unwritable};
@@ -136,7 +137,8 @@ pub async fn findings_of_run(prepared: &Prepared, rule: JournalRule) -> Result<V
     agree::will_be_filled(&mut findings, &prepared.schema);
     findings.extend(journal_finding(rule, prepared).await?);
     let followed = numbered(&prepared.plan);
-    let (_, capture_findings) = captures(&prepared.schema, &followed);
+    let (_, mut capture_findings) = captures(&prepared.schema, &followed);
+    capture_findings.iter_mut().for_each(|finding| name_key_at_hand(finding, prepared));
     findings.extend(capture_findings);
     let unwritable = unwritable(prepared.source.file(), followed.values())?;
     findings.extend(unwritable.iter().map(Unwritable::finding));
@@ -189,6 +191,20 @@ fn no_key(table: &SqliteTable) -> Finding {
     );
     let text = "both sides share no key by which a changed row could be found again";
     Finding::blocker("capture_no_key", table.name.clone(), text).with_remedy(remedy)
+}
+
+/// Where one side has a key already, the other is told how to have it too.
+fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
+    let tables = prepared.plan.tables.iter().map(|table| &table.route);
+    let route =
+        tables.into_iter().find(|route| finding.code == "capture_no_key" && route.source == finding.subject);
+    let sides = route.and_then(|route| {
+        let target = prepared.catalog.tables.iter().find(|table| table.name == route.target)?;
+        Some((prepared.schema.table(&route.source)?, target))
+    });
+    if let Some(statement) = sides.and_then(|(source, target)| key_at_hand(source, target)) {
+        finding.remedy = format!("{statement} (the key that SQLite has); or {}", finding.remedy);
+    }
 }
 
 async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {

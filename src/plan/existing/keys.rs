@@ -5,9 +5,10 @@
 
 use super::columns::AdaptedColumn;
 use super::mapping::MappedTable;
-use crate::model::catalog::{ConstraintKind, PgTable};
+use crate::model::catalog::{ConstraintKind, PgColumn, PgTable};
 use crate::model::finding::Finding;
-use crate::model::schema::SqliteTable;
+use crate::model::name::{ident, ident_list};
+use crate::model::schema::{SqliteIndex, SqliteTable};
 use crate::model::types::Type;
 use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
 
@@ -56,6 +57,48 @@ fn is_told_apart_by_bytes(target: &PgTable, route: &ColumnRoute) -> bool {
         Type::Numeric(None) | Type::Interval(_) | Type::Citext | Type::Json | Type::Jsonb => false,
         Type::Array { .. } | Type::Other(_) => false,
     }
+}
+
+/// What would make a key of the target out of one that the source has: its primary key, or else an index that keeps its rows unique;
+/// one of which the target knows already that it is unique comes first.
+pub fn key_at_hand(source: &SqliteTable, target: &PgTable) -> Option<String> {
+    let plain = |index: &SqliteIndex| match index.predicate {
+        None if index.unique => {
+            index.parts.iter().map(|part| part.term.column()).collect::<Option<Vec<usize>>>()
+        }
+        None | Some(_) => None,
+    };
+    let declared = [source.primary_key.clone()].into_iter().filter(|key| !key.is_empty());
+    let of_source = declared.chain(source.indexes.iter().filter_map(plain));
+    let counterpart = |column: &usize| {
+        let name = &source.columns[*column].name;
+        target.columns.iter().find(|found| found.name.eq_ignore_ascii_case(name))
+    };
+    let of_target =
+        of_source.filter_map(|key| key.iter().map(counterpart).collect::<Option<Vec<&PgColumn>>>());
+    let is_known = |key: &[&PgColumn]| {
+        candidates(target).iter().any(|candidate| {
+            candidate.columns.len() == key.len()
+                && key.iter().all(|column| candidate.columns.contains(&column.name))
+        })
+    };
+    let (known, new): (Vec<Vec<&PgColumn>>, Vec<Vec<&PgColumn>>) = of_target.partition(|key| is_known(key));
+    let not_null = |key: &[&PgColumn]| {
+        let nullable = key.iter().filter(|column| !column.not_null);
+        nullable
+            .map(|column| format!("alter column {} set not null", ident(&column.name)))
+            .collect::<Vec<_>>()
+    };
+    let clauses = match (known.first(), new.first()) {
+        (Some(key), _) => not_null(key),
+        (None, Some(key)) => {
+            let unique =
+                format!("add unique ({})", ident_list(key.iter().map(|column| column.name.as_str())));
+            not_null(key).into_iter().chain([unique]).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    (!clauses.is_empty()).then(|| format!("alter table {} {};", target.name.sql(), clauses.join(", ")))
 }
 
 /// Unique constraints of the target that nothing in the source vouches for.
@@ -120,14 +163,33 @@ fn candidates(target: &PgTable) -> Vec<Candidate<'_>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::fixture::{Case, column, expect, target, unique_index, with_key};
+    use super::super::fixture::{Case, column, expect, source, target, unique_index, with_key};
     use super::*;
     use crate::model::catalog::PgIndex;
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::Warning;
     use crate::model::schema::Storage;
-    use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteIndex};
+    use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder};
     use crate::plan::Plan;
+
+    #[test]
+    fn a_key_of_the_source_that_the_target_lacks_is_told_as_a_statement() {
+        let columns = || vec![column("Id", Type::Int8), column("v", Type::Text)];
+        let mut numbered = source("t", &[("id", "INTEGER"), ("v", "TEXT")]);
+        let bare = numbered.clone();
+        numbered.primary_key = vec![0];
+        let alter = |clauses: &str| Some(format!("alter table \"public\".\"t\" {clauses};"));
+        let found = |source, target| key_at_hand(source, &target);
+        assert_eq!(found(&bare, target("t", columns())), None);
+        assert_eq!(
+            found(&numbered, target("t", columns())),
+            alter("alter column \"Id\" set not null, add unique (\"Id\")")
+        );
+        let mut nullable = target("t", columns());
+        nullable.indexes = vec![unique_index("u", &["Id"])];
+        assert_eq!(found(&numbered, nullable), alter("alter column \"Id\" set not null"));
+        assert_eq!(found(&numbered, target("t", vec![column("v", Type::Text)])), None);
+    }
 
     #[test]
     fn a_key_counts_only_where_both_sides_vouch_for_it() {

@@ -16,6 +16,7 @@ mod suspend;
 #[cfg(test)]
 mod fixture;
 
+pub use keys::key_at_hand;
 pub use suspend::{needs_replica_sessions, suspended_now};
 
 use super::overrides::{ExistingRows, Overrides};

@@ -280,9 +280,11 @@ fn add_row(changed: &mut Changed, tuple: &[u8], name: String, kept: &[&Entry]) {
     let mut scratch = Vec::new();
     for (column, (described, bytes)) in changed.route.columns.iter().zip(tuple_cells(tuple)).enumerate() {
         let Some(bytes) = bytes else { continue };
-        let Back::Foreign(cell) = described.codec.back(described.affinity, bytes, &mut scratch) else {
-            continue;
+        let back = match key_columns(&changed.route).contains(&column) {
+            true => described.codec.back(described.affinity, bytes, &mut scratch),
+            false => described.codec.back_in_row(described.affinity, bytes, &mut scratch),
         };
+        let Back::Foreign(cell) = back else { continue };
         if kept.iter().any(|entry| entry.column == described.target) {
             continue;
         }

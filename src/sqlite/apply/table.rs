@@ -297,7 +297,7 @@ fn bound(cells: &[CellBuf]) -> impl Iterator<Item = Bound<'_>> {
     cells.iter().map(|cell| Bound(cell.as_cell()))
 }
 
-fn key_of(route: &Route) -> &[usize] {
+pub fn key_of(route: &Route) -> &[usize] {
     match &route.identity {
         Identity::Columns(columns) => columns,
         Identity::WholeRow => unreachable!("a table without a key is refused before it is captured"),

@@ -5,7 +5,7 @@
 
 use super::later::Later;
 use super::may_write;
-use super::table::Table;
+use super::table::{Table, key_of};
 use crate::canon::Back;
 use crate::link::{Applied, Changed};
 use crate::model::cell::{Cell, CellBuf};
@@ -270,7 +270,10 @@ fn wanted<'t>(route: &Route, present: Option<&Present>, tuple: Vec<Option<&'t [u
         changed.push(at);
         cells.push(match bytes {
             None => CellBuf::Null,
-            Some(bytes) => cell_of(column.codec.back(column.affinity, bytes, &mut text)),
+            Some(bytes) if key_of(route).contains(&at) => {
+                cell_of(column.codec.back(column.affinity, bytes, &mut text))
+            }
+            Some(bytes) => cell_of(column.codec.back_in_row(column.affinity, bytes, &mut text)),
         });
     }
     Wanted { cells, changed, tuple }
@@ -302,7 +305,12 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
         ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
             Ok(Written::InTheWay)
         }
-        ffi::SQLITE_CONSTRAINT_NOTNULL => Err(refused(route, "a column there takes no NULL")),
+        ffi::SQLITE_CONSTRAINT_NOTNULL => {
+            let told = error.to_string();
+            // SQLite names the column as `table.column`, and no value.
+            let column = told.rsplit_once(&format!("{}.", route.source)).map_or("a column", |(_, name)| name);
+            Err(refused(route, &format!("{column} takes no NULL there")))
+        }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
             Err(refused(route, "a column of the STRICT table takes no such value"))
         }
