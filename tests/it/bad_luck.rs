@@ -47,6 +47,7 @@ fn a_target_that_turns_read_only_is_waited_for_by_name() {
     };
     turn("set default_transaction_read_only = on");
     case.app("update t set v = 'while it took no writes'");
+    daemon.until_told_by("read_only", || drop(psql(&case.target.url, sessions)));
     reason(&mut daemon, "read_only");
     turn("reset default_transaction_read_only");
     daemon.drained(&case.source);
@@ -122,7 +123,9 @@ fn a_right_that_is_taken_away_is_named_and_its_return_noticed() {
     psql(&case.target.url, &format!("grant insert on t to {role}"));
     daemon.drained(&case.source);
     let sessions = format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'");
-    psql(&case.target.url, &format!("alter role {role} nologin; {sessions}"));
+    psql(&case.target.url, &format!("alter role {role} nologin"));
+    // Again and again, for one may be on its way in.
+    daemon.until_told_by("login_refused", || drop(psql(&case.target.url, &sessions)));
     assert_eq!(daemon.halted(), "login_refused");
     psql(&case.target.url, &format!("alter role {role} login"));
     case.app("insert into t values (3, 'c')");

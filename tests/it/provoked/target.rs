@@ -111,22 +111,22 @@ fn a_value_that_is_too_deep_waits_in_the_ledger_until_the_server_takes_it() {
         "pragma journal_mode = wal; create table t (id integer primary key, j text); insert into t values (1, '[1]')",
     );
     case.rows("create table t (id bigint primary key, j jsonb)");
-    let settle = |depth: &str| {
-        let others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-        case.rows(&format!(
-            "do $$ begin execute format('alter database %I {depth}', current_database()); end $$; {others}"
-        ));
-    };
-    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    let existing = ["--set", "target.mode=existing"];
+    let mut daemon = case.daemon(&existing);
     daemon.until(|status| status["phase"] == "dual-write");
-    settle("set max_stack_depth = ''100kB''");
+    // A session keeps what it began with, so the daemon begins anew.
+    assert_eq!(daemon.stop(), Some(0));
+    case.rows(&format!("alter database {} set max_stack_depth = '100kB'", case.target.name));
+    let mut daemon = case.daemon(&existing);
     case.app(&format!("insert into t values (2, '{}{}')", "[".repeat(3_000), "]".repeat(3_000)));
     let refused = "select distinct reason from liteferry.ledger";
     daemon.wait_for(|_| (case.rows(refused) == [[Some("refused:54001".to_owned())]]).then_some(()));
     assert!(daemon.log().contains("value_too_deep"), "{}", daemon.log());
     assert!(daemon.log().contains("liteferry ledger retry all"), "{}", daemon.log());
 
-    settle("reset max_stack_depth");
+    assert_eq!(daemon.stop(), Some(0));
+    case.rows(&format!("alter database {} reset max_stack_depth", case.target.name));
+    let mut daemon = case.daemon(&existing);
     daemon.until(|status| status["run"]["state"] == "running");
     daemon.obeys("/v1/ledger/all", r#"{"action":"retry"}"#);
     daemon.drained(&case.source);
