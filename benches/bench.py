@@ -78,7 +78,7 @@ class Cluster:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def fresh(self, name):
-        self.sql(f"drop database if exists {name}")
+        self.sql(f"drop database if exists {name} with (force)")
         self.sql(f"create database {name} template template0")
         return f"postgres:///{name}?host={self.folder}&user=bench"
 

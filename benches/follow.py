@@ -10,6 +10,7 @@ for its newest row again and again notes when that row was first to be seen. The
 """
 
 import argparse
+import collections
 import contextlib
 import ctypes
 import ctypes.util
@@ -19,11 +20,13 @@ import os
 import pathlib
 import platform
 import signal
+import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing
 import urllib.error
@@ -180,8 +183,10 @@ class Ground(typing.NamedTuple):
 
 
 @contextlib.contextmanager
-def following(ground, source, database, fresh=True):
-    url = ground.target.fresh(database) if fresh else f"postgres:///{database}?host={ground.target.folder}&user=bench"
+def following(ground, source, database, fresh=True, through=None):
+    url = ground.target.fresh(database) if fresh else ""
+    if not fresh or through:
+        url = f"postgres:///{database}?host={through or ground.target.folder}&user=bench"
     daemon = Daemon(ground.binary, source, url, ground.folder, ground.port)
     try:
         yield daemon
@@ -272,13 +277,67 @@ def lag(open_writer, open_reader, first, arguments):
     return statistics.median(from_return), p99(from_return), statistics.median(from_making), p99(from_making), count / took
 
 
-def replicate(publisher, subscriber):
+def pass_on(source, sink, seconds):
+    """Every byte so much later than it came, and no later than it must be."""
+    waiting, come = collections.deque(), threading.Condition()
+
+    def deliver():
+        while True:
+            with come:
+                come.wait_for(lambda: waiting)
+                due, some = waiting.popleft()
+            time.sleep(max(0, due - time.monotonic()))
+            with contextlib.suppress(OSError):
+                sink.sendall(some) if some else sink.shutdown(socket.SHUT_WR)
+            if not some:
+                return
+
+    threading.Thread(target=deliver, daemon=True).start()
+    some = b"."
+    while some:
+        try:
+            some = source.recv(1 << 18)
+        except OSError:
+            some = b""
+        with come:
+            waiting.append((time.monotonic() + seconds, some))
+            come.notify()
+
+
+def stand_between(listener, there, seconds):
+    while True:
+        near, _ = listener.accept()
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(there)
+        for ends in ((near, far), (far, near)):
+            threading.Thread(target=pass_on, args=(*ends, seconds), daemon=True).start()
+
+
+@contextlib.contextmanager
+def distance(cluster, folder, milliseconds):
+    """Another folder to reach the cluster by: its answers come so much later."""
+    folder.mkdir()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / ".s.PGSQL.5432"))
+    os.chmod(folder / ".s.PGSQL.5432", 0o777)
+    listener.listen(64)
+    there = str(cluster.folder / ".s.PGSQL.5432")
+    between = multiprocessing.Process(target=stand_between, args=(listener, there, milliseconds / 2000), daemon=True)
+    between.start()
+    try:
+        yield folder
+    finally:
+        between.terminate()
+        between.join()
+
+
+def replicate(publisher, subscriber, through=None):
     for cluster, name in ((publisher, "published"), (subscriber, "subscribed")):
         cluster.fresh(name)
         cluster.sql("create table event (id bigint primary key, made bigint not null, kind bigint not null, name text not null)", name)
     publisher.sql(SEED_EVENT, "published")
     publisher.sql("create publication events for table event", "published")
-    subscriber.sql(f"create subscription events connection 'host={publisher.folder} user=bench dbname=published' publication events", "subscribed")
+    subscriber.sql(f"create subscription events connection 'host={through or publisher.folder} user=bench dbname=published' publication events", "subscribed")
     while subscriber.sql("select count(*) from pg_subscription_rel where srsubstate = 'r'", "subscribed").strip() != "1":
         time.sleep(0.05)
 
@@ -307,6 +366,29 @@ def lags(ground, arguments):
         memory = daemon.peak()
     subscriber.sql("drop subscription events", "subscribed")
     return rounds, memory
+
+
+def far_lags(ground, arguments):
+    """Medians of (p50, p99) of logical replication and of ours, by the milliseconds of a round trip between both sides."""
+    publisher, subscriber = ground.publisher, ground.target
+    found, count = {}, int(arguments.seconds * arguments.rate)
+    for apart in (1, 5):
+        source, first, rounds = ground.folder / f"far{apart}.db", SEED + 1, []
+        sqlite(source, EVENT + SEED_EVENT).close()
+        with contextlib.ExitStack() as stack:
+            to_target, to_publisher = (
+                stack.enter_context(distance(one, ground.folder / f"{word}{apart}", apart)) for one, word in ((subscriber, "to"), (publisher, "from"))
+            )
+            replicate(publisher, subscriber, to_publisher)
+            stack.callback(subscriber.sql, "drop subscription events", "subscribed")
+            stack.enter_context(following(ground, source, "far", through=to_target)).follows()
+            for _ in range(arguments.rounds):
+                theirs = lag(lambda: in_postgres(publisher, "published"), lambda: newest_row(subscriber, "subscribed"), first, arguments)
+                ours = lag(lambda: in_sqlite(source, "full"), lambda: newest_row(subscriber, "far"), first, arguments)
+                rounds.append((theirs, ours))
+                first += count
+        found[apart] = [[statistics.median(one[side][at] for one in rounds) for at in (0, 1)] for side in (0, 1)]
+    return found
 
 
 # What capture costs the application.
@@ -533,6 +615,15 @@ def lag_lines(rounds, memory, arguments):
     yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB | | | | | |"
 
 
+def far_lines(found, arguments):
+    yield "The same from the commit's return, where what PostgreSQL hears and says takes its time (a process between both holds back every byte):"
+    yield ""
+    yield "| round trip | logical replication, p50 | p99 | `liteferry run`, application at synchronous=FULL, p50 | p99 |"
+    yield "| --- | --- | --- | --- | --- |"
+    for apart, sides in found.items():
+        yield f"| {apart} ms | " + " | ".join(f"{figure:.2f} ms" for side in sides for figure in side) + " |"
+
+
 def cost_lines(found, arguments):
     goals = {("insert", "normal"): 1.35, ("update", "normal"): 1.8, ("insert", "full"): 1.1, ("update", "full"): 1.1}
     yield f"The application's writes under capture, one row a transaction, WAL (medians of {arguments.turns} rounds' ratios):"
@@ -583,6 +674,7 @@ def measure(folder, arguments):
         ground = Ground(arguments.binary, *clusters, folder, arguments.port)
         parts = {
             "lag": lambda: lag_lines(*lags(ground, arguments), arguments),
+            "far": lambda: far_lines(far_lags(ground, arguments), arguments),
             "cost": lambda: cost_lines(slowdowns(ground, arguments), arguments),
             "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments.keys), arguments),
             "memory": lambda: memory_lines(large(ground, arguments), catch_up(ground, arguments.backlog), arguments),
@@ -601,7 +693,7 @@ def measure(folder, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=["lag", "cost", "backlog", "memory"], help="a part; again for another")
+    parser.add_argument("--only", action="append", choices=["lag", "far", "cost", "backlog", "memory"], help="a part; again for another")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds of the lag")
     parser.add_argument("--seconds", type=int, default=6, help="of each such round")
     parser.add_argument("--rate", type=int, default=1_000, help="transactions a second")

@@ -97,8 +97,27 @@ impl PgApplier {
             staging.put(&portion).await?;
             return self.commit_staged(step, staging, extent, durable).await;
         }
+        if !small::is_sure(&writer, &portion) {
+            return self.commit_when_written(writer, step, (portion, extent), durable).await;
+        }
+        match small::commit(&writer, &step, &portion, durable).await? {
+            Some(applied) => {
+                self.writer = Some(writer);
+                Ok(applied)
+            }
+            None => self.commit_when_written(writer, step, (portion, extent), ready(Ok(()))).await,
+        }
+    }
+
+    async fn commit_when_written(
+        &mut self,
+        mut writer: Writer,
+        step: Step,
+        (portion, extent): (Portion, Extent),
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Applied, Fault> {
         let writing = small::write(&mut writer, &step, &portion);
-        let writing = answered(patience::for_bytes(small::BYTES_MAX), "write a batch", writing);
+        let writing = answered(patience::for_bytes(small::BYTES_MAX), small::WRITE, writing);
         let (written, hardened) = join(writing, durable).await;
         if written.as_ref().is_err_and(|fault| fault.code == ANSWER_MISSING) {
             return written;
@@ -148,7 +167,7 @@ impl PgApplier {
     async fn end(&mut self, writer: Writer, outcome: Result<Applied, Fault>) -> Result<Applied, Fault> {
         match outcome {
             Ok(applied) => {
-                let doing = "commit a batch";
+                let doing = small::COMMIT;
                 let committing = async {
                     let committed = writer.session.batch_execute("commit").await;
                     committed.map_err(|error| fault::of_commit(error, doing))

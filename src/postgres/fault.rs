@@ -89,10 +89,15 @@ pub fn of(error: tokio_postgres::Error, doing: impl Into<String>) -> Fault {
     }
 }
 
+/// Whether the server has plainly said no. FATAL is no answer: a backend that is terminated while it waits for a standby has committed
+/// already.
+pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|answer| answer.parsed_severity() == Some(Severity::Error))
+}
+
 /// The fault of a commit: where the server did not plainly say no, what became of it is unknown.
 pub fn of_commit(error: tokio_postgres::Error, doing: impl Into<String>) -> Fault {
-    // FATAL is no answer: a backend that is terminated while it waits for a standby has committed already.
-    let refused = error.as_db_error().is_some_and(|answer| answer.parsed_severity() == Some(Severity::Error));
+    let refused = is_refusal(&error);
     let fault = of(error, doing);
     if refused {
         return fault;

@@ -2,7 +2,6 @@
 
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
-use crate::postgres::fault;
 use crate::postgres::load::rows_swallowed;
 use bytes::{BufMut, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -67,9 +66,12 @@ impl<'a> Pipeline<'a> {
         self.sent.push((what, answer.boxed()));
     }
 
-    /// Sends all of it, and then waits for the answers. The first that is not as it must be is the fault: those behind it only
-    /// tell that the transaction has failed.
-    pub async fn run(mut self) -> Result<(), Fault> {
+    /// Sends all of it, and then waits for the answers. The first that is not as it must be is the fault, which `of` makes of an error:
+    /// those behind it only tell that the transaction has failed.
+    pub async fn run(
+        mut self,
+        of: impl Fn(tokio_postgres::Error, String) -> Fault + Send,
+    ) -> Result<(), Fault> {
         let mut early = Vec::with_capacity(self.sent.len());
         // The driver sends a statement when its future is polled for the first time.
         for (_, answer) in &mut self.sent {
@@ -80,7 +82,7 @@ impl<'a> Pipeline<'a> {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => answer.await,
             };
-            what.check(answer.map_err(|error| fault::of(error, what.doing()))?)?;
+            what.check(answer.map_err(|error| of(error, what.doing()))?)?;
         }
         Ok(())
     }

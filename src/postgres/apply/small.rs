@@ -1,11 +1,18 @@
-//! Few changes: one pipelined round trip, one statement a key and a row. It neither commits nor rolls back.
+//! Few changes: one statement a key and a row, all of them sent without a wait for an answer.
+//!
+//! Most batches are one round trip: their statements fail by themselves wherever an answer would not be as it must be, so that the COMMIT
+//! may follow before any answer has come (`commit`). What is refused so, or cannot be sent so, is written once more by statements whose
+//! answers are looked at before anything is committed (`write`).
 
 use super::pipeline::{Pipeline, Raw, What};
-use super::writer::{BEGIN, Step, Writer};
+use super::writer::{BEGIN, Step, Table, Writer};
 use crate::link::{Applied, Changed};
 use crate::model::chunk::tuple_cells;
-use crate::model::fault::Fault;
-use crate::postgres::ledger;
+use crate::model::fault::{Fault, FaultClass};
+use crate::postgres::patience::{self, answered};
+use crate::postgres::{fault, ledger};
+use futures_util::future::join;
+use std::future::Future;
 use tokio_postgres::Statement;
 
 /// Beyond either bound, changes are staged.
@@ -32,6 +39,48 @@ pub async fn is_cheap(writer: &mut Writer, portion: &[Changed]) -> Result<bool, 
     Ok(true)
 }
 
+/// Whether the statements of the whole portion can tell by themselves that they have failed.
+pub fn is_sure(writer: &Writer, portion: &[Changed]) -> bool {
+    portion.iter().all(|changed| {
+        changed.rows.misfits.is_empty() && writer.table(&changed.route).surely_insert.is_some()
+    })
+}
+
+/// Writes the portion and commits as soon as the source has made it durable. Nothing where the target has refused it: the session is in
+/// no transaction then, and the portion is durable. After a fault the session is not to be used again.
+pub async fn commit(
+    writer: &Writer,
+    step: &Step,
+    portion: &[Changed],
+    durable: impl Future<Output = Result<(), Fault>> + Send,
+) -> Result<Option<Applied>, Fault> {
+    let mut pipeline = Pipeline::default();
+    pipeline.add(What::Begin, begin(writer));
+    pipeline.add(What::Advance, writer.surely_advance(step));
+    replace(&mut pipeline, writer, portion, |table| table.surely_insert.as_ref().expect("it is sure"));
+    // Behind an answer that was lost, the commit may have been heard.
+    let writing = answered(patience::for_bytes(BYTES_MAX), WRITE, pipeline.run(fault::of_commit));
+    let committing = async {
+        durable.await?;
+        answered(patience::SMALL, COMMIT, async {
+            let committed = writer.session.batch_execute("commit").await;
+            committed.map_err(|error| fault::of_commit(error, COMMIT))
+        })
+        .await
+    };
+    match join(writing, committing).await {
+        (Ok(()), Ok(())) => Ok(Some(applied(portion))),
+        (Err(fault), Ok(())) if fault.class != FaultClass::Unknown => {
+            tracing::debug!(%fault, "a batch is written once more, statement by statement");
+            Ok(None)
+        }
+        (_, Err(fault)) | (Err(fault), Ok(())) => Err(fault),
+    }
+}
+
+pub const WRITE: &str = "write a batch";
+pub const COMMIT: &str = "commit a batch";
+
 /// Begins a transaction, whose bounds and costs are the session's, and writes the portion and the position in it. The writer has got to
 /// know all its tables.
 pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Result<Applied, Fault> {
@@ -44,17 +93,20 @@ pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Res
     for (changed, entries) in portion.iter().zip(&entries) {
         writer.table_mut(&changed.route).ledger |= !entries.ends.is_empty();
     }
-    Ok(portion.iter().fold(Applied::default(), |sum, changed| {
+    Ok(applied(portion))
+}
+
+fn applied(portion: &[Changed]) -> Applied {
+    portion.iter().fold(Applied::default(), |sum, changed| {
         let (keys, rows) = (count(changed.keys.ends.len()), count(changed.rows.rows()));
         Applied {
             written: sum.written + rows,
             deleted: sum.deleted + keys.saturating_sub(rows),
             held: sum.held + changed.rows.held,
         }
-    }))
+    })
 }
 
-/// All deletes come before all inserts: a unique value may move from one row to another.
 async fn send(
     writer: &Writer,
     step: &Step,
@@ -64,6 +116,20 @@ async fn send(
     let mut pipeline = Pipeline::default();
     pipeline.add(What::Begin, begin(writer));
     pipeline.add(What::Advance, writer.advance(step));
+    replace(&mut pipeline, writer, portion, |table| &table.insert);
+    for entry in entries.iter().flat_map(|entries| tuples(&entries.arena, &entries.ends)) {
+        pipeline.add(What::WriteEntry, execute(writer, &writer.insert_entry, entry));
+    }
+    pipeline.run(fault::of).await
+}
+
+/// All deletes come before all inserts: a unique value may move from one row to another.
+fn replace<'a>(
+    pipeline: &mut Pipeline<'a>,
+    writer: &'a Writer,
+    portion: &'a [Changed],
+    insert: impl Fn(&'a Table) -> &'a Statement,
+) {
     for changed in portion.iter().filter(|changed| writer.table(&changed.route).ledger) {
         pipeline.add(What::ForgetEntries, forget_entries(writer, changed));
     }
@@ -74,15 +140,11 @@ async fn send(
         }
     }
     for changed in portion {
-        let insert = &writer.table(&changed.route).insert;
+        let insert = insert(writer.table(&changed.route));
         for row in tuples(&changed.rows.arena, &changed.rows.row_ends) {
             pipeline.add(What::InsertRow(&changed.route), execute(writer, insert, row));
         }
     }
-    for entry in entries.iter().flat_map(|entries| tuples(&entries.arena, &entries.ends)) {
-        pipeline.add(What::WriteEntry, execute(writer, &writer.insert_entry, entry));
-    }
-    pipeline.run().await
 }
 
 async fn begin(writer: &Writer) -> Result<u64, tokio_postgres::Error> {

@@ -27,6 +27,11 @@ pub fn insert(route: &Route) -> String {
     format!("{} values ({})", insert_into(route), values.join(", "))
 }
 
+/// A statement that fails by itself where it touches no row, and else answers with one.
+pub fn surely(statement: &str) -> String {
+    format!("with touched as ({statement} returning 1) select 1 / count(*) from touched")
+}
+
 /// Tables of the session in which one table's changes gather. `number` tells those of different routes apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage<'r> {

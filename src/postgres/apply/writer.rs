@@ -41,6 +41,7 @@ pub struct Writer {
     pub delete_entries: Statement,
     pub insert_entry: Statement,
     advance: Statement,
+    surely_advance: Statement,
     /// By the table's name in the source.
     tables: HashMap<String, Table>,
     stages: u32,
@@ -53,6 +54,8 @@ pub struct Table {
     route: Arc<Route>,
     pub delete: Statement,
     pub insert: Statement,
+    /// The same, which fails by itself where the row is not there afterwards; nothing where a rule of the table's forbids it.
+    pub surely_insert: Option<Statement>,
     number: u32,
     /// An index leads from the key to the row.
     indexed: bool,
@@ -129,6 +132,7 @@ impl Writer {
             session.prepare(sql).await.map_err(|error| fault::of(error, "prepare to write batches"))
         };
         let advance = prepare(ADVANCE).await?;
+        let surely_advance = prepare(&sql::surely(ADVANCE)).await?;
         let delete_entries = prepare(ledger::DELETE).await?;
         let insert_entry = prepare(ledger::INSERT).await?;
         let tables = HashMap::new();
@@ -140,6 +144,7 @@ impl Writer {
             delete_entries,
             insert_entry,
             advance,
+            surely_advance,
             tables,
             stages: 0,
             patience,
@@ -162,10 +167,19 @@ impl Writer {
 
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
     pub async fn advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
+        self.advance_by(&self.advance, step).await
+    }
+
+    /// The same, and it fails by itself where none is moved.
+    pub async fn surely_advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
+        self.advance_by(&self.surely_advance, step).await
+    }
+
+    async fn advance_by(&self, statement: &Statement, step: &Step) -> Result<u64, tokio_postgres::Error> {
         let (Ownership { migration, owner }, Step { from, to, newest }) = (&self.ownership, step);
         self.session
             .execute(
-                &self.advance,
+                statement,
                 &[
                     migration,
                     owner,
@@ -212,7 +226,9 @@ impl Writer {
             false => known.outdated.clone(),
         });
         let delete = self.answer(&doing, self.session.prepare(&sql::delete(route))).await?;
-        let insert = self.answer(&doing, self.session.prepare(&sql::insert(route))).await?;
+        let insert = sql::insert(route);
+        let surely_insert = self.answer(&doing, self.unless_refused(&sql::surely(&insert))).await?;
+        let insert = self.answer(&doing, self.session.prepare(&insert)).await?;
         // Its parameters are of the types that the columns have now, and stay so.
         let target = route.target.sql();
         answered(self.patience, &doing, types::confirm(&self.session, &target, route, &doing)).await?;
@@ -222,9 +238,17 @@ impl Writer {
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();
         let (indexed, unique, staged) = (false, false, false);
-        let table = Table { route, delete, insert, number, indexed, unique, staged, outdated, ledger };
+        let table =
+            Table { route, delete, insert, surely_insert, number, indexed, unique, staged, outdated, ledger };
         self.tables.insert(name, table);
         Ok(())
+    }
+
+    async fn unless_refused(&self, sql: &str) -> Result<Option<Statement>, tokio_postgres::Error> {
+        match self.session.prepare(sql).await {
+            Err(error) if fault::is_refusal(&error) => Ok(None),
+            prepared => prepared.map(Some),
+        }
     }
 
     /// Of the stage that was made for the table: it keeps them, whatever becomes of the table's own.

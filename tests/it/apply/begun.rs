@@ -5,7 +5,8 @@ use super::{MANY, PAIRS};
 use crate::support::begins::Begins;
 use crate::support::{OwnServer, TestDatabase, psql, until};
 use liteferry::link::{Changed, Extent};
-use liteferry::model::fault::FaultClass;
+use liteferry::model::fault::{Fault, FaultClass};
+use std::future::ready;
 use std::sync::Arc;
 
 const ROWS: &str = "select t::text from t order by id";
@@ -52,6 +53,62 @@ fn a_batch_whose_begin_is_cancelled_writes_nothing_and_is_applied_afterwards() {
 #[test]
 fn outside_of_a_transaction_nothing_is_written() {
     check("select", (FaultClass::Transient, "read_only"));
+}
+
+#[test]
+fn few_changes_are_one_round_trip() {
+    let sides = Sides::copied(PAIRS);
+    let begins = Begins::before(sides.url());
+    let mut applier = sides.applier_through(&begins.url(sides.database()));
+    let all =
+        || vec![vec![sides.changed("t", "select id from t union select 1"), sides.changed("p", "('x', 1)")]];
+    applier.apply((1, 2), all(), Extent::Whole).expect("both tables are known from here on");
+    begins.hold_back_answers();
+    sides.write("delete from t where id = 1; update t set n = 99; update p set v = 'two' where b = 1");
+    applier.apply((2, 3), all(), Extent::Whole).expect("the commit waits for no answer");
+    sides.equal();
+}
+
+/// Nobody hears of it before the commit is on its way.
+#[test]
+fn a_few_changes_that_were_not_begun_are_begun_once_more_if_the_source_is_durable() {
+    for instead in ["select", "select pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"] {
+        let sides = Sides::copied(PAIRS);
+        let begins = Begins::before(sides.url());
+        let mut applier = sides.applier_through(&begins.url(sides.database()));
+        sides.write("update t set n = 99; delete from t where id = 1");
+        let all = || vec![vec![sides.changed("t", "select id from t union select 1")]];
+        let before = sides.rows(ROWS);
+        let lost = ready(Err(Fault::new(FaultClass::Transient, "source_disk", "sync")));
+        begins.replace_next(instead);
+        let fault = applier.apply_with((1, 2), all(), Extent::Whole, lost).expect_err("nothing is durable");
+        assert!(begins.is_replaced());
+        assert_eq!((fault.code, sides.rows(ROWS)), ("source_disk", before));
+        assert_eq!(applier.position().expect("a position"), at(1));
+        begins.replace_next(instead);
+        applier.apply((1, 2), all(), Extent::Whole).expect("it is begun in the end");
+        assert!(begins.is_replaced());
+        sides.equal();
+    }
+}
+
+/// In one statement with others, which could tell that it failed, a rule's table takes no row.
+#[test]
+fn a_table_with_a_rule_is_written_all_the_same() {
+    const RULE: &str = "create rule told as on insert to t do also notify told";
+    for made_before in [true, false] {
+        let sides = Sides::copied(PAIRS);
+        let mut applier = sides.applier("me");
+        for turn in 1..4 {
+            if made_before == (turn == 1) {
+                sides.target(&RULE.replace("rule", "or replace rule"));
+            }
+            sides.write("update t set n = n + 1");
+            let portion = vec![sides.changed("t", "select id from t")];
+            applier.apply((turn, turn + 1), vec![portion], Extent::Whole).expect("it is written");
+            sides.equal();
+        }
+    }
 }
 
 /// As services do whose disk is nearly full.

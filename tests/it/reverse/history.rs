@@ -200,12 +200,12 @@ fn a_commit_that_nobody_waits_for_any_more_is_not_made() {
     let somebody = pair.sqlite();
     let (tell, told) = tokio::sync::oneshot::channel();
     let durable = async { tell.send(()).map_err(|()| unreachable!("it is heard")) };
-    let given_up = async {
-        told.await.expect("it is durable");
-        somebody.execute_batch("rollback").expect("the lock is let go");
-    };
+    let given_up = async { told.await.expect("it is durable") };
     somebody.execute_batch("begin immediate").expect("locked");
     assert!(way.commit_unless(durable, given_up).is_none());
+    somebody.execute_batch("rollback").expect("the lock is let go");
+    // Longer than it sleeps between two looks at the lock.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(pair.here("select v from t"), [""; 0]);
     way.drain();
     assert_eq!(pair.here("select v from t"), ["a"]);
