@@ -303,6 +303,40 @@ fn changed(daemon: &Daemon) -> Vec<String> {
     named.map(str::to_owned).collect()
 }
 
+/// As Django makes a table anew for `null=True`, beside a rename of that column and one of the table.
+#[test]
+fn a_column_that_takes_null_from_now_on_does_so_in_postgres() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table item (id integer primary key, name text not null, n integer not null default 5);
+         insert into item (name) values ('a'), ('b')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
+    let mut anew = |columns: &str, more: &str| {
+        case.app(&format!(
+            "begin; create table new_item ({columns}); insert into new_item select * from item; drop table item;
+             alter table new_item rename to item; {more}; commit"
+        ));
+        until("it is settled", || {
+            daemon.drained(&case.source);
+            case.rows("select 1 from liteferry.captured where suspect").is_empty()
+                && case.validate().status == Some(0)
+        });
+        assert!(case.rows("select 1 from liteferry.ledger").is_empty(), "{}", daemon.log());
+    };
+    anew(
+        "id integer primary key, name text not null, n integer",
+        "insert into item (name) values ('c'); update item set n = null where id = 1",
+    );
+    anew(
+        "id integer primary key, name text, n integer",
+        "alter table item rename column name to title; insert into item (n) values (null)",
+    );
+    case.is_equal();
+    assert_eq!(case.rows("select id, title, n from item order by id").len(), 4);
+    assert_eq!(changed(&daemon), ["item", "item"]);
+}
+
 /// Values that PostgreSQL has no room for stand in the ledger, also where its rows look as they looked before.
 #[test]
 fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {

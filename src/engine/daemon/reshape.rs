@@ -197,8 +197,21 @@ async fn changes(
 fn same_columns(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     match mode {
         Mode::Existing => true,
-        Mode::Create => has_columns_of(route, table),
+        Mode::Create => has_columns_of(route, table) && !takes_more_nulls(route, table),
     }
+}
+
+/// A column takes NULL that took none, which only a table that is made anew can come to.
+fn takes_more_nulls(route: &Route, table: &SqliteTable) -> bool {
+    let takes_null = |name: &str| table.columns.iter().any(|column| column.name == name && !column.not_null);
+    refusing_null(route).filter_map(|column| column.source.as_deref()).any(takes_null)
+}
+
+/// The columns whose target takes no NULL, beside those of the key, which never does.
+fn refusing_null(route: &Route) -> impl Iterator<Item = &ColumnRoute> {
+    let key = key_names(route).unwrap_or_default();
+    let is_of_key = move |column: &ColumnRoute| key.contains(&column.source.as_deref());
+    route.columns.iter().filter(move |column| column.not_null && !is_of_key(column))
 }
 
 fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
@@ -338,6 +351,20 @@ fn altered_as_planned(
     for left in route.columns.iter().filter(|column| !stays(column)) {
         let (name, what) = (ident(&left.target), format!("end of column {}.{}", route.target, left.target));
         statements.push(required(what, format!("alter table {target} drop column {name}")));
+    }
+    let takes_null = |source: &Option<String>| {
+        fresh.route.columns.iter().any(|column| column.source == *source && !column.not_null)
+    };
+    let relaxed: BTreeSet<String> = refusing_null(route)
+        .filter(|column| takes_null(&column.source))
+        .map(|column| column.target.clone())
+        .collect();
+    for column in columns.iter_mut().filter(|column| relaxed.contains(&column.target)) {
+        column.not_null = false;
+        statements.push(required(
+            format!("NULLs of column {}.{}", route.target, column.target),
+            format!("alter table {target} alter column {} drop not null", ident(&column.target)),
+        ));
     }
     for (at, column) in fresh.route.columns.iter().enumerate() {
         if names(route).contains(&column.source.as_deref()) {
