@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Columns that every PostgreSQL table has already.
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
+/// What carries SQLite's rowid where a table has no key of its own.
+pub const ROWID_COLUMN: &str = "_liteferry_rowid";
+
 /// `_` and eight hexadecimal digits.
 const HASH_BYTES: usize = 9;
 
@@ -80,7 +83,7 @@ impl Names {
             self.record("column", &table.name, &column.name, &name);
             names.push(name);
         }
-        ColumnNames { names, rowid: space.claim("_liteferry_rowid") }
+        ColumnNames { names, rowid: space.claim(ROWID_COLUMN) }
     }
 
     pub fn record(&mut self, kind: &'static str, table: &str, source: &str, target: &str) {

@@ -1,12 +1,13 @@
 //! A route: how one table crosses. All that engines and flows need to know of it.
 
-use crate::canon::Codec;
+use crate::canon::{Codec, Form, Zone};
 use crate::diff::RowDigest;
 use crate::model::chunk::tuple_cells;
 use crate::model::name::PgName;
 use crate::model::schema::{
     Affinity, IndexPart, IndexTerm, KeyOrder, SqliteIndex, SqliteTable, Storage, is_built_in,
 };
+use crate::model::types::Type;
 
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -54,6 +55,22 @@ pub enum Identity {
     Columns(Vec<usize>),
     /// The row itself: rows are compared as a multiset.
     WholeRow,
+}
+
+impl ColumnRoute {
+    /// The rowid, in a column of our own.
+    pub fn of_rowid(target: String) -> ColumnRoute {
+        let codec = Codec::new(Type::Int8, Form::Native, Zone::default());
+        ColumnRoute {
+            source: None,
+            affinity: Affinity::Integer,
+            target,
+            type_oid: codec.ty.builtin_oid().unwrap_or(0),
+            type_sql: codec.ty.sql(),
+            codec,
+            not_null: true,
+        }
+    }
 }
 
 impl Route {

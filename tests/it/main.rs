@@ -36,6 +36,7 @@ mod resume;
 mod retention;
 mod reverse;
 mod roles;
+mod rowid_column;
 mod secrets;
 mod silence;
 mod spelt;

@@ -296,7 +296,7 @@ fn a_table_that_is_found_by_a_unique_index_is_not_told_to_have_changed() {
 }
 
 /// The tables that the log calls changed.
-fn changed(daemon: &Daemon) -> Vec<String> {
+pub fn changed(daemon: &Daemon) -> Vec<String> {
     let log = daemon.log();
     let told = log.lines().filter(|line| line.contains("of the source changed"));
     let named = told.filter_map(|line| line.split("table=\"").nth(1)?.split('"').next());

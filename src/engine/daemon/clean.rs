@@ -11,7 +11,10 @@ use crate::crash;
 use crate::engine::archive::{Archive, archive};
 use crate::engine::report::timestamp;
 use crate::model::fault::Fault;
+use crate::model::name::ident;
 use crate::phase::machine::Event;
+use crate::plan::Mode;
+use crate::plan::route::Route;
 use crate::postgres::capture::remove;
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
@@ -19,6 +22,7 @@ use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::{detach, installed};
 use crate::sqlite::connect::SqliteFile;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -40,14 +44,16 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     desk.voice.board.tick(Instant::now());
     let taken_out = take_out_of_sqlite(desk, &file).await?;
     crash::passed("cleanup", "sqlite");
-    prove_what_is_left(desk).await?;
+    let tables = followed(request, desk.store, desk.migration).await?;
+    prove_what_is_left(desk, &tables).await?;
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
     session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing))?;
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
     crash::passed("cleanup", "postgres");
-    let report = final_report(desk, (&archived, &taken_out), started).await?;
+    let left = left_in_postgres(request.mode, &tables);
+    let report = final_report(desk, (&archived, &taken_out, &left), started).await?;
     write_report(&archived.path, &report).await?;
     show(desk, report);
     crash::passed("cleanup", "report");
@@ -70,16 +76,15 @@ async fn take_out_of_sqlite(desk: &Desk<'_>, file: &SqliteFile) -> Result<Vec<St
 }
 
 /// What came back unproven is proved before nobody looks any more.
-async fn prove_what_is_left(desk: &Desk<'_>) -> Result<(), Fault> {
+async fn prove_what_is_left(desk: &Desk<'_>, tables: &BTreeMap<i64, Arc<Route>>) -> Result<(), Fault> {
     let request = &desk.job.request;
-    let tables = followed(request, desk.store, desk.migration).await?;
     let target = PgTarget::new(
         Arc::clone(&request.address),
         Some(desk.migration),
         LoadRole::Origin,
         request.overrides.existing_rows,
     );
-    let mut proving = pin!(prove_constraints(target, tables));
+    let mut proving = pin!(prove_constraints(target, tables.clone()));
     loop {
         tokio::select! {
             () = &mut proving => return Ok(()),
@@ -113,7 +118,7 @@ fn shortened(name: &str) -> &str {
 /// What was moved, how it was last proved, and what of ours is left. Where nothing was ever compared there is no table to tell of.
 async fn final_report(
     desk: &Desk<'_>,
-    (archived, taken_out): (&Archive, &[String]),
+    (archived, taken_out, left): (&Archive, &[String], &[String]),
     started: SystemTime,
 ) -> Result<Value, Fault> {
     let request = &desk.job.request;
@@ -135,8 +140,26 @@ async fn final_report(
         "validation": verdict,
         "archive": { "path": archived.path.display().to_string(), "sha256": archived.sha256, "bytes": archived.bytes },
         "removed_from_sqlite": taken_out,
-        "left_in_postgres": ["schema liteferry: journal and ledger. `drop schema liteferry cascade` removes them, and with the ledger what the target does not give back."],
+        "left_in_postgres": left,
     }))
+}
+
+/// Columns for the rowid are what the tables have for a key in `create` mode. In the application's own schema nobody needs them any more.
+fn left_in_postgres(mode: Mode, tables: &BTreeMap<i64, Arc<Route>>) -> Vec<String> {
+    let ours = "schema liteferry: journal and ledger. `drop schema liteferry cascade` removes them, and with the ledger what the target \
+                does not give back.";
+    let column = |route: &Arc<Route>| {
+        let rowid = ident(&route.columns.iter().find(|column| column.source.is_none())?.target);
+        let table = route.target.sql();
+        Some(format!(
+            "column {rowid} of table {table}: SQLite's rowids. `alter table {table} drop column {rowid}` removes it."
+        ))
+    };
+    let columns = match mode {
+        Mode::Create => Vec::new(),
+        Mode::Existing => tables.values().filter_map(column).collect(),
+    };
+    [ours.to_owned()].into_iter().chain(columns).collect()
 }
 
 fn report_path(archive: &Path) -> PathBuf {

@@ -4,7 +4,7 @@
 //! transaction; then capture is armed again; then every table whose rows may have changed unseen (its triggers were gone, a column
 //! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
 
-use super::setup::captures;
+use super::setup::{capture_findings, captures};
 use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Partly, Prepared, Request, prepare};
@@ -179,7 +179,8 @@ async fn changes(
         let about = |finding: &&Finding| {
             fresh.iter().any(|table| agree::is_about(finding, table)) || other.contains(&finding.subject)
         };
-        refuse_blockers(prepared.plan.findings.iter().filter(about))?;
+        let findings = [&prepared.plan.findings[..], &capture_findings(&prepared)].concat();
+        refuse_blockers(findings.iter().filter(about))?;
         told_apart(fresh.iter().copied(), (followed, schema), job.request.mode, &mut changes);
         let disturbs = |suspended: &&Suspended| {
             fresh.iter().any(|table| table.role == TableRole::Copied && table.route.target == suspended.table)
@@ -230,18 +231,24 @@ fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
 /// Rows can be found by the key that they were found by.
 fn same_key(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
+    let is_by_rowid = key.contains(&None) && matches!(table.storage, Storage::Rowid { .. });
     match mode {
         Mode::Existing => {
             let place = |name: &Option<&str>| {
                 table.columns.iter().position(|column| Some(column.name.as_str()) == *name)
             };
-            key.iter().map(place).collect::<Option<Vec<usize>>>().is_some_and(|key| table.keeps_unique(&key))
+            let is_kept = || {
+                key.iter()
+                    .map(place)
+                    .collect::<Option<Vec<usize>>>()
+                    .is_some_and(|key| table.keeps_unique(&key))
+            };
+            is_by_rowid || is_kept()
         }
         Mode::Create => {
             let name = |at: &usize| Some(table.columns[*at].name.as_str());
             let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
-            let has_rowid = matches!(table.storage, Storage::Rowid { .. });
-            key == declared || (key.contains(&None) && has_rowid)
+            is_by_rowid || key == declared
         }
     }
 }

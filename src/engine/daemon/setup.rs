@@ -19,7 +19,7 @@ use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
-use crate::plan::existing::key_at_hand;
+use crate::plan::existing::{key_at_hand, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::sqlite::apply::{Unwritable, unwritable};
@@ -136,13 +136,17 @@ pub async fn findings_of_run(prepared: &Prepared, rule: JournalRule) -> Result<V
     findings.extend(standing_in_the_way(prepared));
     agree::will_be_filled(&mut findings, &prepared.schema);
     findings.extend(journal_finding(rule, prepared).await?);
-    let followed = numbered(&prepared.plan);
-    let (_, mut capture_findings) = captures(&prepared.schema, &followed);
-    capture_findings.iter_mut().for_each(|finding| name_key_at_hand(finding, prepared));
-    findings.extend(capture_findings);
-    let unwritable = unwritable(prepared.source.file(), followed.values())?;
+    findings.extend(capture_findings(prepared));
+    let unwritable = unwritable(prepared.source.file(), numbered(&prepared.plan).values())?;
     findings.extend(unwritable.iter().map(Unwritable::finding));
     Ok(findings)
+}
+
+/// What stands in the way of capturing the tables of a plan.
+pub fn capture_findings(prepared: &Prepared) -> Vec<Finding> {
+    let (_, mut findings) = captures(&prepared.schema, &numbered(&prepared.plan));
+    findings.iter_mut().for_each(|finding| name_key_at_hand(finding, prepared));
+    findings
 }
 
 /// Tables that are followed, by the number that their triggers know them by.
@@ -193,7 +197,7 @@ fn no_key(table: &SqliteTable) -> Finding {
     Finding::blocker("capture_no_key", table.name.clone(), text).with_remedy(remedy)
 }
 
-/// Where one side has a key already, the other is told how to have it too.
+/// What gives PostgreSQL's table the key that SQLite has already, or else a column for the rowid.
 fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
     let tables = prepared.plan.tables.iter().map(|table| &table.route);
     let route =
@@ -202,9 +206,16 @@ fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
         let target = prepared.catalog.tables.iter().find(|table| table.name == route.target)?;
         Some((prepared.schema.table(&route.source)?, target))
     });
-    if let Some(statement) = sides.and_then(|(source, target)| key_at_hand(source, target)) {
-        finding.remedy = format!("{statement} (the key that SQLite has); or {}", finding.remedy);
-    }
+    let Some((source, target)) = sides else { return };
+    let of_source =
+        key_at_hand(source, target).map(|statement| format!("{statement} (the key that SQLite has)"));
+    let otherwise = match rowid_at_hand(source, target, prepared.plan.existing_rows) {
+        Some(statement) => format!(
+            "{statement} (a column for SQLite's rowid, to be dropped again after the cleanup); or leave the table out by tables.exclude"
+        ),
+        None => std::mem::take(&mut finding.remedy),
+    };
+    finding.remedy = of_source.into_iter().chain([otherwise]).collect::<Vec<_>>().join("; or ");
 }
 
 async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {

@@ -24,11 +24,9 @@ use super::route::{ColumnRoute, Route};
 use super::survey::Survey;
 use super::typing::{self, Decision};
 use super::{Mode, Plan, TablePlan, TableRole};
-use crate::canon::{Codec, Form};
 use crate::model::finding::Finding;
 use crate::model::name::PgName;
-use crate::model::schema::{Affinity, SqliteSchema, SqliteTable};
-use crate::model::types::Type;
+use crate::model::schema::{SqliteSchema, SqliteTable};
 use draft::Draft;
 use keys::Primary;
 
@@ -130,7 +128,7 @@ fn finished(draft: Draft<'_>) -> TablePlan {
     let mut columns: Vec<ColumnRoute> =
         (0..draft.source.columns.len()).map(|column| column_route(&draft, column)).collect();
     if draft.keys.primary == Primary::Rowid {
-        columns.push(rowid_route(&draft));
+        columns.push(ColumnRoute::of_rowid(draft.columns.rowid.clone()));
     }
     TablePlan {
         route: Route {
@@ -161,19 +159,6 @@ fn column_route(draft: &Draft<'_>, column: usize) -> ColumnRoute {
         type_sql: decision.type_sql.clone(),
         codec: decision.codec.clone(),
         not_null: draft.is_not_null(column),
-    }
-}
-
-fn rowid_route(draft: &Draft<'_>) -> ColumnRoute {
-    let codec = Codec::new(Type::Int8, Form::Native, Default::default());
-    ColumnRoute {
-        source: None,
-        affinity: Affinity::Integer,
-        target: draft.columns.rowid.clone(),
-        type_oid: codec.ty.builtin_oid().unwrap_or(0),
-        type_sql: codec.ty.sql(),
-        codec,
-        not_null: true,
     }
 }
 

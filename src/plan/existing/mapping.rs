@@ -3,6 +3,7 @@
 //! A name stands for itself, else for the only one that differs in the case of ASCII letters alone. Never by position and
 //! never by likeness: what has no single counterpart is reported as unmatched.
 
+use super::keys;
 use crate::canon::Hints;
 use crate::canon::learn::Learner;
 use crate::model::catalog::{Catalog, PgColumn, PgTable};
@@ -27,6 +28,8 @@ pub struct MappedTable<'a> {
     pub target: &'a PgTable,
     /// One for each column of the source, in its order.
     pub columns: Vec<MappedColumn<'a>>,
+    /// The target's column that carries SQLite's rowid: the key of a table that has no other.
+    pub rowid: Option<&'a PgColumn>,
     /// Target columns that no source column fills.
     pub unfilled: Vec<&'a PgColumn>,
 }
@@ -115,8 +118,11 @@ fn map_columns<'a>(source: &'a SqliteTable, target: &'a PgTable, overrides: &Ove
             Counterpart::Missing | Counterpart::Excluded => false,
         })
     };
-    let unfilled = target.columns.iter().filter(|candidate| !is_filled(candidate)).collect();
-    MappedTable { source, target, columns, unfilled }
+    let (rowid, unfilled) =
+        target.columns.iter().filter(|candidate| !is_filled(candidate)).partition::<Vec<&PgColumn>, _>(
+            |candidate| keys::carries_rowid(candidate, source, target, overrides.existing_rows),
+        );
+    MappedTable { source, target, columns, rowid: rowid.first().copied(), unfilled }
 }
 
 /// A column is excluded by its full name only: a pattern meant for tables must not drop columns.

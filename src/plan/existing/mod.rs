@@ -16,11 +16,11 @@ mod suspend;
 #[cfg(test)]
 mod fixture;
 
-pub use keys::key_at_hand;
+pub use keys::{key_at_hand, rowid_at_hand};
 pub use suspend::{needs_replica_sessions, suspended_now};
 
 use super::overrides::{ExistingRows, Overrides};
-use super::route::{Identity, Route};
+use super::route::{ColumnRoute, Identity, Route};
 use super::survey::Survey;
 use super::{Mode, Plan, TablePlan, TableRole, uncomputable};
 use crate::model::catalog::{Catalog, Identity as Numbered, PgTable};
@@ -139,11 +139,12 @@ fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
             }
         }
     };
-    let scan = keys::scan_order(mapped.source, &adapted.columns);
+    let scan = keys::scan_order(mapped, &adapted.columns);
+    let rowid = mapped.rowid.map(|column| ColumnRoute::of_rowid(column.name.clone()));
     let route = Route {
         source: mapped.source.name.clone(),
         target: mapped.target.name.clone(),
-        columns: adapted.columns.into_iter().map(|column| column.route).collect(),
+        columns: adapted.columns.into_iter().map(|column| column.route).chain(rowid).collect(),
         scan,
         identity,
     };
