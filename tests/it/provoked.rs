@@ -159,6 +159,13 @@ fn what_is_wrong_with_files_is_told_before_anything_is_touched() {
     refused(copied, "other_source", "choose another target.schema");
 }
 
+/// The codes of what keeps a daemon from following, as `check` tells them.
+fn blocking_run(case: &Case) -> Vec<String> {
+    let told = case.typed(&["check", "--json"]).json();
+    let blockers = told["blockers_of_run"].as_array().expect("a list").iter();
+    blockers.map(|blocker| blocker["code"].as_str().expect("a code is text").to_owned()).collect()
+}
+
 #[test]
 fn a_copy_in_the_way_of_a_daemon_is_taken_away_as_it_says() {
     let case = Case::new(SHOP);
@@ -166,16 +173,19 @@ fn a_copy_in_the_way_of_a_daemon_is_taken_away_as_it_says() {
     let mut daemon = case.daemon(&[]);
     halts(&mut daemon, "copy_in_the_way", &["another target.schema", "drop schema liteferry cascade"]);
     assert_eq!(daemon.stop(), Some(0));
+    assert!(blocking_run(&case).contains(&"copy_in_the_way".to_owned()));
     case.rows("drop schema liteferry cascade; drop table item, line");
     let daemon = case.following();
     assert_eq!(daemon.stop(), Some(0));
 
     // What is captured for one target is not begun into another.
     let elsewhere = Case { source: case.source, target: crate::support::database() };
+    assert_eq!(blocking_run(&elsewhere), ["capture_other_migration"]);
     let mut daemon = elsewhere.daemon(&[]);
     halts(&mut daemon, "capture_other_migration", &["liteferry detach"]);
     assert_eq!(daemon.stop(), Some(0));
     elsewhere.typed(&["detach", "--yes"]).exits_with(0);
+    assert_eq!(blocking_run(&elsewhere), Vec::<String>::new());
     elsewhere.following();
 }
 

@@ -65,7 +65,7 @@ use desk::Desk;
 
 pub use order::{Actor, Ordered};
 pub use repair::repair;
-pub use setup::findings_of_run;
+pub use setup::{findings_of_run, records_in_the_way};
 pub use stop::{Stopper, Stopping};
 pub use verify::Repair;
 pub use verifying::Timetable;

@@ -7,9 +7,9 @@ use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
 };
-use crate::engine::prepare::{Prepared, prepare};
+use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
-use crate::journal::follow::{FollowBeginning, Planned, Stage};
+use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
 use crate::link::{Source, Span};
 use crate::model::fault::{Fault, FaultClass};
@@ -22,6 +22,7 @@ use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::existing::{key_at_hand, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
+use crate::postgres::connect::pool_of_one;
 use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
@@ -37,28 +38,70 @@ pub enum Begun {
     Blocked(Vec<Finding>),
 }
 
+/// What the target's records say of its schema.
+enum Recorded {
+    Nothing,
+    Ours(Migration, Follow),
+    Foreign(Finding),
+}
+
+async fn recorded(request: &Request, store: &Store) -> Result<Recorded, Fault> {
+    let Some(migration) = store.find(&request.schema).await? else { return Ok(Recorded::Nothing) };
+    if migration.source_path != canonical(request) {
+        let text = format!("the schema holds the migration of {}", migration.source_path);
+        let finding = Finding::blocker("other_source", &request.schema, text);
+        return Ok(Recorded::Foreign(finding.with_remedy("choose another target.schema")));
+    }
+    let Some(follow) = store.follow(migration.id).await? else {
+        let text = "the schema holds a one-shot copy, which no capture stands behind";
+        let remedy = "choose another target.schema; or, where liteferry has nothing else in this database, \
+                      `drop schema liteferry cascade` and drop or empty the tables that were copied";
+        let finding = Finding::blocker("copy_in_the_way", &request.schema, text);
+        return Ok(Recorded::Foreign(finding.with_remedy(remedy)));
+    };
+    Ok(Recorded::Ours(migration, follow))
+}
+
 /// The migration that the target's schema holds, if it is one that follows this source.
 pub async fn known(job: &Job, store: &Store) -> Result<Option<Migration>, Fault> {
     if !store.exists().await? {
         return Ok(None);
     }
     store.upgrade().await?;
-    let Some(migration) = store.find(&job.request.schema).await? else { return Ok(None) };
-    let path = canonical(&job.request);
-    let doing = || format!("follow {path} into schema {}", job.request.schema);
-    if migration.source_path != path {
-        return Err(Fault::fatal("other_source", doing()).with_remedy(format!(
-            "the schema holds the migration of {}: choose another target.schema",
-            migration.source_path
-        )));
+    match recorded(&job.request, store).await? {
+        Recorded::Nothing => Ok(None),
+        Recorded::Ours(migration, _) => Ok(Some(migration)),
+        Recorded::Foreign(finding) => Err(refused(&finding)),
     }
-    if store.follow(migration.id).await?.is_none() {
-        return Err(Fault::fatal("copy_in_the_way", doing()).with_remedy(
-            "the schema holds a one-shot copy, which no capture stands behind: choose another target.schema; or, where liteferry has \
-             nothing else in this database, `drop schema liteferry cascade` and drop or empty the tables that were copied",
-        ));
+}
+
+fn refused(finding: &Finding) -> Fault {
+    let doing = format!("follow the source: {}", finding.text);
+    Fault::fatal(finding.code, doing).with_remedy(finding.remedy.clone())
+}
+
+/// What the records of either side have against a daemon on this pair.
+pub async fn records_in_the_way(request: &Request) -> Result<Option<Finding>, Fault> {
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let store = Store::new(pool_of_one(&request.address).await?);
+    if !store.exists().await? {
+        return captured_for_another(&file, None);
     }
-    Ok(Some(migration))
+    match recorded(request, &store).await? {
+        Recorded::Nothing => captured_for_another(&file, None),
+        Recorded::Ours(_, follow) => captured_for_another(&file, Some(&follow.token)),
+        Recorded::Foreign(finding) => Ok(Some(finding)),
+    }
+}
+
+fn captured_for_another(file: &SqliteFile, ours: Option<&str>) -> Result<Option<Finding>, Fault> {
+    let origin = capture::origin(&file.open_reader()?)?;
+    Ok(origin.filter(|origin| ours != Some(&origin.migration)).map(|_| {
+        let text = "the source is captured for a migration that this target knows nothing of";
+        let remedy = "name the target that does; or, if that one is given up, run `liteferry detach` first";
+        Finding::blocker("capture_other_migration", file.path().display().to_string(), text)
+            .with_remedy(remedy)
+    }))
 }
 
 pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fault> {
@@ -66,10 +109,8 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     // Before the schema is read: a change in between shows as one that came after.
     let source_schema = schema_digest(&file.open_reader()?)?;
-    if capture::origin(&file.open_reader()?)?.is_some() {
-        return Err(Fault::fatal("capture_other_migration", "begin a migration").with_remedy(
-            "the source is captured for a migration that this target knows nothing of: name the target that does; or, if that one is given up, run `liteferry detach` first",
-        ));
+    if let Some(finding) = captured_for_another(&file, None)? {
+        return Err(refused(&finding));
     }
     match begin_from(job, store, voice, &source_schema).await {
         // A statement that no longer compiles is most likely of a schema that is no longer the same.
