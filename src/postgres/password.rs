@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A text that is sent, and never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +22,15 @@ pub struct Login<'a> {
     pub port: u16,
     pub dbname: &'a str,
     pub user: &'a str,
+}
+
+/// PostgreSQL's own password file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passfile {
+    /// By `PGPASSFILE` or in the URL.
+    Named(PathBuf),
+    /// `.pgpass` in the directory that `HOME` names.
+    OfHome(PathBuf),
 }
 
 /// Directories that packagers build libpq to look in by default; the password file calls a socket there `localhost`.
@@ -59,13 +68,19 @@ pub fn first_line(file: &Path) -> Result<Secret, Fault> {
     }
 }
 
-/// The password that the file holds for this login. A missing file, or none that matches, is no fault.
-pub fn look_up(passfile: &Path, login: Login<'_>) -> Result<Option<Secret>, Fault> {
-    let doing = || format!("read the password file {}", passfile.display());
-    let mut file = match File::open(passfile) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
+/// The password that the file holds for this login. A missing file, or none that matches, is no fault; nor is a home that is closed to us,
+/// as another user's is whose `HOME` came along.
+pub fn look_up(passfile: &Passfile, login: Login<'_>) -> Result<Option<Secret>, Fault> {
+    let (Passfile::Named(path) | Passfile::OfHome(path)) = passfile;
+    let doing = || format!("read the password file {}", path.display());
+    let mut file = match (File::open(path), passfile) {
+        (Ok(file), _) => file,
+        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        (Err(error), Passfile::OfHome(_)) => {
+            tracing::debug!(%error, "the password file {} cannot be read", path.display());
+            return Ok(None);
+        }
+        (Err(error), Passfile::Named(_)) => {
             return Err(Fault::fatal("password_file_unreadable", doing())
                 .with_remedy("Make the file readable for the user that liteferry runs as.")
                 .with_source(error));
@@ -85,7 +100,7 @@ pub fn look_up(passfile: &Path, login: Login<'_>) -> Result<Option<Secret>, Faul
     let found = find(&text, login);
     if found.is_some() && shown_to_others(&metadata) {
         return Err(Fault::fatal("password_file_exposed", doing())
-            .with_remedy(format!("Others may read it: run `chmod 0600 {}`.", passfile.display())));
+            .with_remedy(format!("Others may read it: run `chmod 0600 {}`.", path.display())));
     }
     Ok(found)
 }
@@ -176,13 +191,22 @@ mod tests {
     fn a_file_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pgpass");
-        assert_eq!(look_up(&path, LOGIN).unwrap(), None);
+        let look_up = |path: &Path| look_up(&Passfile::Named(path.to_owned()), LOGIN);
+        assert_eq!(look_up(&path).unwrap(), None);
         fs::write(&path, "*:*:*:ann:s3cret").unwrap();
         for (mode, code) in [(0o600, None), (0o400, None), (0o640, Some("password_file_exposed"))] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(look_up(&path, LOGIN).err().map(|fault| fault.code), code, "{mode:o}");
+            assert_eq!(look_up(&path).err().map(|fault| fault.code), code, "{mode:o}");
         }
-        assert_eq!(look_up(dir.path(), LOGIN).unwrap(), None);
+        assert_eq!(look_up(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_home_that_is_closed_to_us_holds_no_password_for_us() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let below = file.path().join(".pgpass");
+        assert_eq!(look_up(&Passfile::OfHome(below.clone()), LOGIN).unwrap(), None);
+        assert_eq!(look_up(&Passfile::Named(below), LOGIN).unwrap_err().code, "password_file_unreadable");
     }
 
     #[test]

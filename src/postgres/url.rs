@@ -4,7 +4,7 @@
 //! Nothing here opens a file or a socket, and no text made here holds a password.
 
 use super::conninfo::{self, Given, PARAMETERS, TargetError};
-use super::password::Secret;
+use super::password::{Passfile, Secret};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Target {
     pub password_file: Option<PathBuf>,
     /// Stands before PostgreSQL's own password file.
     pub password: Option<Secret>,
-    pub passfile: Option<PathBuf>,
+    pub passfile: Option<Passfile>,
     /// `None`: verified TLS, except for sockets and loopback addresses. See `Target::tls_for`.
     pub tls: Option<TlsMode>,
     /// The only authorities trusted; without it, the system's.
@@ -107,14 +107,17 @@ impl Target {
         let hosts = words.hosts()?;
         let user = words.get("user").or_else(|| env("USER").filter(|user| !user.is_empty()));
         let user = user.ok_or(TargetError::NoUser)?;
-        let home_passfile =
-            || env("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".pgpass"));
+        let of_home = || {
+            let home = env("HOME").filter(|home| !home.is_empty())?;
+            Some(Passfile::OfHome(Path::new(&home).join(".pgpass")))
+        };
+        let named = |path: String| Passfile::Named(PathBuf::from(path));
         Ok(Target {
             dbname: words.get("dbname").unwrap_or_else(|| user.clone()),
             user,
             password_file: None,
             password: words.get("password").map(Secret::new),
-            passfile: words.get("passfile").map(PathBuf::from).or_else(home_passfile),
+            passfile: words.get("passfile").map(named).or_else(of_home),
             tls: words.get("sslmode").map(|word| TlsMode::from_word(&word)).transpose()?,
             ca_file: words.get("sslrootcert").filter(|path| path != "system").map(PathBuf::from),
             client_certificate: words.client_certificate()?,
@@ -432,10 +435,10 @@ mod tests {
         ];
         let target = parse("postgres://", &env).unwrap();
         assert_eq!(target.describe(), "postgres://u9@h9:7/d9");
-        assert_eq!(target.passfile.as_deref(), Some(Path::new("/p")));
+        assert_eq!(target.passfile, Some(Passfile::Named("/p".into())));
         let target = parse("postgres://u@h:1/d", &env[5..]).unwrap();
         assert_eq!(target.describe(), "postgres://u@h:1/d");
-        assert_eq!(target.passfile.as_deref(), Some(Path::new("/h/.pgpass")));
+        assert_eq!(target.passfile, Some(Passfile::OfHome("/h/.pgpass".into())));
     }
 
     #[test]
