@@ -300,7 +300,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
             "words PRIMARY KEY (_liteferry_rowid)",
         ],
     ),
-    ("31", INDEXES, &["CREATE INDEX idx_notetypes_usn btree (config NULLS FIRST)"]),
+    ("31", INDEXES, &["CREATE INDEX idx_notetypes_usn btree (config)"]),
     (
         "31",
         FINDINGS,

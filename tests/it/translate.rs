@@ -178,6 +178,34 @@ fn rows(ground: &Ground, query: &str) -> rusqlite::Result<Vec<(i64, Value)>> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Most say nothing of NULLs, and of a column that holds none that says as much as SQLite's order; where there are some, PostgreSQL is told.
+#[test]
+fn an_index_gives_the_rows_in_the_order_that_an_application_asks_for() {
+    let ground = copied(
+        "create table visit (id integer primary key, site integer not null, at text not null, length integer);
+         create index visit_at on visit (at);
+         create index visit_site on visit (site, at desc);
+         create index visit_length on visit (length desc);
+         insert into visit values (1, 1, 'b', 3), (2, 1, 'a', null), (3, 2, 'c', 1)",
+    );
+    for (order, index) in [
+        ("order by at limit 2", "visit_at"),
+        ("order by at desc limit 2", "visit_at"),
+        ("where site = 1 order by at desc", "visit_site"),
+        ("order by site, at desc", "visit_site"),
+        ("order by length nulls first", "visit_length"),
+        ("order by length desc nulls last", "visit_length"),
+    ] {
+        let asked = format!(
+            "set enable_seqscan = off; set enable_bitmapscan = off; explain select * from visit {order}"
+        );
+        let plan: Vec<String> =
+            psql(&ground.target.url, &asked).into_iter().filter_map(|row| row.into_iter().next()?).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(index) && !plan.contains("Sort"), "{order}:\n{plan}");
+    }
+}
+
 fn rows_of(source: &Connection, query: &str) -> Vec<Vec<Value>> {
     let mut statement = source.prepare(query).expect("SQLite takes the query");
     let width = statement.column_count();

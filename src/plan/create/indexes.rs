@@ -1,7 +1,7 @@
 //! Indexes and unique constraints, built after the load.
 //!
-//! An index is created as SQLite has it (its terms, collations, directions, predicate, and NULLs before everything else) or not
-//! at all; what is unique in SQLite is unique here by the same comparison, or the report says that it is not.
+//! An index is created as SQLite has it (its terms, collations, directions, predicate, and NULLs, where there may be some, before
+//! everything else) or not at all; what is unique in SQLite is unique here by the same comparison, or the report says that it is not.
 
 use super::draft::Draft;
 use super::keys::INDEX_COLUMNS_MAX;
@@ -166,7 +166,7 @@ fn add(draft: &mut Draft<'_>, index: &Index, what: &str) {
 }
 
 fn by_value(draft: &Draft<'_>, index: &Index) -> String {
-    let terms = index.terms.iter().map(|term| format!("{} {}", term.sql, term.direction));
+    let terms = index.terms.iter().map(|term| format!("{}{}", term.sql, term.direction));
     spell(draft, index, &format!("({})", terms.collect::<Vec<_>>().join(", ")))
 }
 
@@ -197,8 +197,18 @@ fn terms(draft: &Draft<'_>, parts: &[IndexPart]) -> Result<Vec<Term>, Refusal> {
 }
 
 fn term(draft: &Draft<'_>, part: &IndexPart) -> Result<Term, Refusal> {
-    // SQLite sorts NULL before everything.
-    let direction = if part.descending { "desc nulls last" } else { "asc nulls first" };
+    let holds_no_null = match part.term {
+        IndexTerm::Column(column) => draft.is_not_null(column),
+        IndexTerm::Rowid => true,
+        IndexTerm::Expression(_) => false,
+    };
+    // SQLite sorts NULL before everything. Where none can be, an index that says so would serve no `order by` that does not.
+    let direction = match (part.descending, holds_no_null) {
+        (false, true) => "",
+        (true, true) => " desc",
+        (false, false) => " asc nulls first",
+        (true, false) => " desc nulls last",
+    };
     let binary = part.collation.eq_ignore_ascii_case("binary");
     match &part.term {
         IndexTerm::Column(column) => {
