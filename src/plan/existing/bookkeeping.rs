@@ -89,6 +89,8 @@ const SHAPES: &[Shape] = &[
     ),
     // Digests of files that are another one for each engine.
     shape("__drizzle_migrations", "Drizzle", &[], &["id", "hash", "created_at"]),
+    // Written for one engine, under the time at which that was done.
+    shape("payload_migrations", "Payload", &[], &["id", "name", "batch", "updated_at", "created_at"]),
     shape_like("knex_migrations", "Knex", &["name"], &["id", "batch", "migration_time"]),
     shape_like("knex_migrations", "Knex", &["is_locked"], &["index"]),
     shape("directus_migrations", "Directus", &["version", "name"], &["timestamp"]),
@@ -96,15 +98,21 @@ const SHAPES: &[Shape] = &[
     shape("kysely_migration", "Kysely", &["name"], &["timestamp"]),
     shape("kysely_migration_lock", "Kysely", &["id", "is_locked"], &[]),
     shape("mikro_orm_migrations", "MikroORM", &["name"], &["id", "executed_at"]),
+    shape("adonis_schema", "AdonisJS", &["name"], &["id", "batch", "migration_time"]),
+    shape("adonis_schema_versions", "AdonisJS", &["version"], &[]),
     shape("migrations", "Laravel", &["migration"], &["id", "batch"]),
     shape("migrations", "TypeORM", &["timestamp", "name"], &["id"]),
     shape("doctrine_migration_versions", "Doctrine", &["version"], &["executed_at", "execution_time"]),
     shape("phinxlog", "Phinx", &["version"], &["migration_name", "start_time", "end_time", "breakpoint"]),
+    shape("migration", "Yii", &["version"], &["apply_time"]),
     shape("flyway_schema_history", "Flyway", &["version", "script"], FLYWAY),
     shape("schema_version", "Flyway", &["version", "script"], FLYWAY),
     shape("databasechangelog", "Liquibase", &["id", "author", "filename"], LIQUIBASE),
     shape("databasechangeloglock", "Liquibase", &["id"], &["locked", "lockgranted", "lockedby"]),
     shape("goose_db_version", "goose", &["version_id", "is_applied"], &["id", "tstamp"]),
+    shape("gorp_migrations", "sql-migrate", &["id"], &["applied_at"]),
+    shape("bun_migrations", "Bun", &["name"], &["id", "group_id", "migrated_at"]),
+    shape("bun_migration_locks", "Bun", &["table_name"], &["id"]),
     shape("migration_log", "Grafana", &["migration_id"], &["id", "sql", "success", "error", "timestamp"]),
     shape("schema_version", "Synapse", &["version"], &["lock", "upgraded"]),
     shape("schema_compat_version", "Synapse", &["compat_version"], &["lock"]),
@@ -183,6 +191,10 @@ mod tests {
         check("xc_knex_migrationsv2", &of_knex, Some(("Knex", &["name"])));
         check("xc_knex_migrationsv2_lock", &["index", "is_locked"], Some(("Knex", &["is_locked"])));
         check("alembic_version_fab", &["version_num"], Some(("Alembic", &["version_num"])));
+        let of_payload = ["id", "name", "batch", "updated_at", "created_at"];
+        check("payload_migrations", &of_payload, Some(("Payload", &[])));
+        check("migration", &["version", "apply_time"], Some(("Yii", &["version"])));
+        check("migration", &["version", "apply_time", "bird"], None);
         check("old_django_migrations", &["id", "app", "name", "applied"], None);
     }
 }
