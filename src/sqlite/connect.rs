@@ -32,6 +32,13 @@ pub struct SqliteFile {
 
 type BusyHandler = fn(i32) -> bool;
 
+/// How much of what a schema may say is believed to be meant so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    Defended,
+    AsItIs,
+}
+
 impl SqliteFile {
     /// Resolves the path and refuses what SQLite could not share safely with the application.
     pub fn examine(path: &Path, busy_timeout: Duration) -> Result<SqliteFile, Fault> {
@@ -104,14 +111,23 @@ impl SqliteFile {
         Some(told.with_source(std::io::Error::from(refused)))
     }
 
+    /// A schema that an application made with fewer precautions (`sqlite-utils enable-counts` puts triggers on the tables of a full text
+    /// index) is taken for a broken one by a defensive connection alone.
     fn connect(&self, wait: Duration) -> Result<Connection, Fault> {
+        self.connect_as(Schema::Defended, wait).or_else(|fault| match fault.code {
+            "source_corrupt" => self.connect_as(Schema::AsItIs, wait).map_err(|_| fault),
+            _ => Err(fault),
+        })
+    }
+
+    fn connect_as(&self, schema: Schema, wait: Duration) -> Result<Connection, Fault> {
         let doing = || format!("open {}", self.path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let db =
             Connection::open_with_flags(&self.path, flags).map_err(|error| from_sqlite(doing(), error))?;
-        restrict(&db, wait).map_err(|error| from_sqlite(doing(), error))?;
+        restrict(&db, schema, wait).map_err(|error| from_sqlite(doing(), error))?;
         mathematics::register(&db).map_err(|error| from_sqlite(doing(), error))?;
         // The first read tells whether this is a database, whether it is locked, and whether its schema can be parsed.
         schema_version(&db)?;
@@ -165,10 +181,10 @@ pub(super) fn stand_in(db: &Connection, collation: &str) -> rusqlite::Result<()>
     db.create_collation(collation, str::cmp)
 }
 
-fn restrict(db: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
+fn restrict(db: &Connection, schema: Schema, busy_timeout: Duration) -> rusqlite::Result<()> {
     db.busy_handler(busy_handler(busy_timeout))?;
     for (setting, on) in [
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, schema == Schema::Defended),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
@@ -431,6 +447,21 @@ mod tests {
         drop(app);
         let fault = examine(&path).unwrap().open_reader().unwrap_err();
         assert_eq!(fault.code, "source_corrupt");
+    }
+
+    #[test]
+    fn triggers_on_the_tables_of_a_full_text_index_are_no_damage() {
+        let directory = TempDir::new().unwrap();
+        let (path, app) = database(&directory, "wal");
+        app.execute_batch(
+            "create virtual table f using fts5(a); create table counts(n);
+             create trigger counted after insert on f_data begin update counts set n = n + 1; end",
+        )
+        .unwrap();
+        let file = examine(&path).unwrap();
+        let rows = |db: Connection| db.query_row("select count(*) from t", [], |row| row.get::<_, i64>(0));
+        assert_eq!(rows(file.open_reader().unwrap()).unwrap(), 1);
+        assert_eq!(rows(file.open_writer(Duration::ZERO).unwrap()).unwrap(), 1);
     }
 
     #[test]
