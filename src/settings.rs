@@ -7,16 +7,16 @@ mod named;
 mod read;
 mod switch;
 
-use crate::canon::Zone;
 use crate::canon::form::Unit;
+use crate::canon::{Reason, Zone};
 use crate::plan::Mode;
 use crate::plan::overrides::{
     ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides, SequenceStart,
 };
 use named::{columns, sequences};
 use read::{
-    Reader, choice, duration, file_path, flag, host_names, list, listener, number, optional, spelled,
-    text_not_empty,
+    Reader, choice, duration, file_path, flag, host_names, list, listener, number, optional, reasons,
+    spelled, text_not_empty,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -113,6 +113,8 @@ pub struct Types {
 #[derive(Clone, Debug)]
 pub struct Misfits {
     pub policy: MisfitPolicy,
+    /// Of what is in the ledger for one of these, the target's value is taken for right.
+    pub accept: Vec<Reason>,
     /// A larger table is never rewritten for the sake of a wider column.
     pub widen_rows_max: u32,
 }
@@ -222,6 +224,7 @@ impl Settings {
             types: Types::read(&mut from),
             misfits: Misfits {
                 policy: from.take("misfits.policy", choice(&MISFIT_POLICIES)),
+                accept: from.take("misfits.accept", reasons),
                 widen_rows_max: from.take("misfits.widen_rows_max", number(1..=10_000_000)),
             },
             backfill: Backfill::read(&mut from),
@@ -512,6 +515,7 @@ mod tests {
             ("types.source_tz", "'Europe/Nowhere'"),
             ("types.units", "'fortnight'"),
             ("misfits.policy", "'drop'"),
+            ("misfits.accept", "['not-text']"),
             ("misfits.widen_rows_max", "0"),
             ("backfill.workers", "0"),
             ("backfill.chunk_bytes", "1.5"),

@@ -1,6 +1,7 @@
 //! Looks into journal and ledger for whoever asks. It reads only, and of a cell in the ledger never the value.
 
 use super::store::{Store, unreadable};
+use crate::canon::Reason;
 use crate::model::fault::Fault;
 use crate::postgres::fault::of_control;
 use sqlx::Row;
@@ -71,10 +72,14 @@ impl Store {
         row.map(read).transpose().map_err(|_| unreadable("verdict"))
     }
 
-    /// Entries that nobody has accepted.
-    pub async fn ledger_open(&self, migration: i64) -> Result<u64, Fault> {
-        let sql = "select count(*) from liteferry.ledger where migration_id = $1 and accepted is null";
-        let row = sqlx::query(sql).bind(migration).fetch_one(&self.pool).await;
+    /// Entries that nobody has accepted, nor `beforehand` all of their reason.
+    pub async fn ledger_open(&self, migration: i64, beforehand: &[Reason]) -> Result<u64, Fault> {
+        let sql = "select count(*) from liteferry.ledger where migration_id = $1 and accepted is null
+                   and not (standing = 'kept' and reason = any($2))";
+        // The cells beside one of a row without a key have crossed.
+        let words: Vec<&str> =
+            beforehand.iter().chain([&Reason::NoKey]).map(|reason| reason.word()).collect();
+        let row = sqlx::query(sql).bind(migration).bind(words).fetch_one(&self.pool).await;
         row.map(|row| row.get::<i64, _>(0).unsigned_abs())
             .map_err(|error| of_control(error, "count the ledger"))
     }

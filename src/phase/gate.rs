@@ -305,7 +305,8 @@ fn ledger(readings: &Readings) -> Gate {
         0 => Reading::new("ledger", "nothing open", "every entry accepted").open(),
         rows => Reading::new("ledger", format!("{} open", counted(rows, "entry")), "every entry accepted").shut(
             "`liteferry ledger` lists them; `liteferry ledger accept ID` says that PostgreSQL may keep what it has, \
-             `liteferry ledger retry ID` reads the row again.",
+             `liteferry ledger retry ID` reads the row again. Where the application goes on making them, [misfits] accept names their \
+             reason.",
         ),
     }
 }

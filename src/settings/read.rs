@@ -2,6 +2,7 @@
 //! It stops at no problem: whoever mends settings wants to see all of them.
 
 use super::{Effective, Problem};
+use crate::canon::Reason;
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 use std::fmt::Display;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -204,6 +205,22 @@ pub fn list(value: &ValueKind) -> Result<Vec<String>, String> {
         }
         _ => Err("must be a list of text".into()),
     }
+}
+
+/// A value that stands in the ledger for one of these has lost no more than how it was written, or its last digits.
+const ACCEPTABLE: [Reason; 6] = [
+    Reason::Class,
+    Reason::Spelling,
+    Reason::Offset,
+    Reason::NegativeZero,
+    Reason::Precision,
+    Reason::Rounded,
+];
+
+pub fn reasons(value: &ValueKind) -> Result<Vec<Reason>, String> {
+    let named = |word: String| ACCEPTABLE.into_iter().find(|reason| reason.word() == word);
+    let known = || format!("takes {} only", ACCEPTABLE.map(Reason::word).join(", "));
+    list(value)?.into_iter().map(|word| named(word).ok_or_else(known)).collect()
 }
 
 /// `["a", "b"]`, as every paper writes a list: taken for names between commas it would name nothing.

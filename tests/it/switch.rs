@@ -182,6 +182,33 @@ fn a_rollback_reads_again_what_came_back_and_not_all_that_the_ledger_has() {
 }
 
 #[test]
+fn a_switch_waits_for_no_entry_of_a_reason_that_is_accepted_beforehand() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, at datetime, note text);
+         insert into t values (1, '2024-01-02 03:04:05.123456', 'a'), (2, '2024-01-02 03:04:06.123456', 'b')",
+    );
+    let mut daemon = case.daemon(&["--set", "misfits.accept=precision"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into t values (3, '2024-01-02 03:04:07.123456789', 'zero' || char(0))");
+    daemon.drained(&case.source);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    let gates = finished(daemon.client(&["gates", "--to", "switch", "--json"]).output().unwrap()).json();
+    let gate = gates["gates"].as_array().unwrap().iter().find(|gate| gate["name"] == "ledger").unwrap();
+    assert_eq!(gate["reading"], "1 entry open");
+    case.app("update t set note = 'c' where id = 3");
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    let ledger = case.rows("select reason, standing, accepted from liteferry.ledger");
+    assert_eq!(ledger, [[Some("precision".to_owned()), Some("kept".to_owned()), None]]);
+    daemon.switch();
+    case.rows("update t set note = 'd' where id = 3");
+    let db = application(&case.source.path);
+    let at = || {
+        db.query_row("select at from t where id = 3 and note = 'd'", [], |row| row.get::<_, String>(0)).ok()
+    };
+    assert_eq!(daemon.wait_for(|_| at()), "2024-01-02 03:04:07.123456789");
+}
+
+#[test]
 fn the_log_stays_bounded_while_postgres_is_written_beside_a_connection_that_the_application_leaves_open() {
     let case = Case::new(SHOP);
     let mut daemon = case.validated(&[]);

@@ -246,6 +246,11 @@ impl Crossing<'_> {
             }
             (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
             (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
+            (Reason::Precision, _) => Some(
+                "[misfits] accept = [\"precision\"] if the target is to have them without those digits: a switch then waits for \
+                 nobody to accept each"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
