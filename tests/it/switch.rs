@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{application, finished, postgres_major};
+use crate::support::{application, finished, postgres_major, try_psql};
 use serde_json::{Value, json};
 
 const SHOP: &str = "pragma journal_mode = wal;
@@ -206,6 +206,32 @@ fn a_switch_waits_for_no_entry_of_a_reason_that_is_accepted_beforehand() {
         db.query_row("select at from t where id = 3 and note = 'd'", [], |row| row.get::<_, String>(0)).ok()
     };
     assert_eq!(daemon.wait_for(|_| at()), "2024-01-02 03:04:07.123456789");
+}
+
+/// The writer has one table in hand and waits for one that is locked for the rollback, which waits for the writer's.
+#[test]
+fn a_rollback_lets_a_writer_of_several_tables_end_what_it_has_begun() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table a (id integer primary key, n int);
+         create table z (id integer primary key, n int); insert into a values (1, 0); insert into z values (1, 0)",
+    );
+    let mut daemon = case.validated(&[]);
+    daemon.switch();
+    let url = case.target.url.clone();
+    let writer = std::thread::spawn(move || {
+        let sql = "begin; update z set n = n + 1; select pg_sleep(0.2); update a set n = n + 1; commit";
+        loop {
+            if let Err(refused) = try_psql(&url, sql) {
+                return refused;
+            }
+        }
+    });
+    daemon.wait_for(|_| (case.rows("select n from a") != [[Some("0".to_owned())]]).then_some(()));
+    finished(daemon.client(&["rollback", "--yes", "--wait"]).output().unwrap()).exits_with(0);
+    let refused = writer.join().unwrap();
+    assert!(refused.contains("takes no writes here"), "{refused}");
+    daemon.drained(&case.source);
+    case.is_equal();
 }
 
 #[test]

@@ -17,6 +17,12 @@ use crate::postgres::fault;
 use crate::sqlite::capture::fence::Opening;
 use std::time::{Duration, Instant};
 
+/// How long the first try waits for the writers of a table, and at most a later one: less than the second that PostgreSQL takes to find a
+/// deadlock, which it would end by an error of the application.
+const FENCE_WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+const FENCE_MISSED: [&str; 3] = ["lock_timeout", "statement_cancelled", "deadlock"];
+
 /// PostgreSQL, which is left, and SQLite, which is to be written.
 pub struct Backward<'b, 'a> {
     back: &'b mut Back<'a>,
@@ -38,19 +44,25 @@ impl Sides for Backward<'_, '_> {
     type Fence = Session;
     type Opening = Opening;
 
-    /// Readers go on; whoever writes is waited for, and then waits.
+    /// Readers go on; whoever writes is waited for, and then waits. One of them may wait for a table that is locked here already, with
+    /// another one in hand: all are let go of again before PostgreSQL calls that a deadlock, so that it can end.
     async fn fence(&mut self) -> Result<Session, Fault> {
-        let doing = "keep the application's writers waiting";
         let session = self.back.target.session().await?;
         let tables: Vec<String> = self.back.tables.values().map(|route| route.target.sql()).collect();
-        let wait = self.deadline.as_millis();
-        let lock = format!(
-            "begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'; \
-             lock table {} in share row exclusive mode",
-            tables.join(", ")
-        );
-        session.batch_execute(&lock).await.map_err(|error| fault::of(error, doing))?;
-        Ok(session)
+        let (began, mut wait) = (Instant::now(), FENCE_WAITS.0);
+        loop {
+            let left = self.deadline.saturating_sub(began.elapsed());
+            match lock(&session, &tables, wait.min(left)).await {
+                Err(fault) if FENCE_MISSED.contains(&fault.code) && wait < left => {
+                    session
+                        .batch_execute("rollback")
+                        .await
+                        .map_err(|error| fault::of(error, "let the application's writers go on"))?;
+                    wait = FENCE_WAITS.1.min(wait * 2);
+                }
+                locked => return locked.map(|()| session),
+            }
+        }
     }
 
     async fn last(&mut self, _fence: &mut Session) -> Result<Position, Fault> {
@@ -103,4 +115,18 @@ impl Sides for Backward<'_, '_> {
         desk.route_in(self.routing_epoch.expect("the rollback is recorded"), Writes::Sqlite);
         Ok(())
     }
+}
+
+/// All of them, or nothing: then the session's transaction has failed.
+async fn lock(session: &Session, tables: &[String], wait: Duration) -> Result<(), Fault> {
+    let (each, all) = (wait.as_millis(), (wait * 2).as_millis());
+    let lock = format!(
+        "begin; set local lock_timeout = '{each}ms'; set local statement_timeout = '{all}ms'; \
+         lock table {} in share row exclusive mode",
+        tables.join(", ")
+    );
+    session
+        .batch_execute(&lock)
+        .await
+        .map_err(|error| fault::of(error, "keep the application's writers waiting"))
 }
