@@ -270,8 +270,13 @@ impl Crossing<'_> {
         }
         let text =
             format!("the target refuses NULL here: {nulls} rows that hold it are held back in the ledger");
-        let table = self.mapped.target.name.sql();
-        let remedy = format!("alter table {table} alter column {} drop not null;", ident(&target.name));
+        let table = self.mapped.target;
+        let is_part = |column: &String| *column == target.name;
+        let mut keys = table.indexes.iter().filter(|index| index.primary).flat_map(|index| &index.columns);
+        let remedy = match keys.any(|columns| columns.iter().any(is_part)) {
+            true => "give these rows a value in SQLite, or delete them: the column belongs to the target's primary key".to_owned(),
+            false => format!("alter table {} alter column {} drop not null;", table.name.sql(), ident(&target.name)),
+        };
         Some(Finding::warning("nulls_refused", self.subject(), text).with_remedy(remedy))
     }
 
@@ -470,6 +475,11 @@ mod tests {
         refusing.table().columns[1].not_null = true;
         expect(&refusing.plan_with_value(Cell::Text(b"x")), Warning, "misfits_expected", "held back");
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
+        refusing.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
+        expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "the target's primary key");
+        let finer = Cell::Text(b"2024-01-02 03:04:05.123456789");
+        let plan = Case::with_value("DATETIME", Type::Timestamp(6)).plan_with_value(finer);
+        expect(&plan, Warning, "misfits_expected", "accept = [\"precision\"]");
         let plan = Case::with_value("INTEGER", Type::Text).plan_with_value(Cell::Text(b"a\0"));
         let told = plan.findings.iter().find(|finding| finding.code == "misfits_expected").unwrap();
         assert!(
