@@ -151,6 +151,15 @@ MUTANTS = [
     ("nobody empties the log after the switch", "src/engine/daemon/back.rs",
      "                self.applier.empty_log().await?;\n", "",
      "--test it switch::the_log_stays"),
+    ("a rollback holds on to tables while a writer waits for one", "src/engine/daemon/crossing/rollback.rs",
+     "&& wait < left =>", "&& wait > left =>",
+     "--test it switch::a_rollback_lets_a_writer"),
+    ("an archive is damaged where a full text index is behind", "src/sqlite/backup.rs",
+     "Ok(Some(_)) | Err(_) => tables_are_whole(&db).map_err(failed)?,", "Ok(Some(_)) | Err(_) => false,",
+     "--lib sqlite::backup"),
+    ("an archive whose pages are damaged is kept", "src/sqlite/backup.rs",
+     "complaint.starts_with(OF_TREES)", "complaint.starts_with(\"?\")",
+     "--lib sqlite::backup"),
 ]
 
 
