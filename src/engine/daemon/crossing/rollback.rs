@@ -119,6 +119,8 @@ impl Sides for Backward<'_, '_> {
 
 /// All of them, or nothing: then the session's transaction has failed.
 async fn lock(session: &Session, tables: &[String], wait: Duration) -> Result<(), Fault> {
+    // Zero would be no bound at all.
+    let wait = wait.max(Duration::from_millis(1));
     let (each, all) = (wait.as_millis(), (wait * 2).as_millis());
     let lock = format!(
         "begin; set local lock_timeout = '{each}ms'; set local statement_timeout = '{all}ms'; \
