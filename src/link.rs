@@ -9,8 +9,11 @@ use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::route::Route;
+use futures_util::future::BoxFuture;
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::sync::{mpsc, watch};
 
 /// A source and a target, each playing its role.
@@ -170,7 +173,7 @@ pub trait Comparable: Send + Sync {
 }
 
 /// Changed keys of one table, and the rows that they name in the source's present state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Changed {
     pub route: Arc<Route>,
     /// The changed keys as tuples of the identity's columns, those apart that do not cross exactly: such a key's row is held back, and
@@ -286,8 +289,36 @@ pub struct Applied {
     pub held: u64,
 }
 
+/// What becomes of a batch of which nothing is left to send. The answers come in the order of the batches, and each is waited for from when it
+/// is asked for. Dropped, it is in doubt like a batch whose answer was lost.
+pub enum Outcome {
+    /// The answer has come already.
+    Known(Applied),
+    Awaited(BoxFuture<'static, Result<Applied, Fault>>),
+}
+
+impl Future for Outcome {
+    type Output = Result<Applied, Fault>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Outcome::Known(applied) => Poll::Ready(Ok(*applied)),
+            Outcome::Awaited(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
+
+/// When a batch's commit is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Before anything is answered, where the target can refuse the whole batch by itself: the fault's code is then `BATCH_REFUSED`.
+    Ahead,
+    /// Once all the rest of the batch has been answered.
+    Answered,
+}
+
 /// One writer of changes into a target: `open`, any number of `put`, `commit`. After a fault the batch is gone and `position` tells
-/// what became of it.
+/// what became of it. The next batch may be opened before the outcome of this one is known: it begins where this one ends, or not at all.
 pub trait Applier: Send {
     /// Where the target stands, once no transaction is in doubt.
     fn position(&mut self) -> impl Future<Output = Result<Position, Fault>> + Send;
@@ -303,14 +334,23 @@ pub trait Applier: Send {
 
     fn put(&mut self, portion: Portion) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Commits rows, ledger and position together, once `durable` has ended well. Rows that the target refuses go to the ledger if
-    /// the batch is whole; of a part it cannot be told whether they are at fault or only early, and the fault's code is `PART_REFUSED`.
+    /// Commits rows, ledger and position together, once `durable` has ended well, and returns when nothing is left to send. Rows that the
+    /// target refuses go to the ledger if the batch is whole; of a part it cannot be told whether they are at fault or only early, and the
+    /// fault's code is `PART_REFUSED`.
     fn commit(
         &mut self,
         extent: Extent,
+        sending: Sending,
         durable: impl Future<Output = Result<(), Fault>> + Send,
-    ) -> impl Future<Output = Result<Applied, Fault>> + Send;
+    ) -> impl Future<Output = Result<Outcome, Fault>> + Send;
 }
+
+/// The target does not stand where the batch begins.
+pub const POSITION_MOVED: &str = "position_moved";
+
+/// The target has refused a batch whose commit was sent ahead, and nothing of it stands there. Which row it was, and why, is found by taking
+/// its changes again, with the commit behind all answers. Whatever was sent behind it is refused too.
+pub const BATCH_REFUSED: &str = "batch_refused";
 
 pub const PART_REFUSED: &str = "part_refused";
 

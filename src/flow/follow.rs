@@ -4,10 +4,14 @@
 //! disk. What became of a batch that failed is never assumed: whoever goes on asks the target for its position.
 
 use super::backfill::OnMisfit;
-use crate::link::{Applied, Applier, Batch, Captured, Extent, PART_REFUSED, RENEWAL_REFUSED, Take};
+use crate::link::{
+    Applied, Applier, BATCH_REFUSED, Batch, Captured, Extent, Outcome, PART_REFUSED, RENEWAL_REFUSED,
+    Sending, Take,
+};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// One batch that the target has committed.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub struct Step {
     pub extent: Extent,
     pub changes: u64,
     pub applied: Applied,
+    /// From when nothing was left to send to the answer, where that was still to come.
+    pub answered_in: Option<Duration>,
     /// By the source's table.
     pub tables: BTreeMap<String, Done>,
 }
@@ -29,36 +35,93 @@ pub struct Done {
     pub misfits: u64,
 }
 
+/// A batch of which nothing is left to send. It counts for nothing before its outcome is known.
+pub(super) struct Sent {
+    pub to: Position,
+    pub extent: Extent,
+    pub changes: u64,
+    pub tables: BTreeMap<String, Done>,
+    pub outcome: Outcome,
+    /// Since when its answer is awaited, if it is.
+    pub since: Option<Instant>,
+}
+
+impl Sent {
+    pub fn landed(self, applied: Applied) -> Step {
+        let Sent { to, extent, changes, tables, since, .. } = self;
+        Step { to, extent, changes, applied, answered_in: since.map(|since| since.elapsed()), tables }
+    }
+}
+
 /// Applies what changed after `from`; nothing where nothing did. A part of the backlog may hold a row whose value another row of
 /// the target has to give up first, further on in the backlog: then all of it is taken at once.
 pub async fn step(
     source: &impl Captured,
     applier: &mut impl Applier,
-    (from, mut take): (Position, Take),
+    (from, take): (Position, Take),
     on_misfit: OnMisfit,
 ) -> Result<Option<Step>, Fault> {
-    loop {
-        let fault = match attempt(source, applier, (from, take), on_misfit).await {
-            Ok(step) => return Ok(step),
-            Err(fault) => fault,
-        };
-        take = match (fault.code, take) {
+    step_so(source, applier, from, Terms { take, sending: Sending::Ahead, on_misfit }).await
+}
+
+/// How changes are taken and sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub take: Take,
+    pub sending: Sending,
+    pub on_misfit: OnMisfit,
+}
+
+impl Terms {
+    /// How what was refused on these terms is taken again; nothing where the fault is another.
+    pub fn after(self, fault: &Fault) -> Option<Terms> {
+        match (fault.code, self.take) {
+            (BATCH_REFUSED, _) if self.sending == Sending::Ahead => {
+                tracing::debug!(%fault, "a batch is taken again, and its answers are waited for");
+                Some(Terms { sending: Sending::Answered, ..self })
+            }
             (RENEWAL_REFUSED, Take::Renewing(most)) => {
                 tracing::info!(%fault, "no table is copied anew at present");
-                Take::UpTo(most)
+                Some(Terms { take: Take::UpTo(most), ..self })
             }
-            (PART_REFUSED, Take::Renewing(_) | Take::UpTo(_)) => Take::All,
-            _ => return Err(fault),
-        };
+            (PART_REFUSED, Take::Renewing(_) | Take::UpTo(_)) => Some(Terms { take: Take::All, ..self }),
+            _ => None,
+        }
+    }
+}
+
+pub(super) async fn step_so(
+    source: &impl Captured,
+    applier: &mut impl Applier,
+    from: Position,
+    mut terms: Terms,
+) -> Result<Option<Step>, Fault> {
+    loop {
+        match attempt(source, applier, from, terms).await {
+            Ok(step) => return Ok(step),
+            Err(fault) => terms = terms.after(&fault).ok_or(fault)?,
+        }
     }
 }
 
 async fn attempt(
     source: &impl Captured,
     applier: &mut impl Applier,
-    (from, take): (Position, Take),
-    on_misfit: OnMisfit,
+    from: Position,
+    terms: Terms,
 ) -> Result<Option<Step>, Fault> {
+    let Some(mut sent) = send(source, applier, from, terms).await? else { return Ok(None) };
+    let applied = (&mut sent.outcome).await?;
+    Ok(Some(sent.landed(applied)))
+}
+
+/// Looks for what changed after `from`, and sends it.
+pub(super) async fn send(
+    source: &impl Captured,
+    applier: &mut impl Applier,
+    from: Position,
+    Terms { take, sending, on_misfit }: Terms,
+) -> Result<Option<Sent>, Fault> {
     let Some(mut batch) = source.changes(from, take).await? else { return Ok(None) };
     applier.open(batch.from, batch.to, batch.newest).await?;
     let mut tables: BTreeMap<String, Done> = BTreeMap::new();
@@ -84,6 +147,10 @@ async fn attempt(
     if extent == Extent::Part {
         source.read_ahead(to, take);
     }
-    let applied = applier.commit(extent, source.harden()).await?;
-    Ok(Some(Step { to, extent, changes, applied, tables }))
+    let outcome = applier.commit(extent, sending, source.harden()).await?;
+    let since = match outcome {
+        Outcome::Known(_) => None,
+        Outcome::Awaited(_) => Some(Instant::now()),
+    };
+    Ok(Some(Sent { to, extent, changes, tables, outcome, since }))
 }

@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod cross;
+pub mod flight;
 pub mod follow;
 pub mod progress;
 pub mod validate;

@@ -8,7 +8,7 @@ use super::cell::{CellBuf, Class};
 use super::history::Position;
 use std::ops::Range;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chunk {
     /// The tuples, one after the other.
     pub arena: Vec<u8>,
@@ -103,7 +103,7 @@ impl Chunk {
 }
 
 /// Canonical tuples of a route's identity columns, in their order, laid out as in a chunk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys {
     pub arena: Vec<u8>,
     pub ends: Vec<usize>,

@@ -12,14 +12,13 @@ mod sql;
 mod staged;
 mod writer;
 
-pub use pipeline::POSITION_MOVED;
 pub(super) use pipeline::Raw;
 pub use writer::Ownership;
 
 use super::fault::{self, READ_ONLY};
 use super::patience::{self, ANSWER_MISSING, answered};
 use super::target::PgTarget;
-use crate::link::{Applied, Applier, Extent, Portion};
+use crate::link::{Applied, Applier, Extent, Outcome, POSITION_MOVED, Portion, Sending};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use futures_util::future::{join, ready};
@@ -59,7 +58,7 @@ impl PgApplier {
 
     /// The session at hand, or another where it has ended.
     async fn take_writer(&mut self) -> Result<Writer, Fault> {
-        match self.writer.take().filter(|writer| !writer.session.is_closed()) {
+        match self.writer.take().filter(Writer::is_of_use) {
             Some(mut writer) => {
                 writer.patience = patience::SMALL;
                 Ok(writer)
@@ -88,25 +87,24 @@ impl PgApplier {
         &mut self,
         step: Step,
         portion: Portion,
-        extent: Extent,
+        (extent, sending): (Extent, Sending),
         durable: impl Future<Output = Result<(), Fault>> + Send,
-    ) -> Result<Applied, Fault> {
+    ) -> Result<Outcome, Fault> {
         let mut writer = self.take_writer().await?;
         if !small::is_cheap(&mut writer, &portion).await? {
             let mut staging = Staging::begin(writer).await?;
             staging.put(&portion).await?;
-            return self.commit_staged(step, staging, extent, durable).await;
+            return self.commit_staged(step, staging, extent, durable).await.map(Outcome::Known);
         }
-        if !small::is_sure(&writer, &portion) {
-            return self.commit_when_written(writer, step, (portion, extent), durable).await;
+        if sending == Sending::Answered || !small::is_sure(&writer, &portion) {
+            return self
+                .commit_when_written(writer, step, (portion, extent), durable)
+                .await
+                .map(Outcome::Known);
         }
-        match small::commit(&writer, &step, &portion, durable).await? {
-            Some(applied) => {
-                self.writer = Some(writer);
-                Ok(applied)
-            }
-            None => self.commit_when_written(writer, step, (portion, extent), ready(Ok(()))).await,
-        }
+        let outcome = small::send(&writer, step, &portion, durable).await?;
+        self.writer = Some(writer);
+        Ok(outcome)
     }
 
     async fn commit_when_written(
@@ -116,7 +114,7 @@ impl PgApplier {
         (portion, extent): (Portion, Extent),
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
-        let writing = small::write(&mut writer, &step, &portion);
+        let writing = small::write(&mut writer, step, &portion);
         let writing = answered(patience::for_bytes(small::BYTES_MAX), small::WRITE, writing);
         let (written, hardened) = join(writing, durable).await;
         if written.as_ref().is_err_and(|fault| fault.code == ANSWER_MISSING) {
@@ -253,12 +251,15 @@ impl Applier for PgApplier {
     async fn commit(
         &mut self,
         extent: Extent,
+        sending: Sending,
         durable: impl Future<Output = Result<(), Fault>> + Send,
-    ) -> Result<Applied, Fault> {
+    ) -> Result<Outcome, Fault> {
         let Batch { step, work } = self.batch.take().expect("a batch is opened before it is committed");
         match work {
-            Work::Kept(portion) => self.commit_small(step, portion, extent, durable).await,
-            Work::Staged(staging) => self.commit_staged(step, *staging, extent, durable).await,
+            Work::Kept(portion) => self.commit_small(step, portion, (extent, sending), durable).await,
+            Work::Staged(staging) => {
+                self.commit_staged(step, *staging, extent, durable).await.map(Outcome::Known)
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! PostgreSQL in the roles of a target and of a side to compare, with a stock of sessions.
 
-use super::apply::POSITION_MOVED;
 use super::attend::Attended;
 use super::connect::{Session, connect};
 use super::digest;
@@ -11,7 +10,7 @@ use super::refused::refused;
 use super::url::Target as Address;
 use crate::diff::RowDigest;
 use crate::diff::compare::Seen;
-use crate::link::{Comparable, Refused, Span, Sums, Target, Wanted};
+use crate::link::{Comparable, POSITION_MOVED, Refused, Span, Sums, Target, Wanted};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::plan::Statement;

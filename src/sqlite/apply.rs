@@ -17,7 +17,7 @@ use super::control::{self, Control, FORK, WITHOUT_A_WAY_BACK, Writes};
 use super::fault::from_sqlite;
 use super::harden::Hardener;
 use super::history::{FileIdentity, schema_digest};
-use crate::link::{Applied, Applier, Extent, OnDisk, PART_REFUSED, Portion};
+use crate::link::{Applier, Extent, OnDisk, Outcome, PART_REFUSED, Portion, Sending};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
 use crate::plan::capture::CONTROL;
@@ -238,8 +238,9 @@ impl Applier for SqliteApplier {
     async fn commit(
         &mut self,
         extent: Extent,
+        _sending: Sending,
         durable: impl Future<Output = Result<(), Fault>> + Send,
-    ) -> Result<Applied, Fault> {
+    ) -> Result<Outcome, Fault> {
         let durable = match self.writes {
             Writes::Postgres => Either::Left(durable),
             // The canary's: no writer of the application's waits for PostgreSQL's disk.
@@ -290,7 +291,7 @@ impl Applier for SqliteApplier {
             committed => committed?.expect("it was told that PostgreSQL has it on disk"),
         };
         self.idle = Some(hand);
-        Ok(applied)
+        Ok(Outcome::Known(applied))
     }
 }
 

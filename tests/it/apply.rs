@@ -3,6 +3,7 @@
 mod begun;
 mod ground;
 mod renewed;
+mod under_way;
 
 use crate::support::held::HeldSession;
 use crate::support::{PATIENCE, psql, until};

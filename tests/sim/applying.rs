@@ -5,9 +5,12 @@ use crate::reading::place;
 use crate::rows::TABLES;
 use crate::target::{End, Lock};
 use crate::work::{Apply, Does, Load, Refusal, Work, Written, rows_of};
-use crate::world::World;
-use futures_util::future::join;
-use liteferry::link::{Applied, Applier, Extent, Loaded, Loader, PART_REFUSED, Portion, Range, Target};
+use crate::world::{State, World};
+use futures_util::future::{FutureExt, join};
+use liteferry::link::{
+    Applied, Applier, BATCH_REFUSED, Extent, Loaded, Loader, Outcome, PART_REFUSED, POSITION_MOVED, Portion,
+    Range, Sending, Target,
+};
 use liteferry::model::chunk::Chunk;
 use liteferry::model::fault::{Fault, FaultClass};
 use liteferry::model::history::Position;
@@ -16,9 +19,11 @@ use liteferry::model::history::Position;
 pub struct MemoryTarget(pub World);
 
 /// A connection to the server that was there when it was opened.
+#[derive(Clone)]
 pub struct Session {
     world: World,
     server: u64,
+    id: u64,
 }
 
 pub struct MemoryApplier {
@@ -62,7 +67,8 @@ impl Target for MemoryTarget {
 
 impl Session {
     pub fn open(world: &World) -> Session {
-        Session { world: world.clone(), server: world.look().target.server }
+        let target = &mut world.look().target;
+        Session { world: world.clone(), server: target.server, id: target.open_session() }
     }
 
     /// Time passes on the way to the server, which may be another one by then.
@@ -83,7 +89,10 @@ impl Session {
 
     fn wait_here(&self, lock: Lock) -> Result<(), Fault> {
         let state = &mut *self.world.look();
-        let waited = state.target.wait_for(lock, (&mut state.dice, state.bug), &mut state.oracle);
+        let waited = state
+            .target
+            .go_through(self.id, state.bug, &mut state.oracle)
+            .and_then(|()| state.target.wait_for(lock, (&mut state.dice, state.bug), &mut state.oracle));
         waited.map_err(|_| fault(FaultClass::Transient, "lock_timeout"))
     }
 
@@ -105,7 +114,7 @@ impl Session {
             Refusal::Unique => "a part that was refused",
         });
         match refusal {
-            Refusal::PositionMoved => fault(FaultClass::Unknown, "position_moved"),
+            Refusal::PositionMoved => fault(FaultClass::Unknown, POSITION_MOVED),
             Refusal::NotOwner | Refusal::RangeMoved => fault(FaultClass::Fatal, "another_owner"),
             Refusal::Unique => fault(FaultClass::Data, PART_REFUSED),
         }
@@ -125,12 +134,50 @@ impl Session {
                 return Ok(());
             }
         }
-        state.oracle.saw(match state.target.ended(open.id) {
+        self.without_answer(open.id, state)
+    }
+
+    fn without_answer(&self, id: u64, state: &mut State) -> Result<(), Fault> {
+        state.oracle.saw(match state.target.ended(id) {
             Some(End::Landed) => "a lost answer of a commit that landed",
-            Some(End::Lost) => "a lost answer of a commit that was lost",
+            Some(End::Lost | End::Refused) => "a lost answer of a commit that was lost",
             None => "a lost answer of a commit still to come",
         });
         if state.has(Bug::AssumesCommit) { Ok(()) } else { Err(fault(FaultClass::Unknown, "commit_unknown")) }
+    }
+
+    /// Sends a batch whole; what becomes of it is known later, if ever.
+    async fn post(&self, work: Work) -> Result<Outcome, Fault> {
+        self.reach().await?;
+        let (session, state) = (self.clone(), &mut *self.world.look());
+        let id = state.target.post(self.id, Lock::Position, work);
+        if state.target.waiting(self.id) > 1 {
+            state.oracle.saw("batches under way together");
+        }
+        if state.has(Bug::CountsWhatIsSent) {
+            return Ok(Outcome::Known(Applied::default()));
+        }
+        let outcome = async move { session.answer(id).await.map(|()| Applied::default()) };
+        Ok(Outcome::Awaited(outcome.boxed()))
+    }
+
+    async fn answer(&self, id: u64) -> Result<(), Fault> {
+        let far = self.world.look().shape.far;
+        self.world.pause_below(far).await;
+        let state = &mut *self.world.look();
+        let faults = if state.calm { 0 } else { 4 * state.shape.faults };
+        if state.dice.chance(faults) {
+            return self.without_answer(id, state);
+        }
+        state.target.end(id, End::Landed, state.bug, &mut state.oracle);
+        match state.target.ended(id) {
+            Some(End::Landed) => Ok(()),
+            Some(End::Refused) => {
+                state.oracle.saw("a batch that was refused on its way");
+                Err(fault(FaultClass::Transient, BATCH_REFUSED))
+            }
+            Some(End::Lost) | None => self.without_answer(id, state),
+        }
     }
 
     async fn run(&self, lock: Lock, work: Work) -> Result<(), Fault> {
@@ -173,7 +220,7 @@ impl MemoryApplier {
         let routes: &[_; TABLES] = &state.routes;
         let changed = portions.iter().flatten();
         let tables = changed.map(|changed| Written::of(place(routes, &changed.route), changed)).collect();
-        Apply { owner: self.owner, from, to, newest, extent, tables, does: Does::Both }
+        Apply { owner: self.owner, from, to, newest, extent, surely: false, tables, does: Does::Both }
     }
 }
 
@@ -205,8 +252,9 @@ impl Applier for MemoryApplier {
     async fn commit(
         &mut self,
         extent: Extent,
+        sending: Sending,
         durable: impl Future<Output = Result<(), Fault>> + Send,
-    ) -> Result<Applied, Fault> {
+    ) -> Result<Outcome, Fault> {
         let (course, portions) = self.batch.take().expect("a batch is opened before it is committed");
         let apply = self.apply(course, extent, &portions);
         let session = &self.session;
@@ -214,12 +262,20 @@ impl Applier for MemoryApplier {
             durable.await?;
             session.run(Lock::Position, Work::Apply(Apply { does: Does::Rows, ..apply.clone() })).await?;
             session.run(Lock::Position, Work::Apply(Apply { does: Does::Record, ..apply })).await?;
-            return Ok(Applied::default());
+            return Ok(Outcome::Known(Applied::default()));
+        }
+        let is_sure = portions.iter().flatten().all(|changed| changed.rows.misfits.is_empty());
+        if sending == Sending::Ahead && is_sure {
+            let under_way = session.world.look().target.waiting(session.id);
+            if under_way == 0 || !session.world.look().has(Bug::HardensOneOfMany) {
+                durable.await?;
+            }
+            return session.post(Work::Apply(Apply { surely: true, ..apply })).await;
         }
         let (open, durable) = join(session.begin(Lock::Position, Work::Apply(apply)), durable).await;
         let open = open?;
         durable?;
         session.commit(open).await?;
-        Ok(Applied::default())
+        Ok(Outcome::Known(Applied::default()))
     }
 }

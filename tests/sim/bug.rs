@@ -14,6 +14,10 @@ pub enum Bug {
     RowsOutsideSnapshot,
     /// A commit without an answer counts as done.
     AssumesCommit,
+    /// A batch counts as applied when it is sent.
+    CountsWhatIsSent,
+    /// A batch that is sent behind another does not wait for the source's disk.
+    HardensOneOfMany,
     /// A range is still being loaded while changes are applied.
     LoadsWhileFollowing,
     /// The change that the target stands at is forgotten with those before it.
@@ -55,13 +59,15 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 27] = [
         Bug::HardensNothing,
         Bug::PositionApart,
         Bug::ComparesNothing,
         Bug::AnyOwner,
         Bug::RowsOutsideSnapshot,
         Bug::AssumesCommit,
+        Bug::CountsWhatIsSent,
+        Bug::HardensOneOfMany,
         Bug::LoadsWhileFollowing,
         Bug::PrunesNewest,
         Bug::InsertsBeforeDeleting,

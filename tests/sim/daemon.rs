@@ -7,6 +7,7 @@ use crate::target::{Lock, STANDBY_LAG_MAX, Shows, Stage, Unique};
 use crate::world::{State, World};
 use futures_util::future::join;
 use liteferry::flow::backfill::backfill;
+use liteferry::flow::flight::Flight;
 use liteferry::flow::follow::{Step, step};
 use liteferry::flow::progress::Unwatched;
 use liteferry::link::{Applier, Captured, Extent, Link, Range, Take};
@@ -155,14 +156,39 @@ impl Life {
         Ok(step)
     }
 
+    /// Sends batch behind batch, for as long as chance will have it.
+    async fn fly(&mut self, at: Position) -> Result<Vec<Step>, Fault> {
+        let shape = self.world.look().shape;
+        let mut flight = Flight::from(at, Take::UpTo(shape.take_max), shape.on_misfit);
+        let mut flown = Vec::new();
+        flight.send(&self.link.source, &mut self.applier).await;
+        while flight.is_under_way() {
+            if flight.may_send() && self.world.look().dice.chance(60) {
+                flight.send(&self.link.source, &mut self.applier).await;
+            } else {
+                flight.answer().await;
+            }
+            while let Some(step) = flight.landed() {
+                self.world.look().oracle.told(&step);
+                flown.push(step);
+            }
+        }
+        if let Some(step) = flight.end(&self.link.source, &mut self.applier).await? {
+            self.world.look().oracle.told(&step);
+            flown.push(step);
+        }
+        Ok(flown)
+    }
+
     async fn follow(&mut self) -> Result<Infallible, Fault> {
         let mut at = self.applier.position().await?;
         // Oldest first; what a standby may fall back to is not forgotten.
         let mut marks: VecDeque<Position> = VecDeque::new();
         loop {
-            if let Some(step) = self.step(at).await? {
+            let flown = self.fly(at).await?;
+            if let Some(step) = flown.last() {
                 at = step.to;
-                marks.push_back(at);
+                marks.extend(flown.iter().map(|step| step.to));
                 continue;
             }
             if self.world.look().has(Bug::PrunesNewest) {

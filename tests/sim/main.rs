@@ -27,12 +27,13 @@ const SEEDS: u64 = 3_000;
 const SEEDS_FOR_A_BUG: u64 = 5_000;
 
 /// What a run over many seeds must have met, or it has tried less than it says.
-const MUST_BE_SEEN: [&str; 30] = [
+const MUST_BE_SEEN: [&str; 32] = [
     "a backup restored underway",
     "a backfill that the target lost",
     "a backfill that was completed",
     "a batch of all that is waiting",
     "a batch that had no end",
+    "a batch that was refused on its way",
     "a commit in doubt that others waited for",
     "a crash",
     "a daemon that left for another",
@@ -57,6 +58,7 @@ const MUST_BE_SEEN: [&str; 30] = [
     "a whole batch",
     "a zombie",
     "an owner of yesterday",
+    "batches under way together",
     "entries in the ledger",
 ];
 

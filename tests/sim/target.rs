@@ -1,5 +1,5 @@
 //! The target in memory: what is committed, and transactions whose end nobody knows yet. A commit that was sent may land until
-//! somebody needs what it holds locked; only then is it decided.
+//! somebody needs what it holds locked; only then is it decided. What was sent whole before it was begun holds nothing until its turn comes.
 
 use crate::bug::Bug;
 use crate::dice::Dice;
@@ -10,6 +10,7 @@ use liteferry::link::Span;
 use liteferry::model::cell::CellBuf;
 use liteferry::model::history::Position;
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
 use std::sync::Arc;
 
 /// A range as the target records it.
@@ -66,12 +67,15 @@ struct Transaction {
     lock: Lock,
     work: Work,
     sent: bool,
+    /// The session that it was sent by, behind all that was sent by it before, if it waits to be begun.
+    posted: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Landed,
     Lost,
+    Refused,
 }
 
 pub struct TargetSide {
@@ -81,6 +85,7 @@ pub struct TargetSide {
     transactions: BTreeMap<u64, Transaction>,
     ended: BTreeMap<u64, End>,
     next: u64,
+    sessions: u64,
     /// Which server the sessions were opened on.
     pub server: u64,
 }
@@ -112,6 +117,7 @@ impl TargetSide {
             transactions: BTreeMap::new(),
             ended: BTreeMap::new(),
             next: 0,
+            sessions: 0,
             server: 0,
         }
     }
@@ -148,22 +154,65 @@ impl TargetSide {
         (dice, bug): (&mut Dice, Option<Bug>),
         oracle: &mut Oracle,
     ) -> Result<(), Held> {
-        let holder = self.transactions.iter().find(|(_, held)| held.lock == lock);
-        let Some((id, holder)) = holder.map(|(id, held)| (*id, held)) else { return Ok(()) };
-        if !holder.sent {
-            return Err(Held);
+        if let Some(id) = self.holder(lock) {
+            if !self.transactions[&id].sent {
+                return Err(Held);
+            }
+            oracle.saw("a commit in doubt that others waited for");
+            let end = if dice.chance(50) { End::Landed } else { End::Lost };
+            self.end(id, end, bug, oracle);
         }
-        oracle.saw("a commit in doubt that others waited for");
-        let end = if dice.chance(50) { End::Landed } else { End::Lost };
-        self.end(id, end, bug, oracle);
+        // Whose turn comes first is chance: what was posted before may be begun after.
+        for id in self.posted(|held, _| held.lock == lock) {
+            if dice.chance(50) {
+                let end = if dice.chance(80) { End::Landed } else { End::Lost };
+                self.end(id, end, bug, oracle);
+            }
+        }
         Ok(())
+    }
+
+    fn holder(&self, lock: Lock) -> Option<u64> {
+        let holds = |held: &Transaction| held.lock == lock && held.posted.is_none();
+        self.transactions.iter().find(|(_, held)| holds(held)).map(|(id, _)| *id)
+    }
+
+    fn posted(&self, which: impl Fn(&Transaction, u64) -> bool) -> Vec<u64> {
+        let posted = self.transactions.iter().filter(|(id, held)| held.posted.is_some() && which(held, **id));
+        posted.map(|(id, _)| *id).collect()
+    }
+
+    pub fn open_session(&mut self) -> u64 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    /// Takes a transaction with its commit, to be begun behind all that was posted by the session before.
+    pub fn post(&mut self, session: u64, lock: Lock, work: Work) -> u64 {
+        self.next += 1;
+        let transaction = Transaction { lock, work, sent: true, posted: Some(session) };
+        self.transactions.insert(self.next, transaction);
+        self.next
+    }
+
+    /// How many transactions of a session wait to be begun.
+    pub fn waiting(&self, session: u64) -> usize {
+        self.posted(|held, _| held.posted == Some(session)).len()
+    }
+
+    /// Whatever a session is asked comes behind what it was sent before.
+    pub fn go_through(&mut self, session: u64, bug: Option<Bug>, oracle: &mut Oracle) -> Result<(), Held> {
+        for id in self.posted(|held, _| held.posted == Some(session)) {
+            self.end(id, End::Landed, bug, oracle);
+        }
+        if self.waiting(session) == 0 { Ok(()) } else { Err(Held) }
     }
 
     /// Begins a transaction that does this work, if it can be done here and now.
     pub fn begin(&mut self, lock: Lock, work: Work, bug: Option<Bug>) -> Result<u64, Refusal> {
         work.perform(&self.now, bug)?;
         self.next += 1;
-        self.transactions.insert(self.next, Transaction { lock, work, sent: false });
+        self.transactions.insert(self.next, Transaction { lock, work, sent: false, posted: None });
         Ok(self.next)
     }
 
@@ -179,14 +228,35 @@ impl TargetSide {
         self.ended.get(&id).copied()
     }
 
+    /// A posted transaction whose lock is held stays in doubt. What was posted before it by its session is ended first; and where it is lost on
+    /// the way, so is what came behind it.
     pub fn end(&mut self, id: u64, end: End, bug: Option<Bug>, oracle: &mut Oracle) {
+        let Some(Transaction { lock, posted, .. }) = self.transactions.get(&id) else { return };
+        let Some(session) = *posted else { return self.end_one(id, end, bug, oracle) };
+        let of_session = |held: &Transaction| held.posted == Some(session);
+        if end == End::Lost {
+            for lost in self.posted(|held, other| of_session(held) && other >= id) {
+                self.end_one(lost, End::Lost, bug, oracle);
+            }
+        } else if self.holder(*lock).is_none() {
+            for begun in self.posted(|held, other| of_session(held) && other <= id) {
+                self.end_one(begun, End::Landed, bug, oracle);
+            }
+        }
+    }
+
+    fn end_one(&mut self, id: u64, end: End, bug: Option<Bug>, oracle: &mut Oracle) {
         let Some(transaction) = self.transactions.remove(&id) else { return };
         let done = match end {
             End::Landed => transaction.work.perform(&self.now, bug).ok(),
-            End::Lost => None,
+            End::Lost | End::Refused => None,
         };
-        // Under a lock that holds, what could be begun can be ended.
-        let end = if done.is_some() { End::Landed } else { End::Lost };
+        let end = match (end, transaction.posted, &done) {
+            (_, _, Some(_)) => End::Landed,
+            (End::Landed, Some(_), None) => End::Refused,
+            // Under a lock that holds, what could be begun can be ended.
+            (_, _, None) => End::Lost,
+        };
         self.ended.insert(id, end);
         if let Some(next) = done {
             let before = Arc::clone(&self.now);
@@ -215,7 +285,7 @@ impl TargetSide {
     /// A standby takes over, with what it has. Tells whether commits are lost.
     pub fn fail_over(&mut self, dice: &mut Dice) -> bool {
         self.server += 1;
-        for (id, _) in std::mem::take(&mut self.transactions) {
+        for (id, _) in take(&mut self.transactions) {
             self.ended.insert(id, End::Lost);
         }
         let lost = dice.index(self.past.len() + 1);

@@ -34,6 +34,8 @@ pub struct Apply {
     pub to: Position,
     pub newest: Position,
     pub extent: Extent,
+    /// Refused whole with the first of its rows.
+    pub surely: bool,
     pub tables: Vec<Written>,
     pub does: Does,
 }
@@ -187,6 +189,7 @@ impl Apply {
         if table == 0 && unique == Unique::Enforced && image.tag_is_taken(row) {
             match self.extent {
                 Extent::Part => return Err(Refusal::Unique),
+                Extent::Whole if self.surely => return Err(Refusal::Unique),
                 Extent::Whole => image.enter_refused(table, row.clone()),
             }
         } else {

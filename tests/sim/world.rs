@@ -30,6 +30,8 @@ pub struct Shape {
     pub faults: u64,
     /// In a hundred turns of the application.
     pub writes: u64,
+    /// Turns until a batch is answered: behind many a few more may be sent.
+    pub far: u64,
 }
 
 pub struct State {
@@ -72,7 +74,11 @@ impl World {
 
     /// Lets whoever else there is go on, for none or a few turns.
     pub async fn pause(&self) {
-        let mut turns = self.look().dice.below(3);
+        self.pause_below(3).await;
+    }
+
+    pub async fn pause_below(&self, turns: u64) {
+        let mut turns = self.look().dice.below(turns);
         poll_fn(|_| {
             if turns == 0 {
                 return Poll::Ready(());
@@ -117,6 +123,7 @@ impl Shape {
             on_misfit: if dice.chance(85) { OnMisfit::Ledger } else { OnMisfit::Halt },
             faults: dice.below(4),
             writes: 5 + dice.below(80),
+            far: if dice.chance(60) { 2 } else { 24 },
         }
     }
 }

@@ -21,7 +21,7 @@ const DRAINS_MAX: usize = 64;
 const TOLD_FOR: Duration = Duration::from_mins(1);
 
 impl Drains {
-    fn note(&mut self, now: Instant, took: Duration) {
+    pub(super) fn note(&mut self, now: Instant, took: Duration) {
         self.0.truncate(DRAINS_MAX - 1);
         self.0.push_front((now, took));
     }
@@ -46,7 +46,7 @@ impl Life<'_> {
         if step.is_some() {
             bite.went_well();
         }
-        self.voice.stepped(began, (at, step.as_ref()), &self.changes);
+        self.voice.stepped((began, None), (at, step.as_ref()), &self.changes);
         if step.is_some() {
             self.drains.note(Instant::now(), began.elapsed());
         }

@@ -3,6 +3,7 @@
 use super::batch::Drains;
 use super::crossing::Work;
 use super::desk::Desk;
+use super::flight::{Course, Flown};
 use super::gates::Closer;
 use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
@@ -12,6 +13,7 @@ use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
+use super::window::Window;
 use super::{Job, Next, Ordered, Stopping, Voice, returned};
 use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
@@ -21,7 +23,7 @@ use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
-use crate::link::{Applier, Captured, Extent, Link, Take};
+use crate::link::{Applier, Captured, Extent, Link, POSITION_MOVED, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::State;
@@ -29,7 +31,7 @@ use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
-use crate::postgres::apply::{Ownership, POSITION_MOVED, PgApplier};
+use crate::postgres::apply::{Ownership, PgApplier};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
@@ -86,6 +88,11 @@ impl Looks {
     fn new() -> Looks {
         let now = Instant::now();
         Looks { target: now, ledger: now, gates: None, newcomers: None }
+    }
+
+    /// When the next look is due that is worth the while between two flights.
+    fn next(&self) -> Instant {
+        self.gates.map_or_else(Instant::now, |looked| looked + SHOW_GATES)
     }
 }
 
@@ -308,45 +315,40 @@ impl Life<'_> {
     }
 
     async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
-        let mut at = self.applier.position().await?;
+        let at = self.applier.position().await?;
         let mut wake = Wake::watch(self.changes.files(), self.job.poll)?;
-        let (mut quiet, mut late, mut looks) = (Quiet::new(), Late::default(), Looks::new());
-        let mut pruning = self.pruning(at).await?;
+        let (mut late, mut looks) = (Late::default(), Looks::new());
+        let pruning = self.pruning(at).await?;
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
-        let mut doubts = Doubts::new(&self.look_at_ledger().await?);
+        let doubts = Doubts::new(&self.look_at_ledger().await?);
+        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window: Window::new() };
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
             }
             self.settle(&mut verifying).await?;
-            let take = if self.may_renew(&verifying) { Take::Renewing } else { Take::UpTo };
-            let step = self.step(at, take).await?;
-            let idle = step.is_none();
-            let caught_up = step.as_ref().is_none_or(|step| step.extent == Extent::Whole && wake.is_told());
-            if let Some(step) = step {
-                at = step.to;
-                doubts.stepped(&step);
+            let Flown { idle, caught_up } =
+                self.fly(&mut course, &mut wake, (orders, &verifying), looks.next()).await?;
+            if !idle {
                 looks.target = Instant::now();
-                quiet.broken();
-                wake.found();
-                pruning.note(at);
             }
-            if (idle || doubts.have_waited())
+            if (idle || course.doubts.have_waited())
                 && !verifying.is_comparing()
-                && let Some(next) = self.learn_anew(&mut doubts).await?
+                && let Some(next) = self.learn_anew(&mut course.doubts).await?
             {
                 return Ok(next);
             }
-            verifying.pair(self.changes.take_held(), at).await?;
-            pruning.prune(&self.changes, &mut self.applier, (self.store, self.migration)).await?;
+            verifying.pair(self.changes.take_held(), course.at).await?;
+            let of_migration = (self.store, self.migration);
+            course.pruning.prune(&self.changes, &mut self.applier, of_migration).await?;
             self.look_around(&mut looks, &mut verifying).await?;
             // Nobody sees a commit before the application has waited for the disk: wait with it.
             if idle && wake.found_nothing() {
                 self.changes.harden().await?;
                 continue;
             }
-            let long = if idle && quiet.lasts() { self.retire(&wake, at).await? } else { None };
+            let long = if idle && course.quiet.lasts() { self.retire(&wake, course.at).await? } else { None };
             late.settle(long, Instant::now());
             while caught_up && !self.stopping.is_asked() {
                 self.voice.board.tick(Instant::now());
@@ -362,11 +364,13 @@ impl Life<'_> {
                     }
                 }
                 self.look_around(&mut looks, &mut verifying).await?;
-                if looks.target.elapsed() >= LOOK_AT_TARGET && self.target_moved(&mut looks, &mut at).await? {
+                if looks.target.elapsed() >= LOOK_AT_TARGET
+                    && self.target_moved(&mut looks, &mut course.at).await?
+                {
                     break;
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
-                let in_doubt = doubts.are_due_again() && !verifying.is_comparing();
+                let in_doubt = course.doubts.are_due_again() && !verifying.is_comparing();
                 if long != Some(wake.look()) || late.is_due(Instant::now()) || in_doubt {
                     break;
                 }

@@ -15,6 +15,7 @@ mod clean;
 mod command;
 mod crossing;
 mod desk;
+mod flight;
 mod follow;
 mod gates;
 mod hooks;
@@ -36,6 +37,7 @@ mod verifying;
 mod watch;
 mod way;
 mod widening;
+mod window;
 
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide, less_may_do};

@@ -258,6 +258,15 @@ impl Verifying {
         Ok(())
     }
 
+    /// Whether there is something to do, a pair to be made among it.
+    pub fn is_due(&self) -> bool {
+        match &self.state {
+            State::Idle { next } => next.is_some_and(|next| next <= Instant::now()),
+            State::Waiting(_) => true,
+            State::Comparing { work, .. } => work.0.is_finished(),
+        }
+    }
+
     /// Returns when there is something to do: a comparison has ended, or the next one is due.
     pub async fn due(&mut self) {
         match &mut self.state {

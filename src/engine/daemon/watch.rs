@@ -124,9 +124,12 @@ impl Voice {
             board.update(Instant::now(), |status| {
                 status.source.seq = Some(known.newest.seq);
                 status.source.log_rows = log_rows;
+                // What is under way waits too, however far ahead of it the look begins.
+                let applied = status.target.position.filter(|at| at.epoch == known.newest.epoch);
+                let waiting = applied.map_or(0, |at| known.newest.seq - at.seq).max(known.waiting);
                 let oldest = status.lag.and_then(|lag| lag.oldest).or(Some(known.since));
-                let oldest = oldest.filter(|_| known.waiting > 0);
-                status.lag = Some(Lag { changes: known.waiting.unsigned_abs(), oldest });
+                let oldest = oldest.filter(|_| waiting > 0);
+                status.lag = Some(Lag { changes: waiting.unsigned_abs(), oldest });
             });
         })
     }
@@ -146,10 +149,10 @@ impl Voice {
         self.board.update(Instant::now(), |status| status.tables = followed);
     }
 
-    /// What a look at the source found, and what became of it.
+    /// What a look at the source found, and what became of it. `next` is since when the batch behind it waits, where one is under way.
     pub(super) fn stepped(
         &self,
-        began: Instant,
+        (began, next): (Instant, Option<Instant>),
         (from, step): (Position, Option<&Step>),
         changes: &SqliteChanges,
     ) {
@@ -180,7 +183,7 @@ impl Voice {
             let apart = behind || status.tables.iter().any(|table| table.suspect);
             status.run = Run::plain(if apart { RunState::CatchingUp } else { RunState::Running });
             // What is left of a backlog has waited at least as long as what was applied of it.
-            let oldest = status.lag.and_then(|lag| lag.oldest).filter(|_| waiting > 0);
+            let oldest = next.or(status.lag.and_then(|lag| lag.oldest)).filter(|_| waiting > 0);
             status.lag = Some(Lag { changes: waiting, oldest });
         });
     }

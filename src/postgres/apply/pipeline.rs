@@ -1,47 +1,52 @@
 //! Statements sent one after the other without waiting for answers in between. It decides what each answer must be.
 
+use crate::link::POSITION_MOVED;
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
 use crate::postgres::load::rows_swallowed;
 use bytes::{BufMut, BytesMut};
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-pub const POSITION_MOVED: &str = "position_moved";
-
 /// What a statement of a batch does, and with that how many rows its answer must tell of.
-#[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
+#[derive(Clone, Debug)]
+pub enum What {
     Begin,
     /// The compare-and-set of the position.
     Advance,
     ForgetEntries,
-    Delete(&'a Route),
-    InsertRow(&'a Route),
+    Delete(Arc<Route>),
+    InsertRow(Arc<Route>),
     WriteEntry,
+    Commit,
 }
 
-/// Answers that are still to come, in the order in which their statements were sent.
+/// Statements that were sent, in their order, and their answers as far as they have come.
 #[derive(Default)]
-pub struct Pipeline<'a> {
-    sent: Vec<(What<'a>, BoxFuture<'a, Answer>)>,
+pub struct Pipeline {
+    sent: Vec<(What, Answering, Poll<Answer>)>,
 }
 
 type Answer = Result<u64, tokio_postgres::Error>;
 
+/// The driver sends a statement when this is polled for the first time.
+pub type Answering = BoxFuture<'static, Answer>;
+
 /// A cell's canonical bytes as a parameter, whatever its type: they are what the type's receive function takes.
 pub struct Raw<'a>(pub Option<&'a [u8]>);
 
-impl What<'_> {
+impl What {
     pub fn doing(&self) -> String {
         match self {
             What::Begin => "begin a batch".into(),
             What::Advance => "move the target's position on".into(),
             What::ForgetEntries | What::WriteEntry => "write the ledger".into(),
+            What::Commit => "commit a batch".into(),
             What::Delete(route) => format!("delete changed rows of table {}", route.target),
             What::InsertRow(route) => format!("write changed rows of table {}", route.target),
         }
@@ -50,7 +55,7 @@ impl What<'_> {
     /// Whether the number of rows is one that the statement may touch.
     pub fn check(&self, rows: u64) -> Result<(), Fault> {
         match self {
-            What::Begin | What::ForgetEntries | What::Delete(_) => Ok(()),
+            What::Begin | What::ForgetEntries | What::Delete(_) | What::Commit => Ok(()),
             What::Advance if rows == 1 => Ok(()),
             What::Advance => Err(Fault::new(FaultClass::Unknown, POSITION_MOVED, self.doing()).with_remedy(
                 "The target does not stand where the batch begins; its position is read again.",
@@ -61,26 +66,23 @@ impl What<'_> {
     }
 }
 
-impl<'a> Pipeline<'a> {
-    pub fn add(&mut self, what: What<'a>, answer: impl Future<Output = Answer> + Send + 'a) {
-        self.sent.push((what, answer.boxed()));
+impl Pipeline {
+    /// Sends a statement behind those before it, without a wait for any answer.
+    pub async fn send(&mut self, what: What, mut answering: Answering) {
+        let early = poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await;
+        self.sent.push((what, answering, early));
     }
 
-    /// Sends all of it, and then waits for the answers. The first that is not as it must be is the fault, which `of` makes of an error:
-    /// those behind it only tell that the transaction has failed.
-    pub async fn run(
-        mut self,
+    /// Waits for the answers. The first that is not as it must be is the fault, which `of` makes of an error: those behind it only tell that
+    /// the transaction has failed.
+    pub async fn answers(
+        self,
         of: impl Fn(tokio_postgres::Error, String) -> Fault + Send,
     ) -> Result<(), Fault> {
-        let mut early = Vec::with_capacity(self.sent.len());
-        // The driver sends a statement when its future is polled for the first time.
-        for (_, answer) in &mut self.sent {
-            early.push(poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await);
-        }
-        for ((what, answer), early) in self.sent.into_iter().zip(early) {
+        for (what, answering, early) in self.sent {
             let answer = match early {
                 Poll::Ready(answer) => answer,
-                Poll::Pending => answer.await,
+                Poll::Pending => answering.await,
             };
             what.check(answer.map_err(|error| of(error, what.doing()))?)?;
         }

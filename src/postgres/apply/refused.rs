@@ -12,11 +12,12 @@ use crate::postgres::ledger::{self, Refused};
 use crate::postgres::load::reason_of;
 use crate::postgres::patience::answered;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 
 /// Gives the numbers of rows inserted and refused. The stage is gone afterwards.
 pub async fn insert_by_halves(writer: &Writer, gathered: &Gathered) -> Result<(u64, u64), Fault> {
-    let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
+    let (route, doing) = (&gathered.route, What::InsertRow(Arc::clone(&gathered.route)).doing());
     let (session, stage) = (&writer.session, writer.table(route).stage());
     writer.run(&stage.number_rows(), &doing).await?;
     let numbers = writer.answer(&doing, session.query_one(&stage.numbers(), &[])).await?;

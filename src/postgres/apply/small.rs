@@ -1,18 +1,21 @@
 //! Few changes: one statement a key and a row, all of them sent without a wait for an answer.
 //!
 //! Most batches are one round trip: their statements fail by themselves wherever an answer would not be as it must be, so that the COMMIT
-//! may follow before any answer has come (`commit`). What is refused so, or cannot be sent so, is written once more by statements whose
+//! may follow before any answer has come (`send`), and the next batch behind it. What is refused so, or cannot be sent so, is written once more by statements whose
 //! answers are looked at before anything is committed (`write`).
 
-use super::pipeline::{Pipeline, Raw, What};
+use super::pipeline::{Answering, Pipeline, Raw, What};
 use super::writer::{BEGIN, Step, Table, Writer};
-use crate::link::{Applied, Changed};
+use crate::link::{Applied, BATCH_REFUSED, Changed, Outcome};
 use crate::model::chunk::tuple_cells;
 use crate::model::fault::{Fault, FaultClass};
 use crate::postgres::patience::{self, answered};
 use crate::postgres::{fault, ledger};
-use futures_util::future::join;
+use futures_util::future::{FutureExt, join};
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Statement;
 
 /// Beyond either bound, changes are staged.
@@ -24,9 +27,15 @@ pub fn is_small(portion: &[Changed]) -> bool {
     if portion.iter().any(|changed| changed.emptied.is_some()) {
         return false;
     }
-    let keys: usize = portion.iter().map(|changed| changed.names.len()).sum();
-    let bytes: usize = portion.iter().map(|changed| changed.keys.arena.len() + changed.rows.bytes()).sum();
-    keys <= KEYS_MAX && bytes <= BYTES_MAX
+    keys_of(portion) <= KEYS_MAX && bytes_of(portion) <= BYTES_MAX
+}
+
+fn keys_of(portion: &[Changed]) -> usize {
+    portion.iter().map(|changed| changed.names.len()).sum()
+}
+
+fn bytes_of(portion: &[Changed]) -> usize {
+    portion.iter().map(|changed| changed.keys.arena.len() + changed.rows.bytes()).sum()
 }
 
 /// Whether all tables find their rows by key: else each key would cost a look at the whole table, and staged changes cost one.
@@ -46,36 +55,67 @@ pub fn is_sure(writer: &Writer, portion: &[Changed]) -> bool {
     })
 }
 
-/// Writes the portion and commits as soon as the source has made it durable. Nothing where the target has refused it: the session is in
-/// no transaction then, and the portion is durable. After a fault the session is not to be used again.
-pub async fn commit(
+/// What may be under way by one session before its answers have come: as much as one batch that is not staged.
+pub struct Room {
+    keys: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+/// Given back when it is dropped.
+type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Room {
+    pub fn new() -> Room {
+        Room { keys: Arc::new(Semaphore::new(KEYS_MAX)), bytes: Arc::new(Semaphore::new(BYTES_MAX)) }
+    }
+
+    /// Waits until enough of what was sent before has been answered.
+    async fn take(&self, portion: &[Changed]) -> Result<Taken, Fault> {
+        let (keys, bytes) = (keys_of(portion), bytes_of(portion));
+        let few = |count: usize| u32::try_from(count).expect("a portion is small");
+        let taken = join(
+            Arc::clone(&self.keys).acquire_many_owned(few(keys)),
+            Arc::clone(&self.bytes).acquire_many_owned(few(bytes)),
+        );
+        let (keys, bytes) = answered(patience::for_bytes(BYTES_MAX), WRITE, taken.map(Ok)).await?;
+        Ok((keys.expect("it is never closed"), bytes.expect("it is never closed")))
+    }
+}
+
+/// Sends the portion, and its COMMIT as soon as the source has made it durable. Where the outcome is `BATCH_REFUSED` the session is in no
+/// transaction, and the portion is durable. After any other fault it is not to be used again.
+pub async fn send(
     writer: &Writer,
-    step: &Step,
+    step: Step,
     portion: &[Changed],
     durable: impl Future<Output = Result<(), Fault>> + Send,
-) -> Result<Option<Applied>, Fault> {
+) -> Result<Outcome, Fault> {
+    let room = writer.room.take(portion).await?;
     let mut pipeline = Pipeline::default();
-    pipeline.add(What::Begin, begin(writer));
-    pipeline.add(What::Advance, writer.surely_advance(step));
-    replace(&mut pipeline, writer, portion, |table| table.surely_insert.as_ref().expect("it is sure"));
-    // Behind an answer that was lost, the commit may have been heard.
-    let writing = answered(patience::for_bytes(BYTES_MAX), WRITE, pipeline.run(fault::of_commit));
-    let committing = async {
-        durable.await?;
-        answered(patience::SMALL, COMMIT, async {
-            let committed = writer.session.batch_execute("commit").await;
-            committed.map_err(|error| fault::of_commit(error, COMMIT))
-        })
-        .await
-    };
-    match join(writing, committing).await {
-        (Ok(()), Ok(())) => Ok(Some(applied(portion))),
-        (Err(fault), Ok(())) if fault.class != FaultClass::Unknown => {
-            tracing::debug!(%fault, "a batch is written once more, statement by statement");
-            Ok(None)
+    pipeline.send(What::Begin, writer.turn(BEGIN)).await;
+    pipeline.send(What::Advance, writer.surely_advance(step)).await;
+    let insert = |table: &Table| table.surely_insert.clone().expect("it is sure");
+    replace(&mut pipeline, writer, portion, insert).await;
+    durable.await?;
+    pipeline.send(What::Commit, writer.turn("commit")).await;
+    let (applied, silent) = (applied(portion), Arc::clone(&writer.silent));
+    let outcome = async move {
+        // Behind an answer that was lost, the commit may have been heard.
+        let answers = pipeline.answers(fault::of_commit);
+        let answers = answered(patience::for_bytes(BYTES_MAX), WRITE, answers).await;
+        drop(room);
+        match answers {
+            Ok(()) => Ok(applied),
+            Err(fault) if fault.class == FaultClass::Unknown => {
+                silent.store(true, Ordering::Relaxed);
+                Err(fault)
+            }
+            Err(fault) => Err(Fault::new(FaultClass::Transient, BATCH_REFUSED, WRITE)
+                .with_remedy("It is written once more, statement by statement.")
+                .with_source(fault)),
         }
-        (_, Err(fault)) | (Err(fault), Ok(())) => Err(fault),
-    }
+    };
+    Ok(Outcome::Awaited(outcome.boxed()))
 }
 
 pub const WRITE: &str = "write a batch";
@@ -83,13 +123,13 @@ pub const COMMIT: &str = "commit a batch";
 
 /// Begins a transaction, whose bounds and costs are the session's, and writes the portion and the position in it. The writer has got to
 /// know all its tables.
-pub async fn write(writer: &mut Writer, step: &Step, portion: &[Changed]) -> Result<Applied, Fault> {
+pub async fn write(writer: &mut Writer, step: Step, portion: &[Changed]) -> Result<Applied, Fault> {
     let migration = writer.ownership.migration;
     let mut entries = Vec::with_capacity(portion.len());
     for changed in portion {
         entries.push(ledger::entries(migration, &changed.route, &changed.rows, &[])?);
     }
-    send(writer, step, portion, &entries).await?;
+    write_all(writer, step, portion, &entries).await?;
     for (changed, entries) in portion.iter().zip(&entries) {
         writer.table_mut(&changed.route).ledger |= !entries.ends.is_empty();
     }
@@ -107,60 +147,63 @@ fn applied(portion: &[Changed]) -> Applied {
     })
 }
 
-async fn send(
+async fn write_all(
     writer: &Writer,
-    step: &Step,
+    step: Step,
     portion: &[Changed],
     entries: &[ledger::Entries],
 ) -> Result<(), Fault> {
     let mut pipeline = Pipeline::default();
-    pipeline.add(What::Begin, begin(writer));
-    pipeline.add(What::Advance, writer.advance(step));
-    replace(&mut pipeline, writer, portion, |table| &table.insert);
+    pipeline.send(What::Begin, writer.turn(BEGIN)).await;
+    pipeline.send(What::Advance, writer.advance(step)).await;
+    replace(&mut pipeline, writer, portion, |table| table.insert.clone()).await;
     for entry in entries.iter().flat_map(|entries| tuples(&entries.arena, &entries.ends)) {
-        pipeline.add(What::WriteEntry, execute(writer, &writer.insert_entry, entry));
+        pipeline.send(What::WriteEntry, execute(writer, &writer.insert_entry, entry)).await;
     }
-    pipeline.run(fault::of).await
+    pipeline.answers(fault::of).await
 }
 
 /// All deletes come before all inserts: a unique value may move from one row to another.
-fn replace<'a>(
-    pipeline: &mut Pipeline<'a>,
-    writer: &'a Writer,
-    portion: &'a [Changed],
-    insert: impl Fn(&'a Table) -> &'a Statement,
+async fn replace(
+    pipeline: &mut Pipeline,
+    writer: &Writer,
+    portion: &[Changed],
+    insert: impl Fn(&Table) -> Statement,
 ) {
     for changed in portion.iter().filter(|changed| writer.table(&changed.route).ledger) {
-        pipeline.add(What::ForgetEntries, forget_entries(writer, changed));
+        pipeline.send(What::ForgetEntries, forget_entries(writer, changed)).await;
     }
     for changed in portion {
         let delete = &writer.table(&changed.route).delete;
         for key in tuples(&changed.keys.arena, &changed.keys.ends) {
-            pipeline.add(What::Delete(&changed.route), execute(writer, delete, key));
+            let what = What::Delete(Arc::clone(&changed.route));
+            pipeline.send(what, execute(writer, delete, key)).await;
         }
     }
     for changed in portion {
         let insert = insert(writer.table(&changed.route));
         for row in tuples(&changed.rows.arena, &changed.rows.row_ends) {
-            pipeline.add(What::InsertRow(&changed.route), execute(writer, insert, row));
+            let what = What::InsertRow(Arc::clone(&changed.route));
+            pipeline.send(what, execute(writer, &insert, row)).await;
         }
     }
 }
 
-async fn begin(writer: &Writer) -> Result<u64, tokio_postgres::Error> {
-    writer.session.batch_execute(BEGIN).await.map(|()| 0)
-}
-
 /// Takes out what the ledger holds of the changed keys.
-pub async fn forget_entries(writer: &Writer, changed: &Changed) -> Result<u64, tokio_postgres::Error> {
-    let migration = &writer.ownership.migration;
-    let (table, names) = (&changed.route.source, &changed.names);
-    writer.session.execute(&writer.delete_entries, &[migration, table, names]).await
+pub fn forget_entries(writer: &Writer, changed: &Changed) -> Answering {
+    let (session, statement) = (Arc::clone(&writer.session), writer.delete_entries.clone());
+    let (migration, table) = (writer.ownership.migration, changed.route.source.clone());
+    let names = changed.names.clone();
+    async move { session.execute(&statement, &[&migration, &table, &names]).await }.boxed()
 }
 
-async fn execute(writer: &Writer, statement: &Statement, tuple: &[u8]) -> Result<u64, tokio_postgres::Error> {
-    let cells: Vec<Raw<'_>> = tuple_cells(tuple).map(Raw).collect();
-    writer.session.execute_raw(statement, cells).await
+fn execute(writer: &Writer, statement: &Statement, tuple: &[u8]) -> Answering {
+    let (session, statement, tuple) = (Arc::clone(&writer.session), statement.clone(), tuple.to_vec());
+    let answering = async move {
+        let cells: Vec<Raw<'_>> = tuple_cells(&tuple).map(Raw).collect();
+        session.execute_raw(&statement, cells).await
+    };
+    answering.boxed()
 }
 
 pub fn tuples<'a>(arena: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {

@@ -172,7 +172,7 @@ impl Staging {
 
     /// Writes all that has gathered, and the position. All deletes come before all inserts.
     pub async fn write(&mut self, step: &Step, extent: Extent) -> Result<Applied, Fault> {
-        let moved = self.writer.answer(&What::Advance.doing(), self.writer.advance(step)).await?;
+        let moved = self.writer.answer(&What::Advance.doing(), self.writer.advance(*step)).await?;
         What::Advance.check(moved)?;
         if self.refused > 0 && extent == Extent::Part {
             return Err(part_refused("stage changed rows"));
@@ -181,7 +181,7 @@ impl Staging {
             let by_index = self.writer.finds_one_by_key(&gathered.route).await?;
             let stage = self.writer.table(&gathered.route).stage();
             let sql = if by_index { stage.delete_by_index() } else { stage.delete() };
-            self.writer.run(&sql, &What::Delete(&gathered.route).doing()).await?;
+            self.writer.run(&sql, &What::Delete(Arc::clone(&gathered.route)).doing()).await?;
         }
         let mut applied = Applied { written: self.written, held: self.held, ..Applied::default() };
         for index in 0..self.tables.len() {
@@ -219,7 +219,7 @@ impl Staging {
         if gathered.rows == 0 {
             return Ok(0);
         }
-        let (route, doing) = (&gathered.route, What::InsertRow(&gathered.route).doing());
+        let (route, doing) = (&gathered.route, What::InsertRow(Arc::clone(&gathered.route)).doing());
         let (writer, stage) = (&self.writer, self.writer.table(route).stage());
         writer.run(SAVEPOINT, &doing).await?;
         match writer.answer(&doing, writer.session.execute(&stage.insert_all(), &[])).await {

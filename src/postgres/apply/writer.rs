@@ -1,5 +1,7 @@
 //! A session that writes batches, with what it has prepared and what it knows of each table. Outside of a batch it is in no transaction.
 
+use super::pipeline::Answering;
+use super::small::Room;
 use super::sql::{self, Stage};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
@@ -10,9 +12,11 @@ use crate::postgres::fault;
 use crate::postgres::ledger;
 use crate::postgres::patience::{self, answered};
 use crate::postgres::types;
+use futures_util::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{SimpleQueryMessage, Statement};
@@ -34,7 +38,12 @@ pub struct Step {
 }
 
 pub struct Writer {
-    pub session: Session,
+    /// Shared with the answers that are still to come.
+    pub session: Arc<Session>,
+    /// For statements that nobody waits for before the next batch is sent.
+    pub room: Room,
+    /// An answer was not had, and none is to be had any more.
+    pub silent: Arc<AtomicBool>,
     pub ownership: Ownership,
     /// The `synchronous_commit` that the session came with.
     waiting: String,
@@ -138,7 +147,9 @@ impl Writer {
         let tables = HashMap::new();
         let patience = patience::SMALL;
         Ok(Writer {
-            session,
+            session: Arc::new(session),
+            room: Room::new(),
+            silent: Arc::default(),
             ownership,
             waiting,
             delete_entries,
@@ -149,6 +160,11 @@ impl Writer {
             stages: 0,
             patience,
         })
+    }
+
+    /// Whether another batch may be sent by it.
+    pub fn is_of_use(&self) -> bool {
+        !self.session.is_closed() && !self.silent.load(Ordering::Relaxed)
     }
 
     /// The answer to a statement, which is not waited for without an end.
@@ -166,34 +182,40 @@ impl Writer {
     }
 
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
-    pub async fn advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
-        self.advance_by(&self.advance, step).await
+    pub fn advance(&self, step: Step) -> Answering {
+        self.advance_by(&self.advance, step)
     }
 
     /// The same, and it fails by itself where none is moved.
-    pub async fn surely_advance(&self, step: &Step) -> Result<u64, tokio_postgres::Error> {
-        self.advance_by(&self.surely_advance, step).await
+    pub fn surely_advance(&self, step: Step) -> Answering {
+        self.advance_by(&self.surely_advance, step)
     }
 
-    async fn advance_by(&self, statement: &Statement, step: &Step) -> Result<u64, tokio_postgres::Error> {
-        let (Ownership { migration, owner }, Step { from, to, newest }) = (&self.ownership, step);
-        self.session
-            .execute(
-                statement,
-                &[
-                    migration,
-                    owner,
-                    &to.epoch,
-                    &to.seq,
-                    &to.nonce,
-                    &from.epoch,
-                    &from.seq,
-                    &from.nonce,
-                    &newest.seq,
-                    &newest.nonce,
-                ],
-            )
-            .await
+    fn advance_by(&self, statement: &Statement, Step { from, to, newest }: Step) -> Answering {
+        let (session, statement) = (Arc::clone(&self.session), statement.clone());
+        let Ownership { migration, owner } = self.ownership.clone();
+        let answering = async move {
+            let values: [&(dyn ToSql + Sync); 10] = [
+                &migration,
+                &owner,
+                &to.epoch,
+                &to.seq,
+                &to.nonce,
+                &from.epoch,
+                &from.seq,
+                &from.nonce,
+                &newest.seq,
+                &newest.nonce,
+            ];
+            session.execute(&statement, &values).await
+        };
+        answering.boxed()
+    }
+
+    /// Begins a transaction, or ends it.
+    pub fn turn(&self, sql: &'static str) -> Answering {
+        let session = Arc::clone(&self.session);
+        async move { session.batch_execute(sql).await.map(|()| 0) }.boxed()
     }
 
     /// A commit that waits for the disk, as the session came, has waited for all commits before it. Gives the number of

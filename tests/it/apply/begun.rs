@@ -6,8 +6,8 @@ use crate::support::begins::Begins;
 use crate::support::{OwnServer, TestDatabase, psql, until};
 use liteferry::link::{Changed, Extent};
 use liteferry::model::fault::{Fault, FaultClass};
-use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ROWS: &str = "select t::text from t order by id";
 const LEDGER: &str = "select key || reason from liteferry.ledger order by 1";
@@ -79,7 +79,12 @@ fn a_few_changes_that_were_not_begun_are_begun_once_more_if_the_source_is_durabl
         sides.write("update t set n = 99; delete from t where id = 1");
         let all = || vec![vec![sides.changed("t", "select id from t union select 1")]];
         let before = sides.rows(ROWS);
-        let lost = ready(Err(Fault::new(FaultClass::Transient, "source_disk", "sync")));
+        let lost = async {
+            while !begins.is_replaced() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(Fault::new(FaultClass::Transient, "source_disk", "sync"))
+        };
         begins.replace_next(instead);
         let fault = applier.apply_with((1, 2), all(), Extent::Whole, lost).expect_err("nothing is durable");
         assert!(begins.is_replaced());

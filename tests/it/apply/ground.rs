@@ -4,7 +4,7 @@ use crate::oracle::Oracle;
 use crate::support::{TempDb, TestDatabase, database, liteferry, psql, sqlite, until};
 use liteferry::canon::Fit;
 use liteferry::journal::record::route_from_text;
-use liteferry::link::{Applied, Applier, Changed, Extent, Portion};
+use liteferry::link::{Applied, Applier, BATCH_REFUSED, Changed, Extent, Outcome, Portion, Sending};
 use liteferry::model::cell::{Cell, CellBuf};
 use liteferry::model::chunk::Chunk;
 use liteferry::model::chunk::Keys;
@@ -260,14 +260,37 @@ impl Applying {
         extent: Extent,
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Applied, Fault> {
+        let again = portions.clone();
+        let outcome = self.send((from, to), portions, (extent, Sending::Ahead), durable)?;
+        match self.answer(outcome) {
+            Err(fault) if fault.code == BATCH_REFUSED => {
+                let outcome = self.send((from, to), again, (extent, Sending::Answered), ready(Ok(())))?;
+                self.answer(outcome)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Sends a batch; nothing but what it takes to send the next is waited for.
+    pub fn send(
+        &mut self,
+        (from, to): (i64, i64),
+        portions: Vec<Portion>,
+        (extent, sending): (Extent, Sending),
+        durable: impl Future<Output = Result<(), Fault>> + Send,
+    ) -> Result<Outcome, Fault> {
         let applier = &mut self.applier;
         self.runtime.block_on(async {
             applier.open(at(from), at(to), at(to)).await?;
             for portion in portions {
                 applier.put(portion).await?;
             }
-            applier.commit(extent, durable).await
+            applier.commit(extent, sending, durable).await
         })
+    }
+
+    pub fn answer(&self, outcome: Outcome) -> Result<Applied, Fault> {
+        self.runtime.block_on(outcome)
     }
 }
 

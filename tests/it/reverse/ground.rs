@@ -6,7 +6,7 @@ use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::follow::{Step, step};
 use liteferry::flow::validate::{Comparison, Extra, Mender, Scope, TableVerdict};
 use liteferry::journal::record::route_from_text;
-use liteferry::link::{Applied, Applier, Captured, Extent, Link, OnDisk, Span, Take};
+use liteferry::link::{Applied, Applier, Captured, Extent, Link, OnDisk, Sending, Span, Take};
 use liteferry::model::fault::Fault;
 use liteferry::model::history::Position;
 use liteferry::model::name::literal;
@@ -275,7 +275,7 @@ impl Way {
             while let Some(portion) = batch.portions.next().await? {
                 self.applier.put(portion).await?;
             }
-            self.applier.commit(Extent::Whole, self.changes.harden()).await
+            self.applier.commit(Extent::Whole, Sending::Ahead, self.changes.harden()).await?.await
         })
     }
 
@@ -294,7 +294,12 @@ impl Way {
             }
             tokio::select! {
                 biased;
-                committed = self.applier.commit(Extent::Whole, durable) => Some(committed),
+                committed = self.applier.commit(Extent::Whole, Sending::Ahead, durable) => {
+                    Some(match committed {
+                        Ok(outcome) => outcome.await,
+                        Err(fault) => Err(fault),
+                    })
+                }
                 () = given_up => None,
             }
         })

@@ -1,18 +1,29 @@
 //! What stands between a session and PostgreSQL, and puts other words in the place of a BEGIN: whatever can become of one, at will. Or it
-//! holds back what PostgreSQL answers until the COMMIT has come by.
+//! holds back what PostgreSQL answers: until the COMMIT has come by, until it is told to let go, or for good.
 
 use super::swallow::socket_of;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::spawn;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 pub struct Begins {
     port: u16,
-    instead: Arc<Mutex<Option<&'static str>>>,
-    holds_back: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+}
+
+/// What is to be done on each link.
+#[derive(Default)]
+struct Orders {
+    instead: Mutex<Option<&'static str>>,
+    holds_back: AtomicBool,
+    keeps: AtomicBool,
+    delay_micros: AtomicU64,
+    commits: AtomicUsize,
+    links: Mutex<Vec<(TcpStream, Arc<Gate>)>>,
 }
 
 /// Whether answers wait, on one link.
@@ -40,28 +51,30 @@ impl Begins {
     pub fn before(url: &str) -> Begins {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let (instead, holds_back) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
-        let (socket, words, holds) = (socket_of(url), Arc::clone(&instead), Arc::clone(&holds_back));
+        let orders: Arc<Orders> = Arc::default();
+        let (socket, obeyed) = (socket_of(url), Arc::clone(&orders));
         spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = UnixStream::connect(&socket).expect("the server listens");
                 let (mut to_client, mut from_server) =
                     (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
                 let gate = Arc::new(Gate::default());
-                let held = Arc::clone(&gate);
+                let link = (client.try_clone().expect("a handle"), Arc::clone(&gate));
+                obeyed.links().push(link);
+                let (held, orders) = (Arc::clone(&gate), Arc::clone(&obeyed));
                 spawn(move || {
-                    let _ended = answer(&mut from_server, &mut to_client, &held);
+                    let _ended = answer(&mut from_server, &mut to_client, (&held, &orders));
                     let _gone = to_client.shutdown(Shutdown::Both);
                 });
-                let (words, holds) = (Arc::clone(&words), Arc::clone(&holds));
+                let orders = Arc::clone(&obeyed);
                 spawn(move || {
-                    let _ended = pass(client, &server, (&words, &holds, &gate));
+                    let _ended = pass(client, &server, (&orders, &gate));
                     gate.open();
                     let _gone = server.shutdown(Shutdown::Both);
                 });
             }
         });
-        Begins { port, instead, holds_back }
+        Begins { port, orders }
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -70,25 +83,62 @@ impl Begins {
 
     /// Stands in the place of the next BEGIN that comes by.
     pub fn replace_next(&self, sql: &'static str) {
-        *self.instead.lock().unwrap_or_else(PoisonError::into_inner) = Some(sql);
+        *self.orders.instead() = Some(sql);
     }
 
     /// From now on nothing is answered between a BEGIN and its COMMIT.
     pub fn hold_back_answers(&self) {
-        self.holds_back.store(true, Ordering::SeqCst);
+        self.orders.holds_back.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing is answered from the next BEGIN on.
+    pub fn keep_answers(&self) {
+        self.orders.keeps.store(true, Ordering::SeqCst);
+    }
+
+    /// What was kept goes on to who waits for it.
+    pub fn let_answers_through(&self) {
+        self.orders.keeps.store(false, Ordering::SeqCst);
+        self.orders.links().iter().for_each(|(_, gate)| gate.open());
+    }
+
+    /// Each answer takes so long from now on.
+    pub fn delay_answers(&self, delay: Duration) {
+        let micros = u64::try_from(delay.as_micros()).expect("a short time");
+        self.orders.delay_micros.store(micros, Ordering::SeqCst);
+    }
+
+    /// What is on its way to the server gets there; nothing that was kept comes back.
+    pub fn cut(&self) {
+        self.orders.keeps.store(false, Ordering::SeqCst);
+        for (client, gate) in self.orders.links().drain(..) {
+            let _gone = client.shutdown(Shutdown::Both);
+            gate.open();
+        }
+    }
+
+    /// How many COMMITs have come by.
+    pub fn commits(&self) -> usize {
+        self.orders.commits.load(Ordering::SeqCst)
     }
 
     pub fn is_replaced(&self) -> bool {
-        self.instead.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.orders.instead().is_none()
+    }
+}
+
+impl Orders {
+    fn instead(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.instead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, Vec<(TcpStream, Arc<Gate>)>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A letter and a length that counts itself head each message, but for the first, which has no letter.
-fn pass(
-    mut from: TcpStream,
-    mut to: &UnixStream,
-    (instead, holds_back, gate): (&Mutex<Option<&'static str>>, &AtomicBool, &Gate),
-) -> std::io::Result<()> {
+fn pass(mut from: TcpStream, mut to: &UnixStream, (orders, gate): (&Orders, &Gate)) -> std::io::Result<()> {
     let (_, startup) = message(&mut from, None)?;
     to.write_all(&startup)?;
     loop {
@@ -96,20 +146,27 @@ fn pass(
         from.read_exact(&mut letter)?;
         let (body, mut whole) = message(&mut from, Some(letter[0]))?;
         if letter == *b"Q" && body.starts_with(b"begin") {
-            let words = instead.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let words = orders.instead().take();
             whole = words.map_or(whole, query);
-            if holds_back.load(Ordering::SeqCst) {
+            if orders.holds_back.load(Ordering::SeqCst) || orders.keeps.load(Ordering::SeqCst) {
                 gate.shut();
             }
         }
         if letter == *b"Q" && body.starts_with(b"commit") {
-            gate.open();
+            orders.commits.fetch_add(1, Ordering::SeqCst);
+            if !orders.keeps.load(Ordering::SeqCst) {
+                gate.open();
+            }
         }
         to.write_all(&whole)?;
     }
 }
 
-fn answer(from: &mut UnixStream, to: &mut TcpStream, gate: &Gate) -> std::io::Result<()> {
+fn answer(
+    from: &mut UnixStream,
+    to: &mut TcpStream,
+    (gate, orders): (&Gate, &Orders),
+) -> std::io::Result<()> {
     let mut bytes = vec![0; 1 << 16];
     loop {
         let count = from.read(&mut bytes)?;
@@ -117,6 +174,7 @@ fn answer(from: &mut UnixStream, to: &mut TcpStream, gate: &Gate) -> std::io::Re
             return Ok(());
         }
         gate.wait();
+        sleep(Duration::from_micros(orders.delay_micros.load(Ordering::SeqCst)));
         to.write_all(&bytes[..count])?;
     }
 }
