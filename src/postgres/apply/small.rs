@@ -1,8 +1,8 @@
 //! Few changes: one statement a key and a row, all of them sent without a wait for an answer.
 //!
 //! Most batches are one round trip: their statements fail by themselves wherever an answer would not be as it must be, so that the COMMIT
-//! may follow before any answer has come (`send`), and the next batch behind it. What is refused so, or cannot be sent so, is written once more by statements whose
-//! answers are looked at before anything is committed (`write`).
+//! may follow before any answer has come (`send`), and the next batch behind it. What is refused so, or cannot be sent so, is written by
+//! statements whose answers are looked at before anything is committed (`write`).
 
 use super::pipeline::{Answering, Pipeline, Raw, What};
 use super::writer::{BEGIN, Step, Table, Writer};
