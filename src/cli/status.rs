@@ -82,8 +82,8 @@ fn ways(status: &Value, row: &mut impl FnMut(&str, String)) {
     let goals =
         [("validate", "validate"), ("switch", "switch"), ("rollback", "dual-write"), ("cleanup", "cleanup")];
     for (command, goal) in goals {
-        // What leads to where the migration is already is always possible, and tells nothing.
-        if status["phase"] == goal {
+        // What leads to where the migration is already is always possible, and tells nothing; from its end nothing leads on.
+        if status["phase"] == goal || status["phase"] == "done" {
             continue;
         }
         let gates = &status["gates"][command];
@@ -175,6 +175,7 @@ mod tests {
             rows
         };
         assert_eq!(told(json!({})), [""; 0]);
+        assert_eq!(told(json!({ "phase": "done", "gates": { "cleanup": { "open": true } } })), [""; 0]);
         let closed =
             json!({ "open": false, "because": { "code": "gates_closed" }, "closed": ["lag"], "of": 12 });
         let far =

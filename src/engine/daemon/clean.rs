@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A trigger is taken off under a lock for which everybody waits who comes after us: while the application holds the table for long, it is
-/// tried again later.
-const BEGIN: &str = "begin; set local lock_timeout = '1s'";
+/// tried again later. That is before PostgreSQL looks for a deadlock, after a second, and ends a transaction of the application.
+const BEGIN: &str = "begin; set local lock_timeout = '500ms'";
 
 const DETACH_WAIT: Duration = Duration::from_secs(10);
 
