@@ -11,10 +11,10 @@ pub struct Window {
 }
 
 /// An answer from next door is there before the next batch is read.
-const FAR: Duration = Duration::from_micros(750);
+const FAR: Duration = Duration::from_micros(900);
 const SIZE_MAX: usize = 64;
 /// Of what an answer takes longer than usual, such a part is taken for usual from now on.
-const ADAPTS: u32 = 64;
+const ADAPTS: u32 = 256;
 
 impl Window {
     pub fn new() -> Window {
