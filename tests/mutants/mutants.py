@@ -127,7 +127,7 @@ MUTANTS = [
      "nothing else would tell.\n        self.confirm_schema(&mut reader)?;\n", "nothing else would tell.\n",
      "--test it crossing::a_migration_that_runs"),
     ("a cleanup waits without a bound", "src/engine/daemon/clean.rs",
-     "begin; set local lock_timeout = '1s'", "begin",
+     "begin; set local lock_timeout = '500ms'", "begin",
      "--test it crossing::a_cleanup_waits"),
     ("no look for a commit that comes late", "src/engine/daemon/follow.rs",
      " || late.is_due(Instant::now())", "",
