@@ -328,8 +328,9 @@ impl Life<'_> {
                 return Ok(next);
             }
             self.settle(&mut verifying).await?;
+            let until = course.pruning.next().map_or(looks.next(), |bite| bite.min(looks.next()));
             let Flown { idle, caught_up } =
-                self.fly(&mut course, &mut wake, (orders, &verifying), looks.next()).await?;
+                self.fly(&mut course, &mut wake, (orders, &verifying), until).await?;
             if !idle {
                 looks.target = Instant::now();
             }

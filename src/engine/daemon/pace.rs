@@ -117,6 +117,11 @@ impl Pruning {
         passed
     }
 
+    /// When the next bite is due, where there is something to forget.
+    pub fn next(&self) -> Option<Instant> {
+        self.goal.map(|_| self.last + BITE_EVERY)
+    }
+
     /// Forgets a little of what is old enough, the last applied change apart. The application's writers come first.
     pub async fn prune(
         &mut self,
@@ -167,6 +172,9 @@ mod tests {
         pruning.note(at(61));
         assert_eq!(pruning.unrecorded, None, "a mark was made just now");
         assert_eq!(pruning.marks.len(), 3);
+        assert_eq!(pruning.next(), None, "nothing is to go yet");
+        pruning.goal = Some(19);
+        assert_eq!(pruning.next(), Some(pruning.last + BITE_EVERY));
     }
 
     #[test]
