@@ -113,7 +113,7 @@ async fn show(request: &Request, args: &DemoArgs, cluster: &Cluster) -> Result<E
         say(&format!("  sqlite3 {}\n", request.source.display()))?;
         wait_for_enter().await;
         say("\n4. liteferry run: the shop goes on writing, and every change follows\n")?;
-        live::show(request, Audience::Person).await?;
+        Box::pin(live::show(request, Audience::Person)).await?;
         return Ok(if first.success() { Ending::Well } else { Ending::Badly });
     }
     rehearse(request, &first).await
@@ -148,7 +148,7 @@ async fn rehearse(request: &Request, first: &Report) -> Result<Ending, Failure> 
     expect("the second copy finds the first complete", earlier == Some(State::Complete))?;
     expect("the mended target is equal again", second.verdict() == Verdict::EqualWithLedger)?;
     say("\n6. liteferry run: the shop goes on writing, and every change follows\n")?;
-    live::show(request, Audience::Nobody).await?;
+    Box::pin(live::show(request, Audience::Nobody)).await?;
     say("\nthe rehearsal went well\n")?;
     Ok(Ending::Well)
 }

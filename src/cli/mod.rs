@@ -221,10 +221,10 @@ const WORKER_THREADS: usize = 2;
 async fn dispatch(cli: &Cli) -> Result<Ending, Failure> {
     match &cli.command {
         Command::Check(args) => check::check(&cli.shared, args).await,
-        Command::Copy(args) => copy::copy(&cli.shared, args).await,
-        Command::Validate(args) => validate::validate(&cli.shared, args).await,
+        Command::Copy(args) => Box::pin(copy::copy(&cli.shared, args)).await,
+        Command::Validate(args) => Box::pin(validate::validate(&cli.shared, args)).await,
         Command::Demo(args) => demo::demo(&cli.shared, args).await,
-        Command::Run(args) => run::run(&cli.shared, args).await,
+        Command::Run(args) => Box::pin(run::run(&cli.shared, args)).await,
         Command::Status => status::status(&cli.shared).await,
         Command::Gates(args) => gates::gates(&cli.shared, args).await,
         Command::Phase(args) => commands::phase(&cli.shared, args).await,

@@ -69,7 +69,7 @@ impl Flight {
         if !self.may_send() {
             return None;
         }
-        let sending = follow::send(source, applier, self.ahead, self.terms);
+        let sending = pin!(follow::send(source, applier, self.ahead, self.terms));
         match (self.meanwhile(sending).await, &self.ending) {
             (Ok(None), _) => None,
             // Nobody will wait for it.
@@ -127,7 +127,7 @@ impl Flight {
     ) -> Result<Option<Step>, Fault> {
         match self.ending {
             Ending::No => Ok(None),
-            Ending::Again(terms) => follow::step_so(source, applier, self.at, terms).await,
+            Ending::Again(terms) => Box::pin(follow::step_so(source, applier, self.at, terms)).await,
             Ending::Fault(fault) => Err(fault),
         }
     }

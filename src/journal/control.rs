@@ -30,7 +30,7 @@ impl Control {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        timeout(ANSWER, self.0.begin()).await.unwrap_or_else(|_| Err(late()))
+        timeout(ANSWER, Box::pin(self.0.begin())).await.unwrap_or_else(|_| Err(late()))
     }
 }
 

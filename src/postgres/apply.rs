@@ -94,13 +94,11 @@ impl PgApplier {
         if !small::is_cheap(&mut writer, &portion).await? {
             let mut staging = Staging::begin(writer).await?;
             staging.put(&portion).await?;
-            return self.commit_staged(step, staging, extent, durable).await.map(Outcome::Known);
+            return Box::pin(self.commit_staged(step, staging, extent, durable)).await.map(Outcome::Known);
         }
         if sending == Sending::Answered || !small::is_sure(&writer, &portion) {
-            return self
-                .commit_when_written(writer, step, (portion, extent), durable)
-                .await
-                .map(Outcome::Known);
+            let committing = self.commit_when_written(writer, step, (portion, extent), durable);
+            return Box::pin(committing).await.map(Outcome::Known);
         }
         let outcome = small::send(&writer, step, &portion, durable).await?;
         self.writer = Some(writer);
@@ -258,7 +256,7 @@ impl Applier for PgApplier {
         match work {
             Work::Kept(portion) => self.commit_small(step, portion, (extent, sending), durable).await,
             Work::Staged(staging) => {
-                self.commit_staged(step, *staging, extent, durable).await.map(Outcome::Known)
+                Box::pin(self.commit_staged(step, *staging, extent, durable)).await.map(Outcome::Known)
             }
         }
     }

@@ -188,7 +188,7 @@ async fn connect_host(target: &Target, host: &Host) -> Result<Session, Fault> {
 }
 
 async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
-    match timeout(target.connect_timeout, establish(target, host, address)).await {
+    match timeout(target.connect_timeout, Box::pin(establish(target, host, address))).await {
         Ok(outcome) => outcome,
         Err(late) => Err(fault::unreachable(format!("connect to {host}"), late)),
     }

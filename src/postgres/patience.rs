@@ -21,18 +21,22 @@ pub fn for_bytes(bytes: usize) -> Duration {
 }
 
 /// Gives the work up when its time is over. Its sessions go with it, and whether it was done is not known.
-pub async fn answered<T>(
+pub fn answered<T>(
     patience: Duration,
     doing: &str,
     work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    match timeout(patience, work).await {
-        Ok(outcome) => outcome,
-        Err(late) => Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing)
-            .with_remedy(
-                "something between here and PostgreSQL swallows bytes, or the server stands still; it is tried again on another connection",
-            )
-            .with_source(late)),
+) -> impl Future<Output = Result<T, Fault>> {
+    // Whoever waits carries a pointer, and not all that the work ever holds.
+    let work = Box::pin(work);
+    async move {
+        match timeout(patience, work).await {
+            Ok(outcome) => outcome,
+            Err(late) => Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing)
+                .with_remedy(
+                    "something between here and PostgreSQL swallows bytes, or the server stands still; it is tried again on another connection",
+                )
+                .with_source(late)),
+        }
     }
 }
 

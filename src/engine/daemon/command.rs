@@ -49,7 +49,7 @@ impl Life<'_> {
                     Ok(after) if after == self.desk.state => {
                         self.desk.answer(&ordered, None).await.map(|()| None)
                     }
-                    Ok(after) => self.command(ordered, (command, after), verifying).await,
+                    Ok(after) => Box::pin(self.command(ordered, (command, after), verifying)).await,
                 }
             }
         }

@@ -279,7 +279,7 @@ async fn attempt(
         desk.back_to_sqlite().await?;
     }
     let next = tokio::select! {
-        next = work(desk, migration, (orders, stopping)) => next?,
+        next = Box::pin(work(desk, migration, (orders, stopping))) => next?,
         lost = claim.lost() => return Err(lost),
     };
     Ok(Attempted::Next(next))
@@ -311,9 +311,9 @@ async fn work(
     }
     match work {
         Work::Forward | Work::FinishSwitch => {
-            follow::follow(desk, (migration, work), (orders, stopping)).await
+            Box::pin(follow::follow(desk, (migration, work), (orders, stopping))).await
         }
-        Work::Backward => back::follow_back(desk, (orders, stopping)).await,
+        Work::Backward => Box::pin(back::follow_back(desk, (orders, stopping))).await,
         Work::CleanUp => {
             desk.voice.say(RunState::Running, None);
             desk.refuse_comparison().await?;
