@@ -65,6 +65,8 @@ struct Reading {
 }
 
 type Hardened = oneshot::Receiver<Result<(), Fault>>;
+/// Dropped, it leaves the hardening to whoever waits for it.
+type Hardening = oneshot::Sender<Result<(), Fault>>;
 
 struct Shared {
     file: SqliteFile,
@@ -251,6 +253,11 @@ impl Captured for SqliteChanges {
         {
             return hardened;
         }
+        if self.shared.hardener.is_quick() {
+            // What was sent to the target goes out first: it works meanwhile.
+            tokio::task::yield_now().await;
+            return self.shared.hardener.harden();
+        }
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || shared.hardener.harden()).await;
         done.unwrap_or_else(|error| Err(Fault::fatal("stopped", "sync the source").with_source(error)))
@@ -271,10 +278,10 @@ struct Asked {
     take: Take,
     opened: Opened,
     pieces: Pieces,
-    hardened: oneshot::Sender<Result<(), Fault>>,
+    hardened: Hardening,
 }
 
-/// A batch whose snapshot is open; the disk works on all that it shows.
+/// A batch whose snapshot is open.
 struct Begun {
     reader: Reader,
     head: Head,
@@ -291,13 +298,14 @@ impl Shared {
 
     fn read_batch(self: Arc<Shared>, asked: Asked) {
         let reader = self.reader();
-        if let Some(begun) = self.open(reader, asked) {
+        if let Some((begun, hardened)) = self.open(reader, asked) {
+            self.harden_beside(hardened);
             self.read_to_its_end(begun);
         }
     }
 
     /// Opens the snapshot. Nothing where the answer has been given: nothing has changed, or something failed.
-    fn open(self: &Arc<Shared>, reader: Result<Reader, Fault>, asked: Asked) -> Option<Begun> {
+    fn open(&self, reader: Result<Reader, Fault>, asked: Asked) -> Option<(Begun, Hardening)> {
         let Asked { from, take, opened, pieces, hardened } = asked;
         let begun = reader.and_then(|mut reader| {
             let head = self.begin(&mut reader, from, take)?;
@@ -318,10 +326,13 @@ impl Shared {
         };
         // From here on the target may come to hold these rows, whatever becomes of its answers.
         self.state().seen = vec![head.newest];
-        // All that this snapshot shows has been written: the disk works while it is read.
-        let disk = Arc::clone(self);
-        tokio::task::spawn_blocking(move || hardened.send(disk.hardener.harden()));
-        Some(Begun { reader, head, take, opened, pieces })
+        Some((Begun { reader, head, take, opened, pieces }, hardened))
+    }
+
+    /// All that the snapshot shows has been written: the disk works on it while it is read.
+    fn harden_beside(self: &Arc<Shared>, hardened: Hardening) {
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || hardened.send(shared.hardener.harden()));
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
@@ -338,7 +349,7 @@ impl Shared {
     fn waiting(&self, at: Position) -> Result<u64, Fault> {
         let mut reader = self.reader()?;
         let head = self.begin(&mut reader, at, Take::All)?;
-        reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
+        turn(&reader.db, "commit").map_err(|error| from_sqlite("end a snapshot", error))?;
         self.state().reader = Some(reader);
         Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
     }
@@ -346,11 +357,11 @@ impl Shared {
     fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
         let failed = |error| from_sqlite("read the last changes", error);
         let mut reader = self.reader()?;
-        reader.db.execute_batch("begin").map_err(failed)?;
+        turn(&reader.db, "begin").map_err(failed)?;
         // A table that was made or rebuilt a moment ago has changed without a line in the log: nothing else would tell.
         self.confirm_schema(&mut reader)?;
         let portion = self.rows_of(&reader.db, (last.seq - changes_max, last.seq), usize::MAX)?;
-        reader.db.execute_batch("commit").map_err(failed)?;
+        turn(&reader.db, "commit").map_err(failed)?;
         self.state().reader = Some(reader);
         Ok(portion.expect("there is no bound"))
     }
@@ -381,7 +392,7 @@ impl Shared {
     /// Opens the snapshot and says what it holds beyond `from`.
     fn begin(&self, reader: &mut Reader, from: Position, take: Take) -> Result<Option<Head>, Fault> {
         let failed = |error| from_sqlite("begin a snapshot of the source", error);
-        reader.db.execute_batch("begin").map_err(failed)?;
+        turn(&reader.db, "begin").map_err(failed)?;
         let newest = history::confirm(&reader.db, &self.expected.token, from)?;
         let seen = self.state().seen.clone();
         for seen in seen.into_iter().filter(|seen| *seen != from) {
@@ -435,7 +446,7 @@ impl Shared {
             state.held = Some(Held { at, db: reader.db });
             return Ok(());
         }
-        reader.db.execute_batch("commit").map_err(|error| from_sqlite("end a snapshot", error))?;
+        turn(&reader.db, "commit").map_err(|error| from_sqlite("end a snapshot", error))?;
         state.reader = Some(reader);
         Ok(())
     }
@@ -450,6 +461,11 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Begins a snapshot, or ends it: as often as anybody looks, so that its statement stays prepared.
+fn turn(db: &Connection, sql: &'static str) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute([]).map(|_none| ())
 }
 
 /// Pruning is worth no wait: it comes again.

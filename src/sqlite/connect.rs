@@ -170,7 +170,8 @@ pub fn data_version(db: &Connection) -> Result<i64, Fault> {
 
 /// Moves whenever the schema has changed.
 pub fn schema_version(db: &Connection) -> Result<i64, Fault> {
-    db.pragma_query_value(None, "schema_version", |row| row.get(0))
+    db.prepare_cached("pragma main.schema_version")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(|error| from_sqlite("read schema_version", error))
 }
 

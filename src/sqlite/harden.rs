@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub struct Hardener {
@@ -17,7 +19,11 @@ pub struct Hardener {
     /// The -wal file that was synced last, with its name: a new one is lost with that. To open it each time would be an event of its
     /// directory, and whoever waits there for a write would be woken.
     synced: Mutex<Option<Arc<Wal>>>,
+    quick: AtomicBool,
 }
+
+/// What takes no longer is sooner done than another thread has begun it.
+const QUICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 struct Wal {
@@ -30,7 +36,12 @@ impl Hardener {
         let mut wal = database.as_os_str().to_owned();
         wal.push("-wal");
         let directory = database.parent().unwrap_or(Path::new("/")).to_owned();
-        Hardener { wal: PathBuf::from(wal), directory, synced: Mutex::default() }
+        Hardener {
+            wal: PathBuf::from(wal),
+            directory,
+            synced: Mutex::default(),
+            quick: AtomicBool::default(),
+        }
     }
 
     pub fn wal_bytes(&self) -> u64 {
@@ -41,8 +52,20 @@ impl Hardener {
         &self.wal
     }
 
+    /// Whether the disk was quick the last time.
+    pub fn is_quick(&self) -> bool {
+        self.quick.load(Ordering::Relaxed)
+    }
+
     /// Returns once everything committed before the call is on disk.
     pub fn harden(&self) -> Result<(), Fault> {
+        let began = Instant::now();
+        self.sync()?;
+        self.quick.store(began.elapsed() <= QUICK, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
         let failed = |error| {
             Fault::new(FaultClass::Transient, "source_disk", "make the source's changes durable")
                 .with_remedy("see the cause: the file system of the source refuses to sync")

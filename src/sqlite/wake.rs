@@ -33,8 +33,17 @@ pub struct Wake {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look([(u64, i64, i64, u64); 2]);
 
-/// With `synchronous = FULL` a commit is visible only some milliseconds after its event, and no other follows.
-const EARLY_LOOKS: u8 = 4;
+/// What is worth the while after a look that came before its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// A commit that waits for no disk is over by now.
+    LookAgain,
+    /// With `synchronous = FULL` nobody sees a commit before the application has waited for the disk: wait with it.
+    WaitWithTheDisk,
+}
+
+/// A commit is visible only some time after its event, and no other follows.
+const EARLY_LOOKS: u8 = 5;
 /// One that was found late tells of how the application commits.
 const LATE_AFTER_ONE: u8 = 16;
 const LOOKS_AFTER: [Duration; 3] =
@@ -98,16 +107,17 @@ impl Wake {
         self.in_vain = false;
     }
 
-    /// A look found nothing. Tells whether it may have come before a commit that the disk is busy with: a few times after an event, where
-    /// commits have been found late, and only of a -wal file, which is what such a commit waits for.
-    pub fn found_nothing(&mut self) -> bool {
+    /// A look found nothing. It may have come before its commit: a few times after an event, where commits have been found late, and only
+    /// of a -wal file, which is what such a commit waits for.
+    pub fn found_nothing(&mut self) -> Option<Early> {
         self.in_vain = true;
         self.early = self.early.saturating_add(1);
         if self.early > EARLY_LOOKS {
             self.late = self.late.saturating_sub(u8::from(self.early == EARLY_LOOKS + 1));
-            return false;
+            return None;
         }
-        self.late > 0 && self.files[1].exists()
+        let early = if self.early == 1 { Early::LookAgain } else { Early::WaitWithTheDisk };
+        (self.late > 0 && self.files[1].exists()).then_some(early)
     }
 
     pub fn look(&self) -> Look {
@@ -166,7 +176,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = ["app.db", "app.db-wal"].map(|name| folder.path().join(name));
         let mut wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
-        let early = |wake: &mut Wake| (0..9).filter(|_| wake.found_nothing()).count();
+        let early = |wake: &mut Wake| (0..9).filter_map(|_| wake.found_nothing()).collect::<Vec<_>>();
+        let all = [&[Early::LookAgain][..], &[Early::WaitWithTheDisk; EARLY_LOOKS as usize - 1]].concat();
         let write = async |wake: &mut Wake, file: &PathBuf| {
             // Looks that are due after an earlier event are no event.
             wake.due.clear();
@@ -174,24 +185,24 @@ mod tests {
             wake.wait().await;
         };
         write(&mut wake, &files[0]).await;
-        assert_eq!(early(&mut wake), 0, "none has come late");
+        assert_eq!(early(&mut wake), [], "none has come late");
         wake.found();
         write(&mut wake, &files[0]).await;
-        assert_eq!(early(&mut wake), 0, "no -wal is there");
+        assert_eq!(early(&mut wake), [], "no -wal is there");
         wake.found();
         write(&mut wake, &files[1]).await;
-        assert_eq!(early(&mut wake), usize::from(EARLY_LOOKS));
-        assert_eq!(early(&mut wake), 0, "nothing has happened since");
+        assert_eq!(early(&mut wake), all);
+        assert_eq!(early(&mut wake), [], "nothing has happened since");
         for _ in 1..LATE_AFTER_ONE {
             write(&mut wake, &files[1]).await;
-            assert_eq!(early(&mut wake), usize::from(EARLY_LOOKS));
+            assert_eq!(early(&mut wake), all);
         }
         write(&mut wake, &files[1]).await;
-        assert_eq!(early(&mut wake), 0, "all that is written is nothing to us");
+        assert_eq!(early(&mut wake), [], "all that is written is nothing to us");
         for _ in 0..=LATE_AFTER_ONE {
             write(&mut wake, &files[1]).await;
             wake.found();
         }
-        assert_eq!(early(&mut wake), 0, "they come at once now");
+        assert_eq!(early(&mut wake), [], "they come at once now");
     }
 }

@@ -18,7 +18,7 @@ use crate::flow::follow::Step;
 use crate::link::{Captured, Extent, Take};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
-use crate::sqlite::wake::Wake;
+use crate::sqlite::wake::{Early, Wake};
 use crate::telemetry::labels::Direction;
 use std::collections::VecDeque;
 use std::future::ready;
@@ -118,9 +118,11 @@ impl Life<'_> {
             }
             found = self.send(&mut flight, &mut legs, wake).await;
             looks = found == Some(Extent::Part);
-            // Nobody sees a commit before the application has waited for the disk: wait with it.
-            if found.is_none() && flight.may_send() && wake.found_nothing() {
-                flight.meanwhile(self.changes.harden()).await?;
+            if found.is_none()
+                && flight.may_send()
+                && let Some(early) = wake.found_nothing()
+            {
+                flight.meanwhile(self.let_it_come(early)).await?;
                 looks = true;
             }
         }
@@ -135,6 +137,14 @@ impl Life<'_> {
         }
         let caught_up = found.is_none_or(|extent| extent == Extent::Whole && wake.is_told());
         Ok(Flown { idle, caught_up })
+    }
+
+    /// Waits, if at all, for a commit that a look came before.
+    pub(super) async fn let_it_come(&self, early: Early) -> Result<(), Fault> {
+        match early {
+            Early::LookAgain => Ok(()),
+            Early::WaitWithTheDisk => self.changes.harden().await,
+        }
     }
 
     /// Looks for another batch, and sends it.

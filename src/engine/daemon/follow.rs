@@ -23,7 +23,7 @@ use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
 use crate::journal::follow::{Follow, Stage};
 use crate::journal::store::{Migration, Store};
-use crate::link::{Applier, Captured, Extent, Link, POSITION_MOVED, Take};
+use crate::link::{Applier, Extent, Link, POSITION_MOVED, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::State;
@@ -336,7 +336,7 @@ impl Life<'_> {
             }
             if (idle || course.doubts.have_waited())
                 && !verifying.is_comparing()
-                && let Some(next) = self.learn_anew(&mut course.doubts).await?
+                && let Some(next) = Box::pin(self.learn_anew(&mut course.doubts)).await?
             {
                 return Ok(next);
             }
@@ -344,9 +344,8 @@ impl Life<'_> {
             let of_migration = (self.store, self.migration);
             course.pruning.prune(&self.changes, &mut self.applier, of_migration).await?;
             self.look_around(&mut looks, &mut verifying).await?;
-            // Nobody sees a commit before the application has waited for the disk: wait with it.
-            if idle && wake.found_nothing() {
-                self.changes.harden().await?;
+            if idle && let Some(early) = wake.found_nothing() {
+                self.let_it_come(early).await?;
                 continue;
             }
             let long = if idle && course.quiet.lasts() { self.retire(&wake, course.at).await? } else { None };
