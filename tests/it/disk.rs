@@ -1,10 +1,12 @@
 //! Disks that fill, below PostgreSQL and below SQLite: told by name, nothing half-made, and the work goes on once there is room.
 //! Skipped, with a word why, where this machine lets nobody mount.
 
+use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::disk::{Ballast, SmallDisk};
+use crate::support::disk::{Ballast, LateDisk, SmallDisk};
 use crate::support::{
-    OwnServer, PATIENCE, TempDb, application, command, finished, liteferry, psql, sqlite, sqlite_in, until,
+    OwnServer, PATIENCE, TempDb, application, command, database, finished, liteferry, psql, sqlite,
+    sqlite_in, until,
 };
 use rusqlite::ErrorCode;
 use serde_json::Value;
@@ -255,4 +257,39 @@ fn below_the_source_a_full_disk_makes_arming_wait() {
     app.execute_batch("update t set v = 'after' where id = 1").expect("written");
     daemon.drained(&file);
     equal(&file, &url);
+}
+
+/// Committed at synchronous = NORMAL, a few changes at a time, so that most batches are short. The daemon stands still, and the disk is
+/// looked at as a power cut would leave it.
+#[test]
+fn postgres_has_no_change_that_a_power_cut_would_take_from_sqlite() {
+    let Some(disk) = LateDisk::mount() else { return };
+    let source = disk.path().join("source.db");
+    let app = application(&source);
+    app.execute_batch(&format!("pragma journal_mode = wal; {FEW}")).expect("SQLite opens a new file");
+    app.execute_batch("pragma synchronous = normal").expect("a setting");
+    let case = Case { source: TempDb::at(&source), target: database() };
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let applied = || -> i64 {
+        let told = psql(&case.target.url, "select seq from liteferry.follow");
+        told[0][0].as_deref().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    for _ in 0..8 {
+        let before = applied();
+        until("batches are applied", || {
+            app.execute("insert into t (v) values ('c')", []).expect("SQLite takes writes");
+            applied() > before + 20
+        });
+        daemon.signal("-STOP");
+        let applied = applied();
+        let left = disk.cut();
+        daemon.signal("-CONT");
+        let newest = "select max(seq) from _liteferry_change";
+        let left: i64 = application(&left.path().join("source.db"))
+            .query_row(newest, [], |row| row.get(0))
+            .expect("a number");
+        assert!(left >= applied, "PostgreSQL has change {applied}; the disk has {left}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
 }
