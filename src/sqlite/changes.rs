@@ -399,12 +399,14 @@ impl Shared {
             history::confirm(&reader.db, &self.expected.token, seen)?;
         }
         self.confirm_schema(reader)?;
-        let to = match take {
-            Take::All => newest,
-            Take::UpTo(changes) | Take::Renewing(changes) => {
-                let last = from.seq.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
-                history::position_upto(&reader.db, from.epoch, last).map_err(failed)?.unwrap_or(newest)
-            }
+        let most = match take {
+            Take::All => i64::MAX,
+            Take::UpTo(changes) | Take::Renewing(changes) => i64::try_from(changes).unwrap_or(i64::MAX),
+        };
+        let last = from.seq.saturating_add(most);
+        let to = match last < newest.seq {
+            true => history::position_upto(&reader.db, from.epoch, last).map_err(failed)?.unwrap_or(newest),
+            false => newest,
         };
         let oldest: i64 = reader
             .db

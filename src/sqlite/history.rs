@@ -60,7 +60,10 @@ pub fn confirm(db: &Connection, token: &str, from: Position) -> Result<Position,
         return Err(Fault::fatal("other_migration", doing()).with_remedy(OF_ANOTHER));
     }
     let newest = newest(db, epoch).map_err(|error| of_log(doing(), error))?;
-    let at = position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq);
+    let at = match newest.filter(|newest| newest.seq == from.seq) {
+        None => position_upto(db, epoch, from.seq).map_err(failed)?.filter(|at| at.seq == from.seq),
+        at => at,
+    };
     match (newest, at) {
         (Some(newest), Some(at)) if at == from => Ok(newest),
         (Some(newest), None) if newest.seq > from.seq && oldest(db).map_err(failed)? > Some(from.seq) => {
