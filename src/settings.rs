@@ -278,6 +278,7 @@ impl Settings {
             unit: self.types.unit,
             columns: self.types.column.clone(),
             existing_rows: self.target.existing_rows,
+            accepted: self.misfits.accept.clone(),
             sequences: self.sequences.clone(),
         }
     }

@@ -102,7 +102,6 @@ fn job(request: Request) -> Job {
             lag_max: Duration::from_secs(10),
             validation_age_max: Duration::from_secs(24 * 3_600),
             application_busy_timeout: till::BUSY_TIMEOUT,
-            accepted: Vec::new(),
             hooks: Hooks::none(),
             archive: None,
         },

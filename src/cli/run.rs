@@ -158,7 +158,6 @@ fn switch_rules(settings: &Settings) -> SwitchRules {
         lag_max: millis(switch.max_lag_ms),
         validation_age_max: switch.validation_max_age,
         application_busy_timeout: millis(switch.busy_timeout_ms),
-        accepted: settings.misfits.accept.clone(),
         hooks: settings.hooks.clone(),
         archive: settings.cleanup.archive.clone(),
     }

@@ -2,7 +2,7 @@
 
 use super::route::{Identity, Route};
 use super::spelling;
-use crate::canon::{Form, Zone};
+use crate::canon::{Form, Reason, Zone};
 use crate::model::name::PgName;
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct Overrides {
     /// By `table.column`, names as in SQLite.
     pub columns: BTreeMap<String, ColumnOverride>,
     pub existing_rows: ExistingRows,
+    /// What the ledger has for one of these, and the target keeps, nobody has to accept.
+    pub accepted: Vec<Reason>,
     /// By sequence name.
     pub sequences: BTreeMap<String, SequenceStart>,
 }

@@ -52,7 +52,8 @@ impl Life<'_> {
         }
         let view = self.voice.board.look(Instant::now());
         let owned = self.store.is_owned(self.migration, &self.owner).await?;
-        let ledger_open = self.store.ledger_open(self.migration, &self.desk.job.switch.accepted).await?;
+        let ledger_open =
+            self.store.ledger_open(self.migration, &self.desk.job.request.overrides.accepted).await?;
         let to_load = self.store.suspects(self.migration).await?.len();
         let closer = self.closer.clone();
         let pause_expected = self.predicted(&closer);

@@ -101,8 +101,6 @@ pub struct SwitchRules {
     pub validation_age_max: Duration,
     /// How long the application's connections wait for a lock, as the operator states it; nobody else can know.
     pub application_busy_timeout: Duration,
-    /// What the ledger has for one of these, and the target keeps, nobody has to accept.
-    pub accepted: Vec<crate::canon::Reason>,
     pub hooks: Hooks,
     /// The directory that the source's archive is written to at the end. `None`: beside the source.
     pub archive: Option<PathBuf>,

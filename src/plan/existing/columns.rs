@@ -246,6 +246,8 @@ impl Crossing<'_> {
             }
             (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
             (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
+            // A row whose key does not cross exactly is held back, which no setting accepts.
+            (Reason::Precision, _) if self.is_accepted(reason) || self.is_in_primary_key(target) => None,
             (Reason::Precision, _) => Some(
                 "[misfits] accept = [\"precision\"] if the target is to have them without those digits: a switch then waits for \
                  nobody to accept each"
@@ -253,6 +255,15 @@ impl Crossing<'_> {
             ),
             _ => None,
         }
+    }
+
+    fn is_accepted(&self, reason: Reason) -> bool {
+        self.overrides.accepted.contains(&reason)
+    }
+
+    fn is_in_primary_key(&self, target: &PgColumn) -> bool {
+        let primary = self.mapped.target.indexes.iter().filter(|index| index.primary);
+        primary.flat_map(|index| &index.columns).any(|columns| columns.contains(&target.name))
     }
 
     fn count_as(&self, form: Form) -> String {
@@ -271,9 +282,7 @@ impl Crossing<'_> {
         let text =
             format!("the target refuses NULL here: {nulls} rows that hold it are held back in the ledger");
         let table = self.mapped.target;
-        let is_part = |column: &String| *column == target.name;
-        let mut keys = table.indexes.iter().filter(|index| index.primary).flat_map(|index| &index.columns);
-        let remedy = match keys.any(|columns| columns.iter().any(is_part)) {
+        let remedy = match self.is_in_primary_key(target) {
             true => "give these rows a value in SQLite, or delete them: the column belongs to the target's primary key".to_owned(),
             false => format!("alter table {} alter column {} drop not null;", table.name.sql(), ident(&target.name)),
         };
@@ -376,6 +385,7 @@ fn plain_type(affinity: Affinity) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::fixture::{Case, column, expect, expect_codes};
+    use crate::canon::Reason;
     use crate::canon::form::Unit;
     use crate::model::catalog::{Identity, PgColumn};
     use crate::model::cell::Cell;
@@ -477,9 +487,6 @@ mod tests {
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
         refusing.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "the target's primary key");
-        let finer = Cell::Text(b"2024-01-02 03:04:05.123456789");
-        let plan = Case::with_value("DATETIME", Type::Timestamp(6)).plan_with_value(finer);
-        expect(&plan, Warning, "misfits_expected", "accept = [\"precision\"]");
         let plan = Case::with_value("INTEGER", Type::Text).plan_with_value(Cell::Text(b"a\0"));
         let told = plan.findings.iter().find(|finding| finding.code == "misfits_expected").unwrap();
         assert!(
@@ -489,6 +496,24 @@ mod tests {
         );
         let notes = plan.tables[0].notes.join("\n");
         assert!(!notes.contains("affinity") && !notes.contains("native"), "{notes}");
+    }
+
+    #[test]
+    fn a_reason_is_advised_to_be_accepted_where_that_is_of_use_and_not_done() {
+        let mut case = Case::with_value("DATETIME", Type::Timestamp(6));
+        let is_advised = |case: &Case| {
+            let plan = case.plan_with_value(Cell::Text(b"2024-01-02 03:04:05.123456789"));
+            expect(&plan, Warning, "misfits_expected", "first reason: precision");
+            plan.findings.iter().any(|finding| finding.remedy.contains("accept = [\"precision\"]"))
+        };
+        assert!(is_advised(&case));
+        case.overrides.accepted = vec![Reason::Spelling];
+        assert!(is_advised(&case));
+        case.overrides.accepted.push(Reason::Precision);
+        assert!(!is_advised(&case));
+        case.overrides.accepted.clear();
+        case.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
+        assert!(!is_advised(&case), "a row that is held back needs more");
     }
 
     #[test]
