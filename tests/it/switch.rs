@@ -208,6 +208,21 @@ fn a_switch_waits_for_no_entry_of_a_reason_that_is_accepted_beforehand() {
     assert_eq!(daemon.wait_for(|_| at()), "2024-01-02 03:04:07.123456789");
 }
 
+#[test]
+fn a_row_that_is_held_back_whole_is_accepted_by_no_reason() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (at datetime primary key, note text);
+         insert into t values ('2024-01-02 03:04:05.123456', 'a'), ('2024-01-02 03:04:06.123456', 'b')",
+    );
+    let mut daemon = case.validated(&["--set", "misfits.accept=precision"]);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    case.app("insert into t values ('2024-01-02 03:04:07.123456789', 'c')");
+    daemon.until(|status| status["gates"]["switch"]["closed"] == serde_json::json!(["ledger"]));
+    let held = "select distinct reason, standing from liteferry.ledger";
+    assert_eq!(case.rows(held), [[Some("precision".to_owned()), Some("row-held".to_owned())]]);
+    daemon.refuses("/v1/phase", r#"{"to":"switch"}"#, "gates_closed");
+}
+
 /// The writer has one table in hand and waits for one that is locked for the rollback, which waits for the writer's.
 #[test]
 fn a_rollback_lets_a_writer_of_several_tables_end_what_it_has_begun() {
