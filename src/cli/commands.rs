@@ -363,6 +363,6 @@ fn progress(status: &Value, waited: Duration) -> String {
         Some(crossing) => format!(", {crossing} under way"),
         None => String::new(),
     };
-    let (phase, state) = (cell(&status["phase"]), cell(&status["run"]["state"]));
+    let (phase, state) = (status["phase"].as_str().unwrap_or("not known yet"), cell(&status["run"]["state"]));
     format!("phase {phase}{crossing}, {state}{lag}, {} s", waited.as_secs())
 }

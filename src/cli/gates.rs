@@ -48,8 +48,10 @@ pub fn unknown(outlook: &Value) -> Vec<String> {
 }
 
 pub fn told(outlook: &Value) -> String {
-    let (command, phase) = (cell(&outlook["command"]), cell(&outlook["phase"]));
-    let mut out = format!("{} from the phase {}\n\n", print::shown(&command), print::shown(&phase));
+    let command = cell(&outlook["command"]);
+    let phase = outlook["phase"].as_str().map(|phase| format!("the phase {phase}"));
+    let phase = phase.unwrap_or_else(|| "a phase that is not known yet".to_owned());
+    let mut out = format!("{} from {}\n\n", print::shown(&command), print::shown(&phase));
     out.push_str(&rows(&outlook["gates"]));
     let steps = outlook["steps"].as_array().map_or(&[][..], Vec::as_slice);
     for (at, step) in steps.iter().enumerate() {

@@ -68,7 +68,8 @@ fn connected(name: &OsStr) -> io::Result<UnixDatagram> {
 
 fn words(view: &View) -> String {
     let status = &view.status;
-    let (phase, state) = (status.machine.words(), status.run.state.word());
+    let phase = status.phase().map_or_else(|| "phase not known yet".to_owned(), |_| status.machine.words());
+    let state = status.run.state.word();
     let reason = status.run.reason.as_ref().map(|reason| format!(" [{}]", reason.code)).unwrap_or_default();
     let lag = view.lag().map(|lag| format!("; lag {:.1} s", lag.as_secs_f64())).unwrap_or_default();
     let line = shown(&format!("{phase}; {state}{reason}{lag}"));
@@ -101,6 +102,8 @@ mod tests {
         let now = Instant::now();
         let board = Board::new(Status::at_start(Path::new("app.db")), now);
         let later = |seconds| words(&board.look(now + Duration::from_secs(seconds)));
+        assert_eq!(later(0), "STATUS=phase not known yet; running\nWATCHDOG=1");
+        board.update(now, |status| status.standing.records_read = true);
         assert_eq!(later(3_600), "STATUS=setup; running\nWATCHDOG=1", "an index may take its time");
         board.update(now, |status| {
             status.machine.phase = Phase::DualWrite;

@@ -12,7 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
     pub command: Command,
-    pub from: State,
+    /// `None` while the records have not been read.
+    pub phase: Option<Phase>,
     /// Why it would not even be tried, where that is so.
     pub refused: Option<Reason>,
     /// As they were last read, where the command would be tried. `None` where there are gates, and nobody has looked at them yet.
@@ -42,8 +43,8 @@ impl View {
     /// The same, for somebody who takes the migration to be in a phase.
     pub fn outlook_from(&self, command: Command, expect: Option<Phase>) -> Outlook {
         let from = self.status.machine;
-        let known = ask(from, command, expect).map_err(Reason::illegal);
-        let refused = known.and_then(|_| self.obeyed(command)).err();
+        let asked = |_| ask(from, command, expect).map_err(Reason::illegal);
+        let refused = self.located().and_then(asked).and_then(|_| self.obeyed(command)).err();
         let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
         let looked_at = self.status.standing.gates.iter().find_map(of);
         let gates = match &refused {
@@ -51,7 +52,7 @@ impl View {
             // Nobody looks at gates then, and what was read before is not so now.
             Some(_) => Some(Vec::new()),
         };
-        Outlook { command, from, refused, gates }
+        Outlook { command, phase: self.status.phase(), refused, gates }
     }
 
     /// Whether the daemon would carry the command out soon. One that waited for a fault to pass would surprise everybody.
@@ -96,11 +97,8 @@ impl View {
 
     /// Whether the application could go back to SQLite without loss, or why not.
     pub(super) fn way_back(&self) -> Result<(), String> {
-        match self.status.machine.phase {
-            // A process that has just been started knows nothing of what was done before it.
-            Phase::Setup if self.status.standing.routing.is_none() => {
-                return Err("where the migration stands has not been read yet".to_owned());
-            }
+        let unread = || "where the migration stands has not been read yet".to_owned();
+        match self.status.phase().ok_or_else(unread)? {
             // They may be decided already.
             Phase::Validate if self.status.machine.crossing.is_some() => {
                 return Err("the writes are being moved".to_owned());
@@ -215,11 +213,11 @@ impl Outlook {
     pub fn to_json(&self) -> Value {
         json!({
             "command": self.command.word(),
-            "phase": self.from.phase.word(),
+            "phase": self.phase.map(Phase::word),
             "open": self.is_open(),
             "because": self.because().as_ref().map(Reason::to_json),
             "gates": self.gates.iter().flatten().map(gate_to_json).collect::<Vec<_>>(),
-            "steps": steps(self.command, self.from.phase),
+            "steps": steps(self.command, self.phase),
         })
     }
 
@@ -275,7 +273,7 @@ impl Reason {
 }
 
 /// What would be done, in order, for whoever thinks about it.
-fn steps(command: Command, from: Phase) -> &'static [&'static str] {
+fn steps(command: Command, from: Option<Phase>) -> &'static [&'static str] {
     match command {
         Command::Validate => &[
             "Everything is followed as before.",
@@ -290,18 +288,21 @@ fn steps(command: Command, from: Phase) -> &'static [&'static str] {
             "The hook after_switch is run, if there is one. From then on every change of PostgreSQL is carried back to SQLite.",
         ],
         Command::Rollback => match from {
-            Phase::Switch => &[
+            Some(Phase::Switch) => &[
                 "The hook before_rollback is run, if there is one; it may veto.",
                 "PostgreSQL's writers wait. What was written last is carried back to SQLite.",
                 "One commit decides. After it PostgreSQL refuses writes, and SQLite takes them.",
                 "The hook after_rollback is run, if there is one. From then on SQLite is followed as before.",
             ],
-            Phase::Setup
-            | Phase::Backfill
-            | Phase::DualWrite
-            | Phase::Validate
-            | Phase::Cleanup
-            | Phase::Done => &[
+            None
+            | Some(
+                Phase::Setup
+                | Phase::Backfill
+                | Phase::DualWrite
+                | Phase::Validate
+                | Phase::Cleanup
+                | Phase::Done,
+            ) => &[
                 "All reads go back to SQLite.",
                 "The phase becomes dual-write. Writes have never left SQLite; everything is followed as before.",
             ],
@@ -386,7 +387,7 @@ mod tests {
             assert_eq!(outlook.because().map(|reason| reason.code), expected, "case {index}");
             assert_eq!(outlook.is_open(), expected.is_none(), "case {index}");
             assert_eq!(outlook.is_shut(), !matches!(expected, None | Some("gates_unread")), "case {index}");
-            assert!(!steps(command, phase).is_empty());
+            assert!(!steps(command, Some(phase)).is_empty());
         }
         let because = view(status(Phase::Validate)).outlook(Command::Switch).because().unwrap();
         assert_eq!(
@@ -407,6 +408,24 @@ mod tests {
         assert_eq!(shown(|status| status.run = Run::plain(RunState::Degraded)), []);
         assert_eq!(shown(|status| status.machine.paused = true), []);
         assert_eq!(shown(|status| status.machine.phase = Phase::DualWrite), []);
+    }
+
+    #[test]
+    fn nobody_is_refused_for_a_phase_that_was_not_read() {
+        let mut status = status(Phase::Setup);
+        let codes = |status: &Status| {
+            let view = view(status.clone());
+            let outlook = view.outlook_from(Command::Switch, Some(Phase::Validate));
+            assert_eq!(outlook.to_json()["phase"], json!(status.phase().map(Phase::word)));
+            let ready = view.ready(Duration::from_secs(5)).unwrap_err();
+            (outlook.because().unwrap().code, ready.code)
+        };
+        assert_eq!(codes(&status), ("not_looked_yet", "not_looked_yet"));
+        let fault = crate::model::fault::Fault::fatal("target_unreachable", "connect");
+        status.run = Run::because(RunState::Degraded, &fault);
+        assert_eq!(codes(&status), ("target_unreachable", "target_unreachable"));
+        status.standing.records_read = true;
+        assert_eq!(codes(&status), ("phase_moved", "not_replicating"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
+    /// Whether it is known what the target's records say, be it that there are none.
+    pub records_read: bool,
     /// `None` until the records have been read: a process that has just been started must not say what was so once.
     pub routing: Option<Routing>,
     /// To the switch, to the way back and to the cleanup, as they were last read in this phase; none where the command is not possible.

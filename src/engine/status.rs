@@ -192,11 +192,13 @@ impl Board {
 
     pub fn update(&self, now: Instant, change: impl FnOnce(&mut Status)) {
         let mut panel = self.panel();
-        let (before, event) = (panel.status.machine.phase, panel.status.event());
+        let (before, event) = (panel.status.phase(), panel.status.event());
         change(&mut panel.status);
-        if panel.status.machine.phase != before {
-            let spent = now.saturating_duration_since(panel.entered);
-            *panel.phase_times.entry(before).or_default() += spent;
+        if panel.status.phase() != before {
+            if let Some(before) = before {
+                let spent = now.saturating_duration_since(panel.entered);
+                *panel.phase_times.entry(before).or_default() += spent;
+            }
             panel.entered = now;
         }
         let has_moved = panel.status.event() != event;
@@ -219,8 +221,9 @@ impl Board {
     pub fn look(&self, now: Instant) -> View {
         let panel = self.panel();
         let mut phase_times = panel.phase_times.clone();
-        *phase_times.entry(panel.status.machine.phase).or_default() +=
-            now.saturating_duration_since(panel.entered);
+        if let Some(present) = panel.status.phase() {
+            *phase_times.entry(present).or_default() += now.saturating_duration_since(panel.entered);
+        }
         View {
             status: panel.status.clone(),
             uptime: now.saturating_duration_since(panel.started),
@@ -255,6 +258,7 @@ impl View {
     pub fn ready(&self, lag_max: Duration) -> Result<(), Reason> {
         self.healthy()?;
         let Status { machine: State { phase, .. }, run, .. } = &self.status;
+        self.located()?;
         if !phase.replicates() {
             let sentence = format!("changes are not followed in the phase {}", phase.word());
             return Err(Reason::new("not_replicating", sentence, ""));
@@ -282,6 +286,15 @@ impl View {
         Ok(())
     }
 
+    /// Whether it is known where the migration stands, or why not.
+    pub fn located(&self) -> Result<Phase, Reason> {
+        let unread = || {
+            let remedy = "The records are in PostgreSQL: once it is reached, this is known.";
+            Reason::new("not_looked_yet", "where the migration stands has not been read yet", remedy)
+        };
+        self.status.phase().ok_or_else(|| self.status.run.reason.clone().unwrap_or_else(unread))
+    }
+
     pub fn age_of(&self, then: Instant) -> Duration {
         self.since(then)
     }
@@ -297,10 +310,9 @@ impl View {
     }
 
     pub fn readings(&self) -> Readings {
-        let Status { machine: State { phase, .. }, run, source, target, backfill, validation, .. } =
-            &self.status;
+        let Status { run, source, target, backfill, validation, .. } = &self.status;
         Readings {
-            phase: *phase,
+            phase: self.status.phase(),
             phase_times: self.phase_times.clone(),
             run_state: run.state,
             copy_eta: backfill.eta,
@@ -329,7 +341,13 @@ impl Status {
     fn event(&self) -> impl PartialEq + use<> {
         let answer = self.standing.answers.first().map(|answer| answer.number);
         let validation = (self.validation.state, self.validation.answered);
-        (self.machine, self.run.state, self.standing.routing, answer, validation)
+        (self.phase(), self.machine, self.run.state, self.standing.routing, answer, validation)
+    }
+
+    /// `None` until the records have been read: a process begins with the first phase, whatever was reached.
+    pub fn phase(&self) -> Option<Phase> {
+        let Status { machine: State { phase, .. }, standing, .. } = self;
+        (standing.records_read || *phase != Phase::Setup).then_some(*phase)
     }
 
     /// Of a daemon that has looked at nothing yet.
@@ -638,6 +656,17 @@ mod tests {
             let found = board.look(now).ready(5 * SECOND).map_err(|reason| reason.code);
             assert_eq!(found, expected, "case {index}");
         }
+    }
+
+    #[test]
+    fn nothing_is_charged_to_a_phase_before_it_is_known() {
+        let now = Instant::now();
+        let board = Board::new(Status::at_start(Path::new("app.db")), now);
+        assert_eq!(board.look(now + SECOND).readings().phase_times, BTreeMap::new());
+        board.update(now + 2 * SECOND, |status| status.standing.records_read = true);
+        board.update(now + 5 * SECOND, |status| status.machine.phase = Phase::Backfill);
+        let times = board.look(now + 5 * SECOND).readings().phase_times;
+        assert_eq!(times, BTreeMap::from([(Phase::Setup, 3 * SECOND), (Phase::Backfill, Duration::ZERO)]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::engine::outlook::{Outlook, gate_to_json};
 use crate::engine::status::Reason;
+use crate::phase::Phase;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
@@ -82,7 +83,7 @@ impl Refusal {
             "remedy": remedy,
         });
         if let Refusal::Closed(outlook) = self {
-            body["phase"] = json!(outlook.from.phase.word());
+            body["phase"] = json!(outlook.phase.map(Phase::word));
             body["gates"] = outlook.closed().map(gate_to_json).collect();
         }
         body

@@ -73,8 +73,9 @@ pub async fn ledger(
 /// An order that nobody would obey is not taken.
 fn follows(view: &View) -> Result<(), Reason> {
     let run = &view.status.run;
-    if !view.status.machine.phase.replicates() {
-        let sentence = format!("changes are not followed in the phase {}", view.status.machine.phase.word());
+    let phase = view.located()?;
+    if !phase.replicates() {
+        let sentence = format!("changes are not followed in the phase {}", phase.word());
         let remedy = "Wait until they are: `liteferry status` shows how far the backfill has come.";
         return Err(Reason::new("not_replicating", sentence, remedy));
     }

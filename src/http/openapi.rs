@@ -176,7 +176,10 @@ fn problem() -> Value {
             "code": { "type": "string", "description": "Stable, for programs." },
             "detail": text,
             "remedy": text,
-            "phase": { "type": "string", "description": "Of a command: the phase that the migration is in." },
+            "phase": {
+                "type": ["string", "null"],
+                "description": "Of a command: the phase that the migration is in; null until that is known.",
+            },
             "gates": {
                 "type": "array",
                 "description": "Of a command: every closed gate.",

@@ -34,7 +34,8 @@ pub struct Metrics {
 /// What is so at this moment. A scrape brings it along, so that no gauge can be left standing at what was.
 #[derive(Clone, Debug)]
 pub struct Readings {
-    pub phase: Phase,
+    /// `None` while nobody has read where the migration stands.
+    pub phase: Option<Phase>,
     pub phase_times: BTreeMap<Phase, Duration>,
     pub run_state: RunState,
     pub copy_eta: Option<Duration>,
@@ -202,7 +203,12 @@ struct Present {
 impl Present {
     fn registered(to: &mut Families) -> Present {
         Present {
-            phase: by_words(to, "liteferry_phase", "1 for the phase that the migration is in.", &["phase"]),
+            phase: by_words(
+                to,
+                "liteferry_phase",
+                "1 for the phase that the migration is in; 0 for all until that is known.",
+                &["phase"],
+            ),
             phase_seconds: registered(
                 to,
                 CounterVec::new(
@@ -255,7 +261,7 @@ impl Present {
 
     fn show(&self, now: &Readings) {
         for phase in Phase::ALL {
-            self.phase.with_label_values(&[phase.word()]).set((phase == now.phase).into());
+            self.phase.with_label_values(&[phase.word()]).set((Some(phase) == now.phase).into());
         }
         for state in RunState::ALL {
             self.run_state.with_label_values(&[state.word()]).set((state == now.run_state).into());
@@ -467,7 +473,7 @@ mod tests {
 
     fn readings() -> Readings {
         Readings {
-            phase: Phase::DualWrite,
+            phase: Some(Phase::DualWrite),
             phase_times: BTreeMap::from([(Phase::Setup, Duration::from_secs(2))]),
             run_state: RunState::Degraded,
             copy_eta: None,
@@ -618,6 +624,14 @@ mod tests {
         };
         assert_eq!(names.find(late), None, "{text}");
         has(&text, "liteferry_cutover_step_seconds_count{step=\"fence\"} 0");
+    }
+
+    #[test]
+    fn a_phase_that_is_not_known_is_none() {
+        let text = Metrics::new("1").render(&Readings { phase: None, ..readings() });
+        for phase in Phase::ALL {
+            has(&text, &format!("liteferry_phase{{phase=\"{}\"}} 0", phase.word()));
+        }
     }
 
     #[test]

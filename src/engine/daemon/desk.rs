@@ -89,6 +89,7 @@ impl<'a> Desk<'a> {
         self.state = after;
         self.voice.board.update(Instant::now(), |status| {
             status.machine = after;
+            status.standing.records_read = true;
             if enters {
                 status.standing.enter(after.phase);
             }

@@ -260,10 +260,13 @@ async fn attempt(
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
         None if owned.is_some() => return Err(gone()),
-        None => match setup::begin(job, &store, voice).await? {
-            setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
-            setup::Begun::Migration(migration) => migration,
-        },
+        None => {
+            voice.board.update(Instant::now(), |status| status.standing.records_read = true);
+            match setup::begin(job, &store, voice).await? {
+                setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
+                setup::Begun::Migration(migration) => migration,
+            }
+        }
     };
     let ours = store.take_over(migration.id, &owner_name()).await?;
     *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });

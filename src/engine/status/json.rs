@@ -2,13 +2,13 @@
 
 use super::{Followed, Reason, Status, TableProgress, Validation, View};
 use crate::model::history::Position;
-use crate::phase::machine::State;
+use crate::phase::Phase;
 use serde_json::{Map, Value, json};
 
 impl View {
     pub fn to_json(&self) -> Value {
         let Status {
-            machine: State { phase, .. },
+            machine: _,
             standing: _,
             run,
             source,
@@ -20,7 +20,7 @@ impl View {
             tables: _,
         } = &self.status;
         let mut all = json!({
-            "phase": phase.word(),
+            "phase": self.status.phase().map(Phase::word),
             "run": { "state": run.state.word(), "reason": run.reason.as_ref().map(Reason::to_json) },
             "source": {
                 "path": source.path.display().to_string(),

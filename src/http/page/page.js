@@ -74,6 +74,7 @@ async function post(path, body) {
   return told;
 }
 const copies = status => status.phase === "setup" || status.phase === "backfill";
+const unread = status => status.phase === null;
 const moved = status => Boolean(status.routing && status.routing.writes === "postgres");
 const halted = status => status.run.state === "halted";
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
@@ -108,7 +109,7 @@ async function listen() {
 
 // How far the other side is behind the one that is written; nobody measures it while the daemon has halted, or copies.
 function behind(status, writes) {
-  if (halted(status) || copies(status) || status.phase === "done" || moved(status) !== (writes === "postgres")) return null;
+  if (halted(status) || unread(status) || copies(status) || status.phase === "done" || moved(status) !== (writes === "postgres")) return null;
   return writes === "sqlite" ? status.lag.seconds : status.reverse ? status.reverse.lag_seconds : null;
 }
 
@@ -151,7 +152,7 @@ function life() {
   for (const button of document.querySelectorAll("#levers button, #percent-set, .order")) {
     button.disabled = gone || button.dataset.off === "yes" || (button.classList.contains("order") && !compares);
   }
-  const phase = state.status ? state.status.phase : "";
+  const phase = state.status && state.status.phase || "";
   document.title = gone ? "! no connection – liteferry" : `${phase} – liteferry`;
 }
 
@@ -197,7 +198,7 @@ function showTrouble(status) {
 }
 
 function showShores(status) {
-  const writes = status.routing ? status.routing.writes : PHASES.indexOf(status.phase) < 4 && status.phase !== "setup" ? "sqlite" : "unknown";
+  const writes = status.routing ? status.routing.writes : ["backfill", "dual-write", "validate"].includes(status.phase) ? "sqlite" : "unknown";
   const reads = writes === "postgres" ? 100 : status.machine.reads;
   const { crossing } = status.machine;
   const sentence = status.phase === "done" ? "The migration has ended: the application writes to PostgreSQL, and SQLite is archived."
@@ -205,7 +206,7 @@ function showShores(status) {
       : writes === "postgres" ? "The application writes to PostgreSQL; nothing is carried back to SQLite."
       : writes === "sqlite" ? "The application writes to SQLite; nothing is carried over to PostgreSQL."
       : "Nothing is carried over.")
-    : status.routing === null && status.phase === "setup" ? "Where the migration stands has not been read yet."
+    : unread(status) ? "Where the migration stands has not been read yet."
     : crossing ? `The writes are on their way: ${crossing} is under way.`
     : writes === "postgres" ? "The application writes to PostgreSQL" + (status.reverse ? `; SQLite is ${time(status.reverse.lag_seconds)} behind.` : ".")
     : writes === "paused" ? "The writes wait for a moment while they are moved."
@@ -402,7 +403,7 @@ async function move(command) {
   if (command === "cleanup") body.push(field("confirm", `There is no way back. Type the name of the database file (${file})`, { required: true }));
   body.push(field("reason", "Why, for the journal (may be left empty)", { maxlength: 500 }), tokenField());
   open(name, body, () => order(name, "/v1/phase", {
-    to, expect: outlook.phase, reason: $("reason").value || undefined, confirm: $("confirm") ? $("confirm").value : undefined,
+    to, expect: outlook.phase || undefined, reason: $("reason").value || undefined, confirm: $("confirm") ? $("confirm").value : undefined,
   }), name);
 }
 function simple(name, path, sentence, fields) {

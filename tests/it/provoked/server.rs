@@ -2,9 +2,11 @@
 
 use super::{SHOP, refused};
 use crate::follow::Case;
+use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
-use crate::support::liteferry;
 use crate::support::swallow::socket_of;
+use crate::support::{OwnServer, finished, liteferry, sqlite};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -78,4 +80,35 @@ fn records_that_cannot_be_read_in_time_are_had_by_asking_again() {
     blocker.run("rollback");
     let (status, told) = daemon.get("/v1/journal").expect("it answers");
     assert_eq!(status, 200, "{told}");
+}
+
+#[test]
+fn where_a_migration_stands_is_not_told_before_it_was_read() {
+    let mut server = OwnServer::new();
+    let file = sqlite(SHOP);
+    let url = server.url("postgres");
+    let follows = |status: &Value| status["phase"] == "dual-write" && status["run"]["state"] == "running";
+    let mut daemon = Daemon::start(&file, &url, &[]);
+    daemon.until(follows);
+    daemon.stop();
+    server.stop_immediately();
+
+    let mut daemon = Daemon::start(&file, &url, &[]);
+    let status = daemon.until(|status| status["run"]["state"] == "degraded");
+    assert_eq!((&status["phase"], &status["routing"]), (&Value::Null, &Value::Null));
+    let code = &status["run"]["reason"]["code"];
+    assert_eq!(&status["gates"]["switch"]["because"]["code"], code, "{status:#}");
+    let metrics = daemon.get("/metrics").expect("it answers").1;
+    assert!(metrics.contains("\nliteferry_phase{phase=\"setup\"} 0\n"), "{metrics}");
+    assert!(!metrics.lines().any(|line| line.starts_with("liteferry_phase{") && line.ends_with(" 1")));
+    assert!(!metrics.contains("liteferry_phase_seconds_total{"), "{metrics}");
+    for path in ["/readyz", "/v1/gates?to=switch"] {
+        let told = daemon.get(path).expect("it answers").1;
+        assert!(!told.contains("setup"), "{path}: {told}");
+    }
+    let told = finished(daemon.client(&["status"]).output().expect("it runs")).stdout;
+    assert!(told.contains("not known yet") && !told.contains("setup"), "{told}");
+
+    server.start();
+    daemon.until(follows);
 }
