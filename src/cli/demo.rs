@@ -185,3 +185,15 @@ async fn wait_for_enter() {
         tracing::debug!(%error, "standard input cannot be read");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_that_does_not_show_what_it_should_fails() {
+        assert!(expect("both sides are equal", true).is_ok());
+        let fault = expect("both sides are equal", false).expect_err("they are not");
+        assert_eq!((fault.code, fault.doing.as_str()), ("rehearsal_failed", "see that both sides are equal"));
+    }
+}

@@ -342,6 +342,14 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_driver_can_have_done_is_told_as_that() {
+        for error in [sqlx::Error::RowNotFound, sqlx::Error::ColumnNotFound("seq".into())] {
+            let fault = of_control(error, "read where the migration stands");
+            assert_eq!((fault.code, fault.remedy.as_str()), ("driver_failed", REPORT));
+        }
+    }
+
+    #[test]
     fn values_stay_out_of_what_is_told() {
         let bare = |sqlstate| format!("SQLSTATE {sqlstate}, constraint \"t_pkey\", table \"t\"");
         let told = |sqlstate| {

@@ -180,3 +180,57 @@ fn put_entry(out: &mut Entries, migration: i64, route: &Route, (misfit, reason):
     }
     out.ends.push(out.arena.len());
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::canon::{Codec, Form, Zone};
+    use crate::model::name::PgName;
+    use crate::model::schema::Affinity;
+    use crate::model::types::Type;
+    use crate::plan::route::{ColumnRoute, ScanOrder};
+
+    fn route() -> Route {
+        let column = |name: &str| ColumnRoute {
+            source: Some(name.into()),
+            affinity: Affinity::Integer,
+            target: name.into(),
+            type_oid: 20,
+            type_sql: "bigint".into(),
+            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+            not_null: false,
+        };
+        Route {
+            source: "t".into(),
+            target: PgName::new("public", "t"),
+            columns: vec![column("k"), column("v")],
+            scan: ScanOrder::Whole,
+            identity: Identity::Columns(vec![0]),
+        }
+    }
+
+    #[test]
+    fn a_tuple_that_is_not_what_its_route_promised_makes_no_entry() {
+        let seven = [&8i32.to_be_bytes()[..], &7i64.to_be_bytes()].concat();
+        let tuple = |cells: &[&[u8]]| {
+            [&u16::try_from(cells.len()).unwrap().to_be_bytes(), &cells.concat()[..]].concat()
+        };
+        let short = [&4i32.to_be_bytes()[..], &7i32.to_be_bytes()].concat();
+        for (cells, expected) in [
+            (&[&seven[..], &seven][..], None),
+            (&[&seven], Some("canon_broken")),
+            (&[&seven, &seven, &seven], Some("canon_broken")),
+            (&[&seven, &short], Some("canon_broken")),
+        ] {
+            let tuple = tuple(cells);
+            let (misfits, reason) = (BTreeMap::new(), "refused:23505".to_owned());
+            let refused = Refused { tuple: &tuple, misfits, name: "[7]".into(), reason };
+            let made = refused_entries(1, &route(), &refused);
+            assert_eq!(
+                made.map(|entries| entries.ends.len()).map_err(|fault| fault.code),
+                expected.map_or(Ok(2), Err)
+            );
+        }
+    }
+}

@@ -47,6 +47,8 @@ fn a_foreign_key_that_cascades_is_taken_away_until_the_switch_and_what_it_delete
         told[0][0].as_deref().is_some_and(|told| told.contains("\"newcomer\" of public.child")),
         "{told:?}"
     );
+    let metrics = daemon.get("/metrics").expect("it answers").1;
+    assert!(metrics.contains("code=\"target_disturbed\""), "{metrics}");
     daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
     daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);

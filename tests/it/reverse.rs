@@ -6,6 +6,7 @@ mod history;
 mod objects;
 mod pairs;
 mod random;
+mod unlikely;
 
 use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
 use ground::Pair;

@@ -4,6 +4,13 @@ use super::{SHOP, halts, refused};
 use crate::follow::Case;
 use crate::support::held::HeldSession;
 use crate::support::{application, finished, until};
+use liteferry::link::Target as _;
+use liteferry::model::history::Position;
+use liteferry::plan::overrides::ExistingRows;
+use liteferry::postgres::pair::PgHalf;
+use liteferry::postgres::target::{LoadRole, PgTarget};
+use liteferry::postgres::url::Target;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -143,4 +150,30 @@ fn an_entry_of_a_table_that_is_followed_no_more_keeps_no_other_from_being_read_a
     assert_eq!(one.expect("there is nothing to read")["code"], "no_such_entry");
     assert_eq!(daemon.refusal("/v1/ledger/all", r#"{"action":"retry"}"#), None);
     assert!(!daemon.log().contains("interrupted"), "{}", daemon.log());
+}
+
+#[test]
+fn a_snapshot_is_half_of_a_pair_only_where_the_target_stands_there_and_a_target_without_records_is_not_written()
+ {
+    let case = Case::new(SHOP);
+    let mut daemon = case.following();
+    daemon.drained(&case.source);
+    daemon.stop();
+    let stands = case.rows("select migration_id, epoch, seq, nonce from liteferry.follow");
+    let number =
+        |at: usize| stands[0][at].as_deref().and_then(|text| text.parse::<i64>().ok()).expect("a number");
+    let (migration, at) = (number(0), Position { epoch: number(1), seq: number(2), nonce: number(3) });
+    let address = Arc::new(Target::parse(&case.target.url, &|_| None).expect("a URL"));
+    let target =
+        |migration| PgTarget::new(Arc::clone(&address), migration, LoadRole::Origin, ExistingRows::Refuse);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let half = async |at| PgHalf::of_target(&target(Some(migration)), migration, at).await.err();
+        assert!(half(at).await.is_none());
+        for other in [Position { seq: at.seq - 1, ..at }, Position { nonce: at.nonce ^ 1, ..at }] {
+            assert_eq!(half(other).await.expect("it stands elsewhere").code, "pair_missed");
+        }
+        assert!(target(Some(migration)).loader().await.is_ok());
+        assert_eq!(target(None).loader().await.err().expect("nowhere to record it").code, "no_migration");
+    });
 }

@@ -27,6 +27,24 @@ fn rewording(mut from: impl Read, mut to: impl Write, words: &[(Vec<u8>, Vec<u8>
     }
 }
 
+/// The port of one whose answers are the server's with other words.
+fn answering(case: &Case, words: Vec<(Vec<u8>, Vec<u8>)>, unknown: Vec<(Vec<u8>, Vec<u8>)>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let socket = socket_of(&case.target.url);
+    spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = UnixStream::connect(&socket).expect("the server listens");
+            let (back, answers) =
+                (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+            let (words, unknown) = (words.clone(), unknown.clone());
+            spawn(move || rewording(client, server, &unknown));
+            spawn(move || rewording(answers, back, &words));
+        }
+    });
+    port
+}
+
 /// The port of one that says of itself that it is as old as this, and knows no more than it would.
 fn older(case: &Case, announced: &'static str, number: &'static str) -> u16 {
     let now = case.rows("select current_setting('server_version'), current_setting('server_version_num')");
@@ -36,23 +54,9 @@ fn older(case: &Case, announced: &'static str, number: &'static str) -> u16 {
         (parameter(&now[0][..announced.len()]), parameter(announced)),
         (now[1].clone().into_bytes(), number.as_bytes().to_vec()),
     ];
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    let socket = socket_of(&case.target.url);
-    spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = UnixStream::connect(&socket).expect("the server listens");
-            let (back, answers) =
-                (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
-            // Of before the parameter was there.
-            let unknown = vec![(b"set jit = off".to_vec(), b"set jot = off".to_vec())];
-            let unknown = if number < "110000" { unknown } else { Vec::new() };
-            spawn(move || rewording(client, server, &unknown));
-            let words = words.clone();
-            spawn(move || rewording(answers, back, &words));
-        }
-    });
-    port
+    // Of before the parameter was there.
+    let unknown = vec![(b"set jit = off".to_vec(), b"set jot = off".to_vec())];
+    answering(case, words, if number < "110000" { unknown } else { Vec::new() })
 }
 
 #[test]
@@ -66,6 +70,23 @@ fn a_server_that_is_too_old_is_told_so_whatever_else_it_does_not_know() {
         refused(told, "postgres_too_old", &format!("{version}; liteferry needs PostgreSQL 13 or newer"));
     }
     case.typed(&["check"]).exits_with(0);
+}
+
+#[test]
+fn an_answer_that_can_be_no_digest_is_not_compared() {
+    let case = Case::new(SHOP);
+    case.typed(&["copy"]).exits_with(0);
+    let digest =
+        "select hashtextextended(encode(record_send(row(item, place, n)), 'hex') collate \"C\", 0) from line";
+    let digest = case.rows(digest)[0][0].clone().expect("one row's");
+    let words = vec![(digest.clone().into_bytes(), vec![b'x'; digest.len()])];
+    let port = answering(&case, words, Vec::new());
+    let url = format!("postgres://postgres@127.0.0.1:{port}/{}", case.target.name);
+    let source = case.source.path.display().to_string();
+    let told = liteferry(&["validate", "--source", &source, "--target", &url]);
+    let told = told.exits_with(1).stderr;
+    assert!(told.contains("cannot digest table public.line [digest_broken]"), "{told}");
+    case.typed(&["validate"]).exits_with(0);
 }
 
 #[test]

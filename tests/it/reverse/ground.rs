@@ -47,7 +47,7 @@ pub struct Pair {
 
 /// Both ends of the way back, and the runtime that they live in.
 pub struct Way {
-    runtime: Runtime,
+    pub runtime: Runtime,
     pub changes: PgChanges,
     pub applier: SqliteApplier,
     pub at: Position,

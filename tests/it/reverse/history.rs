@@ -187,7 +187,7 @@ fn a_table_that_changed_lately_may_go_while_one_that_has_changed_is_waited_for()
     assert_eq!(pair.here("select id from t"), ["1"]);
 }
 
-fn waiting_for(table: &str) -> String {
+pub fn waiting_for(table: &str) -> String {
     format!("select count(*) from pg_locks where relation = '{table}'::regclass and not granted")
 }
 
