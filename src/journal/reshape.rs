@@ -114,8 +114,9 @@ impl Store {
             let sql = "select 1 from liteferry.follow where migration_id = $1 and owner = $2 for update";
             let ours = sqlx::query(sql).bind(migration).bind(owner).fetch_optional(&mut *tx).await;
             super::follow::still_ours(u64::from(ours.map_err(failed)?.is_some()), doing)?;
-            // Whoever holds the table is waited for with it, and not with all that comes after us.
-            run(&mut tx, "set local lock_timeout = '1s'", doing).await?;
+            // Whoever holds the table is waited for with it, and not with all that comes after us; and not until PostgreSQL looks for a
+            // deadlock, after a second, and ends a transaction of the application.
+            run(&mut tx, "set local lock_timeout = '500ms'", doing).await?;
             for one in newcomers {
                 suspended::suspend_also(&mut tx, migration, one).await?;
             }

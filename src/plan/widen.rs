@@ -142,8 +142,8 @@ fn altering(route: &Route, actions: &[String]) -> String {
     }
 }
 
-/// Readers of the table wait as long as we do.
-const LOCK_WAIT_MS: u32 = 1000;
+/// Readers of the table wait as long as we do. After a second PostgreSQL looks for a deadlock, and ends a transaction of the application.
+const LOCK_WAIT_MS: u32 = 500;
 
 fn decided(ground: Ground<'_>, table: &SqliteTable, column: &str) -> Option<Decision> {
     let at = table.column(column)?;

@@ -3,6 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::held_ddl::HeldDdl;
 use crate::support::psql;
 use serde_json::Value;
@@ -55,6 +56,29 @@ fn a_foreign_key_that_cascades_is_taken_away_until_the_switch_and_what_it_delete
     daemon.until(|status| status["phase"] == "switch");
     case.rows("delete from parent where id = 1");
     assert_eq!(case.rows("select count(*) from child"), [[Some("1".to_owned())]], "it cascades again");
+}
+
+/// Somebody has one of two tables and asks for the other, which was taken hold of first.
+#[test]
+fn what_is_taken_away_from_two_tables_ends_in_no_deadlock() {
+    let case = Case::new(SOURCE);
+    // A little less than it takes by default, so that there is no doubt who is first.
+    let sooner = "do $$ begin execute format('alter database %I set deadlock_timeout = %L', current_database(), '800ms'); end $$";
+    psql(&case.target.url, sooner);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let somebody = HeldSession::open(&case.target.url);
+    somebody.run("set deadlock_timeout = '60s'; begin; select from child");
+    let trigger =
+        "create function newcomer() returns trigger language plpgsql as $$ begin return new; end $$;
+         create trigger newcomer before insert on a for each row execute function newcomer()";
+    psql(&case.target.url, &format!("{trigger}; {KEY}"));
+    let held = "select 1 from pg_locks where relation = 'a'::regclass and mode = 'ShareRowExclusiveLock' and granted";
+    daemon.until(|_| !case.rows(held).is_empty());
+    somebody.run("lock table a in row exclusive mode; commit");
+    case.is_without_it(&mut daemon);
+    let metrics = daemon.get("/metrics").expect("it answers").1;
+    assert!(metrics.contains("code=\"lock_timeout\"") && !metrics.contains("code=\"deadlock\""), "{metrics}");
 }
 
 #[test]
