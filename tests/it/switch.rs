@@ -223,6 +223,25 @@ fn a_row_that_is_held_back_whole_is_accepted_by_no_reason() {
     daemon.refuses("/v1/phase", r#"{"to":"switch"}"#, "gates_closed");
 }
 
+/// Somebody's hand in the change table: what it names next is further off than a batch goes.
+#[test]
+fn a_switch_that_cannot_bring_the_target_to_the_last_change_does_not_happen() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.validated(&["--set", "follow.max_batch=100"]);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    case.app(
+        "begin; with recursive number (n) as (select 1 union all select n + 1 from number where n < 150)
+             insert into line select 2, n, n from number;
+         delete from _liteferry_change where seq in (select seq from _liteferry_change order by seq desc limit 149 offset 1);
+         commit",
+    );
+    let told = daemon.client(&["phase", "switch", "--yes", "--wait", "--json"]).output().unwrap();
+    let told = finished(told).exits_with(1).json();
+    assert_eq!(told["answer"]["refused"]["code"], "not_drained", "{told:#}");
+    assert_eq!(told["phase"], "validate");
+    case.takes_sqlite("update customer set name = 'still here'").expect("nothing happened");
+}
+
 /// The writer has one table in hand and waits for one that is locked for the rollback, which waits for the writer's.
 #[test]
 fn a_rollback_lets_a_writer_of_several_tables_end_what_it_has_begun() {
