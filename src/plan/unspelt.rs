@@ -43,27 +43,37 @@ fn note(route: &Route, column: &ColumnRoute) -> Option<Finding> {
 /// Columns that take NULL in the target and not in the source: the first NULL that the application writes there after the switch halts the
 /// way back.
 pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding> {
-    let takes_none = |column: &&ColumnRoute| {
-        let found =
-            column.source.as_ref().and_then(|name| source.columns.iter().find(|found| found.name == *name));
-        found.is_some_and(|found| found.not_null && found.generated.is_none()) && !column.not_null
+    let column_of = |column: &ColumnRoute| {
+        column.source.as_ref().and_then(|name| source.columns.iter().find(|found| found.name == *name))
+    };
+    let takes_none = |column: &ColumnRoute| {
+        column_of(column).filter(|found| found.not_null && found.generated.is_none() && !column.not_null)
     };
     let is_key = |at: usize| matches!(&route.identity, Identity::Columns(key) if key.contains(&at));
-    let columns = route.columns.iter().enumerate().filter(|(at, column)| !is_key(*at) && takes_none(column));
-    let names: Vec<&str> = columns.map(|(_, column)| column.target.as_str()).collect();
-    if names.is_empty() {
+    let columns = route.columns.iter().enumerate().filter(|(at, _)| !is_key(*at));
+    let columns: Vec<(&str, bool)> = columns
+        .filter_map(|(_, column)| Some((column.target.as_str(), takes_none(column)?.default.is_some())))
+        .collect();
+    if columns.is_empty() {
         return None;
     }
     let text = format!(
         "SQLite takes no NULL in columns that take one in the target: {}; one that is written there after the switch halts the way back",
-        names.join(", ")
+        columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     );
-    let remedy = format!(
-        "give them the defaults in the target that they have in SQLite (alter table {} alter column {} set default …;), and NOT NULL where \
-         the application can bear it",
-        route.target.sql(),
-        ident(names[0])
-    );
+    let table = route.target.sql();
+    let remedy = match columns.iter().find(|(_, has_default)| *has_default) {
+        Some((name, _)) => format!(
+            "give them the defaults in the target that they have in SQLite (alter table {table} alter column {} set default …;), and NOT \
+             NULL where the application can bear it",
+            ident(name)
+        ),
+        None => format!(
+            "SQLite has no default for them either: make them NOT NULL in the target (alter table {table} alter column {} set not null;) if \
+             the application always names them",
+            ident(columns[0].0)
+        ),
+    };
     Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
 }
 

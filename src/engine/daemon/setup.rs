@@ -248,8 +248,9 @@ fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
         Some((prepared.schema.table(&route.source)?, target))
     });
     let Some((source, target)) = sides else { return };
-    let of_source =
-        key_at_hand(source, target).map(|statement| format!("{statement} (the key that SQLite has)"));
+    let surveyed = prepared.survey.as_ref().and_then(|survey| survey.tables.get(&source.name));
+    let of_source = key_at_hand(source, target, surveyed)
+        .map(|statement| format!("{statement} (the key that SQLite has)"));
     let otherwise = match rowid_at_hand(source, target, prepared.plan.existing_rows) {
         Some(statement) => format!(
             "{statement} (a column for SQLite's rowid, to be dropped again after the cleanup); or leave the table out by tables.exclude"

@@ -7,6 +7,7 @@ use super::bookkeeping::bookkeeping;
 use super::columns::AdaptedColumn;
 use super::mapping::MappedTable;
 use crate::model::catalog::{ConstraintKind, PgColumn, PgTable};
+use crate::model::cell::Class;
 use crate::model::finding::Finding;
 use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteIndex, SqliteTable, Storage};
@@ -14,6 +15,7 @@ use crate::model::types::Type;
 use crate::plan::naming::ROWID_COLUMN;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
+use crate::plan::survey::TableSurvey;
 
 /// Columns that the target keeps unique together.
 struct Candidate<'a> {
@@ -109,8 +111,8 @@ fn is_told_apart_by_bytes(target: &PgTable, route: &ColumnRoute) -> bool {
 }
 
 /// What would make a key of the target out of one that the source has: its primary key, or else an index that keeps its rows unique;
-/// one of which the target knows already that it is unique comes first.
-pub fn key_at_hand(source: &SqliteTable, target: &PgTable) -> Option<String> {
+/// one of which the target knows already that it is unique comes first. What has NULLs in it is none.
+pub fn key_at_hand(source: &SqliteTable, target: &PgTable, surveyed: Option<&TableSurvey>) -> Option<String> {
     let plain = |index: &SqliteIndex| match index.predicate {
         None if index.unique => {
             index.parts.iter().map(|part| part.term.column()).collect::<Option<Vec<usize>>>()
@@ -118,7 +120,12 @@ pub fn key_at_hand(source: &SqliteTable, target: &PgTable) -> Option<String> {
         None | Some(_) => None,
     };
     let declared = [source.primary_key.clone()].into_iter().filter(|key| !key.is_empty());
-    let of_source = declared.chain(source.indexes.iter().filter_map(plain));
+    let holds_null = |column: &usize| {
+        let column = surveyed.and_then(|table| table.columns.get(*column));
+        column.is_some_and(|column| column.count(Class::Null) > 0)
+    };
+    let of_source =
+        declared.chain(source.indexes.iter().filter_map(plain)).filter(|key| !key.iter().any(holds_null));
     let counterpart = |column: &usize| {
         let name = &source.columns[*column].name;
         target.columns.iter().find(|found| found.name.eq_ignore_ascii_case(name))
@@ -221,6 +228,7 @@ mod tests {
     use crate::model::finding::Severity::Warning;
     use crate::model::schema::{IndexOrigin, IndexPart, IndexTerm, KeyOrder};
     use crate::plan::Plan;
+    use crate::plan::survey::ColumnSurvey;
 
     #[test]
     fn a_key_of_the_source_that_the_target_lacks_is_told_as_a_statement() {
@@ -229,7 +237,7 @@ mod tests {
         let bare = numbered.clone();
         numbered.primary_key = vec![0];
         let alter = |clauses: &str| Some(format!("alter table \"public\".\"t\" {clauses};"));
-        let found = |source, target| key_at_hand(source, &target);
+        let found = |source, target| key_at_hand(source, &target, None);
         assert_eq!(found(&bare, target("t", columns())), None);
         assert_eq!(
             found(&numbered, target("t", columns())),
@@ -237,7 +245,15 @@ mod tests {
         );
         let mut nullable = target("t", columns());
         nullable.indexes = vec![unique_index("u", &["Id"])];
-        assert_eq!(found(&numbered, nullable), alter("alter column \"Id\" set not null"));
+        assert_eq!(found(&numbered, nullable.clone()), alter("alter column \"Id\" set not null"));
+        let seen = |cell: Cell<'_>| {
+            let mut columns = vec![ColumnSurvey::default(), ColumnSurvey::default()];
+            columns[0].observe(cell);
+            TableSurvey { rows: 1, columns, ..TableSurvey::default() }
+        };
+        let surveyed = |cell| key_at_hand(&numbered, &nullable, Some(&seen(cell)));
+        assert_eq!(surveyed(Cell::Null), None, "the target would hold such rows back, and still have no key");
+        assert_eq!(surveyed(Cell::Integer(1)), found(&numbered, nullable.clone()));
         assert_eq!(found(&numbered, target("t", vec![column("v", Type::Text)])), None);
     }
 
