@@ -84,11 +84,16 @@ impl Store {
             .map_err(|error| of_control(error, "count the ledger"))
     }
 
-    /// Tells whether there is such an entry.
+    /// Tells whether there is such an entry. A row that the target does not hold is accepted with all of its cells.
     pub async fn accept_entry(&self, migration: i64, entry: i64) -> Result<bool, Fault> {
-        let sql = "update liteferry.ledger set accepted = coalesce(accepted, now()) where migration_id = $1 and id = $2";
+        let sql = "update liteferry.ledger l set accepted = coalesce(l.accepted, now())
+                   from liteferry.ledger named
+                   where named.migration_id = $1 and named.id = $2 and l.migration_id = $1
+                     and (l.id = named.id
+                          or (l.standing, named.standing) = ('row-held', 'row-held')
+                             and (l.source_table, l.key) = (named.source_table, named.key))";
         let done = sqlx::query(sql).bind(migration).bind(entry).execute(&self.pool).await;
-        done.map(|done| done.rows_affected() == 1)
+        done.map(|done| done.rows_affected() > 0)
             .map_err(|error| of_control(error, "accept an entry of the ledger"))
     }
 

@@ -304,9 +304,9 @@ fn ledger(readings: &Readings) -> Gate {
     match readings.ledger_open {
         0 => Reading::new("ledger", "nothing open", "every entry accepted").open(),
         rows => Reading::new("ledger", format!("{} open", counted(rows, "entry")), "every entry accepted").shut(
-            "`liteferry ledger` lists them; `liteferry ledger accept ID` says that PostgreSQL may keep what it has, \
-             `liteferry ledger retry ID` reads the row again. Where the application goes on making them, [misfits] accept names their \
-             reason.",
+            "`liteferry ledger` lists them; `liteferry ledger accept ID` (or `all`) says that PostgreSQL may keep what it has, \
+             `liteferry ledger retry ID` reads the row again. Where the application goes on making entries that stand as `kept`, \
+             [misfits] accept names their reason.",
         ),
     }
 }

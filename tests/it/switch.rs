@@ -181,6 +181,25 @@ fn a_rollback_reads_again_what_came_back_and_not_all_that_the_ledger_has() {
     assert_eq!(named, 1, "of {} lines", newest(&db) - before);
 }
 
+/// One of its cells alone says nothing of a row that PostgreSQL does not hold.
+#[test]
+fn a_row_that_is_held_back_is_accepted_as_a_whole() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, note text not null, more text);
+         insert into t values (1, 'a', 'b')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into t values (2, 'zero' || char(0), 'x'), (3, 'zero' || char(0), null)");
+    daemon.drained(&case.source);
+    let open = "select key, count(*) from liteferry.ledger where accepted is null and standing = 'row-held' group by 1 order by 1";
+    let told = |key: &str| vec![Some(key.to_owned()), Some("3".to_owned())];
+    assert_eq!(case.rows(open), [told("[2]"), told("[3]")]);
+    let entry = case.rows("select max(id) from liteferry.ledger where key = '[2]'").remove(0).remove(0);
+    daemon.obeys(&format!("/v1/ledger/{}", entry.expect("it is held back")), r#"{"action":"accept"}"#);
+    assert_eq!(case.rows(open), [told("[3]")]);
+}
+
 #[test]
 fn a_switch_waits_for_no_entry_of_a_reason_that_is_accepted_beforehand() {
     let case = Case::new(
