@@ -119,6 +119,8 @@ const SHAPES: &[Shape] = &[
     // Files of one engine and files of both; `schema_version` tells what has been reached.
     shape("applied_schema_deltas", "Synapse", &[], &["version", "file"]),
     shape("applied_module_schemas", "Synapse", &["module_name", "file"], &[]),
+    // The number of SQLite's schema is another than that of PostgreSQL's.
+    shape("coreinfo", "Quassel", &[], &["key", "value"]),
     shape("__EFMigrationsHistory", "Entity Framework", &["MigrationId"], &["ProductVersion"]),
     shape("VersionInfo", "FluentMigrator", &["Version"], &["AppliedOn", "Description"]),
     shape("__diesel_schema_migrations", "Diesel", &["version"], &["run_on"]),
@@ -185,6 +187,7 @@ mod tests {
         check("ar_internal_metadata", &["key", "value", "created_at", "updated_at"], Some(("Rails", &[])));
         check("alembic_version", &["version_num", "price"], None);
         check("sequelizemeta", &["Name"], Some(("Sequelize", &["Name"])));
+        check("coreinfo", &["key", "value"], Some(("Quassel", &[])));
         check("birds", &["version"], None);
         // NocoDB's, and Airflow's for its provider.
         let of_knex = ["id", "name", "batch", "migration_time"];

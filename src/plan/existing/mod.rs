@@ -266,6 +266,10 @@ fn not_mapped(left_out: &LeftOut) -> Option<Finding> {
     }
 }
 
+/// The schemas of the two engines may bear different numbers.
+const OF_THE_SCHEMA: &str = "a table in which the application records the version of its schema keeps what its migrations wrote there if it \
+                             is left out: [tables] exclude";
+
 fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Option<Finding> {
     let full: Vec<&str> =
         targets.iter().filter(|table| table.has_rows).map(|table| table.name.name.as_str()).collect();
@@ -284,11 +288,11 @@ fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Opti
         }
         ExistingRows::Replace => {
             let text = format!("the rows of these tables are removed first: {list}");
-            Finding::warning("rows_replaced", "existing_rows", text)
+            Finding::warning("rows_replaced", "existing_rows", text).with_remedy(OF_THE_SCHEMA)
         }
         ExistingRows::Merge => {
             let text = format!("source rows overwrite those with the same key, and others stay: {list}");
-            Finding::warning("rows_merged", "existing_rows", text)
+            Finding::warning("rows_merged", "existing_rows", text).with_remedy(OF_THE_SCHEMA)
         }
     })
 }
@@ -420,6 +424,7 @@ mod tests {
         case.overrides.existing_rows = ExistingRows::Replace;
         let plan = case.plan();
         expect_codes(&plan, &["rows_replaced"]);
+        assert!(plan.findings[0].remedy.contains("version of its schema"), "{:?}", plan.findings);
         assert_eq!(plan.existing_rows, ExistingRows::Replace);
         case.overrides.existing_rows = ExistingRows::Merge;
         expect_codes(&case.plan(), &["rows_merged"]);
