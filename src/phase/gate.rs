@@ -345,7 +345,8 @@ fn constraints(readings: &Readings) -> Gate {
     let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
     gate(format!("{}, {ago} ago", listed(violated.iter().map(name)))).shut(
         "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by \
-         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why.",
+         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why. A key \
+         that the application never kept to (0 for none) is left out by a schema of your own (docs/LIMITS.md).",
     )
 }
 

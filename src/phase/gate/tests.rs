@@ -161,7 +161,12 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
                     let violated = vec![Violated { constraint: "orders_customer_fkey".into(), rows: 3 }];
                     r.constraints = Some(Looked { violated, age: 12_000 * MS })
                 },
-                ["constraints", "orders_customer_fkey (3 rows), 12 s ago", "no row breaks one", "SQLite"],
+                [
+                    "constraints",
+                    "orders_customer_fkey (3 rows), 12 s ago",
+                    "no row breaks one",
+                    "a schema of your own",
+                ],
             ),
             (
                 |r| r.uncaptured = None,
