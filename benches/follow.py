@@ -699,7 +699,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1_000, help="transactions a second")
     parser.add_argument("--turns", type=int, default=21, help="pairs of rounds of the application's writes")
     parser.add_argument("--writes", type=int, default=4_000, help="of each such round; a quarter of it at synchronous=FULL")
-    parser.add_argument("--sustained", type=int, default=15, help="seconds of writing at full speed")
+    parser.add_argument("--sustained", type=int, default=45, help="seconds of writing at full speed")
     parser.add_argument("--keys", type=int, default=1_000_000, help="that the backlog holds")
     parser.add_argument("--megabytes", type=int, default=1_100, help="of the large database")
     parser.add_argument("--backlog", type=int, default=3_000_000, help="dirty keys while memory is looked at")
