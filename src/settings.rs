@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use layers::{ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT};
-pub use switch::{Cleanup, Hook, Hooks, Switch};
+pub use switch::{BrokenKeys, Cleanup, Hook, Hooks, Switch};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -97,6 +97,7 @@ pub enum Tls {
 pub struct Tables {
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    pub no_foreign_key: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -220,6 +221,7 @@ impl Settings {
             tables: Tables {
                 include: from.take("tables.include", list),
                 exclude: from.take("tables.exclude", list),
+                no_foreign_key: from.take("tables.no_foreign_key", list),
             },
             types: Types::read(&mut from),
             misfits: Misfits {
@@ -252,6 +254,11 @@ impl Settings {
             let text = "is \"widen\", and target.mode \"existing\": the target's columns are law there, and none is made wider";
             from.problem("misfits.policy", text, "target.mode");
         }
+        if !settings.tables.no_foreign_key.is_empty() && settings.target.mode == Mode::Existing {
+            let text =
+                "is for target.mode \"create\": with \"existing\" the target's own foreign keys are law";
+            from.problem("tables.no_foreign_key", text, "target.mode");
+        }
         if !from.problems.is_empty() {
             return Err(from.problems);
         }
@@ -271,6 +278,7 @@ impl Settings {
         Overrides {
             include: self.tables.include.clone(),
             exclude: self.tables.exclude.clone(),
+            no_foreign_key: self.tables.no_foreign_key.clone(),
             json: self.types.json,
             numeric: self.types.numeric,
             int_width: self.types.int_width,
@@ -510,6 +518,7 @@ mod tests {
             ("target.existing_rows", "'keep'"),
             ("tables.include", "5"),
             ("tables.exclude", "['']"),
+            ("tables.no_foreign_key", "['']"),
             ("types.json", "'jsonb2'"),
             ("types.numeric", "'float4'"),
             ("types.int_width", "''"),
@@ -532,6 +541,7 @@ mod tests {
             ("switch.max_lag_ms", "60001"),
             ("switch.validation_max_age", "'soon'"),
             ("switch.busy_timeout_ms", "-1"),
+            ("switch.broken_keys", "'keep'"),
             ("hooks.before_switch", "'ftp://host'"),
             ("hooks.after_switch", "1"),
             ("hooks.before_rollback", "['a']"),

@@ -102,6 +102,7 @@ fn job(request: Request) -> Job {
             lag_max: Duration::from_secs(10),
             validation_age_max: Duration::from_secs(24 * 3_600),
             application_busy_timeout: till::BUSY_TIMEOUT,
+            keys_may_be_broken: false,
             hooks: Hooks::none(),
             archive: None,
         },

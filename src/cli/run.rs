@@ -15,7 +15,7 @@ use crate::engine::records::Records;
 use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
 use crate::model::fault::Fault;
-use crate::settings::{Journal, Settings};
+use crate::settings::{BrokenKeys, Journal, Settings};
 use crate::telemetry::metrics::Metrics;
 use clap::Args;
 use std::sync::Arc;
@@ -158,6 +158,7 @@ fn switch_rules(settings: &Settings) -> SwitchRules {
         lag_max: millis(switch.max_lag_ms),
         validation_age_max: switch.validation_max_age,
         application_busy_timeout: millis(switch.busy_timeout_ms),
+        keys_may_be_broken: switch.broken_keys == BrokenKeys::NotValid,
         hooks: settings.hooks.clone(),
         archive: settings.cleanup.archive.clone(),
     }

@@ -6,6 +6,7 @@ pub mod copy;
 pub mod daemon;
 mod finish;
 pub mod follows;
+mod orphans;
 pub mod outlook;
 pub mod prepare;
 pub mod records;

@@ -1,5 +1,6 @@
 //! Prepare: looks at both sides and makes the plan. It writes nothing, on either side.
 
+use super::orphans;
 use crate::canon::learn::Learner;
 use crate::flow::backfill::OnMisfit;
 use crate::flow::progress::{Event, Watch};
@@ -105,6 +106,9 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     findings.append(&mut plan.findings);
     findings.extend(target_findings(&catalog, request.mode));
     findings.extend(version::too_new(&plan, &schema, survey.as_ref(), catalog.version_num));
+    if survey.is_some() && request.partly.is_none() {
+        findings.extend(orphans::look((&source, request.limit.read_time), &plan).await?);
+    }
     plan.findings = findings;
     plan.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(Prepared { source, schema, survey, catalog, plan })

@@ -71,6 +71,8 @@ pub struct Limits {
     pub validation_age_max: Duration,
     /// Zero where the operator has not stated it.
     pub application_busy_timeout: Duration,
+    /// Whether a foreign key that rows break comes back NOT VALID: they stay, and later ones are held to it.
+    pub keys_may_be_broken: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,7 +336,9 @@ fn sequences(readings: &Readings) -> Gate {
 }
 
 fn constraints(readings: &Readings) -> Gate {
-    let gate = |reading: String| Reading::new("constraints", reading, "no row breaks one");
+    let may_be_broken = readings.limits.keys_may_be_broken;
+    let limit = if may_be_broken { "any" } else { "no row breaks one" };
+    let gate = |reading: String| Reading::new("constraints", reading, limit);
     let Some(Looked { violated, age }) = &readings.constraints else {
         return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
     };
@@ -343,10 +347,15 @@ fn constraints(readings: &Readings) -> Gate {
         return gate(format!("no row broke one {ago} ago")).open();
     }
     let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
-    gate(format!("{}, {ago} ago", listed(violated.iter().map(name)))).shut(
+    let broken = format!("{}, {ago} ago", listed(violated.iter().map(name)));
+    if may_be_broken {
+        return gate(format!("{broken}: NOT VALID after the switch")).open();
+    }
+    gate(broken).shut(
         "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by \
-         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why. A key \
-         that the application never kept to (0 for none) is left out by a schema of your own (docs/LIMITS.md).",
+         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why. \
+         Or leave them as they are with [switch] broken_keys = \"not-valid\"; in `create` mode a key that the application never kept to \
+         (0 for none) is left out by [tables] no_foreign_key.",
     )
 }
 

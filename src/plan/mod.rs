@@ -14,6 +14,7 @@ mod naming;
 pub mod overrides;
 pub mod packer;
 mod parse;
+pub mod reference;
 pub mod referring;
 pub mod renamed;
 pub mod reverse;

@@ -11,6 +11,8 @@ pub struct Overrides {
     /// Table names, or patterns with `*`; empty includes everything.
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    /// Columns, `table.column`, or patterns with `*`, whose foreign keys the application does not keep to.
+    pub no_foreign_key: Vec<String>,
     pub json: JsonChoice,
     pub numeric: NumericChoice,
     pub int_width: IntWidth,
@@ -151,6 +153,11 @@ impl Overrides {
     pub fn includes(&self, table: &str) -> bool {
         let named = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
         (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
+    }
+
+    pub fn leaves_key_out(&self, table: &str, column: &str) -> bool {
+        let name = format!("{table}.{column}");
+        self.no_foreign_key.iter().any(|pattern| matches(pattern, &name))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the operator decides about moving the writes: bounds of the switch, what else is told of it, and where the archive goes.
 //! Whether these fit the application is for the gates to say, not for the settings.
 
-use super::read::{Reader, duration, file_path, number, optional, text_not_empty};
+use super::read::{Reader, choice, duration, file_path, number, optional, text_not_empty};
 use config::ValueKind;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ pub struct Switch {
     pub validation_max_age: Duration,
     /// Of the application's connections, as the operator states it.
     pub busy_timeout_ms: u32,
+    pub broken_keys: BrokenKeys,
 }
 
 /// Who else is told, and may veto what is about to begin.
@@ -42,6 +43,18 @@ pub struct Cleanup {
     pub archive: Option<PathBuf>,
 }
 
+/// What becomes of a foreign key that rows break.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BrokenKeys {
+    /// The writes do not move before the rows are mended.
+    #[default]
+    Refuse,
+    NotValid,
+}
+
+const BROKEN_KEYS: [(&str, BrokenKeys); 2] =
+    [("refuse", BrokenKeys::Refuse), ("not-valid", BrokenKeys::NotValid)];
+
 impl Switch {
     pub(super) fn read(from: &mut Reader) -> Switch {
         let switch = Switch {
@@ -50,6 +63,7 @@ impl Switch {
             max_lag_ms: from.take("switch.max_lag_ms", number(10..=60_000)),
             validation_max_age: from.take("switch.validation_max_age", duration),
             busy_timeout_ms: from.take("switch.busy_timeout_ms", number(0..=600_000)),
+            broken_keys: from.take("switch.broken_keys", choice(&BROKEN_KEYS)),
         };
         // A deadline that could not be read has its own problem.
         if switch.deadline_ms > 0 && switch.pause_budget_ms > switch.deadline_ms {

@@ -18,6 +18,7 @@ pub mod introspect;
 mod lookup;
 mod mathematics;
 mod mount;
+pub mod orphans;
 pub mod pair;
 mod pragma;
 pub mod sample;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bad_luck;
+mod broken_keys;
 mod canon_oracle;
 mod capture;
 mod corpus;

@@ -11,13 +11,14 @@ use crate::crash;
 use crate::engine::archive::{Archive, archive};
 use crate::engine::report::timestamp;
 use crate::model::fault::Fault;
-use crate::model::name::ident;
+use crate::model::name::{PgName, ident};
 use crate::phase::machine::Event;
 use crate::plan::Mode;
 use crate::plan::route::Route;
 use crate::postgres::capture::remove;
-use crate::postgres::connect::connect;
+use crate::postgres::connect::{Session, connect};
 use crate::postgres::fault;
+use crate::postgres::finish::{Unproved, unproved};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::{detach, installed};
 use crate::sqlite::connect::SqliteFile;
@@ -52,7 +53,8 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
     crash::passed("cleanup", "postgres");
-    let left = left_in_postgres(request.mode, &tables);
+    let mut left = left_in_postgres(request.mode, &tables);
+    left.extend(not_valid(&session, &tables).await?);
     let report = final_report(desk, (&archived, &taken_out, &left), started).await?;
     write_report(&archived.path, &report).await?;
     show(desk, report);
@@ -160,6 +162,19 @@ fn left_in_postgres(mode: Mode, tables: &BTreeMap<i64, Arc<Route>>) -> Vec<Strin
         Mode::Existing => tables.values().filter_map(column).collect(),
     };
     [ours.to_owned()].into_iter().chain(columns).collect()
+}
+
+/// What rows break was not proved.
+async fn not_valid(session: &Session, tables: &BTreeMap<i64, Arc<Route>>) -> Result<Vec<String>, Fault> {
+    let names: Vec<PgName> = tables.values().map(|route| route.target.clone()).collect();
+    let tell = |constraint: Unproved| {
+        let (table, name) = (constraint.table.sql(), ident(&constraint.name));
+        format!(
+            "constraint {name} of table {table}: NOT VALID, it does not hold for every row. Mend the rows, then `alter table {table} validate \
+             constraint {name}`."
+        )
+    };
+    Ok(unproved(session, &names).await?.into_iter().map(tell).collect())
 }
 
 fn report_path(archive: &Path) -> PathBuf {

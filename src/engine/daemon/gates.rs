@@ -13,6 +13,8 @@ use crate::phase::gate::{
 };
 use crate::phase::machine::Command;
 use crate::phase::pause::{Work, predicted_pause};
+use crate::plan::Statement;
+use crate::plan::reference::Reference;
 use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
 use crate::postgres::capture::{State, standing};
@@ -166,10 +168,22 @@ impl Life<'_> {
         Ok(found?.into_iter().map(|found| format!("{}: {}", found.table, found.why)).collect())
     }
 
+    /// Constraints and triggers that come back at the switch; a key that the settings leave out does not, whenever they came to say so.
+    pub(super) async fn awaiting_switch(&self) -> Result<Vec<Statement>, Fault> {
+        let mut awaiting = self.store.awaiting_switch(self.migration).await?;
+        let request = &self.desk.job.request;
+        let routes: Vec<&Route> = self.tables.values().map(AsRef::as_ref).collect();
+        awaiting.retain(|statement| {
+            let reference = Reference::of(&statement.sql).and_then(|key| key.in_source(&routes));
+            !reference.is_some_and(|reference| reference.is_left_out(&request.overrides))
+        });
+        Ok(awaiting)
+    }
+
     /// Beside the following: what is found shows at a later look at the gates.
     async fn look_for_orphans(&mut self) -> Result<(), Fault> {
         if self.orphans.is_due() {
-            let awaiting = self.store.awaiting_switch(self.migration).await?;
+            let awaiting = self.awaiting_switch().await?;
             self.orphans.look(&self.job.request.address, awaiting);
         }
         self.orphans.gather().await;
@@ -213,6 +227,7 @@ pub(super) fn limits(desk: &Desk<'_>) -> Limits {
         lag_max: rules.lag_max,
         validation_age_max: rules.validation_age_max,
         application_busy_timeout: rules.application_busy_timeout,
+        keys_may_be_broken: rules.keys_may_be_broken,
     }
 }
 

@@ -101,6 +101,8 @@ pub struct SwitchRules {
     pub validation_age_max: Duration,
     /// How long the application's connections wait for a lock, as the operator states it; nobody else can know.
     pub application_busy_timeout: Duration,
+    /// Whether a foreign key that rows break comes back NOT VALID.
+    pub keys_may_be_broken: bool,
     pub hooks: Hooks,
     /// The directory that the source's archive is written to at the end. `None`: beside the source.
     pub archive: Option<PathBuf>,

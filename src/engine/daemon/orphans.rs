@@ -6,7 +6,7 @@
 use crate::model::fault::Fault;
 use crate::phase::gate::{Looked, Violated};
 use crate::plan::Statement;
-use crate::plan::handover::orphans_sql;
+use crate::plan::reference::Reference;
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
 use crate::postgres::url::Target;
@@ -86,9 +86,9 @@ async fn look(address: Arc<Target>, awaiting: Vec<Statement>) -> Result<Vec<Viol
     let session = connect(&address).await?;
     let mut violated = Vec::new();
     for statement in &awaiting {
-        let Some(sql) = orphans_sql(&statement.sql, ORPHANS_MAX) else { continue };
+        let Some(key) = Reference::of(&statement.sql) else { continue };
         let failed = |error| fault::of(error, format!("look for rows that break {}", statement.what));
-        let rows: i64 = session.query_one(&sql, &[]).await.map_err(failed)?.get(0);
+        let rows: i64 = session.query_one(&key.orphans_sql(ORPHANS_MAX), &[]).await.map_err(failed)?.get(0);
         if rows > 0 {
             violated.push(Violated { constraint: statement.what.clone(), rows: rows.unsigned_abs() });
         }

@@ -14,6 +14,7 @@ fn ready() -> Readings {
             lag_max: 1_000 * MS,
             validation_age_max: 24 * 60 * MINUTE,
             application_busy_timeout: 5_000 * MS,
+            keys_may_be_broken: false,
         },
         owned: true,
         run: RunState::Running,
@@ -165,7 +166,7 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
                     "constraints",
                     "orders_customer_fkey (3 rows), 12 s ago",
                     "no row breaks one",
-                    "a schema of your own",
+                    "no_foreign_key",
                 ],
             ),
             (

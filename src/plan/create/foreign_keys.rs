@@ -3,6 +3,7 @@
 //! One is created only where PostgreSQL would compare the same columns by the same rule; otherwise it is dropped and reported.
 //! Rows that point nowhere stay: the key is then added NOT VALID.
 
+use super::Ground;
 use super::draft::Draft;
 use crate::model::name::{ident, ident_list};
 use crate::model::schema::{Deferrable, FkAction, SqliteForeignKey, SqliteSchema, SqliteTable};
@@ -15,11 +16,17 @@ struct Link {
     parent_columns: Vec<usize>,
 }
 
-pub(super) fn add_all(drafts: &mut [Draft<'_>], schema: &SqliteSchema) {
+pub(super) fn add_all(drafts: &mut [Draft<'_>], Ground { schema, overrides, .. }: Ground<'_>) {
     for child in 0..drafts.len() {
         let source = drafts[child].source;
         for key in &source.foreign_keys {
             let what = described(&drafts[child], key);
+            let is_left_out =
+                |column: &usize| overrides.leaves_key_out(&source.name, &source.columns[*column].name);
+            if key.columns.iter().any(is_left_out) {
+                drafts[child].note(format!("{what}: left out by tables.no_foreign_key"));
+                continue;
+            }
             match link(drafts, schema, child, key) {
                 Ok(link) => add(drafts, child, key, &link),
                 Err(why) => drafts[child].drop_with("foreign_key_dropped", &what, &why),

@@ -68,7 +68,7 @@ pub fn plan(
         generated::add_all(draft);
         width::judge(draft);
     }
-    foreign_keys::add_all(&mut drafts, schema);
+    foreign_keys::add_all(&mut drafts, ground);
     let sequences = sequences::plan(&mut drafts, ground, &mut findings);
     let views = views::translated(&drafts, ground, &names, &mut findings);
     for draft in &mut drafts {

@@ -37,7 +37,7 @@ pub struct Preparations {
 
 impl Preparations {
     pub async fn make(life: &Life<'_>) -> Result<Preparations, Fault> {
-        let awaiting = life.store.awaiting_switch(life.migration).await?;
+        let awaiting = life.awaiting_switch().await?;
         let restore =
             awaiting.into_iter().map(|statement| statement.fallback.unwrap_or(statement.sql)).collect();
         let session = life.link.target.session().await?;
