@@ -55,7 +55,7 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
         if !args.yes {
             confirm(&format!("take {} objects of liteferry out of {path}", installed.len())).await?;
         }
-        removed = capture::detach(&file.open_writer(WRITER_WAIT)?)?;
+        removed = capture::detach(&file.open_writer(WRITER_WAIT)?, &|| {})?;
     }
     if shared.json {
         say(&format!("{:#}\n", json!({ "source": path, "removed": removed })))?;

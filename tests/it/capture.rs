@@ -6,3 +6,4 @@ mod life;
 mod replica;
 mod schema_changes;
 mod torture;
+mod turns;

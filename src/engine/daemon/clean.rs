@@ -73,7 +73,9 @@ async fn take_out_of_sqlite(desk: &Desk<'_>, file: &SqliteFile) -> Result<Vec<St
     // Nothing of ours comes to SQLite any more once a cleanup has begun: what is there now is what goes.
     let all = desk.store.takes_out((desk.migration, &desk.owner), &there).await?;
     let source = file.clone();
-    blocking(doing, move || detach(&source.open_writer(DETACH_WAIT)?)).await?;
+    let voice = desk.voice.clone();
+    let turned = move || voice.board.tick(Instant::now());
+    blocking(doing, move || detach(&source.open_writer(DETACH_WAIT)?, &turned)).await?;
     Ok(all)
 }
 

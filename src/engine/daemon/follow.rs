@@ -148,7 +148,7 @@ async fn open<'a>(
     if recorded.phase == Phase::Setup {
         let (captures, _) = captures(&source.introspect().await?, &tables);
         let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
-        let at = arm(file.clone(), origin, captures).await?;
+        let at = arm(file.clone(), origin, captures, voice).await?;
         store.armed((migration.id, &owner), at).await?;
         desk.arrived(State { phase: Phase::Backfill, ..desk.state });
     }

@@ -129,7 +129,8 @@ async fn arm_again(
     let (captures, findings) = captures(schema, &tables);
     refuse_blockers(&findings)?;
     let file = source.file().clone();
-    let armed = tokio::task::spawn_blocking(move || capture::rearm(&file.open_writer(ARM_WAIT)?, &captures));
+    let armed =
+        tokio::task::spawn_blocking(move || capture::rearm(&file.open_writer(ARM_WAIT)?, &captures, &|| {}));
     armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture again").with_source(error)))
 }
 

@@ -31,7 +31,7 @@ use crate::sqlite::history::{OF_ANOTHER, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub enum Begun {
     Migration(Migration),
@@ -366,8 +366,8 @@ pub async fn begin_new_history(
                 Err(Fault::fatal("other_migration", "begin a new history").with_remedy(OF_ANOTHER))
             }
             Some(_) | None => {
-                capture::detach(&db)?;
-                capture::arm(&db, &origin, &captures)
+                capture::detach(&db, &|| {})?;
+                capture::arm(&db, &origin, &captures, &|| {})
             }
         }
     });
@@ -378,9 +378,17 @@ pub async fn begin_new_history(
 }
 
 /// Arms capture, and gives the position from which on nothing is missed.
-pub async fn arm(file: SqliteFile, origin: Origin, captures: Vec<CaptureTable>) -> Result<Position, Fault> {
-    let armed =
-        tokio::task::spawn_blocking(move || capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures));
+pub async fn arm(
+    file: SqliteFile,
+    origin: Origin,
+    captures: Vec<CaptureTable>,
+    voice: &Voice,
+) -> Result<Position, Fault> {
+    let voice = voice.clone();
+    let armed = tokio::task::spawn_blocking(move || {
+        let turned = || voice.board.tick(Instant::now());
+        capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures, &turned)
+    });
     armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)))
 }
 

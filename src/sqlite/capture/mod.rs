@@ -1,11 +1,12 @@
 //! Capture in the application's database: puts the log and its triggers in, looks whether they stand, prunes, and takes them out.
 //!
-//! Each function is one short transaction of its own, or, where it only reads, part of the caller's. It never checkpoints, never
+//! Each function is one short transaction of its own, or several, or, where it only reads, part of the caller's. It never checkpoints, never
 //! holds the write lock while it waits for anything, and never touches a row or an object that is not ours.
 
 mod compile;
 pub mod fence;
 mod objects;
+mod turns;
 
 pub use objects::{Census, Standing, census};
 
@@ -21,6 +22,7 @@ use crate::plan::capture::{
 };
 use objects::Objects;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use turns::Turns;
 
 /// Whose capture it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +38,34 @@ const TOUCHED_MAX: usize = 500;
 
 /// Puts everything in and writes a marker row, whose position is given: from there on no change of these tables goes unlogged.
 /// Where the same migration was here before, its log and its epoch stay, and only what is missing, stale or altered is made anew.
-pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<Position, Fault> {
-    let tx = begin(db, "arm capture")?;
+/// Where nothing of ours was there and not all of it can be put in, nothing stays.
+pub fn arm(
+    db: &Connection,
+    origin: &Origin,
+    tables: &[CaptureTable],
+    turned: &dyn Fn(),
+) -> Result<Position, Fault> {
+    let before = installed(db)?;
+    let armed = arm_in_turns(db, origin, tables, turned);
+    if armed.is_err() && before.is_empty() && !installed(db)?.is_empty() {
+        detach(db, turned)?;
+    }
+    armed
+}
+
+fn arm_in_turns(
+    db: &Connection,
+    origin: &Origin,
+    tables: &[CaptureTable],
+    turned: &dyn Fn(),
+) -> Result<Position, Fault> {
+    let doing = "arm capture";
+    let tx = begin(db, doing)?;
     let objects = Objects::read(&tx)?;
     objects.refuse_strangers(tables)?;
     let earlier = read_origin(&tx, &objects)?;
     if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.migration != origin.migration) {
-        return Err(Fault::fatal("capture_other_migration", "arm capture").with_remedy(format!(
+        return Err(Fault::fatal("capture_other_migration", doing).with_remedy(format!(
             "The database is captured for migration {}: finish or detach that one first.",
             earlier.migration
         )));
@@ -60,28 +83,25 @@ pub fn arm(db: &Connection, origin: &Origin, tables: &[CaptureTable]) -> Result<
     make_tables(&tx, if alive { objects.log.as_deref() } else { None }, tables)?;
     make_control(&tx, objects.control.as_deref())?;
     write_origin(&tx, &origin.migration, epoch)?;
-    Objects::read(&tx)?.install(&tx, tables)?;
-    let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
-    let position = tx
-        .query_row(&marker, [], |row| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? }))
-        .map_err(|error| from_sqlite("mark the beginning of capture", error))?;
-    commit(tx, "arm capture")?;
-    Ok(position)
+    let tx = turns::install(tx, tables, &Turns::new(db, doing, turned))?;
+    let (seq, nonce) = mark(&tx)?;
+    commit(tx, doing)?;
+    Ok(Position { epoch, seq, nonce })
 }
 
 /// After a schema change: `tables` are all that are captured from now on; what is missing or differs is made, what none of them needs
 /// dropped. What was written in between is not in the log: the caller compares those tables anew.
-pub fn rearm(db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
-    let tx = begin(db, "arm capture again")?;
+pub fn rearm(db: &Connection, tables: &[CaptureTable], turned: &dyn Fn()) -> Result<(), Fault> {
+    let doing = "arm capture again";
+    let tx = begin(db, doing)?;
     let objects = Objects::read(&tx)?;
     objects.refuse_strangers(tables)?;
     if read_origin(&tx, &objects)?.is_none() || newest(&tx, &objects)?.is_none() {
-        return Err(log_lost("arm capture again"));
+        return Err(log_lost(doing));
     }
     make_tables(&tx, objects.log.as_deref(), tables)?;
     make_control(&tx, objects.control.as_deref())?;
-    objects.install(&tx, tables)?;
-    commit(tx, "arm capture again")
+    commit(turns::install(tx, tables, &Turns::new(db, doing, turned))?, doing)
 }
 
 /// Whose capture is in the database; `None` where there is none.
@@ -125,16 +145,16 @@ pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
 
 /// Takes out everything that is ours, and nothing else, and gives the names. Triggers go first: without the log every write would
 /// fail.
-pub fn detach(db: &Connection) -> Result<Vec<String>, Fault> {
-    let tx = begin(db, "detach")?;
+pub fn detach(db: &Connection, turned: &dyn Fn()) -> Result<Vec<String>, Fault> {
+    let doing = "detach";
+    let ours = installed(db)?;
+    let tx = turns::take_out(&Turns::new(db, doing, turned))?;
     let objects = Objects::read(&tx)?;
-    objects.drop_guards(&tx)?;
-    objects.drop_triggers(&tx)?;
     objects.drop_pins(&tx)?;
     drop_table(&tx, objects.log.as_deref(), CHANGE)?;
     drop_table(&tx, objects.control.as_deref(), CONTROL)?;
-    commit(tx, "detach")?;
-    Ok(objects.ours())
+    commit(tx, doing)?;
+    Ok(ours)
 }
 
 /// Takes the write lock first, so that nothing read here can be stale.
@@ -205,6 +225,13 @@ fn newest(db: &Connection, objects: &Objects) -> Result<Option<i64>, Fault> {
     }
     db.query_row(&format!("select max(seq) from {CHANGE}"), [], |row| row.get(0))
         .map_err(|error| from_sqlite("read the newest change", error))
+}
+
+/// A change of nobody's.
+fn mark(db: &Connection) -> Result<(i64, i64), Fault> {
+    let marker = format!("insert into {CHANGE}(tbl,nonce) values(0,random()) returning seq, nonce");
+    db.query_row(&marker, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(|error| from_sqlite("mark the beginning of capture", error))
 }
 
 /// All keys are of one table, and so of one width.

@@ -12,7 +12,8 @@ use crate::plan::capture::{
 };
 use crate::sqlite::fault::from_sqlite;
 use rusqlite::Connection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 /// How what was put in stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,16 +63,20 @@ pub fn census(db: &Connection, tables: &[CaptureTable]) -> Result<Census, Fault>
     let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
         CHANGE => objects.log.is_none(),
         CONTROL => objects.control.is_none(),
-        name => !needed.iter().any(|needed| needed == name),
+        name => !needed.contains(name),
     };
     let strangers = objects.all.iter().filter(is_stranger).map(|object| object.name.clone()).collect();
     let captured = tables.iter().map(|table| (table.id, objects.standing(table))).collect();
     Ok(Census { tables: tables_stand, captured, strangers })
 }
 
+#[derive(Default)]
 pub(super) struct Objects {
     /// Everything with our prefix, whoever made it.
     all: Vec<Object>,
+    /// Places in `all`, by folded name, and by the number that a table's name bears.
+    named: HashMap<String, usize>,
+    numbered: HashMap<String, Vec<usize>>,
     /// By folded table name: the place of the application's latest trigger. Later triggers fire first after a change.
     latest: HashMap<String, i64>,
     /// Column names, where the table is there and ours.
@@ -91,7 +96,7 @@ struct Object {
 impl Objects {
     pub fn read(db: &Connection) -> Result<Objects, Fault> {
         let read = || -> rusqlite::Result<Objects> {
-            let mut objects = Objects { all: Vec::new(), latest: HashMap::new(), log: None, control: None };
+            let mut objects = Objects::default();
             let sql = "select type, name, tbl_name, sql, rowid from sqlite_schema \
                        where type = 'trigger' or name like '\\_liteferry\\_%' escape '\\' order by rowid";
             let mut statement = db.prepare(sql)?;
@@ -104,7 +109,7 @@ impl Objects {
                 let name = text(1)?;
                 if has_our_prefix(&name) {
                     let (kind, table, sql) = (text(0)?, text(2)?, text(3)?);
-                    objects.all.push(Object { kind, name, table, sql, place: row.get(4)? });
+                    objects.add(Object { kind, name, table, sql, place: row.get(4)? });
                 } else {
                     objects.latest.insert(folded(&text(2)?), row.get(4)?);
                 }
@@ -116,13 +121,22 @@ impl Objects {
         read().map_err(|error| from_sqlite("look for what is ours", error))
     }
 
+    fn add(&mut self, object: Object) {
+        let at = self.all.len();
+        self.named.entry(folded(&object.name)).or_insert(at);
+        if let Some(number) = object.number() {
+            self.numbered.entry(number).or_default().push(at);
+        }
+        self.all.push(object);
+    }
+
     /// Something else under a name that we need is nobody's to replace.
     pub fn refuse_strangers(&self, tables: &[CaptureTable]) -> Result<(), Fault> {
         let needed = needed_names(tables);
         let is_stranger = |object: &&Object| match folded(&object.name).as_str() {
             CHANGE => self.log.is_none(),
             CONTROL => self.control.is_none(),
-            name => needed.iter().any(|needed| needed == name) && !object.is_ours(),
+            name => needed.contains(name) && !object.is_ours(),
         };
         match self.all.iter().find(is_stranger) {
             None => Ok(()),
@@ -138,21 +152,49 @@ impl Objects {
     pub fn install(&self, db: &Connection, tables: &[CaptureTable]) -> Result<(), Fault> {
         let needed = needed_names(tables);
         self.drop_where(db, |object| object.is_ours() && !needed.contains(&folded(&object.name)))?;
-        for table in tables.iter().filter(|table| self.standing(table) != Standing::Intact) {
-            let before = Compiled::of(db, &table.table)?;
-            self.drop_where(db, |object| Objects::is_surplus(table, object))?;
-            for trigger in &table.triggers {
-                self.install_trigger(db, table, trigger)?;
+        tables.iter().try_for_each(|table| self.install_on(db, table).map(drop))
+    }
+
+    /// What is missing or altered on these tables is made, one after the other until the time is up; gives those that are left.
+    pub fn install_until<'t>(
+        &self,
+        db: &Connection,
+        mut tables: &'t [CaptureTable],
+        until: Instant,
+    ) -> Result<&'t [CaptureTable], Fault> {
+        while let Some((table, others)) = tables.split_first() {
+            tables = others;
+            if self.install_on(db, table)? == Standing::Intact {
+                continue;
             }
-            if let Some(pin) = &table.pin
-                && self.pin_standing(table) != Standing::Intact
-            {
-                self.drop_named(db, &pin.name)?;
-                run(db, "pin the rowids", &pin.sql)?;
+            if Instant::now() >= until {
+                break;
             }
-            before.still_compiles(db, &table.table)?;
         }
-        Ok(())
+        Ok(tables)
+    }
+
+    /// Gives how it stood before.
+    fn install_on(&self, db: &Connection, table: &CaptureTable) -> Result<Standing, Fault> {
+        let standing = self.standing(table);
+        if standing == Standing::Intact {
+            return Ok(standing);
+        }
+        let before = Compiled::of(db, &table.table)?;
+        for surplus in self.surplus(table) {
+            surplus.drop(db)?;
+        }
+        for trigger in &table.triggers {
+            self.install_trigger(db, table, trigger)?;
+        }
+        if let Some(pin) = &table.pin
+            && self.pin_standing(table) != Standing::Intact
+        {
+            self.drop_named(db, &pin.name)?;
+            run(db, "pin the rowids", &pin.sql)?;
+        }
+        before.still_compiles(db, &table.table)?;
+        Ok(standing)
     }
 
     /// By name, as they stand in the schema.
@@ -182,6 +224,18 @@ impl Objects {
         self.drop_where(db, |object| object.kind == "trigger" && object.is_ours())
     }
 
+    /// Guards too; whether none is left.
+    pub fn drop_triggers_until(&self, db: &Connection, until: Instant) -> Result<bool, Fault> {
+        let is_trigger = |object: &&Object| object.kind == "trigger" && object.is_ours() || object.is_guard();
+        for object in self.all.iter().filter(is_trigger) {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            object.drop(db)?;
+        }
+        Ok(true)
+    }
+
     pub fn drop_guards(&self, db: &Connection) -> Result<(), Fault> {
         self.drop_where(db, Object::is_guard)
     }
@@ -193,7 +247,7 @@ impl Objects {
     fn standing(&self, table: &CaptureTable) -> Standing {
         let triggers = table.triggers.iter().map(|trigger| self.trigger_standing(table, trigger));
         let all: Vec<Standing> = triggers.chain([self.pin_standing(table)]).collect();
-        let surplus = self.all.iter().any(|object| Objects::is_surplus(table, object));
+        let surplus = self.surplus(table).next().is_some();
         if all.contains(&Standing::Missing) {
             Standing::Missing
         } else if surplus || all.contains(&Standing::Altered) {
@@ -204,9 +258,11 @@ impl Objects {
     }
 
     /// One that its table no longer needs would go on logging, and keep the application from dropping the columns that it names.
-    fn is_surplus(table: &CaptureTable, object: &Object) -> bool {
+    fn surplus(&self, table: &CaptureTable) -> impl Iterator<Item = &Object> {
         let needed = needed_names(std::slice::from_ref(table));
-        object.is_ours() && object.belongs_to(table.id) && !needed.contains(&folded(&object.name))
+        let of_table =
+            self.numbered.get(&table.id.to_string()).into_iter().flatten().map(|at| &self.all[*at]);
+        of_table.filter(move |object| object.is_ours() && !needed.contains(&folded(&object.name)))
     }
 
     fn trigger_standing(&self, table: &CaptureTable, trigger: &Trigger) -> Standing {
@@ -241,19 +297,15 @@ impl Objects {
     }
 
     fn named(&self, name: &str) -> Option<&Object> {
-        self.all.iter().find(|object| folded(&object.name) == folded(name))
+        self.named.get(&folded(name)).map(|at| &self.all[*at])
     }
 
     fn drop_named(&self, db: &Connection, name: &str) -> Result<(), Fault> {
-        self.drop_where(db, |object| folded(&object.name) == folded(name))
+        self.named(name).map_or(Ok(()), |object| object.drop(db))
     }
 
     fn drop_where(&self, db: &Connection, chosen: impl Fn(&Object) -> bool) -> Result<(), Fault> {
-        for object in self.all.iter().filter(|object| chosen(object)) {
-            let sql = format!("drop {} if exists {}", object.kind, ident(&object.name));
-            run(db, "drop what is ours", &sql)?;
-        }
-        Ok(())
+        self.all.iter().filter(|object| chosen(object)).try_for_each(|object| object.drop(db))
     }
 
     fn columns_of_ours(&self, db: &Connection, name: &str) -> rusqlite::Result<Option<Vec<String>>> {
@@ -281,9 +333,16 @@ impl Object {
         self.kind == "trigger" && is_our_guard(&self.name, &self.sql)
     }
 
-    fn belongs_to(&self, id: i64) -> bool {
+    /// The table that its name says it belongs to.
+    fn number(&self) -> Option<String> {
         let name = folded(&self.name);
-        name.starts_with(&format!("_liteferry_{id}_")) || name == format!("_liteferry_pin_{id}")
+        let rest = name.strip_prefix("_liteferry_")?;
+        let number = rest.strip_prefix("pin_").or_else(|| rest.split_once('_').map(|(number, _)| number))?;
+        Some(number.to_owned())
+    }
+
+    fn drop(&self, db: &Connection) -> Result<(), Fault> {
+        run(db, "drop what is ours", &format!("drop {} if exists {}", self.kind, ident(&self.name)))
     }
 }
 
@@ -297,7 +356,7 @@ pub(super) fn key_columns(columns: &[String]) -> usize {
     columns.iter().filter(|name| name.starts_with('k')).count()
 }
 
-fn needed_names(tables: &[CaptureTable]) -> Vec<String> {
+fn needed_names(tables: &[CaptureTable]) -> HashSet<String> {
     let triggers = tables.iter().flat_map(|table| &table.triggers).map(|trigger| folded(&trigger.name));
     let pins = tables.iter().filter_map(|table| table.pin.as_ref()).map(|pin| folded(&pin.name));
     triggers.chain(pins).collect()

@@ -398,7 +398,7 @@ fn every_probe_is_a_search_in_its_index() {
          create table w(k text collate nocase, l, u unique, primary key (k, l)) without rowid",
     );
     let tables = captured(&file.path, &|_| By::PrimaryKey);
-    arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+    arm(&writer(&file.path), &origin(), &tables, &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     app.set_db_config(DbConfig::SQLITE_DBCONFIG_TRIGGER_EQP, true).expect("the setting is known");
     for (sql, probes) in [
@@ -427,7 +427,7 @@ fn what_only_the_application_can_write_is_captured() {
          update sqlite_schema set sql = replace(replace(sql, 'nocase', 'unicase'), 'lower(', 'title_sort(')",
     );
     let tables = captured(&file.path, &|_| By::PrimaryKey);
-    arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+    arm(&writer(&file.path), &origin(), &tables, &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     let folded = |one: &str, other: &str| one.to_lowercase().cmp(&other.to_lowercase());
     app.create_collation("unicase", folded).expect("a collation is taken");

@@ -30,7 +30,7 @@ fn the_library_of_python_writes_under_our_triggers() {
          create unique index j on t(lower(u) || v); create table k(a, b, primary key (a, b)) without rowid; create table h(a)",
     );
     let tables = captured(&file.path, &|_| By::PrimaryKey);
-    arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+    arm(&writer(&file.path), &origin(), &tables, &|| {}).expect("capture is armed");
     let ran = match Command::new("python3").arg("-c").arg(APPLICATION).arg(&file.path).output() {
         Ok(ran) => ran,
         Err(_) => return eprintln!("there is no python3 here"),

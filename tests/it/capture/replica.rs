@@ -56,7 +56,7 @@ impl Replica {
     pub fn by(setup: &str, choice: &dyn Fn(&SqliteTable) -> By) -> Replica {
         let (file, twin) = (sqlite(setup), sqlite(setup));
         let tables = captured(&file.path, choice);
-        let position = arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+        let position = arm(&writer(&file.path), &origin(), &tables, &|| {}).expect("capture is armed");
         let open = |path: &Path| {
             let db = Connection::open(path).expect("the application opens its file");
             db.execute_batch("pragma synchronous = off; pragma foreign_keys = off")

@@ -23,13 +23,13 @@ fn standing_after(ddl: &str) -> (Standing, Standing) {
     let file = sqlite(SETUP);
     let before = tables(&file.path);
     let db = writer(&file.path);
-    arm(&db, &origin(), &before).expect("capture is armed");
+    arm(&db, &origin(), &before, &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     app.execute_batch(ddl).unwrap_or_else(|error| panic!("{error}\n{ddl}"));
     let standing = |tables: &[CaptureTable]| census(&db, tables).expect("a census is taken").captured[0].1;
     let after = tables(&file.path);
     let found = (standing(&before), standing(&after));
-    rearm(&db, &after).expect("capture is armed again");
+    rearm(&db, &after, &|| {}).expect("capture is armed again");
     assert_eq!(standing(&after), Standing::Intact, "{ddl}");
     found
 }
@@ -73,13 +73,13 @@ fn a_rebuild_that_keeps_the_old_table_is_seen() {
     let file = sqlite(SETUP);
     let before = tables(&file.path);
     let db = writer(&file.path);
-    arm(&db, &origin(), &before).expect("capture is armed");
+    arm(&db, &origin(), &before, &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     let ddl = "alter table t rename to old_t; create table t(id integer primary key, u text unique, v default 1, w); \
                create unique index i2 on t(lower(w)) where v > 0";
     app.execute_batch(ddl).expect("renamed and made");
     assert_eq!(census(&db, &before).expect("a census is taken").captured[0].1, Standing::Altered);
-    rearm(&db, &before).expect("capture is armed again");
+    rearm(&db, &before, &|| {}).expect("capture is armed again");
     let mut after = before.clone();
     after.retain(|table| table.table == "t");
     assert_eq!(census(&db, &after).expect("a census is taken").captured[0].1, Standing::Intact);
@@ -94,11 +94,11 @@ fn a_rebuild_that_keeps_the_old_table_is_seen() {
 #[test]
 fn a_column_of_a_probe_cannot_be_dropped_under_our_triggers() {
     let file = sqlite("create table t(id integer primary key, u); create unique index i on t(u)");
-    arm(&writer(&file.path), &origin(), &tables(&file.path)).expect("capture is armed");
+    arm(&writer(&file.path), &origin(), &tables(&file.path), &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     app.execute_batch("drop index i").expect("dropped");
     assert!(app.execute_batch("alter table t drop column u").is_err());
-    rearm(&writer(&file.path), &tables(&file.path)).expect("capture is armed again");
+    rearm(&writer(&file.path), &tables(&file.path), &|| {}).expect("capture is armed again");
     app.execute_batch("alter table t drop column u").expect("dropped");
 }
 
@@ -107,7 +107,7 @@ fn a_trigger_that_left_without_a_schema_change_is_missed_all_the_same() {
     let file = sqlite(SETUP);
     let tables = tables(&file.path);
     let db = writer(&file.path);
-    arm(&db, &origin(), &tables).expect("capture is armed");
+    arm(&db, &origin(), &tables, &|| {}).expect("capture is armed");
     let version = schema_version(&db).expect("the version is read");
     let app = Connection::open(&file.path).expect("the file opens");
     app.execute_batch(
@@ -124,7 +124,7 @@ fn strangers_under_our_prefix_are_named() {
     let file = sqlite(SETUP);
     let all = tables(&file.path);
     let db = writer(&file.path);
-    arm(&db, &origin(), &all).expect("capture is armed");
+    arm(&db, &origin(), &all, &|| {}).expect("capture is armed");
     db.execute_batch("create table _LITEFERRY_note(a)").expect("made");
     let found = census(&db, &all[..1]).expect("a census is taken");
     let left =
@@ -159,17 +159,17 @@ fn the_log_that_was_dropped_is_not_made_anew_in_silence() {
     let file = sqlite(SETUP);
     let tables = tables(&file.path);
     let db = writer(&file.path);
-    let first = arm(&db, &origin(), &tables).expect("capture is armed");
+    let first = arm(&db, &origin(), &tables, &|| {}).expect("capture is armed");
     let app = Connection::open(&file.path).expect("the file opens");
     app.execute_batch("drop table _liteferry_change").expect("dropped");
     assert!(app.execute_batch("delete from t").is_err());
     assert_eq!(census(&db, &tables).expect("a census is taken").tables, Standing::Missing);
-    assert_eq!(rearm(&db, &tables).expect_err("the log is gone").code, "capture_log_lost");
-    let again = arm(&db, &origin(), &tables).expect("capture is armed");
+    assert_eq!(rearm(&db, &tables, &|| {}).expect_err("the log is gone").code, "capture_log_lost");
+    let again = arm(&db, &origin(), &tables, &|| {}).expect("capture is armed");
     assert_eq!((first.epoch, again.epoch, again.seq), (1, 2, 1));
     let app = Connection::open(&file.path).expect("the file opens");
     app.execute_batch("delete from t; delete from _liteferry_change").expect("writes work again");
-    assert_eq!(arm(&db, &origin(), &tables).expect("capture is armed").epoch, 3);
+    assert_eq!(arm(&db, &origin(), &tables, &|| {}).expect("capture is armed").epoch, 3);
 }
 
 /// What other hands do to the file is read by a connection that only reads.
@@ -177,7 +177,7 @@ fn the_log_that_was_dropped_is_not_made_anew_in_silence() {
 fn a_reader_takes_the_census_in_its_own_transaction() {
     let file = sqlite(SETUP);
     let tables = tables(&file.path);
-    arm(&writer(&file.path), &origin(), &tables).expect("capture is armed");
+    arm(&writer(&file.path), &origin(), &tables, &|| {}).expect("capture is armed");
     let reader = SqliteFile::examine(&file.path, Duration::from_secs(1))
         .and_then(|file| file.open_reader())
         .expect("it opens");

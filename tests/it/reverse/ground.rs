@@ -101,7 +101,7 @@ impl Pair {
         let source = self.source().open_writer(Duration::from_secs(5)).expect("it can be written");
         let captures = self.captures(&source);
         let origin = Origin { migration: TOKEN.into(), epoch: 1 };
-        capture::arm(&source, &origin, &captures).expect("capture is armed");
+        capture::arm(&source, &origin, &captures, &|| {}).expect("capture is armed");
         control::begin_reverse(&source, BEGIN).expect("the way back is opened");
         source.execute_batch("update _liteferry_control set writes = 'postgres'").expect("closed");
         self.with_session(async |session| {

@@ -310,7 +310,8 @@ fn where_sqlite_stands_is_on_its_disk_once_that_is_told() {
     app.execute_batch("pragma journal_mode = wal; create table t (id integer primary key)").expect("made");
     let file = SqliteFile::examine(&path, Duration::from_secs(5)).expect("the source is usable");
     let source = file.open_writer(Duration::from_secs(5)).expect("it can be written");
-    capture::arm(&source, &Origin { migration: TOKEN.into(), epoch: 1 }, &[]).expect("capture is armed");
+    capture::arm(&source, &Origin { migration: TOKEN.into(), epoch: 1 }, &[], &|| {})
+        .expect("capture is armed");
     control::begin_reverse(&source, BEGIN).expect("the way back is opened");
     let schema = schema_digest(&source).expect("it has a schema");
     let mark = "select reverse_mark from _liteferry_control";

@@ -136,7 +136,7 @@ fn a_control_table_of_an_older_version_is_widened_and_what_it_says_is_kept() {
     assert_eq!((read().writes, read().reverse), (Writes::Sqlite, None));
     let standing = capture::census(&db, &captures).expect("a census").tables;
     assert_eq!(standing, capture::Standing::Altered);
-    capture::rearm(&db, &captures).expect("armed again");
+    capture::rearm(&db, &captures, &|| {}).expect("armed again");
     assert!(capture::census(&db, &captures).expect("a census").is_whole());
     let elsewhere = Position { epoch: 2, ..super::ground::BEGIN };
     assert_eq!(
@@ -150,8 +150,8 @@ fn a_control_table_of_an_older_version_is_widened_and_what_it_says_is_kept() {
         .expect("closed");
     let before = read();
     let origin = Origin { migration: before.migration.clone(), epoch: 1 };
-    capture::arm(&db, &origin, &captures).expect("armed once more");
+    capture::arm(&db, &origin, &captures, &|| {}).expect("armed once more");
     assert_eq!(read(), before, "who takes the writes is not forgotten");
-    capture::detach(&db).expect("detached");
+    capture::detach(&db, &|| {}).expect("detached");
     assert_eq!(control::read(&db).expect("it is read"), None);
 }

@@ -1,0 +1,94 @@
+//! Triggers of many tables are put in, and taken out, in turns: SQLite reads all of its schema for each trigger, so that hundreds of
+//! them take as long as no writer of the application should wait.
+//!
+//! After each turn the application's connections read the schema anew, and begin their statement again. One that finds it changed once
+//! more by then, fifty times in a row, fails: the rests are a multiple of what such a reading takes.
+
+use super::objects::Objects;
+use super::{begin, commit, mark};
+use crate::model::fault::Fault;
+use crate::plan::capture::CaptureTable;
+use crate::sqlite::connect::schema_version;
+use crate::sqlite::fault::from_sqlite;
+use crate::sqlite::history::log_lost;
+use rusqlite::{Connection, Transaction};
+use std::time::{Duration, Instant};
+
+/// How long the write lock is held, one table's triggers at least.
+const TURN: Duration = Duration::from_millis(20);
+/// Whoever waits for the lock asks for it again within a quarter of that, most of the time.
+const REST: Duration = Duration::from_millis(100);
+/// So many readings of the schema more.
+const REST_BY_READING: u32 = 5;
+
+pub struct Turns<'t> {
+    db: &'t Connection,
+    doing: &'t str,
+    /// Is told after each turn.
+    turned: &'t dyn Fn(),
+}
+
+impl<'t> Turns<'t> {
+    pub fn new(db: &'t Connection, doing: &'t str, turned: &'t dyn Fn()) -> Turns<'t> {
+        Turns { db, doing, turned }
+    }
+
+    /// Lets the others go on.
+    fn rest(&self) -> Result<(), Fault> {
+        (self.turned)();
+        std::thread::sleep(REST + self.reading()? * REST_BY_READING);
+        Ok(())
+    }
+
+    /// How long a connection takes to read the schema now.
+    fn reading(&self) -> Result<Duration, Fault> {
+        let began = Instant::now();
+        let read = || {
+            let other = Connection::open(self.db.path().unwrap_or_default())?;
+            other.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))
+        };
+        read().map(|_| began.elapsed()).map_err(|error| from_sqlite(self.doing, error))
+    }
+}
+
+/// Begins in the transaction that is given, and gives the one in which everything stands.
+pub fn install<'db>(
+    mut tx: Transaction<'db>,
+    tables: &[CaptureTable],
+    turns: &Turns<'db>,
+) -> Result<Transaction<'db>, Fault> {
+    let (mut known, mut left) = (Objects::read(&tx)?, tables);
+    loop {
+        left = known.install_until(&tx, left, Instant::now() + TURN)?;
+        if left.is_empty() {
+            break;
+        }
+        // A log without a row would be taken for a lost one, if we ended here.
+        mark(&tx)?;
+        let version = schema_version(&tx)?;
+        commit(tx, turns.doing)?;
+        turns.rest()?;
+        tx = begin(turns.db, turns.doing)?;
+        if schema_version(&tx)? != version {
+            known = Objects::read(&tx)?;
+        }
+        // Somebody has detached meanwhile: triggers without a log would let every write fail.
+        if known.log.is_none() {
+            return Err(log_lost(turns.doing));
+        }
+    }
+    Objects::read(&tx)?.install(&tx, tables)?;
+    Ok(tx)
+}
+
+/// Takes out all triggers, and gives the transaction in which none is left.
+pub fn take_out<'db>(turns: &Turns<'db>) -> Result<Transaction<'db>, Fault> {
+    loop {
+        let tx = begin(turns.db, turns.doing)?;
+        if Objects::read(&tx)?.drop_triggers_until(&tx, Instant::now() + TURN)? {
+            return Ok(tx);
+        }
+        commit(tx, turns.doing)?;
+        turns.rest()?;
+    }
+}

@@ -1,0 +1,89 @@
+//! Capture of many tables: it is put in and taken out in turns, between which the application writes, changes its schema, and dies.
+
+use super::replica::{By, captured, origin, writer};
+use crate::support::{TempDb, sqlite};
+use liteferry::plan::capture::CaptureTable;
+use liteferry::sqlite::capture::{arm, census, detach, installed};
+use rusqlite::Connection;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// So many tables that no machine is done with them in one turn.
+const TABLES: usize = 100;
+
+fn ground() -> (TempDb, Vec<CaptureTable>) {
+    let one = |at: usize| format!("create table t{at} (id integer primary key, v unique);");
+    let file = sqlite(&format!("pragma journal_mode = wal; {}", (0..TABLES).map(one).collect::<String>()));
+    let tables = captured(&file.path, &|_| By::PrimaryKey);
+    (file, tables)
+}
+
+/// An application that never waits for a lock.
+fn impatient(file: &TempDb) -> Connection {
+    let app = Connection::open(&file.path).expect("the file opens");
+    app.busy_timeout(std::time::Duration::ZERO).expect("it can be set");
+    app
+}
+
+fn is_whole(db: &Connection, tables: &[CaptureTable]) -> bool {
+    census(db, tables).expect("it can be looked at").is_whole()
+}
+
+#[test]
+fn the_application_writes_between_the_turns() {
+    let (file, tables) = ground();
+    let (db, app, turns) = (writer(&file.path), impatient(&file), Cell::new(0));
+    let write = || {
+        turns.set(turns.get() + 1);
+        app.execute("insert into t0 (v) values (?1)", [turns.get()]).expect("nobody holds the lock");
+    };
+    let first = arm(&db, &origin(), &tables, &write).expect("capture is armed");
+    assert!(turns.get() > 1, "{} turns", turns.get());
+    assert!(is_whole(&db, &tables));
+    let logged = "select count(*) from _liteferry_change where tbl > 0 and seq < ?1";
+    let logged: i64 = db.query_row(logged, [first.seq], |row| row.get(0)).expect("it can be counted");
+    assert_eq!(logged, turns.get(), "the first table was captured from the first turn on");
+
+    let armed = turns.get();
+    let names = detach(&db, &write).expect("it is taken out");
+    assert!(turns.get() > armed + 1, "{} turns, {armed} before", turns.get());
+    assert!(names.len() > TABLES && installed(&db).expect("it can be looked at").is_empty());
+}
+
+#[test]
+fn what_is_undone_between_the_turns_is_done_again() {
+    let (file, tables) = ground();
+    let (db, app) = (writer(&file.path), impatient(&file));
+    let rebuild = || {
+        let sql = "begin; create table new (id integer primary key, v unique, w); drop table t0;
+            alter table new rename to t0; commit";
+        app.execute_batch(sql).expect("nobody holds the lock");
+    };
+    arm(&db, &origin(), &tables, &rebuild).expect("capture is armed");
+    assert!(is_whole(&db, &tables));
+}
+
+#[test]
+fn capture_that_somebody_takes_out_between_the_turns_is_not_put_in_by_halves() {
+    let (file, tables) = ground();
+    let db = writer(&file.path);
+    let taken_out = || drop(detach(&writer(&file.path), &|| {}).expect("it is taken out"));
+    let refused = arm(&db, &origin(), &tables, &taken_out).expect_err("its log is gone");
+    assert_eq!(refused.code, "capture_log_lost");
+    assert!(installed(&db).expect("it can be looked at").is_empty());
+}
+
+#[test]
+fn arming_that_broke_off_goes_on_where_it_was() {
+    let (file, tables) = ground();
+    let killed = || panic!("killed between two turns");
+    let broken = catch_unwind(AssertUnwindSafe(|| arm(&writer(&file.path), &origin(), &tables, &killed)));
+    assert!(broken.is_err());
+    let db = writer(&file.path);
+    let there = installed(&db).expect("it can be looked at").len();
+    let first = arm(&db, &origin(), &tables, &|| {}).expect("capture is armed");
+    assert_eq!(first.epoch, 1, "the same log");
+    assert!(is_whole(&db, &tables));
+    let whole = installed(&db).expect("it can be looked at").len();
+    assert!(there > 2 && there < whole, "{there} of {whole}");
+}
