@@ -52,8 +52,7 @@ pub fn findings(findings: &[Finding]) -> String {
         let told = said_once(&of_it);
         for (index, alike) in told.iter().enumerate() {
             let first = alike[0];
-            let subjects: Vec<String> = alike.iter().map(|finding| shown(&finding.subject)).collect();
-            line(&mut out, &format!("  [{}] {}: {}", first.code, subjects.join(", "), shown(&first.text)));
+            line(&mut out, &format!("  [{}] {}: {}", first.code, subjects(alike), shown(&first.text)));
             // Of findings that are mended alike the last one says how, for all.
             let is_said_later = told
                 .get(index + 1)
@@ -64,6 +63,18 @@ pub fn findings(findings: &[Finding]) -> String {
         }
     }
     out
+}
+
+/// More than a person reads are counted.
+const SUBJECTS_MAX: usize = 50;
+
+fn subjects(alike: &[&Finding]) -> String {
+    let named = alike.iter().take(SUBJECTS_MAX).map(|finding| shown(&finding.subject));
+    let named = named.collect::<Vec<String>>().join(", ");
+    match alike.len().saturating_sub(SUBJECTS_MAX) {
+        0 => named,
+        others => format!("{named} and {others} more (`--json` names all)"),
+    }
 }
 
 /// What is told of many subjects in the same words stands together, where it was told first: a schema of forty tables has the same to say
@@ -221,6 +232,8 @@ mod tests {
         let note = |subject: &str, text: &str| Finding::note("odd", subject, text);
         let told = findings(&[note("a", "is odd"), note("b", "is even"), note("c\n", "is odd")]);
         assert_eq!(told, "\n3 notes:\n  [odd] a, c\\n: is odd\n  [odd] b: is even\n");
+        let many: Vec<Finding> = (0..52).map(|at| note(&format!("t{at}"), "is odd")).collect();
+        assert!(findings(&many).ends_with(", t49 and 2 more (`--json` names all): is odd\n"));
     }
 
     #[test]
