@@ -62,17 +62,24 @@ pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding
         columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     );
     let table = route.target.sql();
-    let remedy = match columns.iter().find(|(_, has_default)| *has_default) {
-        Some((name, _)) => format!(
-            "give them the defaults in the target that they have in SQLite (alter table {table} alter column {} set default …;), and NOT \
-             NULL where the application can bear it",
-            ident(name)
-        ),
-        None => format!(
-            "SQLite has no default for them either: make them NOT NULL in the target (alter table {table} alter column {} set not null;) if \
-             the application always names them",
-            ident(columns[0].0)
-        ),
+    let of_each = |columns: &[&str], action: &str| {
+        let actions: Vec<String> =
+            columns.iter().map(|name| format!("alter column {} set {action}", ident(name))).collect();
+        format!("alter table {table} {};", actions.join(", "))
+    };
+    let all: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let with_default: Vec<&str> =
+        columns.iter().filter(|(_, has_default)| *has_default).map(|(name, _)| *name).collect();
+    let remedy = if with_default.is_empty() {
+        format!(
+            "SQLite has no default for them either: make them NOT NULL in the target ({}) if the application always names them",
+            of_each(&all, "not null")
+        )
+    } else {
+        format!(
+            "give them the defaults in the target that they have in SQLite ({}), and NOT NULL where the application can bear it",
+            of_each(&with_default, "default …")
+        )
     };
     Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
 }
