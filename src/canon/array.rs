@@ -1,4 +1,4 @@
-//! Arrays, which sources without them write as JSON text: `[1, 2, 3]`, nested for more dimensions.
+//! Arrays, which sources without them write as JSON text: `[1, 2, 3]`, nested for more dimensions (or as a `list`).
 //!
 //! Elements cross as their own type does, in its plainest form; a text crosses exactly when the array written back is that text. What is
 //! no array of one shape is refused: objects, elements beside arrays, arrays of different lengths.
@@ -7,7 +7,7 @@ use super::array_text::{self, ArrayText};
 use super::form::{Form, Hints, UuidText};
 use super::formset::FormSet;
 use super::json_scan::{Container, Event, Scanner, unescape};
-use super::{Codec, Fit, Malformed, Reason, Zone};
+use super::{Codec, Fit, Malformed, Reason, Zone, list};
 use crate::model::cell::Cell;
 use crate::model::types::Type;
 
@@ -22,8 +22,11 @@ pub(super) fn encode(ty: &Type, form: Form, zone: Zone, cell: Cell<'_>, out: &mu
         Cell::Text(text) => text,
         Cell::Integer(_) | Cell::Real(_) | Cell::Blob(_) => return Fit::Lost(Reason::NotAnArray),
     };
-    let start = out.len();
     let (element, element_oid) = element_of(ty, zone);
+    if form == Form::List {
+        return list::encode(&element, element_oid, text, out);
+    }
+    let start = out.len();
     let mut shape = Shape::default();
     let mut body = Vec::new();
     match shape.read(&element, text, &mut body) {
@@ -47,7 +50,10 @@ pub(super) fn decode<'a>(
 ) -> Result<Cell<'a>, Malformed> {
     scratch.clear();
     let (element, _) = element_of(ty, zone);
-    write(&element, ArrayText::of(form), bytes, scratch)?;
+    match form {
+        Form::List => list::write(&element, bytes, scratch)?,
+        _ => write(&element, ArrayText::of(form), bytes, scratch)?,
+    }
     Ok(Cell::Text(scratch))
 }
 
@@ -58,7 +64,9 @@ pub(super) fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
         scratch.clear();
         encode(ty, *form, hints.zone, cell, &mut scratch) == Fit::Exact
     };
-    ArrayText::ALL.into_iter().map(Form::Array).filter(|form| exact(form)).collect()
+    let json = ArrayText::ALL.into_iter().map(Form::Array).filter(|form| exact(form));
+    let is_list = matches!(cell, Cell::Text(text) if list::is_likely(ty, text, hints));
+    json.chain(is_list.then_some(Form::List)).collect()
 }
 
 /// How the elements of an array cross, and the id of their type.
@@ -75,7 +83,7 @@ fn element_of(ty: &Type, zone: Zone) -> (Codec, u32) {
 
 /// What is known of an array while it is read.
 #[derive(Default)]
-struct Shape {
+pub(super) struct Shape {
     /// Elements so far of each open array, the outermost first.
     open: Vec<usize>,
     /// Length of each dimension, as far as one of its arrays has ended.
@@ -108,7 +116,11 @@ impl Shape {
         if self.depth.is_some_and(|depth| depth != deepest) { Err(Reason::NotAnArray) } else { Ok(()) }
     }
 
-    fn begin(&mut self) -> Result<(), Reason> {
+    pub(super) fn misfit(&self) -> Option<Reason> {
+        self.misfit
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), Reason> {
         if let Some(count) = self.open.last_mut() {
             *count += 1;
         }
@@ -116,13 +128,13 @@ impl Shape {
         if self.open.len() > self.depth.unwrap_or(DIMENSIONS_MAX) { Err(Reason::NotAnArray) } else { Ok(()) }
     }
 
-    fn end(&mut self) -> Result<(), Reason> {
+    pub(super) fn end(&mut self) -> Result<(), Reason> {
         let length = self.open.pop().expect("the scanner ends only what began");
         let known = self.lengths[self.open.len()].get_or_insert(length);
         if *known == length { Ok(()) } else { Err(Reason::NotAnArray) }
     }
 
-    fn enter(&mut self) -> Result<(), Reason> {
+    pub(super) fn enter(&mut self) -> Result<(), Reason> {
         let here = self.open.len();
         let count = self.open.last_mut().ok_or(Reason::NotAnArray)?;
         *count += 1;
@@ -131,7 +143,17 @@ impl Shape {
 
     fn put_element(&mut self, element: &Codec, event: Event<'_>, body: &mut Vec<u8>) -> Result<(), Reason> {
         let mut text = Vec::new();
-        let Some(cell) = cell_of(&element.ty, event, &mut text)? else {
+        let cell = cell_of(&element.ty, event, &mut text)?;
+        self.put_cell(element, cell, body)
+    }
+
+    pub(super) fn put_cell(
+        &mut self,
+        element: &Codec,
+        cell: Option<Cell<'_>>,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
+        let Some(cell) = cell else {
             self.nulls = true;
             body.extend_from_slice(&NULL.to_be_bytes());
             return Ok(());
@@ -152,7 +174,7 @@ impl Shape {
     }
 
     /// The head of the array: dimensions, whether NULLs are within, the elements' type.
-    fn put(&self, element_oid: u32, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, element_oid: u32, out: &mut Vec<u8>) {
         let dimensions = i32::try_from(self.depth.unwrap_or(0)).expect("dimensions are few");
         out.extend_from_slice(&dimensions.to_be_bytes());
         out.extend_from_slice(&i32::from(self.nulls).to_be_bytes());
@@ -196,6 +218,17 @@ fn cell_of<'a>(element: &Type, event: Event<'a>, text: &'a mut Vec<u8>) -> Resul
 /// Appends the text of an array.
 fn write(element: &Codec, form: ArrayText, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut reader = Reader(bytes);
+    let (dimensions, lengths) = head(&mut reader)?;
+    if dimensions == 0 {
+        out.extend_from_slice(b"[]");
+    } else {
+        write_level(element, form, &lengths[..dimensions], &mut reader, out)?;
+    }
+    if reader.0.is_empty() { Ok(()) } else { Err(MALFORMED) }
+}
+
+/// How many dimensions there are, and how long each is.
+fn head(reader: &mut Reader<'_>) -> Result<(usize, [usize; DIMENSIONS_MAX]), Malformed> {
     let dimensions = usize::try_from(reader.int()?).map_err(|_| MALFORMED)?;
     let (_nulls, _element_oid) = (reader.int()?, reader.int()?);
     if dimensions > DIMENSIONS_MAX {
@@ -207,10 +240,22 @@ fn write(element: &Codec, form: ArrayText, bytes: &[u8], out: &mut Vec<u8>) -> R
         *length = usize::try_from(reader.int()?).ok().filter(|length| *length > 0).ok_or(MALFORMED)?;
         let _lower_bound = reader.int()?;
     }
-    if dimensions == 0 {
-        out.extend_from_slice(b"[]");
-    } else {
-        write_level(element, form, &lengths[..dimensions], &mut reader, out)?;
+    Ok((dimensions, lengths))
+}
+
+/// The elements in their order, of however many dimensions; nothing for NULL.
+pub(super) fn each_element(
+    bytes: &[u8],
+    mut told: impl FnMut(Option<&[u8]>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    let mut reader = Reader(bytes);
+    let (dimensions, lengths) = head(&mut reader)?;
+    let count = lengths[..dimensions]
+        .iter()
+        .try_fold(usize::from(dimensions > 0), |count, length| count.checked_mul(*length))
+        .ok_or(MALFORMED)?;
+    for _ in 0..count {
+        told(reader.element()?)?;
     }
     if reader.0.is_empty() { Ok(()) } else { Err(MALFORMED) }
 }
@@ -243,12 +288,10 @@ fn write_element(
     reader: &mut Reader<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    let length = reader.int()?;
-    if length == NULL {
+    let Some(bytes) = reader.element()? else {
         out.extend_from_slice(b"null");
         return Ok(());
-    }
-    let bytes = reader.take(usize::try_from(length).map_err(|_| MALFORMED)?)?;
+    };
     let mut scratch = Vec::new();
     match (element.decode(bytes, &mut scratch)?, &element.ty) {
         (Cell::Integer(truth), Type::Bool) => {
@@ -265,7 +308,7 @@ fn write_element(
     Ok(())
 }
 
-const MALFORMED: Malformed = Malformed("array");
+pub(super) const MALFORMED: Malformed = Malformed("array");
 
 struct Reader<'a>(&'a [u8]);
 
@@ -274,6 +317,14 @@ impl<'a> Reader<'a> {
         let (int, rest) = self.0.split_first_chunk().ok_or(MALFORMED)?;
         self.0 = rest;
         Ok(i32::from_be_bytes(*int))
+    }
+
+    fn element(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        let length = self.int()?;
+        if length == NULL {
+            return Ok(None);
+        }
+        self.take(usize::try_from(length).map_err(|_| MALFORMED)?).map(Some)
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
@@ -315,8 +366,10 @@ mod tests {
         let ints = |ints: &[i32]| ints.iter().flat_map(|int| int.to_be_bytes()).collect::<Vec<u8>>();
         for bytes in [ints(&[2, 0, 23, i32::MAX, 1, 0, 1]), ints(&[1, 0, 23, 0, 1])] {
             let mut scratch = Vec::new();
-            let decoded = decode(&array_of(Type::Int4), Form::Native, Zone::Utc, &bytes, &mut scratch);
-            assert_eq!(decoded.err(), Some(MALFORMED));
+            for form in [Form::Native, Form::List] {
+                let decoded = decode(&array_of(Type::Int4), form, Zone::Utc, &bytes, &mut scratch);
+                assert_eq!(decoded.err(), Some(MALFORMED));
+            }
         }
     }
 
@@ -416,7 +469,11 @@ mod tests {
             .map(|at| u8::from_str_radix(&whole[at * 2..at * 2 + 2], 16).unwrap())
             .collect();
         let ty = array_of(Type::Int4);
-        let read = |bytes: &[u8]| decode(&ty, Form::Native, Zone::Utc, bytes, &mut Vec::new()).is_ok();
+        let read = |bytes: &[u8]| {
+            let reads = |form| decode(&ty, form, Zone::Utc, bytes, &mut Vec::new()).is_ok();
+            assert_eq!(reads(Form::Native), reads(Form::List));
+            reads(Form::List)
+        };
         assert!(read(&bytes));
         for end in 0..bytes.len() {
             assert!(!read(&bytes[..end]), "{end}");

@@ -32,9 +32,12 @@ impl ArrayText {
     /// As Python's `json.dumps` writes, which SQLAlchemy uses.
     const PYTHON: ArrayText = ArrayText { commas: Commas::Spaced, letters: Letters::Ascii };
 
+    /// As `JSON.stringify` writes.
+    pub const JAVASCRIPT: ArrayText = ArrayText { commas: Commas::Tight, letters: Letters::Utf8 };
+
     pub const ALL: [ArrayText; 4] = [
         ArrayText::PYTHON,
-        ArrayText { commas: Commas::Tight, letters: Letters::Utf8 },
+        ArrayText::JAVASCRIPT,
         ArrayText { commas: Commas::Spaced, letters: Letters::Utf8 },
         ArrayText { commas: Commas::Tight, letters: Letters::Ascii },
     ];

@@ -49,6 +49,8 @@ pub enum Form {
     Duration(Duration),
     /// An array as JSON text.
     Array(ArrayText),
+    /// An array as its elements with commas between: `a,b`.
+    List,
 }
 
 /// A pair of words for true and false, in one case: an index into `SPELLINGS`.
@@ -159,9 +161,8 @@ impl Form {
             Form::Duration(duration) => duration.unit().is_some(),
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
             Form::Affinity | Form::OtherClass => false,
-            Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => {
-                false
-            }
+            Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
+            Form::Array(_) | Form::List => false,
         }
     }
 
@@ -207,7 +208,7 @@ impl Form {
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => None,
             Form::Affinity | Form::OtherClass => None,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Some(self.to_string()),
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Some(self.to_string()),
+            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Some(self.to_string()),
         }
     }
 
@@ -218,7 +219,7 @@ impl Form {
             Form::Digits => Numeral::Digits,
             Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass => Numeral::Natural,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Numeral::Natural,
+            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Numeral::Natural,
         }
     }
 
@@ -228,7 +229,7 @@ impl Form {
             Form::OtherClass => Textual::Blob,
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => Textual::Text,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => Textual::Text,
+            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Textual::Text,
         }
     }
 }
@@ -351,6 +352,7 @@ impl fmt::Display for Form {
             Form::UuidBlob(ByteOrder::Mixed) => out.write_str("uuid-blob-mixed"),
             Form::Duration(duration) => duration.fmt(out),
             Form::Array(text) => text.fmt(out),
+            Form::List => out.write_str("array-list"),
         }
     }
 }
@@ -360,7 +362,7 @@ impl FromStr for Form {
 
     fn from_str(word: &str) -> Result<Form, UnknownForm> {
         let numbers = [Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-        let plain = numbers.into_iter().chain([Form::Affinity, Form::OtherClass]);
+        let plain = numbers.into_iter().chain([Form::Affinity, Form::OtherClass, Form::List]);
         let blobs = [ByteOrder::BigEndian, ByteOrder::Mixed].map(Form::UuidBlob);
         plain
             .chain(blobs)
@@ -383,7 +385,7 @@ mod tests {
     #[test]
     fn every_word_of_a_form_names_that_form() {
         let words = "native number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
-                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed";
+                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);
         }

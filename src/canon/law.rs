@@ -2,7 +2,7 @@
 //!
 //! It is asserted for every cell that a test encodes, whatever else the test is about.
 
-use super::form::{ByteOrder, Case, Dress, Unit, UuidText, Words};
+use super::form::{ArrayText, ByteOrder, Case, Dress, Unit, UuidText, Words};
 use super::{Codec, Fit, Form, Hints, Zone};
 use crate::model::cell::Cell;
 use crate::model::types::{NumericLimit, Type};
@@ -81,7 +81,8 @@ pub(super) fn any_form() -> impl Strategy<Value = Form> {
         Form::UuidBlob(ByteOrder::Mixed),
     ];
     let epoch = Unit::ALL.map(Form::Epoch).to_vec();
-    prop::sample::select([plain, words, uuid, epoch].concat())
+    let array = ArrayText::ALL.into_iter().map(Form::Array).chain([Form::List]).collect();
+    prop::sample::select([plain, words, uuid, epoch, array].concat())
 }
 
 /// Texts that some grammar here takes, and texts one letter away from them.

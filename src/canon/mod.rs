@@ -20,6 +20,7 @@ mod jsonb;
 #[cfg(test)]
 mod law;
 pub mod learn;
+mod list;
 mod moment;
 mod moment_text;
 mod moment_word;

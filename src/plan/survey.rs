@@ -88,7 +88,8 @@ fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
         (Form::Epoch(Unit::RealSeconds | Unit::Julian), _) => &[Cell::Real(0.5)],
         (form, _) if form.counts() => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
         (Form::Native | Form::Digits | Form::Words(_) | Form::Moment(_), _) => &[Cell::Text(b"x")],
-        (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_) | Form::Array(_), _) => &[Cell::Text(b"x")],
+        (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_), _) => &[Cell::Text(b"x")],
+        (Form::Array(_) | Form::List, _) => &[Cell::Text(b"x")],
     }
 }
 

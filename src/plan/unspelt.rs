@@ -102,7 +102,13 @@ fn probes(ty: &Type) -> Vec<Probe> {
             vec![("texts that look like numbers", b"007".to_vec()), ("plain texts", b"abc".to_vec())]
         }
         Type::Bytea => vec![("bytes that are no text", vec![0, 255])],
-        Type::Array { element_oid, .. } => vec![("NULL elements", null_array(*element_oid))],
+        Type::Array { element, element_oid } => match **element {
+            Type::Text | Type::Varchar(None) | Type::Citext => vec![
+                ("NULL elements", array_of(*element_oid, None)),
+                ("elements with a comma", array_of(*element_oid, Some(b"a,b"))),
+            ],
+            _ => vec![("NULL elements", array_of(*element_oid, None))],
+        },
         Type::Bool | Type::Int2 | Type::Int4 | Type::Oid | Type::Float4 | Type::Float8 | Type::Date => {
             Vec::new()
         }
@@ -140,9 +146,12 @@ fn digits(ty: &Type, limit: Option<NumericLimit>) -> Vec<Probe> {
     if bytes.is_empty() { Vec::new() } else { vec![("numbers of more digits than a float has", bytes)] }
 }
 
-fn null_array(element_oid: u32) -> Vec<u8> {
-    let words = [1u32, 1, element_oid, 1, 1, u32::MAX];
-    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+/// Of one element, and nothing for NULL.
+fn array_of(element_oid: u32, element: Option<&[u8]>) -> Vec<u8> {
+    let length = element.map_or(u32::MAX, |bytes| u32::try_from(bytes.len()).expect("a probe is short"));
+    let words = [1, u32::from(element.is_none()), element_oid, 1, 1, length];
+    let head = words.iter().flat_map(|word| word.to_be_bytes());
+    head.chain(element.unwrap_or_default().iter().copied()).collect()
 }
 
 #[cfg(test)]
@@ -155,6 +164,7 @@ mod tests {
     #[test]
     fn a_form_that_spells_less_than_the_type_holds_is_told() {
         let numeric = |precision, scale| Type::Numeric(Some(NumericLimit { precision, scale }));
+        let texts = || Type::Array { element: Box::new(Type::Text), element_oid: 25 };
         for (ty, form, affinity, expected) in [
             (Type::Timestamp(6), "native", Affinity::Numeric, ""),
             (Type::Timestamp(6), "epoch-s", Affinity::Integer, ""),
@@ -169,6 +179,8 @@ mod tests {
             (Type::Uuid, "uuid-hex", Affinity::Numeric, "UUIDs that are all digits"),
             (Type::Uuid, "uuid", Affinity::Numeric, ""),
             (Type::Bytea, "native", Affinity::Blob, ""),
+            (texts(), "array-tight", Affinity::Text, ""),
+            (texts(), "array-list", Affinity::Text, "NULL elements and elements with a comma"),
         ] {
             let codec = Codec::new(ty.clone(), form.parse().expect("a form"), Zone::Utc);
             let mut route = canary_route();

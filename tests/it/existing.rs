@@ -442,6 +442,17 @@ fn arrays_enums_and_intervals_as_sqlalchemy_keeps_them_cross() {
 }
 
 #[test]
+fn arrays_as_javascript_joins_them_cross() {
+    let source = "create table t (id integer primary key, texts text, ints text, odd text);
+        insert into t values (1, 'x,y z', '1,-2', '[\"a\"]'), (2, '', '', 'a,b'), (3, 'ü', null, '[\"b\"]')";
+    let target = "create table t (id serial primary key, texts text[], ints integer[], odd text[])";
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["ledger_rows"], 1, "what is no JSON among JSON: {report:#}");
+    let rows = lines(&target.url, "select * from t order by id", "|");
+    assert_eq!(rows, [r#"1|{x,"y z"}|{1,-2}|{a}"#, "2|{}|{}|NULL", "3|{ü}|NULL|{b}"]);
+}
+
+#[test]
 fn columns_that_the_target_computes_are_told_by_copy_and_by_validate() {
     let file = sqlite(
         "create table t (id integer primary key, v text, low text); insert into t values (1, 'A', 'a')",

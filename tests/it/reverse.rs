@@ -20,22 +20,22 @@ use std::time::{Duration, Instant};
 /// Every family of types, each spelt in a way of its own.
 const FAMILIES: (&str, &str) = (
     "create table t (id integer primary key, b text, i int, r real, n text, d text, ts text, tz text, e int, iv int, u text, ub blob,
-         j text, jb text, bl blob, a text, ip text, s varchar(20), m text, c text);
+         j text, jb text, bl blob, a text, ip text, s varchar(20), m text, c text, al text);
      insert into t values
        (1, 'yes', 7, 1.5, '1.50', '2024-01-02', '2024-01-02T03:04:05.000001', '2024-01-02 03:04:05Z', 1704164645, 1500000,
         'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', x'a0eebc999c0b4ef8bb6d6bb9bd380a11', '{ \"a\" : 1 }', '{\"a\":1}', x'00ff', '[1,2]',
-        '10.0.0.1', 'Ann', 'happy', 'Mixed'),
+        '10.0.0.1', 'Ann', 'happy', 'Mixed', 'x,y z'),
        (2, 'no', -7, -2.0, '0.25', '1999-12-31', '1999-12-31T23:59:59.999999', '1999-12-31 23:59:59Z', 1, 2000000,
-        'B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', x'b0eebc999c0b4ef8bb6d6bb9bd380a11', '[]', '[]', x'', '[]', '::1', '', 'sad', 'x'),
-       (3, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null);",
+        'B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', x'b0eebc999c0b4ef8bb6d6bb9bd380a11', '[]', '[]', x'', '[]', '::1', '', 'sad', 'x', ''),
+       (3, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null);",
     "create type mood as enum ('happy', 'sad', 'odd');
      create table t (id bigint primary key, b boolean, i integer, r double precision, n numeric(12,2), d date, ts timestamp,
          tz timestamptz, e timestamp, iv interval, u uuid, ub uuid, j json, jb jsonb, bl bytea, a integer[], ip inet, s varchar(20),
-         m mood, c text);",
+         m mood, c text, al text[]);",
 );
 
 const QUOTED: &str = "select id, quote(b), quote(i), quote(r), quote(n), quote(d), quote(ts), quote(tz), quote(e), quote(iv), quote(u), quote(ub),
-    quote(j), quote(jb), quote(bl), quote(a), quote(ip), quote(s), quote(m), quote(c) from t order by id";
+    quote(j), quote(jb), quote(bl), quote(a), quote(ip), quote(s), quote(m), quote(c), quote(al) from t order by id";
 
 #[test]
 fn every_type_arrives_in_the_class_and_spelling_of_its_column() {
@@ -44,7 +44,7 @@ fn every_type_arrives_in_the_class_and_spelling_of_its_column() {
     pair.app(
         "insert into t values (4, true, 42, 0.1, 3.14, '2030-06-07', '2030-06-07 08:09:10.5', '2030-06-07 08:09:10+00',
             '2030-06-07 08:09:10', '3 seconds', 'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
-            '{\"z\": 1}', '{\"z\": 1}', '\\x01', '{3,4}', '192.168.0.1', 'Bob', 'odd', 'é');
+            '{\"z\": 1}', '{\"z\": 1}', '\\x01', '{3,4}', '192.168.0.1', 'Bob', 'odd', 'é', '{é,two words}');
          update t set b = false, s = 'new' where id = 1; update t set i = i where id = 2;",
     );
     let mut way = pair.way();
@@ -60,7 +60,7 @@ fn every_type_arrives_in_the_class_and_spelling_of_its_column() {
         after[3],
         "4|'yes'|42|0.1|'3.14'|'2030-06-07'|'2030-06-07T08:09:10.500000'|'2030-06-07 08:09:10Z'|1907050150|3000000|\
          'C0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'|X'C0EEBC999C0B4EF8BB6D6BB9BD380A11'|'{\"z\": 1}'|'{\"z\": 1}'|X'01'|'[3,4]'|\
-         '192.168.0.1'|'Bob'|'odd'|'é'"
+         '192.168.0.1'|'Bob'|'odd'|'é'|'é,two words'"
     );
     pair.is_equal();
     assert_eq!(pair.waiting(), "0");

@@ -314,6 +314,10 @@ impl Crossing<'_> {
             let text = format!("the 16 bytes of each value are read as {}", codec.form);
             adapted.findings.push(Finding::note("byte_order_proposed", &subject, text).with_remedy(&pin));
         }
+        if codec.form == Form::List && !form_stated {
+            let text = "each text is read as an array of what its commas part";
+            adapted.findings.push(Finding::note("list_proposed", &subject, text).with_remedy(&pin));
+        }
         if assumes_zone(&codec.ty, codec.form) && !zone_stated {
             adapted.zone_assumed.push(subject);
         }
@@ -532,6 +536,16 @@ mod tests {
 
         let bytes = Case::with_value("BLOB", Type::Uuid);
         expect(&bytes.plan_with_value(Cell::Blob(&[7; 16])), Note, "byte_order_proposed", "uuid-blob");
+
+        let texts = Type::Array { element: Box::new(Type::Text), element_oid: 25 };
+        let list = Case::with_value("TEXT", texts);
+        expect(
+            &list.plan_with_value(Cell::Text(b"a,b")),
+            Note,
+            "list_proposed",
+            "\"t.v\"] form = \"array-list\"",
+        );
+        expect_codes(&list.plan_with_value(Cell::Text(b"[\"a\"]")), &[]);
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Duration(Duration::DotNet | Duration::Since1970 | Duration::Iso) => false,
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
         Form::Affinity | Form::OtherClass => false,
-        Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Array(_) => false,
+        Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
+        Form::Array(_) | Form::List => false,
     }
 }
 
@@ -30,7 +31,8 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
         Form::Affinity | Form::OtherClass => false,
-        Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) => false,
+        Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
+        Form::Array(_) | Form::List => false,
     }
 }
 
