@@ -1,11 +1,12 @@
 //! Arrays as their elements with commas between, and nothing around them: `1,2,3`, as JavaScript's `join` writes (MikroORM). An empty text
 //! is an array without elements.
 //!
-//! Whether commas are what parts the elements no text can prove; nor can one be told from JSON that is a list of its own pieces, so that
-//! it is proposed only for what does not begin as JSON does.
+//! Whether commas are what parts the elements no text can prove, so that a list is proposed only for what does not begin as JSON does. A
+//! whole JSON array is never read as one: in such a column it is what came back for want of a list that spells it.
 
 use super::array::{self, Shape};
 use super::form::{ArrayText, Form, Hints};
+use super::json_scan::is_json;
 use super::{Codec, Fit, Malformed, Reason, array_text};
 use crate::model::cell::Cell;
 use crate::model::types::Type;
@@ -54,6 +55,9 @@ fn read(shape: &mut Shape, element: &Codec, text: &[u8], body: &mut Vec<u8>) -> 
     if text.is_empty() {
         return Ok(());
     }
+    if text.starts_with(b"[") && is_json(text) {
+        return Err(Reason::NotAnArray);
+    }
     shape.begin()?;
     for piece in text.split(|byte| *byte == b',') {
         shape.enter()?;
@@ -96,8 +100,9 @@ fn write_element(element: &Codec, bytes: &[u8], out: &mut Vec<u8>) -> Result<(),
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::canon::Zone;
     use crate::canon::learn::Learner;
+    use crate::canon::{Back, Zone};
+    use crate::model::schema::Affinity;
 
     fn codec(element: Type) -> Codec {
         let element_oid = element.builtin_oid().unwrap();
@@ -156,6 +161,7 @@ mod tests {
             (Type::Int2, "40000", Some(Reason::OutOfRange)),
             (Type::Varchar(Some(1)), "ab", None),
             (Type::Text, "a\0b", None),
+            (Type::Text, "[\"a\", \"b\"]", Some(Reason::NotAnArray)),
         ] {
             let fit = codec(element).encode(Cell::Text(text.as_bytes()), &mut Vec::new());
             match (fit, expected) {
@@ -166,6 +172,25 @@ mod tests {
         }
         let spelt = codec(Type::Int4).encode(Cell::Text(b"1,02"), &mut Vec::new());
         assert_eq!(spelt, Fit::Kept(Reason::Spelling));
+    }
+
+    /// As JSON, which the list must not take for elements of its own.
+    #[test]
+    fn an_array_that_no_list_spells_comes_back_and_is_read_as_what_it_was() {
+        let json = Codec { form: Form::Native, ..codec(Type::Text) };
+        for array in
+            [r#"["a,b", "c"]"#, r#"["a", null]"#, r#"[""]"#, r#"[["a", "b"], ["c", "d"]]"#, r#"["[1]"]"#]
+        {
+            let (mut bytes, mut again) = (Vec::new(), Vec::new());
+            assert_eq!(json.encode(Cell::Text(array.as_bytes()), &mut bytes), Fit::Exact);
+            let cell = match codec(Type::Text).back(Affinity::Text, &bytes, &mut Vec::new()) {
+                Back::Foreign(cell) => cell,
+                Back::Spelt(cell) => panic!("{array} is spelt as {cell:?}"),
+            };
+            let came_back = codec(Type::Text).having_come_back(Affinity::Text);
+            came_back.encode(cell.as_cell(), &mut again);
+            assert_eq!(bytes, again, "{array} as {cell:?}");
+        }
     }
 
     /// The way back sees that the text is not read as the array again.
