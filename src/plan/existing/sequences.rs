@@ -7,7 +7,7 @@
 use super::Ground;
 use super::keys::is_integer;
 use super::mapping::{Counterpart, MappedTable};
-use crate::model::catalog::{PgColumn, PgSequence};
+use crate::model::catalog::{Identity, PgColumn, PgSequence};
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident};
@@ -111,7 +111,8 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         return;
     }
     let name = sequence.name.name.as_str();
-    let (text, value) = match (&sequence.part_of, feeder(name, copied)) {
+    let feeder = feeder(name, copied).or_else(|| shortened(name, copied, ground));
+    let (text, value) = match (&sequence.part_of, feeder) {
         (Some((table, column)), _) => (
             format!(
                 "this sequence is a part of what {table}.{column} holds, which is no number, so it stays where it is"
@@ -225,9 +226,8 @@ fn sqlite_sequence(schema: &SqliteSchema, table: &str) -> Option<i64> {
 /// The column that a sequence looks to number, by its name: `<table>_<column>_seq`, `events_stream_seq` for
 /// `events.stream_ordering`, `receipts_sequence` for the first number of `receipts_linearized`. The longest table name wins.
 fn feeder<'a, 'b>(sequence: &str, copied: &'a [&'a MappedTable<'b>]) -> Option<(&'a MappedTable<'b>, usize)> {
-    let sequence = sequence.to_ascii_lowercase();
-    let stem =
-        ["_sequence", "_seq"].iter().find_map(|suffix| sequence.strip_suffix(suffix)).unwrap_or(&sequence);
+    let stem = stem_of(sequence);
+    let stem = stem.as_str();
     let candidates = copied.iter().filter_map(|mapped| {
         let table = mapped.source.name.to_ascii_lowercase();
         let singular = table.strip_suffix('s').unwrap_or(&table);
@@ -252,6 +252,49 @@ fn feeder<'a, 'b>(sequence: &str, copied: &'a [&'a MappedTable<'b>]) -> Option<(
     best.map(|(_, mapped, index)| (mapped, index))
 }
 
+fn stem_of(sequence: &str) -> String {
+    let sequence = sequence.to_ascii_lowercase();
+    let stem = ["_sequence", "_seq"].iter().find_map(|suffix| sequence.strip_suffix(suffix));
+    stem.unwrap_or(&sequence).to_owned()
+}
+
+/// The key of a table whose name the sequence's shortens (`pwreset_seq` for `passwordreset`, `audit_seq` for `pidea_audit`): one that
+/// SQLite numbers, and that nothing of the target does. Of several tables the one whose name says the least besides.
+fn shortened<'a, 'b>(
+    sequence: &str,
+    copied: &'a [&'a MappedTable<'b>],
+    ground: Ground<'_>,
+) -> Option<(&'a MappedTable<'b>, usize)> {
+    let stem = stem_of(sequence);
+    let has_own =
+        |table: &str| ground.catalog.sequences.iter().any(|other| stem_of(&other.name.name) == table);
+    let candidates = copied.iter().filter_map(|mapped| {
+        let table = mapped.source.name.to_ascii_lowercase();
+        let key = mapped.source.rowid_alias().filter(|_| is_short_for(&stem, &table) && !has_own(&table))?;
+        let Counterpart::Column(target) = mapped.columns[key].counterpart else { return None };
+        let is_numbered =
+            target.sequence.is_some() || target.default.is_some() || target.identity != Identity::No;
+        (is_integer(&target.ty) && !is_numbered).then_some((table.len(), *mapped, key))
+    });
+    let mut candidates: Vec<_> = candidates.collect();
+    candidates.sort_by_key(|(length, ..)| *length);
+    match candidates.as_slice() {
+        [(shortest, ..), (next, ..), ..] if shortest == next => None,
+        [(_, mapped, key), ..] => Some((*mapped, *key)),
+        [] => None,
+    }
+}
+
+/// One of its words, or its letters with some left out, the first one not among them.
+fn is_short_for(stem: &str, table: &str) -> bool {
+    if stem.len() >= 3 && table.split('_').any(|word| word == stem) {
+        return true;
+    }
+    let mut letters = table.chars();
+    let is_within = stem.chars().all(|wanted| letters.any(|letter| letter == wanted));
+    is_within && stem.chars().next() == table.chars().next() && stem.len() * 5 >= table.len() * 2
+}
+
 fn first_number(mapped: &MappedTable<'_>, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
     mapped.columns.iter().position(|column| match column.counterpart {
         Counterpart::Column(target) => {
@@ -264,7 +307,7 @@ fn first_number(mapped: &MappedTable<'_>, is_meant: impl Fn(&str) -> bool) -> Op
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::fixture::{Case, column, expect, schema, source, target};
+    use super::super::fixture::{Case, column, expect, keyed, schema, source, target};
     use super::*;
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
@@ -412,6 +455,49 @@ mod tests {
         case.overrides.sequences.insert("un_partial_sequence".into(), SequenceStart::At(9));
         let plan = case.plan_with(&[]);
         assert_eq!((plan.sequences[0].floor, &plan.sequences[0].source), (Some(9), &SequenceSource::Setting));
+    }
+
+    /// privacyIDEA's, all of them asked by the application itself.
+    #[test]
+    fn a_shortened_name_is_told_from_the_keys_that_nothing_numbers() {
+        let mut case = Case::new();
+        let tables = [
+            "pidea_audit",
+            "caconnector",
+            "caconnectorconfig",
+            "passwordreset",
+            "resolverconfig",
+            "machineresolverconfig",
+            "smsgatewayoption",
+            "numbered",
+        ];
+        case.schema = schema(tables.iter().map(|name| keyed(name, &[("id", "INTEGER")])).collect());
+        case.catalog.tables =
+            tables.iter().map(|name| target(name, vec![column("id", Type::Int4)])).collect();
+        case.catalog.tables[7].columns[0].sequence = Some(PgName::new("public", "other"));
+        let names = [
+            ("audit_seq", Some("pidea_audit")),
+            ("caconnector_seq", Some("caconnector")),
+            ("caconfig_seq", Some("caconnectorconfig")),
+            ("pwreset_seq", Some("passwordreset")),
+            ("resolverconf_seq", Some("resolverconfig")),
+            ("machineresolverconf_seq", Some("machineresolverconfig")),
+            ("smsgwoption_seq", Some("smsgatewayoption")),
+            ("numbrd_seq", None),
+            ("id_seq", None),
+            ("config_seq", None),
+        ];
+        case.catalog.sequences = names.iter().map(|(name, _)| sequence(name, None)).collect();
+        let plan = case.plan_with(&[]);
+        for (name, table) in names {
+            let found = plan.findings.iter().find(|finding| finding.subject == format!("public.{name}"));
+            let found = found.expect("each is told");
+            assert_eq!((found.code, found.severity), ("sequence_unowned", Warning));
+            match table {
+                Some(table) => assert_eq!(found.remedy, format!("[sequences] \"{name}\" = \"{table}.id\"")),
+                None => assert_eq!(found.text, STAYS),
+            }
+        }
     }
 
     #[test]
