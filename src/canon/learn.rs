@@ -4,7 +4,7 @@
 
 use super::form::{Form, Hints};
 use super::formset::FormSet;
-use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms};
+use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms, unread};
 use crate::model::cell::Cell;
 use crate::model::schema::Affinity;
 use crate::model::types::Type;
@@ -19,6 +19,8 @@ pub struct Learner {
     votes: Vec<Vote>,
     /// Values that at least one form carries exactly.
     carried: u64,
+    /// Values that every form of texts carries exactly, and that speak for none: `infinity`.
+    endless: u64,
     kept: u64,
     lost: u64,
     first_reason: Option<Reason>,
@@ -34,8 +36,10 @@ pub struct Learner {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     pub codec: Codec,
-    /// Values that spoke for this form and cross exactly.
+    /// Values that cross exactly: those that spoke for this form, and the endless ones where it is one of texts.
     pub exact: u64,
+    /// Values without an end, `infinity`, however they cross.
+    pub endless: u64,
     /// Values that spoke only for other forms: misfits under this one, as a rule.
     pub elsewhere: u64,
     /// How numbers that spoke for another form most likely count, where the learned one reads texts alone.
@@ -66,6 +70,7 @@ impl Learner {
             hints,
             votes: Vec::new(),
             carried: 0,
+            endless: 0,
             kept: 0,
             lost: 0,
             first_reason: None,
@@ -77,6 +82,13 @@ impl Learner {
 
     pub fn observe(&mut self, cell: Cell<'_>) {
         if cell.is_null() {
+            return;
+        }
+        if let Cell::Text(text) = cell
+            && self.hints.form.is_none()
+            && unread::infinite_moment(&self.codec.ty, text).is_some()
+        {
+            self.endless += 1;
             return;
         }
         let proposed = match self.hints.form {
@@ -124,6 +136,7 @@ impl Learner {
             }
         }
         self.carried += other.carried;
+        self.endless += other.endless;
         self.kept += other.kept;
         self.lost += other.lost;
         self.first_reason = self.first_reason.or(other.first_reason);
@@ -162,14 +175,17 @@ impl Learner {
         let best = self.votes.iter().min_by(|one, other| {
             rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
         });
-        let (form, exact) = best.map_or((usual, 0), |vote| (vote.form, vote.exact));
+        // Where no value speaks, columns like this one do.
+        let open = self.hints.form.or(self.habit).unwrap_or(usual);
+        let (form, votes) = best.map_or((open, 0), |vote| (vote.form, vote.exact));
         let counting = self.votes.iter().filter(|vote| vote.form.counts());
         let numbers =
             counting.filter(|_| !form.counts()).min_by_key(|vote| (Reverse(vote.exact), vote.place));
         Learned {
             codec: Codec::new(self.codec.ty.clone(), form, self.hints.zone),
-            exact,
-            elsewhere: self.carried - exact,
+            exact: votes + self.endless_as(form),
+            endless: self.endless,
+            elsewhere: self.carried + self.endless - votes - self.endless_as(form),
             numbers: numbers.map(|vote| vote.form),
             kept: self.kept,
             lost: self.lost,
@@ -179,7 +195,12 @@ impl Learner {
 
     /// Values that the form carries exactly.
     pub fn votes_for(&self, form: Form) -> u64 {
-        self.votes.iter().find(|vote| vote.form == form).map_or(0, |vote| vote.exact)
+        let votes = self.votes.iter().find(|vote| vote.form == form).map_or(0, |vote| vote.exact);
+        votes + self.endless_as(form)
+    }
+
+    fn endless_as(&self, form: Form) -> u64 {
+        if form.counts() { 0 } else { self.endless }
     }
 
     /// Most columns hold texts of one kind, so the last one's forms are remembered: finding them costs more than reading the text.
@@ -350,6 +371,27 @@ mod tests {
         assert_eq!(numbers(&[text, text, Cell::Integer(1_700_000_000_123)]), Some("epoch-ms".into()));
         assert_eq!(numbers(&[text, Cell::Integer(1_700_000_000), Cell::Integer(1_700_000_001)]), None);
         assert_eq!(numbers(&[text]), None);
+    }
+
+    #[test]
+    fn an_infinity_crosses_under_every_form_of_texts_and_speaks_for_none() {
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        let (dense, number) = (text("20240102030405"), Cell::Integer(1_700_000_000));
+        for (cells, expected) in [
+            (&[text("infinity"), text("infinity"), dense][..], ("YmdHMS[.f6]", 3, 0, 2)),
+            (&[text("-infinity")], ("Y-m-dTH:M:S.f3Z", 1, 0, 1)),
+            (&[number, number, text("infinity")], ("epoch-s", 2, 1, 1)),
+        ] {
+            let mut learner = learner(Type::Timestamptz(6), Affinity::Numeric, cells);
+            learner.take_habit("Y-m-dTH:M:S.f3Z".parse().unwrap());
+            let learned = learner.learned();
+            let form = learned.codec.form;
+            let found = (form.to_string(), learned.exact, learned.elsewhere, learned.endless);
+            assert_eq!(found, (expected.0.to_owned(), expected.1, expected.2, expected.3));
+            assert_eq!((learned.kept, learned.lost), (0, 0));
+            // What is counted is what crosses, so that nothing is learned anew for the same form.
+            assert_eq!(learner.votes_for(form), learned.exact);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::formset::FormSet;
 use super::moment_text::{
     Clock, Face, Offset, Reading, Separator, Shape, Spelling, Style, Suffix, Written, Zoned, parse, put,
 };
-use super::{Fit, Malformed, Reason, Zone};
+use super::{Fit, Malformed, Reason, Zone, unread};
 use crate::model::cell::Cell;
 use crate::model::types::Type;
 
@@ -48,7 +48,14 @@ pub fn encode(ty: &Type, form: Form, zone: Zone, cell: Cell<'_>, out: &mut Vec<u
     let target = Target::of(ty);
     match (cell, form) {
         (Cell::Null, _) => Fit::Null,
-        (Cell::Text(text), _) => target.encode_text(form, zone, text, out),
+        // Whoever counts its times may mean something else by a word.
+        (Cell::Text(text), _) => match unread::infinite_moment(ty, text).filter(|_| !form.counts()) {
+            Some(bytes) => {
+                out.extend_from_slice(&bytes);
+                Fit::Exact
+            }
+            None => target.encode_text(form, zone, text, out),
+        },
         (Cell::Integer(_) | Cell::Real(_), Form::Epoch(unit)) => target.encode_number(unit, zone, cell, out),
         (Cell::Integer(_) | Cell::Real(_), _) => Fit::Lost(Reason::NoUnit),
         (Cell::Blob(_), _) => Fit::Lost(Reason::Class),
@@ -531,6 +538,27 @@ mod tests {
         assert_eq!((fit, hex.as_str()), expected, "{ty:?} {word:?} {text:?}");
     }
 
+    /// Whatever form the column's other values have. In a column of numbers the word is a stranger's, and no other word is one.
+    #[test]
+    fn an_infinity_crosses_among_texts() {
+        let lost = |reason| (Fit::Lost(reason), "");
+        for (ty, word, text, expected) in [
+            (&DATE, "Y-m-d", "infinity", (Fit::Exact, "7fffffff")),
+            (&DATE, "native", "-infinity", (Fit::Exact, "80000000")),
+            (&TIMESTAMP, "Y-m-dTH:M:S.f3Z", "infinity", (Fit::Exact, "7fffffffffffffff")),
+            (&TIMESTAMPTZ, "YmdHMS[.f6]", "infinity", (Fit::Exact, "7fffffffffffffff")),
+            (&TIMESTAMPTZ, "Y-m-d H:M:S+02:00", "-infinity", (Fit::Exact, "8000000000000000")),
+            (&TIMESTAMPTZ, "epoch-s", "infinity", lost(Reason::NotATimestamp)),
+            (&TIMESTAMPTZ, "native", "Infinity", lost(Reason::NotATimestamp)),
+            (&TIMESTAMPTZ, "native", "+infinity", lost(Reason::NotATimestamp)),
+            (&TIMESTAMPTZ, "native", "infinit", lost(Reason::NotATimestamp)),
+            (&TIMESTAMPTZ, "native", "now", lost(Reason::NotATimestamp)),
+            (&TIME, "native", "infinity", lost(Reason::NotATime)),
+        ] {
+            check(ty, word, text, expected);
+        }
+    }
+
     /// The bytes are what PostgreSQL 15 sends.
     #[test]
     fn every_library_s_spelling_crosses_exactly() {
@@ -636,7 +664,7 @@ mod tests {
     #[test]
     fn what_is_no_moment_is_refused() {
         // Empty, and what stands between the bars.
-        let everywhere = "| |now|today|epoch|infinity|allballs|0000-00-00|0000-01-01|2023-02-29|2024-13-01|\
+        let everywhere = "| |now|today|epoch|Infinity|allballs|0000-00-00|0000-01-01|2023-02-29|2024-13-01|\
              2024-00-10|2024-01-00|02/03/2024|2024-060|2024-W09-4|20240229|10000-01-01|-0044-03-15|\
              2024-2-9|2024-02-29 | 2024-02-29|2024-02-29 13|2024-02-29 13:14:15,5|2024-02-29 13:14:15.|\
              2024-02-29 13:14:15.1234567890|2024-02-29 13:14:60|2024-02-29 13:60:00|\

@@ -1,7 +1,8 @@
 //! Words for values that PostgreSQL holds and no grammar here reads: infinities, NaN, years before 1 and beyond 9999. On the way back
 //! they come to SQLite as text.
 //!
-//! They are read only where values are known to have come back: an application that writes such a word of its own may mean something else.
+//! They are read only where values are known to have come back: an application that writes such a word of its own may mean something
+//! else. An infinite date or timestamp in a column of texts is no such word: what an application that knows PostgreSQL writes there.
 
 use super::calendar::DAY;
 use super::{Codec, Fit, Form, moment, numeric};
@@ -39,13 +40,18 @@ fn number(codec: &Codec, text: &[u8]) -> Option<Vec<u8>> {
     crossed(&Codec { form: Form::Native, ..codec.clone() }, Cell::Real(value))
 }
 
-fn infinite_moment(ty: &Type, text: &[u8]) -> Option<Vec<u8>> {
+/// A date or timestamp before or after all others. Every form of texts writes it alike, so that it tells nothing of the column's.
+pub fn infinite_moment(ty: &Type, text: &[u8]) -> Option<Vec<u8>> {
     let (day, micros) = match text {
         b"infinity" => (i32::MAX, i64::MAX),
         b"-infinity" => (i32::MIN, i64::MIN),
         _ => return None,
     };
-    Some(if *ty == Type::Date { day.to_be_bytes().to_vec() } else { micros.to_be_bytes().to_vec() })
+    match ty {
+        Type::Date => Some(day.to_be_bytes().to_vec()),
+        Type::Timestamp(_) | Type::Timestamptz(_) => Some(micros.to_be_bytes().to_vec()),
+        _ => None,
+    }
 }
 
 /// Years after which the calendar begins anew, and their days.

@@ -50,7 +50,7 @@ fn habits(survey: &Survey) -> Vec<(Learner, Option<Form>)> {
 /// Whether all its values, and there are some, speak for one form.
 fn is_plain(learner: &Learner) -> bool {
     let learned = learner.learned();
-    learned.exact > 0 && learned.elsewhere + learned.kept + learned.lost == 0
+    learned.exact > learned.endless && learned.elsewhere + learned.kept + learned.lost == 0
 }
 
 /// Whether applications spell such values each in their own way.
@@ -114,6 +114,9 @@ mod tests {
             // A column that is no clean one speaks for itself alone.
             (&[&[millis, Cell::Text(b"never")], &[], &[whole]], ["epoch-ms", at_need, at_need]),
             (&[&[], &[], &[Cell::Text(b"never")]], ["none", "none", "native"]),
+            // An infinity says nothing of how times are written.
+            (&[&[millis], &[Cell::Text(b"infinity")], &[]], ["epoch-ms", "epoch-ms", "epoch-ms"]),
+            (&[&[], &[Cell::Text(b"infinity")], &[whole]], [at_need, at_need, at_need]),
         ] {
             assert_eq!(forms(&Type::Timestamptz(6), columns), expected, "{columns:?}");
         }

@@ -322,6 +322,11 @@ impl<'a> Column<'a> {
         if numbers > 0 && !unit_stated {
             return None;
         }
+        // Most of PostgreSQL's drivers give a program that reads such a value an error; as a text it stays what it was.
+        if survey.learners.iter().any(|learner| learner.learned().endless > 0) && self.form_stated().is_none()
+        {
+            return None;
+        }
         let naive = self.learned(|ty| matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_)));
         let zoned = self.learned(|ty| matches!(ty, Type::Timestamptz(_)));
         let instant = zoned.filter(|zoned| tells_instant(zoned.codec.form));
@@ -542,6 +547,24 @@ mod tests {
             ("STRING", &[Integer(7), Text(b"abc"), Real(1000.5)], "text affinity 0"),
             ("STRING", &[Integer(7)], "bigint native 0"),
         ]);
+    }
+
+    #[test]
+    fn a_time_without_an_end_keeps_its_column_a_text() {
+        let times = [Text(b"2024-01-02 03:04:05"), Text(b"infinity")];
+        check(&[
+            ("DATETIME", &times[..1], "timestamp Y-m-d H:M:S[.f6] 0"),
+            ("DATETIME", &times, "text affinity 0"),
+        ]);
+        let stated = Overrides {
+            columns: [(
+                "t.c".into(),
+                ColumnOverride { form: "Y-m-d H:M:S".parse().ok(), ..ColumnOverride::default() },
+            )]
+            .into(),
+            ..Overrides::default()
+        };
+        assert_eq!(decided("DATETIME", &times, &stated), "timestamp Y-m-d H:M:S 0");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model::name::ident;
 use crate::model::schema::{Affinity, SqliteColumn};
 use crate::model::types::Type;
 use crate::plan::overrides::Overrides;
+use crate::plan::reverse;
 use crate::plan::route::ColumnRoute;
 use crate::plan::survey::{ColumnSurvey, TableSurvey};
 
@@ -343,6 +344,7 @@ fn unfilled(
         adapted.findings.push(Finding::note("column_defaulted", subject, text));
     } else if !target.not_null {
         adapted.notes.push(format!("{}: not in the source, stays NULL", target.name));
+        adapted.findings.extend(left_to_triggers(mapped, &subject));
     } else {
         let text = "the target refuses NULL here, has no default, and the source has no such column";
         let alter = format!("alter table {} alter column {}", mapped.target.name.sql(), ident(&target.name));
@@ -356,6 +358,37 @@ fn unfilled(
                 .with_remedy(format!("{alter} set default …; or {alter} drop not null; {}", without(mapped))),
         );
     }
+}
+
+/// A search vector, say, which a trigger makes of the other columns: rows that are carried over do not pass through it.
+fn left_to_triggers(mapped: &MappedTable<'_>, subject: &str) -> Option<Finding> {
+    let table = mapped.target;
+    let mut fillers = table
+        .triggers
+        .iter()
+        .filter(|trigger| trigger.before && trigger.enabled != 'D')
+        .filter(|trigger| !reverse::TRIGGERS.contains(&trigger.name.as_str()));
+    let filler = fillers.next()?;
+    let plain = |column: &&PgColumn| !column.generated && column.identity == Identity::No;
+    let any = table.columns.iter().find(plain).map(|column| ident(&column.name));
+    let text = format!(
+        "the source has no such column, and what may fill it, trigger {}, rests while rows are carried over: it is NULL in each of them",
+        filler.name,
+    );
+    let finding = Finding::warning("column_left_to_trigger", subject, text);
+    let events = filler.definition.split(" ON ").next().unwrap_or_default();
+    let named = events.split_once(" UPDATE OF ").map(|(_, columns)| columns);
+    let named = named.and_then(|columns| columns.split(", ").next()).map(str::to_owned);
+    let Some(column) = named.or(any).filter(|_| events.contains(" UPDATE")) else {
+        return Some(
+            finding
+                .with_remedy("fill it yourself where the application needs it, after the switch or the copy"),
+        );
+    };
+    let update = format!("update {} set {column} = {column};", table.name.sql());
+    Some(finding.with_remedy(format!(
+        "where the application needs it, have the trigger see every row after the switch or the copy: {update}"
+    )))
 }
 
 /// A search index has other columns on each engine, and its rows can be had again.
@@ -391,7 +424,7 @@ mod tests {
     use super::super::fixture::{Case, column, expect, expect_codes};
     use crate::canon::Reason;
     use crate::canon::form::Unit;
-    use crate::model::catalog::{Identity, PgColumn};
+    use crate::model::catalog::{Identity, PgColumn, PgTrigger};
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
     use crate::model::schema::Generated;
@@ -450,6 +483,22 @@ mod tests {
         expect(&refusing.plan_with(&[]), Warning, "column_without_source", "drop not null");
         expect(&refusing.plan(), Blocker, "column_without_source", "exclude = [\"t\"]");
         expect(&extra(|column| column.default = Some("7".into())).plan(), Note, "column_defaulted", "7");
+        let mut filled = extra(|column| column.ty = Type::Other("tsvector".into()));
+        let mut trigger = |definition: &str, (before, enabled): (bool, char)| {
+            let definition =
+                format!("CREATE TRIGGER fill {definition} ON public.t FOR EACH ROW EXECUTE FUNCTION f()");
+            filled.table().triggers = vec![PgTrigger { name: "fill".into(), definition, before, enabled }];
+            let plan = filled.plan();
+            let told = plan.findings.iter().find(|finding| finding.code == "column_left_to_trigger");
+            told.map(|finding| finding.remedy.rsplit(": ").next().unwrap().to_owned())
+        };
+        let update = |column: &str| Some(format!("update \"public\".\"t\" set {column} = {column};"));
+        assert_eq!(trigger("BEFORE INSERT OR UPDATE", (true, 'O')), update("\"id\""));
+        assert_eq!(trigger("BEFORE INSERT OR UPDATE OF v, id", (true, 'O')), update("v"));
+        assert_eq!(trigger("AFTER INSERT OR UPDATE", (false, 'O')), None);
+        assert_eq!(trigger("BEFORE INSERT OR UPDATE", (true, 'D')), None);
+        let by_hand = trigger("BEFORE INSERT", (true, 'O')).unwrap();
+        assert!(by_hand.starts_with("fill it yourself"), "{by_hand}");
         let numbered = extra(|column| (column.not_null, column.identity) = (true, Identity::Always));
         expect(&numbered.plan(), Note, "column_defaulted", "numbers the rows");
     }

@@ -39,7 +39,7 @@ fn both_sides_are_seen_in_one_state_however_the_writing_goes_on() {
     let mut way = pair.way();
     pair.app(
         "insert into t (id, s, n) select i, 'row ' || i, i / 8.0 from generate_series(10, 400) i;
-         update t set b = false, ts = 'infinity', r = 'NaN' where id = 1; delete from t where id = 3",
+         update t set b = false, ts = '0044-03-15 BC', r = 'NaN' where id = 1; delete from t where id = 3",
     );
     way.commit_only().expect("SQLite has taken it");
     // PostgreSQL has moved on, and what it shows now is not what SQLite has taken.
@@ -108,14 +108,13 @@ fn a_value_that_sqlite_spells_in_a_way_of_its_own_is_no_difference() {
     let mut way = pair.way();
     assert_eq!(listed(&compared(&mut way, &pair)), [""; 0], "refused and held rows stand in the ledger");
     pair.app(
-        "insert into t select i, 'infinity', 12345678901234567890.12, case i % 2 when 0 then 'NaN' else '-0' end::float8
+        "insert into t select i, '0044-03-15 BC', 12345678901234567890.12, case i % 2 when 0 then 'NaN' else '-0' end::float8
              from generate_series(2, 1500) i;
-         insert into k values ('infinity', 'b'), ('-infinity', 'c')",
+         insert into k values ('0044-03-15 BC', 'b'), ('0043-03-15 BC', 'c')",
     );
     way.drain();
     assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
-    let spoil =
-        "update t set at = '2024-01-02 03:04:05' where id = 7; update k set v = 'd' where at = 'infinity'";
+    let spoil = "update t set at = '2024-01-02 03:04:05' where id = 7; update k set v = 'd' where at = '0044-03-15 00:00:00 BC'";
     pair.sqlite().execute_batch(spoil).expect("nothing guards these");
     let verdicts = compared(&mut way, &pair);
     let found: Vec<(&str, u64)> = verdicts
@@ -196,4 +195,41 @@ fn whoever_alters_a_table_is_not_kept_waiting_by_a_comparison() {
     assert_eq!(fault.code, "pair_in_the_way");
     drop(link);
     altering.join().expect("the table is altered");
+}
+
+/// MediaWiki's blocks without an end, in a column that takes no NULL.
+#[test]
+fn an_infinite_time_crosses_both_ways() {
+    let pair = Pair::mapped(
+        "create table t (id integer primary key, until blob not null, day text, seen blob); create table u (id integer primary key, at integer);
+         insert into t values (1, '20240102030405', '2024-01-02', 'infinity'), (2, 'infinity', '-infinity', 'infinity'); insert into u values (1, 1700000000)",
+        "create table t (id bigint primary key, until timestamptz not null, day date, seen timestamptz);
+         create table u (id bigint primary key, at timestamptz)",
+    );
+    let mut way = pair.way();
+    let ledger = "select source_table || key || column_name || reason from liteferry.ledger order by 1";
+    assert!(pair.there(ledger).is_empty());
+    assert_eq!(
+        pair.there("select id || ' ' || until || ' ' || day || ' ' || seen from t where id = 2"),
+        ["2 infinity -infinity infinity"]
+    );
+    pair.app(
+        "insert into t values (3, '-infinity', 'infinity', '2024-01-02 03:04:05');
+         update t set until = 'infinity' where id = 1; insert into u values (2, 'infinity')",
+    );
+    way.drain();
+    assert_eq!(
+        pair.here("select id, until, day, seen from t order by id"),
+        [
+            "1|infinity|2024-01-02|infinity",
+            "2|infinity|-infinity|infinity",
+            // As the columns like it are spelled.
+            "3|-infinity|infinity|20240102030405",
+        ]
+    );
+    // Among numbers a word is a stranger.
+    assert_eq!(pair.there(ledger), ["u[2]atreverse-spelling"]);
+    pair.app("delete from u where id = 2");
+    way.drain();
+    pair.is_equal();
 }
