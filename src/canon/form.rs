@@ -20,6 +20,8 @@ pub enum Form {
     /// numeric INTEGER when integral and within 64 bits, otherwise REAL. Types that SQLite has no class for: TEXT in their
     /// own plain spelling.
     Native,
+    /// `Native`, with the empty text for NULL, in a column whose type holds no empty text. An application writes this that knows no NULL.
+    EmptyNull,
     /// Numbers as SQLite's INTEGER and NUMERIC affinities store them: INTEGER when integral and exact, otherwise REAL.
     /// In an inet column: an IPv4 address as INTEGER.
     Number,
@@ -160,10 +162,15 @@ impl Form {
             Form::Epoch(_) => true,
             Form::Duration(duration) => duration.unit().is_some(),
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
-            Form::Affinity | Form::OtherClass => false,
+            Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
             Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
             Form::Array(_) | Form::List => false,
         }
+    }
+
+    /// How it spells what is not NULL.
+    pub(super) fn of_values(self) -> Form {
+        if self == Form::EmptyNull { Form::Native } else { self }
     }
 
     /// The form of a column none of whose values was seen yet, and the first among equals when they were.
@@ -208,7 +215,9 @@ impl Form {
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => None,
             Form::Affinity | Form::OtherClass => None,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Some(self.to_string()),
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Some(self.to_string()),
+            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
+                Some(self.to_string())
+            }
         }
     }
 
@@ -219,7 +228,9 @@ impl Form {
             Form::Digits => Numeral::Digits,
             Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass => Numeral::Natural,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Numeral::Natural,
+            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
+                Numeral::Natural
+            }
         }
     }
 
@@ -229,7 +240,9 @@ impl Form {
             Form::OtherClass => Textual::Blob,
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => Textual::Text,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
-            Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => Textual::Text,
+            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
+                Textual::Text
+            }
         }
     }
 }
@@ -338,6 +351,7 @@ impl fmt::Display for Form {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Form::Native => out.write_str("native"),
+            Form::EmptyNull => out.write_str("empty-null"),
             Form::Number => out.write_str("number"),
             Form::Real => out.write_str("real"),
             Form::Shortest => out.write_str("shortest"),
@@ -362,7 +376,8 @@ impl FromStr for Form {
 
     fn from_str(word: &str) -> Result<Form, UnknownForm> {
         let numbers = [Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-        let plain = numbers.into_iter().chain([Form::Affinity, Form::OtherClass, Form::List]);
+        let plain =
+            numbers.into_iter().chain([Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::List]);
         let blobs = [ByteOrder::BigEndian, ByteOrder::Mixed].map(Form::UuidBlob);
         plain
             .chain(blobs)
@@ -384,7 +399,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_form_names_that_form() {
-        let words = "native number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
+        let words = "native empty-null number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
                      epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);

@@ -23,6 +23,8 @@ pub struct Learner {
     endless: u64,
     kept: u64,
     lost: u64,
+    /// Of `kept` and `lost`, the empty texts.
+    empty: u64,
     first_reason: Option<Reason>,
     /// What columns like this one are spelt as.
     habit: Option<Form>,
@@ -48,6 +50,8 @@ pub struct Learned {
     pub kept: u64,
     /// Values that the target cannot hold at all.
     pub lost: u64,
+    /// Of `kept` and `lost`, the empty texts.
+    pub empty: u64,
     /// Why the first of `kept` and `lost` does not cross exactly.
     pub first_reason: Option<Reason>,
 }
@@ -73,6 +77,7 @@ impl Learner {
             endless: 0,
             kept: 0,
             lost: 0,
+            empty: 0,
             first_reason: None,
             habit: None,
             trial: Vec::new(),
@@ -104,18 +109,18 @@ impl Learner {
         let mut carried = false;
         for (place, form) in proposed.into_iter().enumerate() {
             match self.try_form(form, cell) {
-                Fit::Exact => {
+                // No cell here is NULL: one that stands for it crosses as that.
+                Fit::Exact | Fit::Null => {
                     carried = true;
                     self.vote(form, place);
                 }
-                misfit @ (Fit::Kept(_) | Fit::Lost(_) | Fit::Null) => {
-                    first_misfit = first_misfit.or(Some(misfit))
-                }
+                misfit @ (Fit::Kept(_) | Fit::Lost(_)) => first_misfit = first_misfit.or(Some(misfit)),
             }
         }
         if carried {
             self.carried += 1;
         } else {
+            self.empty += u64::from(cell == Cell::Text(b""));
             let misfit = first_misfit.unwrap_or_else(|| self.try_form(self.usual(), cell));
             self.count_misfit(misfit);
         }
@@ -139,6 +144,7 @@ impl Learner {
         self.endless += other.endless;
         self.kept += other.kept;
         self.lost += other.lost;
+        self.empty += other.empty;
         self.first_reason = self.first_reason.or(other.first_reason);
     }
 
@@ -189,6 +195,7 @@ impl Learner {
             numbers: numbers.map(|vote| vote.form),
             kept: self.kept,
             lost: self.lost,
+            empty: self.empty,
             first_reason: self.first_reason,
         }
     }

@@ -58,7 +58,7 @@ pub struct Codec {
 /// What became of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// The source holds NULL; nothing was appended.
+    /// The source holds NULL, or what stands for it in this column; nothing was appended.
     Null,
     /// The bytes appended decode to exactly this cell.
     Exact,
@@ -82,6 +82,7 @@ impl Codec {
     #[inline]
     pub fn encode(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
         match (cell, &self.ty, self.form) {
+            (Cell::Null, _, Form::EmptyNull) if self.empty_is_null() => Fit::Lost(Reason::Class),
             (Cell::Null, _, _) => Fit::Null,
             (Cell::Integer(value), Type::Int8, Form::Native) => {
                 out.extend_from_slice(&value.to_be_bytes());
@@ -112,9 +113,23 @@ impl Codec {
         }
     }
 
+    /// The cell for which the target has NULL.
+    pub fn nothing(&self) -> Cell<'static> {
+        if self.empty_is_null() { Cell::Text(b"") } else { Cell::Null }
+    }
+
+    /// A type that holds the empty text itself needs no other word for it.
+    fn empty_is_null(&self) -> bool {
+        let holds_it = match &self.ty {
+            Type::Enum(labels) => labels.iter().any(String::is_empty),
+            ty => matches!(Family::of(ty), Family::Text(_)),
+        };
+        self.form == Form::EmptyNull && !holds_it
+    }
+
     #[inline]
     fn decode_by_family<'a>(&self, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {
-        let (ty, form, zone) = (&self.ty, self.form, self.zone);
+        let (ty, form, zone) = (&self.ty, self.form.of_values(), self.zone);
         match Family::of(ty) {
             Family::Boolean => boolean::decode(form, bytes),
             Family::Number(width) => number::decode(width, form, bytes, scratch),
@@ -149,7 +164,10 @@ impl Codec {
     }
 
     fn encode_by_family(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
-        let (ty, form, zone) = (&self.ty, self.form, self.zone);
+        if cell == Cell::Text(b"") && self.empty_is_null() {
+            return Fit::Null;
+        }
+        let (ty, form, zone) = (&self.ty, self.form.of_values(), self.zone);
         let start = out.len();
         let fit = match Family::of(ty) {
             Family::Boolean => boolean::encode(form, cell, out),

@@ -191,6 +191,7 @@ fn spell<'a>(out: &'a mut [u8], text: std::fmt::Arguments<'_>) -> &'a [u8] {
 mod tests {
     use super::super::law::check;
     use super::*;
+    use crate::canon::{Codec, Zone};
     use crate::model::types::Type;
 
     #[test]
@@ -229,6 +230,36 @@ mod tests {
         ] {
             check(&ty, Form::Native, Cell::Text(text.as_bytes()), expected);
         }
+    }
+
+    #[test]
+    fn the_empty_text_stands_for_null_where_the_operator_says_so_and_the_type_has_none() {
+        let form = Form::EmptyNull;
+        for ty in [
+            Type::Inet,
+            Type::Cidr,
+            Type::Macaddr,
+            Type::Uuid,
+            Type::Date,
+            Type::Timestamptz(6),
+            Type::Int4,
+            Type::Json,
+        ] {
+            check(&ty, form, Cell::Text(b""), (Fit::Null, ""));
+            check(&ty, form, Cell::Null, (Fit::Lost(Reason::Class), ""));
+            assert_eq!(Codec::new(ty, form, Zone::Utc).nothing(), Cell::Text(b""));
+        }
+        for ty in [Type::Text, Type::Varchar(Some(3)), Type::Bytea, Type::Enum([String::new()].into())] {
+            check(&ty, form, Cell::Null, (Fit::Null, ""));
+            assert_eq!(Codec::new(ty, form, Zone::Utc).nothing(), Cell::Null);
+        }
+        let label = Type::Enum(["a".to_owned()].into());
+        check(&label, form, Cell::Text(b""), (Fit::Null, ""));
+        check(&label, form, Cell::Text(b"a"), (Fit::Exact, "61"));
+        check(&Type::Text, form, Cell::Text(b""), (Fit::Exact, ""));
+        check(&Type::Inet, form, Cell::Text(b"10.0.0.1"), (Fit::Exact, "022000040a000001"));
+        check(&Type::Inet, form, Cell::Text(b" "), (Fit::Lost(Reason::NotAnAddress), ""));
+        check(&Type::Int4, form, Cell::Integer(7), (Fit::Exact, "00000007"));
     }
 
     #[test]

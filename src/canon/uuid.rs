@@ -69,7 +69,7 @@ fn spelling(form: Form) -> Spelling {
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => {
             Spelling::Text(UuidText::PLAIN)
         }
-        Form::Affinity | Form::Words(_) => Spelling::Text(UuidText::PLAIN),
+        Form::EmptyNull | Form::Affinity | Form::Words(_) => Spelling::Text(UuidText::PLAIN),
         Form::Moment(_) | Form::Epoch(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
             Spelling::Text(UuidText::PLAIN)
         }

@@ -46,6 +46,8 @@ impl<'r> Packer<'r> {
                 Fit::Kept(reason) => (false, Some(reason)),
                 Fit::Lost(reason) => (true, Some(reason)),
                 Fit::Null if column.not_null => (true, Some(Reason::NotNull)),
+                // Rows could not be told apart by what is NULL in all of them.
+                Fit::Null if self.is_in_key(index) && !cell(index).is_null() => (true, Some(Reason::NotNull)),
                 Fit::Null => (true, None),
             };
             let length = if lost { -1 } else { length_of(&chunk.arena, at) };

@@ -87,6 +87,7 @@ fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
         (Form::Affinity, _) => &[Cell::Integer(0), Cell::Real(0.5), Cell::Text(b"x")],
         (Form::Epoch(Unit::RealSeconds | Unit::Julian), _) => &[Cell::Real(0.5)],
         (form, _) if form.counts() => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
+        (Form::EmptyNull, ty) => by_nature(&Codec::new(ty.clone(), Form::Native, codec.zone)),
         (Form::Native | Form::Digits | Form::Words(_) | Form::Moment(_), _) => &[Cell::Text(b"x")],
         (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_), _) => &[Cell::Text(b"x")],
         (Form::Array(_) | Form::List, _) => &[Cell::Text(b"x")],

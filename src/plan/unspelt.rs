@@ -47,7 +47,8 @@ pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding
         column.source.as_ref().and_then(|name| source.columns.iter().find(|found| found.name == *name))
     };
     let takes_none = |column: &ColumnRoute| {
-        column_of(column).filter(|found| found.not_null && found.generated.is_none() && !column.not_null)
+        let writes_null = !column.not_null && column.codec.nothing().is_null();
+        column_of(column).filter(|found| found.not_null && found.generated.is_none() && writes_null)
     };
     let is_key = |at: usize| matches!(&route.identity, Identity::Columns(key) if key.contains(&at));
     let columns = route.columns.iter().enumerate().filter(|(at, _)| !is_key(*at));

@@ -7,7 +7,7 @@ use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, unsurveyed
 use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
 use crate::canon::{Codec, Reason, Zone};
-use crate::model::catalog::{Identity, PgColumn};
+use crate::model::catalog::{Identity, PgColumn, PgTable, PgTrigger};
 use crate::model::cell::Class;
 use crate::model::finding::Finding;
 use crate::model::name::ident;
@@ -178,7 +178,8 @@ impl Crossing<'_> {
     fn is_certain(&self, target: &PgColumn, learned: Option<&Learned>) -> bool {
         match (self.surveyed, learned) {
             (Some(column), Some(learned)) => {
-                column.count(Class::Null) == 0 && learned.exact == column.values()
+                let is_whole = column.count(Class::Null) == 0 && learned.exact == column.values();
+                is_whole && learned.codec.nothing().is_null()
             }
             _ => target.ty == Type::Int8 && self.mapped.source.rowid_alias() == Some(self.index),
         }
@@ -203,11 +204,15 @@ impl Crossing<'_> {
     }
 
     fn misfits(&self, target: &PgColumn, learned: &Learned) -> Option<Finding> {
-        let misfits = learned.elsewhere + learned.kept + learned.lost;
+        // Where the empty text stands for NULL, NULL itself does not come back.
+        let nulls = self.surveyed.map_or(0, |column| column.count(Class::Null));
+        let strangers = if learned.codec.nothing().is_null() { 0 } else { nulls };
+        let lost = learned.lost + strangers;
+        let misfits = learned.elsewhere + learned.kept + lost;
         if misfits == 0 || has_no_codec(&target.ty) {
             return None;
         }
-        let fate = match (learned.lost + learned.elsewhere, target.not_null) {
+        let fate = match (lost + learned.elsewhere, target.not_null) {
             (0, _) => "",
             (_, true) => "; the row of each that the target cannot hold is held back",
             (_, false) => "; the target has NULL for each that it cannot hold",
@@ -221,15 +226,28 @@ impl Crossing<'_> {
             read_as(learned.codec.form),
             learned.elsewhere,
             learned.kept,
-            learned.lost,
+            lost,
             reason.unwrap_or_default(),
         );
         let remedy = match learned.numbers {
             Some(form) => Some(self.count_as(form)),
+            None if nulls == 0 && !target.not_null && self.would_fit_but_for_empty(learned) => {
+                let (subject, form) = (self.subject(), Form::EmptyNull);
+                Some(format!(
+                    "[types.column.\"{subject}\"] form = \"{form}\" if the empty text stands for NULL here: it crosses as that then, and \
+                     NULL comes back as the empty text"
+                ))
+            }
             None => learned.first_reason.and_then(|reason| self.mend(target, reason)),
         };
         let remedy = remedy.unwrap_or_default();
         Some(Finding::warning("misfits_expected", self.subject(), text).with_remedy(remedy))
+    }
+
+    /// Whether each is a plain value or the empty text.
+    fn would_fit_but_for_empty(&self, learned: &Learned) -> bool {
+        let is_plain = learned.codec.form == Form::Native || learned.exact == 0;
+        is_plain && learned.elsewhere + learned.kept == 0 && learned.lost > 0 && learned.lost == learned.empty
     }
 
     /// What would let the values fit, where one statement or setting does.
@@ -344,7 +362,7 @@ fn unfilled(
         adapted.findings.push(Finding::note("column_defaulted", subject, text));
     } else if !target.not_null {
         adapted.notes.push(format!("{}: not in the source, stays NULL", target.name));
-        adapted.findings.extend(left_to_triggers(mapped, &subject));
+        adapted.findings.extend(left_to_trigger(mapped.target, target, &subject));
     } else {
         let text = "the target refuses NULL here, has no default, and the source has no such column";
         let alter = format!("alter table {} alter column {}", mapped.target.name.sql(), ident(&target.name));
@@ -360,35 +378,24 @@ fn unfilled(
     }
 }
 
-/// A search vector, say, which a trigger makes of the other columns: rows that are carried over do not pass through it.
-fn left_to_triggers(mapped: &MappedTable<'_>, subject: &str) -> Option<Finding> {
-    let table = mapped.target;
-    let mut fillers = table
-        .triggers
-        .iter()
-        .filter(|trigger| trigger.before && trigger.enabled != 'D')
-        .filter(|trigger| !reverse::TRIGGERS.contains(&trigger.name.as_str()));
-    let filler = fillers.next()?;
-    let plain = |column: &&PgColumn| !column.generated && column.identity == Identity::No;
-    let any = table.columns.iter().find(plain).map(|column| ident(&column.name));
+/// A search vector, say, which a trigger makes of the other columns: rows that are carried over do not pass through it. To update a row is
+/// no way to have it filled, for many such triggers look whether the text has changed.
+fn left_to_trigger(table: &PgTable, target: &PgColumn, subject: &str) -> Option<Finding> {
+    let may_fill = |trigger: &&PgTrigger| {
+        trigger.before && trigger.enabled != 'D' && !reverse::TRIGGERS.contains(&trigger.name.as_str())
+    };
+    let filler = table.triggers.iter().find(may_fill)?;
     let text = format!(
         "the source has no such column, and what may fill it, trigger {}, rests while rows are carried over: it is NULL in each of them",
         filler.name,
     );
-    let finding = Finding::warning("column_left_to_trigger", subject, text);
-    let events = filler.definition.split(" ON ").next().unwrap_or_default();
-    let named = events.split_once(" UPDATE OF ").map(|(_, columns)| columns);
-    let named = named.and_then(|columns| columns.split(", ").next()).map(str::to_owned);
-    let Some(column) = named.or(any).filter(|_| events.contains(" UPDATE")) else {
-        return Some(
-            finding
-                .with_remedy("fill it yourself where the application needs it, after the switch or the copy"),
-        );
-    };
-    let update = format!("update {} set {column} = {column};", table.name.sql());
-    Some(finding.with_remedy(format!(
-        "where the application needs it, have the trigger see every row after the switch or the copy: {update}"
-    )))
+    let column = ident(&target.name);
+    let remedy = format!(
+        "where the application needs it, fill it after the switch or the copy, by the application's own means or as the trigger's function \
+         does for a new row: update {} set {column} = … where {column} is null;",
+        table.name.sql()
+    );
+    Some(Finding::warning("column_left_to_trigger", subject, text).with_remedy(remedy))
 }
 
 /// A search index has other columns on each engine, and its rows can be had again.
@@ -423,7 +430,7 @@ fn plain_type(affinity: Affinity) -> &'static str {
 mod tests {
     use super::super::fixture::{Case, column, expect, expect_codes};
     use crate::canon::Reason;
-    use crate::canon::form::Unit;
+    use crate::canon::form::{Form, Unit};
     use crate::model::catalog::{Identity, PgColumn, PgTrigger};
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
@@ -484,21 +491,23 @@ mod tests {
         expect(&refusing.plan(), Blocker, "column_without_source", "exclude = [\"t\"]");
         expect(&extra(|column| column.default = Some("7".into())).plan(), Note, "column_defaulted", "7");
         let mut filled = extra(|column| column.ty = Type::Other("tsvector".into()));
-        let mut trigger = |definition: &str, (before, enabled): (bool, char)| {
-            let definition =
-                format!("CREATE TRIGGER fill {definition} ON public.t FOR EACH ROW EXECUTE FUNCTION f()");
-            filled.table().triggers = vec![PgTrigger { name: "fill".into(), definition, before, enabled }];
+        for (before, enabled, is_told) in
+            [(true, 'O', true), (true, 'A', true), (false, 'O', false), (true, 'D', false)]
+        {
+            let trigger = PgTrigger {
+                name: "fill".into(),
+                definition: "CREATE TRIGGER fill …".into(),
+                before,
+                enabled,
+            };
+            filled.table().triggers = vec![trigger];
             let plan = filled.plan();
-            let told = plan.findings.iter().find(|finding| finding.code == "column_left_to_trigger");
-            told.map(|finding| finding.remedy.rsplit(": ").next().unwrap().to_owned())
-        };
-        let update = |column: &str| Some(format!("update \"public\".\"t\" set {column} = {column};"));
-        assert_eq!(trigger("BEFORE INSERT OR UPDATE", (true, 'O')), update("\"id\""));
-        assert_eq!(trigger("BEFORE INSERT OR UPDATE OF v, id", (true, 'O')), update("v"));
-        assert_eq!(trigger("AFTER INSERT OR UPDATE", (false, 'O')), None);
-        assert_eq!(trigger("BEFORE INSERT OR UPDATE", (true, 'D')), None);
-        let by_hand = trigger("BEFORE INSERT", (true, 'O')).unwrap();
-        assert!(by_hand.starts_with("fill it yourself"), "{by_hand}");
+            assert_eq!(plan.findings.iter().any(|finding| finding.code == "column_left_to_trigger"), is_told);
+            if is_told {
+                let update = "update \"public\".\"t\" set \"extra\" = … where \"extra\" is null;";
+                expect(&plan, Warning, "column_left_to_trigger", update);
+            }
+        }
         let numbered = extra(|column| (column.not_null, column.identity) = (true, Identity::Always));
         expect(&numbered.plan(), Note, "column_defaulted", "numbers the rows");
     }
@@ -549,6 +558,36 @@ mod tests {
         );
         let notes = plan.tables[0].notes.join("\n");
         assert!(!notes.contains("affinity") && !notes.contains("native"), "{notes}");
+    }
+
+    #[test]
+    fn a_column_of_addresses_and_empty_texts_is_advised_the_form_for_both() {
+        let mut case = Case::with_value("TEXT", Type::Inet);
+        let plan = |case: &Case, values: &[Cell<'_>]| {
+            let rows: Vec<[Cell<'_>; 2]> =
+                (0..).zip(values).map(|(id, value)| [Cell::Integer(id), *value]).collect();
+            let rows: Vec<&[Cell<'_>]> = rows.iter().map(<[_; 2]>::as_slice).collect();
+            case.plan_with(&[("t", &rows)])
+        };
+        let is_advised = |case: &Case, values: &[Cell<'_>]| {
+            let findings = plan(case, values).findings;
+            findings.iter().any(|finding| finding.remedy.contains("form = \"empty-null\""))
+        };
+        let (empty, address) = (Cell::Text(b""), Cell::Text(b"10.0.0.1"));
+        assert!(is_advised(&case, &[empty]) && is_advised(&case, &[empty, address]));
+        assert!(!is_advised(&case, &[address]), "nothing is wrong");
+        assert!(
+            !is_advised(&case, &[empty, Cell::Text(b"unknown")]),
+            "the rest would still be in the ledger"
+        );
+        assert!(!is_advised(&case, &[empty, Cell::Null]), "NULL has a meaning of its own");
+        case.table().columns[1].not_null = true;
+        assert!(!is_advised(&case, &[empty]));
+        case.table().columns[1].not_null = false;
+        let form = Some(Form::EmptyNull);
+        case.overrides.columns.insert("t.v".into(), ColumnOverride { form, ..ColumnOverride::default() });
+        expect_codes(&plan(&case, &[empty, address]), &[]);
+        expect(&plan(&case, &[empty, Cell::Null]), Warning, "misfits_expected", "1 of 2 values");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Duration(Duration::Micros | Duration::Millis | Duration::Seconds | Duration::Nanos) => true,
         Form::Duration(Duration::DotNet | Duration::Since1970 | Duration::Iso) => false,
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
-        Form::Affinity | Form::OtherClass => false,
+        Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
         Form::Array(_) | Form::List => false,
     }
@@ -30,7 +30,7 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Moment(moment) if moment.suffix.is_some() => matches!(ty, Type::Timestamp(_)),
         Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
-        Form::Affinity | Form::OtherClass => false,
+        Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
         Form::Array(_) | Form::List => false,
     }

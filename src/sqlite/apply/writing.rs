@@ -269,7 +269,7 @@ fn wanted<'t>(route: &Route, present: Option<&Present>, tuple: Vec<Option<&'t [u
         }
         changed.push(at);
         cells.push(match bytes {
-            None => CellBuf::Null,
+            None => column.codec.nothing().to_buf(),
             Some(bytes) if key_of(route).contains(&at) => {
                 cell_of(column.codec.back(column.affinity, bytes, &mut text))
             }

@@ -63,9 +63,13 @@ impl Pair {
     }
 
     pub fn mapped(source: &str, target: &str) -> Pair {
+        Pair::mapped_with(&[], (source, target))
+    }
+
+    pub fn mapped_with(settings: &[&str], (source, target): (&str, &str)) -> Pair {
         let db = database();
         psql(&db.url, target);
-        Pair::of(sqlite(source), db, &["target.mode=existing"])
+        Pair::of(sqlite(source), db, &[&["target.mode=existing"], settings].concat())
     }
 
     fn of(file: TempDb, db: TestDatabase, settings: &[&str]) -> Pair {

@@ -233,3 +233,40 @@ fn an_infinite_time_crosses_both_ways() {
     way.drain();
     pair.is_equal();
 }
+
+/// FreeRADIUS' addresses: NOT NULL and empty in SQLite, `inet` that takes NULL in PostgreSQL.
+#[test]
+fn the_empty_text_crosses_as_null_and_comes_back_where_the_operator_says_so() {
+    let forms = ["types.column.\"t.ip\".form=empty-null", "types.column.\"t.day\".form=empty-null"];
+    let pair = Pair::mapped_with(
+        &forms,
+        (
+            "create table t (id integer primary key, ip varchar(15) not null default '', day text, note text);
+             insert into t values (1, '', '', ''), (2, '10.0.0.1', '2024-01-02', ''), (3, '', null, null)",
+            "create table t (id bigint primary key, ip inet, day date, note text)",
+        ),
+    );
+    let ledger = "select key || column_name || class || standing from liteferry.ledger order by 1";
+    // NULL itself is the stranger now.
+    assert_eq!(pair.there(ledger), ["[3]daynullnull"]);
+    let there = "select id || coalesce(ip::text, '-') || coalesce(day::text, '-') || coalesce(note, '-') from t order by id";
+    assert_eq!(pair.there(there), ["1--", "210.0.0.1/322024-01-02", "3---"]);
+    let mut way = pair.way();
+    pair.app(
+        "insert into t values (4, null, null, null); update t set ip = null, note = 'x' where id = 2;
+         update t set note = 'y' where id = 3; update t set ip = '10.0.0.9' where id = 1",
+    );
+    way.drain();
+    assert_eq!(
+        pair.here("select id, quote(ip), quote(day), quote(note) from t order by id"),
+        [
+            "1|'10.0.0.9'|''|''",
+            "2|''|'2024-01-02'|'x'",
+            // What stood for that NULL is what stood there.
+            "3|''|NULL|'y'",
+            "4|''|''|NULL",
+        ]
+    );
+    assert_eq!(pair.there(ledger), ["[3]daynullnull"]);
+    assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
+}
