@@ -207,6 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_would_be_null_is_held_back() {
+        let mut route = route(Identity::Columns(vec![0]));
+        route.columns.iter_mut().for_each(|column| column.codec.form = Form::EmptyNull);
+        let packed = |row: [Cell<'static>; 2]| {
+            let mut chunk = Chunk::default();
+            Packer::new(&route).pack(|column| row[column], Vec::new, &mut chunk);
+            (chunk.rows(), chunk.held, chunk.misfits.len())
+        };
+        assert_eq!(packed([Cell::Text(b""), Cell::Integer(1)]), (0, 1, 2));
+        assert_eq!(packed([Cell::Integer(1), Cell::Text(b"")]), (1, 0, 0));
+    }
+
+    #[test]
     fn a_key_that_is_only_like_another_names_no_row_of_the_target() {
         let (route, mut keys) = (route(Identity::Columns(vec![0])), Keys::default());
         for (key, known) in [
