@@ -3,7 +3,7 @@
 //! Never changes the target's type and never drops a column in silence: each one ends as a route, a note or a finding.
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
-use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, unsurveyed_form};
+use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, is_plain, unsurveyed_form};
 use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
 use crate::canon::{Codec, Reason, Zone};
@@ -246,7 +246,7 @@ impl Crossing<'_> {
 
     /// Whether each is a plain value or the empty text.
     fn would_fit_but_for_empty(&self, learned: &Learned) -> bool {
-        let is_plain = learned.codec.form == Form::Native || learned.exact == 0;
+        let is_plain = learned.exact == 0 || is_plain(&learned.codec);
         is_plain && learned.elsewhere + learned.kept == 0 && learned.lost > 0 && learned.lost == learned.empty
     }
 
@@ -575,6 +575,9 @@ mod tests {
         };
         let (empty, address) = (Cell::Text(b""), Cell::Text(b"10.0.0.1"));
         assert!(is_advised(&case, &[empty]) && is_advised(&case, &[empty, address]));
+        let times = Case::with_value("DATETIME", Type::Timestamp(6));
+        assert!(is_advised(&times, &[empty, Cell::Text(b"2024-01-02 03:04:05")]));
+        assert!(!is_advised(&times, &[empty, Cell::Text(b"2024-01-02T03:04:05")]));
         assert!(!is_advised(&case, &[address]), "nothing is wrong");
         assert!(
             !is_advised(&case, &[empty, Cell::Text(b"unknown")]),

@@ -1,8 +1,8 @@
 //! What a form takes for granted that values cannot prove: a unit, a byte order, a zone. And the form of a column whose values
 //! nobody has read, as the usual libraries write it.
 
-use crate::canon::Form;
 use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
+use crate::canon::{Codec, Form};
 use crate::model::schema::{Affinity, SqliteColumn};
 use crate::model::types::Type;
 
@@ -29,11 +29,24 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Epoch(_) => matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_)),
         Form::Moment(moment) if moment.suffix.is_some() => matches!(ty, Type::Timestamp(_)),
         Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
+        Form::EmptyNull => matches!(ty, Type::Timestamptz(_)),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
-        Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
+        Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
         Form::Array(_) | Form::List => false,
     }
+}
+
+/// Whether `native` writes the values just so.
+pub(super) fn is_plain(codec: &Codec) -> bool {
+    let plain = match &codec.ty {
+        Type::Date => "Y-m-d",
+        Type::Time(_) => "H:M:S[.f6]",
+        Type::Timestamp(_) | Type::Timestamptz(_) => "Y-m-d H:M:S[.f6]",
+        Type::Uuid => "uuid",
+        _ => "native",
+    };
+    codec.form == Form::Native || codec.form.to_string() == plain
 }
 
 /// `unit`: of bare numbers, where the operator states one.
