@@ -1,6 +1,7 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
 use super::computed::computed;
+use super::earlier::{Earlier, known_migration, plan_changed};
 use super::finish::{finish, settle};
 use super::prepare::{Prepared, Request, prepare};
 use super::refused::refused_rows;
@@ -11,7 +12,7 @@ use crate::flow::backfill::backfill;
 use crate::flow::progress::{Event, Watch};
 use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
 use crate::journal::record::route_to_json;
-use crate::journal::store::{Beginning, Migration, State, Store};
+use crate::journal::store::{Beginning, State, Store};
 use crate::link::{Link, Source, Span};
 use crate::model::catalog::{Catalog, PgTable};
 use crate::model::fault::Fault;
@@ -33,15 +34,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// What becomes of an earlier copy into the same schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Earlier {
-    /// An unfinished one is gone on with, a finished one is validated.
-    Resume,
-    /// What it made is dropped.
-    Forget,
-}
 
 /// How a copy ended.
 pub enum Copied {
@@ -225,32 +217,6 @@ const ONLY_WRITING: [&str; 3] = ["target_not_empty", "target_privilege", READ_ON
 /// Nothing of a copy can go on there, not even the record that it has ended.
 const READ_ONLY: &str = "target_read_only";
 
-async fn known_migration(
-    store: &Store,
-    request: &Request,
-    earlier: Earlier,
-) -> Result<Option<Migration>, Fault> {
-    if !store.exists().await? {
-        return Ok(None);
-    }
-    let Some(known) = store.find(&request.schema).await? else { return Ok(None) };
-    if earlier == Earlier::Forget {
-        store.forget(&known).await?;
-        store
-            .note("forgotten", &format!("the copy of {} into schema {}", known.source_path, request.schema))
-            .await?;
-        return Ok(None);
-    }
-    let path = canonical(request);
-    if known.source_path != path {
-        return Err(Fault::fatal("other_source", format!("copy {path} into schema {}", request.schema)).with_remedy(format!(
-            "the schema already holds a copy of {}: choose another target.schema, or --restart to drop that copy",
-            known.source_path
-        )));
-    }
-    Ok(Some(known))
-}
-
 pub(super) fn canonical(request: &Request) -> String {
     std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone()).display().to_string()
 }
@@ -287,12 +253,6 @@ pub(super) fn load_role(prepared: &Prepared) -> LoadRole {
         Mode::Existing if needs_replica_sessions(&prepared.plan, &prepared.catalog) => LoadRole::Replica,
         Mode::Existing | Mode::Create => LoadRole::Origin,
     }
-}
-
-fn plan_changed() -> Fault {
-    Fault::fatal("plan_changed", "go on with the unfinished copy").with_remedy(
-        "the source's schema or values, or the settings, are not what they were when it began: run it with --restart, which drops what it made",
-    )
 }
 
 /// What a resumed copy must find unchanged: statements, routes and how each column crosses.
@@ -388,7 +348,8 @@ pub(super) async fn routes(now: &Catalog, store: &Store, migration: i64) -> Resu
     for (mut route, role) in store.routes(migration).await? {
         let drifted = |what: &str| {
             Fault::fatal("schema_drift", format!("find {what} in the target")).with_remedy(
-                "the target's tables were changed since the copy began: put the change back; a copy can begin anew with --restart",
+                "the target's tables were changed since the copy began: put the change back. Where rows were lost with it, `run` fills them in by \
+                 `liteferry validate --repair`; a one-shot copy begins anew with --restart",
             )
         };
         let table = now.table(&route.target.name).ok_or_else(|| drifted(&route.target.to_string()))?;

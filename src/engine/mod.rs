@@ -4,6 +4,7 @@ mod archive;
 mod computed;
 pub mod copy;
 pub mod daemon;
+pub mod earlier;
 mod finish;
 pub mod follows;
 mod orphans;

@@ -13,7 +13,7 @@ use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
 use crate::plan::route::Route;
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
-use crate::plan::{Mode, Plan, create, existing, habit, typing, version};
+use crate::plan::{Mode, Plan, create, existing, habit, typing, unmatched, version};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::url::Target as Address;
@@ -104,6 +104,7 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
         Mode::Existing => existing::plan(&schema, survey.as_ref(), &catalog, &request.overrides),
     };
     findings.append(&mut plan.findings);
+    findings.extend(unmatched::findings(&schema, &request.overrides, request.mode));
     findings.extend(target_findings(&catalog, request.mode));
     findings.extend(version::too_new(&plan, &schema, survey.as_ref(), catalog.version_num));
     if survey.is_some() && request.partly.is_none() {
@@ -131,6 +132,10 @@ fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
             ident(role)
         );
         block("target_privilege", text, &remedy);
+    }
+    if catalog.schema == "liteferry" {
+        let text = "schema liteferry is kept for progress and ledger, and removed by hand once they are no longer needed";
+        block("target_schema_ours", text.to_owned(), "name another schema in target.schema");
     }
     if mode == Mode::Existing {
         return findings;
@@ -275,5 +280,6 @@ mod tests {
         check(|catalog| catalog.read_only = true, "target_read_only", "no writes");
         check(|catalog| catalog.may_create_in_schema = false, "target_privilege", "tables in schema");
         check(|catalog| catalog.may_keep_state = false, "target_privilege", "schema liteferry");
+        check(|catalog| catalog.schema = "liteferry".into(), "target_schema_ours", "removed by hand");
     }
 }

@@ -24,6 +24,7 @@ mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;
+pub mod unmatched;
 pub mod unspelt;
 pub mod version;
 pub mod view;

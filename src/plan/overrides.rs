@@ -151,28 +151,28 @@ impl Overrides {
     }
 
     pub fn includes(&self, table: &str) -> bool {
-        let named = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+        let named = |patterns: &[String]| patterns.iter().any(|pattern| Overrides::is_named(pattern, table));
         (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
     }
 
     pub fn leaves_key_out(&self, table: &str, column: &str) -> bool {
         let name = format!("{table}.{column}");
-        self.no_foreign_key.iter().any(|pattern| matches(pattern, &name))
+        self.no_foreign_key.iter().any(|pattern| Overrides::is_named(pattern, &name))
     }
-}
 
-/// `*` stands for any run of characters; letters compare as SQLite compares names.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
+    /// Whether a pattern means the name: `*` stands for any run of characters; letters compare as SQLite compares names.
+    pub fn is_named(pattern: &str, name: &str) -> bool {
+        let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let mut parts = pattern.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else { return false };
+        let Some(last) = parts.next_back() else { return rest.is_empty() };
+        for part in parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(last)
     }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
             ("a*b*c", "aXc", false),
             ("*", "", true),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(Overrides::is_named(pattern, name), expected, "{pattern} {name}");
         }
     }
 }

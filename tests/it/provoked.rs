@@ -190,6 +190,21 @@ fn a_copy_in_the_way_of_a_daemon_is_taken_away_as_it_says() {
 }
 
 #[test]
+fn a_copy_never_takes_the_place_of_what_a_daemon_follows() {
+    let case = Case::new(SHOP);
+    let copies = || [case.typed(&["copy"]), case.typed(&["copy", "--restart"])];
+    let daemon = case.following();
+    assert_eq!(daemon.stop(), Some(0));
+    copies().into_iter().for_each(|copy| refused(copy, "migration_in_the_way", "`liteferry run` goes on with it"));
+
+    let daemon = case.led_over();
+    case.rows("insert into item values (7, 'theirs')");
+    assert_eq!(daemon.stop(), Some(0));
+    copies().into_iter().for_each(|copy| refused(copy, "migration_in_the_way", "would be lost"));
+    assert_eq!(case.rows("select name from item where id = 7").len(), 1);
+}
+
+#[test]
 fn after_the_switch_nothing_opens_sqlite_beside_postgres() {
     let case = Case::new(SHOP);
     let before = case.backup();

@@ -1,7 +1,8 @@
 //! What is told while tables are read: survey and proof report turn by turn, of tables without a rowid too.
 
 use crate::support::{database, sqlite};
-use liteferry::engine::copy::{Copied, Earlier, Listing, copy};
+use liteferry::engine::copy::{Copied, Listing, copy};
+use liteferry::engine::earlier::Earlier;
 use liteferry::engine::prepare::{Request, Values, Widening};
 use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::progress::{Event, Watch};
