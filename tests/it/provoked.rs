@@ -9,6 +9,7 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::{Output, application, finished, liteferry, until};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 const SHOP: &str = "pragma journal_mode = wal;
     create table item (id integer primary key, name text);
@@ -195,7 +196,9 @@ fn a_copy_never_takes_the_place_of_what_a_daemon_follows() {
     let copies = || [case.typed(&["copy"]), case.typed(&["copy", "--restart"])];
     let daemon = case.following();
     assert_eq!(daemon.stop(), Some(0));
-    copies().into_iter().for_each(|copy| refused(copy, "migration_in_the_way", "`liteferry run` goes on with it"));
+    copies()
+        .into_iter()
+        .for_each(|copy| refused(copy, "migration_in_the_way", "`liteferry run` goes on with it"));
 
     let daemon = case.led_over();
     case.rows("insert into item values (7, 'theirs')");
@@ -226,6 +229,30 @@ fn after_the_switch_nothing_opens_sqlite_beside_postgres() {
     case.restore(&before);
     let mut daemon = case.daemon(&[]);
     halts(&mut daemon, "capture_missing", &["--resync"]);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Migrations that come one after the other: what was there as the daemon looked is gone as it reads.
+#[test]
+fn a_schema_that_never_stands_still_is_followed_once_it_does() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.following();
+    let (db, began, mut turn) = (application(&case.source.path), Instant::now(), 0);
+    let mut name = "item".to_owned();
+    while began.elapsed() < Duration::from_secs(3) {
+        turn += 1;
+        let next = format!("item_{turn}");
+        let moved =
+            format!("alter table {name} rename to {next}; insert into {next} values ({turn} + 100, 'new')");
+        db.execute_batch(&moved).expect("no migration of the application's fails");
+        name = next;
+    }
+    daemon.until(|status| status["run"]["state"] == "running" && status["lag"]["changes"] == 0);
+    let there = format!("select from pg_class where relname = '{name}'");
+    until("the table bears its last name", || !case.rows(&there).is_empty());
+    daemon.drained(&case.source);
+    let rows = case.rows(&format!("select id from {name}"));
+    assert_eq!(rows.len(), turn + 2);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -10,7 +10,7 @@ use super::orphans::Orphans;
 use super::pace::{Late, Pruning, Quiet};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
-use super::setup::{arm, captures, numbered_as_recorded};
+use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::window::Window;
@@ -113,7 +113,7 @@ pub(super) async fn follow(
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
     let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
     returned::suspend_again(&desk, work).await?;
-    let mut life = open(desk, (&migration, recorded), stopping).await?;
+    let mut life = opened(desk, (&migration, recorded), stopping).await?;
     let followed = async {
         if work == Work::FinishSwitch {
             return life.finish_switch().await;
@@ -125,13 +125,28 @@ pub(super) async fn follow(
     };
     match followed.await {
         // A statement that no longer compiles is most likely a schema that is no longer the same.
-        Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => {
-            Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing))
-        }
+        Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => Err(schema_moved(fault)),
         Err(fault) if fault.class == FaultClass::Data || fault.code == TARGET_DISTURBED => {
             Err(life.without_newcomers(fault).await)
         }
         ended => ended,
+    }
+}
+
+/// A table that was seen a moment ago may be gone when it is read: an application's migrations come one after the other.
+async fn opened<'a>(
+    desk: Desk<'a>,
+    from: (&Migration, Follow),
+    stopping: Stopping,
+) -> Result<Life<'a>, Fault> {
+    let request = &desk.job.request;
+    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
+    let seen = schema_digest(&file.open_reader()?)?;
+    match open(desk, from, stopping).await {
+        Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != seen => {
+            Err(schema_moved(fault))
+        }
+        opened => opened,
     }
 }
 
@@ -222,7 +237,7 @@ pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<BTreeMa
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
-fn suspects(
+pub(super) fn suspects(
     tables: &BTreeMap<i64, Arc<Route>>,
     suspect: &BTreeMap<i64, String>,
 ) -> BTreeMap<i64, Arc<Route>> {

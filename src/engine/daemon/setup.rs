@@ -115,11 +115,16 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     match begin_from(job, store, voice, &source_schema).await {
         // A statement that no longer compiles is most likely of a schema that is no longer the same.
         Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != source_schema => {
-            Err(Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing)
-                .with_remedy("the application changed its schema: the daemon looks at it anew by itself"))
+            Err(schema_moved(fault))
         }
         begun => begun,
     }
+}
+
+/// What a fault becomes that the application's own change of its schema has led to.
+pub fn schema_moved(fault: Fault) -> Fault {
+    Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing)
+        .with_remedy("the application changed its schema: the daemon looks at it anew by itself")
 }
 
 async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {

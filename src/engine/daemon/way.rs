@@ -7,6 +7,7 @@ use super::crossing::blocking;
 use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::follow::Life;
+use super::setup::schema_moved;
 use crate::flow::follow::step;
 use crate::journal::crossing::{Crosser, begin_way_back, held_still};
 use crate::link::{Applier, Captured, Extent, Take};
@@ -97,7 +98,8 @@ impl Life<'_> {
         let mut at = reached.at;
         for _ in 0..STEPS_MAX {
             let on_misfit = self.job.request.on_misfit;
-            let Some(step) = step(&changes, &mut applier, (at, Take::All), on_misfit).await? else { break };
+            let step = step(&changes, &mut applier, (at, Take::All), on_misfit).await;
+            let Some(step) = step.map_err(before_the_switch)? else { break };
             changes.forget(step.to.seq).await?;
             at = step.to;
         }
@@ -169,6 +171,11 @@ impl Life<'_> {
         self.link.target.give_back(session);
         Ok(rows)
     }
+}
+
+/// SQLite is the application's still, which may change its schema whenever it likes.
+fn before_the_switch(fault: Fault) -> Fault {
+    if fault.code == "reverse_schema_moved" { schema_moved(fault) } else { fault }
 }
 
 /// Keys compared while the application waits: some milliseconds.
