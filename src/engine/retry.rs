@@ -108,6 +108,8 @@ const KNOCK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A rule of the target's that refuses what no ledger can take is somebody's to drop; whether that was done, only trying tells.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// The row is the application's in PostgreSQL, which may well change it the next moment.
+const REFUSED_BY_SQLITE: &str = "reverse_refused";
 
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
@@ -115,6 +117,7 @@ pub fn decide(fault: &Fault) -> Verdict {
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if fault.code == "watch_failed" => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
+        _ if fault.code == REFUSED_BY_SQLITE => Verdict::HaltFor(TRY_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
         FaultClass::Data => Verdict::HaltFor(TRY_AGAIN),
         FaultClass::Fatal => Verdict::Halt,
@@ -252,6 +255,7 @@ mod tests {
             "tls_unavailable",
             "tls_ca_missing",
             "role_missing",
+            "reverse_refused",
         ] {
             let verdict = decide(&Fault::fatal(code, "test"));
             assert!(matches!(verdict, Verdict::HaltFor(_)), "{code}: {verdict:?}");
