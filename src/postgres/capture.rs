@@ -39,6 +39,22 @@ pub enum Part {
     Guards,
 }
 
+/// Which side the application writes to: what has to fire in PostgreSQL follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    Sqlite,
+    Postgres,
+}
+
+impl Written {
+    fn parts(self) -> [(Part, Firing); 2] {
+        match self {
+            Written::Sqlite => [(Part::Guards, Firing::Always), (Part::Capture, Firing::Never)],
+            Written::Postgres => [(Part::Capture, Firing::Always), (Part::Guards, Firing::Never)],
+        }
+    }
+}
+
 /// A trigger that is there.
 struct Found {
     table: PgName,
@@ -52,6 +68,9 @@ const TRIGGERS: &str = include_str!("sql/reverse_triggers.sql");
 const PARTITIONS: &str = include_str!("sql/partitions.sql");
 const FUNCTIONS: &str = "select p.proname::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = 'liteferry' and (starts_with(p.proname, $1) or p.proname = $2)";
+
+const PRESENT: &str =
+    "select name from unnest($1::text[]) as wanted (name) where to_regclass(name) is not null";
 
 /// Puts in what is missing, at rest; what fires goes on firing. The functions are always made anew, for a table's key may have changed.
 pub async fn install(
@@ -80,7 +99,7 @@ pub async fn install(
     }
     // A row trigger is handed on to partitions as it was made, which is before it rests.
     for one in found(client, migration).await?.iter().filter(|one| is_new(one, &there)) {
-        set(client, one, Firing::Never).await?;
+        set_one(client, one, Firing::Never).await?;
     }
     Ok(())
 }
@@ -92,6 +111,14 @@ pub async fn set_part(client: &Client, migration: i64, (part, firing): (Part, Fi
     // One round trip, however many tables: the application's writers may be waiting.
     let all: Vec<String> = others.map(|one| reverse::fire(&one.table, &one.trigger, firing)).collect();
     run(client, &all.join("; "), "set the triggers of the way back").await
+}
+
+/// Lets fire what has to, and rest what has to.
+pub async fn set(client: &Client, migration: i64, written: Written) -> Result<(), Fault> {
+    for part in written.parts() {
+        set_part(client, migration, part).await?;
+    }
+    Ok(())
 }
 
 /// Takes out everything of the migration, and forgets what was noted. It is no fault if nothing is there.
@@ -146,6 +173,35 @@ pub async fn standing(
         }
     };
     Ok(Standing { capture: state(Part::Capture), guards: state(Part::Guards) })
+}
+
+/// The tables on which somebody has touched it: capture that does not fire where it should notes nothing, a guard that rests lets strangers in.
+/// A table that is gone, or bears another name, is none of them.
+pub async fn touched(
+    client: &Client,
+    migration: i64,
+    (tables, written): (&BTreeMap<i64, Arc<Route>>, Written),
+) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+    let found = found(client, migration).await?;
+    let there = names(&found);
+    let targets: Vec<String> = tables.values().map(|route| route.target.sql()).collect();
+    let rows = client.query(PRESENT, &[&targets]).await;
+    let rows = rows.map_err(|error| fault::of(error, "look for the tables of the way back"))?;
+    let present: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let parts = written.parts();
+    let amiss = |one: &&Found| {
+        parts.iter().any(|(part, due)| part.holds(&one.trigger) && one.enabled != enabled_word(*due))
+    };
+    let amiss: BTreeSet<&PgName> = found.iter().filter(amiss).map(|one| &one.table).collect();
+    let lacks = |route: &Route| {
+        let lost = |trigger: &str| !there.contains(&(route.target.clone(), trigger.to_owned()));
+        present.contains(&route.target.sql()) && reverse::TRIGGERS.into_iter().any(lost)
+    };
+    // A partition's name does not tell whose it is: it stands for all tables.
+    let stray = amiss.iter().any(|table| !tables.values().any(|route| route.target == **table));
+    let is_touched = |route: &Route| stray || amiss.contains(&route.target) || lacks(route);
+    let touched = tables.iter().filter(|(_, route)| is_touched(route));
+    Ok(touched.map(|(id, route)| (*id, Arc::clone(route))).collect())
 }
 
 /// Begins a history of changes here as in SQLite, whose position it is; what was noted before it counts for nothing.
@@ -211,7 +267,7 @@ fn enabled_word(firing: Firing) -> &'static str {
     }
 }
 
-async fn set(client: &Client, one: &Found, firing: Firing) -> Result<(), Fault> {
+async fn set_one(client: &Client, one: &Found, firing: Firing) -> Result<(), Fault> {
     let doing = format!("set trigger {} of table {}", one.trigger, one.table);
     run(client, &reverse::fire(&one.table, &one.trigger, firing), &doing).await
 }

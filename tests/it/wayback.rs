@@ -144,6 +144,84 @@ fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     case.is_equal();
 }
 
+/// As fixtures and restores do it: what is written meanwhile is noted by nobody, and what wakes all triggers wakes the guards.
+#[test]
+fn triggers_of_the_way_back_that_somebody_touched_are_put_back_and_their_tables_compared() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.switched(&["--set", "validate.on=false"]);
+    let url = &case.target.url;
+    let unseen = |sql: &str| {
+        psql(
+            url,
+            &format!("alter table item disable trigger all; {sql}; alter table item enable trigger all"),
+        );
+    };
+    unseen("insert into item values (4001, 'unseen', 1); delete from item where id = 5");
+    // Whoever goes back at once goes back with everything, or not at all.
+    let (_, told) = daemon.post("/v1/phase", r#"{"to":"dual-write"}"#);
+    assert_ne!(told["code"], "illegal_phase", "{told:#}");
+    let held = "select group_concat(id, ' ') from item where id in (5, 4001)";
+    let back = || -> Option<String> {
+        application(&case.source.path).query_row(held, [], |row| row.get(0)).expect("a row")
+    };
+    until("what nobody noted is back", || back().as_deref() == Some("4001"));
+    let status = daemon.until(|status| status["run"]["state"] == "running");
+    assert_eq!(status["phase"], "switch", "{status:#}");
+
+    until("the application writes", || try_psql(url, "insert into item values (4002, 'seen', 1)").is_ok());
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    psql(url, "drop trigger liteferry_capture on note; insert into note values ('unseen', 'too')");
+    until("what nobody noted is back", || {
+        let noted = "select count(*) from note where code = 'unseen'";
+        application(&case.source.path).query_row(noted, [], |row| row.get(0)) == Ok(1)
+    });
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+/// Nobody starts the daemon again: the application itself may be what mends the row.
+#[test]
+fn a_way_back_that_sqlite_refused_goes_on_once_the_row_is_changed() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.switched(&[]);
+    let url = &case.target.url;
+    psql(url, "alter table item alter column name drop not null; insert into item values (5000, null, 1)");
+    let status = daemon.until(|status| status["run"]["state"] == "halted");
+    assert_eq!(status["run"]["reason"]["code"], "reverse_refused", "{status:#}");
+    psql(url, "update item set name = 'mended' where id = 5000");
+    daemon.until(|status| status["run"]["state"] == "running" && status["reverse"]["changes"] == 0);
+    let mended = "select name from item where id = 5000";
+    let mended = application(&case.source.path).query_row(mended, [], |row| row.get::<_, String>(0));
+    assert_eq!(mended.as_deref(), Ok("mended"));
+}
+
+#[test]
+fn guards_that_somebody_touched_before_the_switch_are_put_back_and_their_tables_compared() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.validated(&[]);
+    let url = &case.target.url;
+    psql(
+        url,
+        "alter table note disable trigger all; insert into note values ('stranger', 'x'); alter table note enable trigger all",
+    );
+    until("what a stranger wrote is gone", || {
+        psql(url, "select from note where code = 'stranger'").is_empty()
+    });
+    let refused = || try_psql(url, "insert into note values ('stranger', 'y')").is_err();
+    until("no stranger writes", refused);
+    application(&case.source.path).execute_batch("update note set body = 'ours'").expect("SQLite is written");
+    daemon.until(|status| {
+        status["run"]["state"] == "running"
+            && status["lag"]["changes"] == 0
+            && status["gates"]["switch"]["open"] == true
+    });
+    assert_eq!(case.rows("select from liteferry.reverse_change"), Vec::<Vec<Option<String>>>::new());
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+}
+
 /// An application that makes tables as it goes goes on doing so in PostgreSQL.
 #[test]
 fn tables_that_a_rollback_would_leave_in_postgres_are_told_before_it() {

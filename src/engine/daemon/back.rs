@@ -2,7 +2,7 @@
 
 use super::crossing::rollback::Backward;
 use super::desk::{Desk, Told, unmet};
-use super::follow::followed;
+use super::follow::{followed, suspects};
 use super::gates::{limits, reverse};
 use super::hooks::{self, Moment};
 use super::left::Left;
@@ -44,6 +44,9 @@ pub struct Back<'a> {
     pub changes: PgChanges,
     pub applier: SqliteApplier,
     pub left: Left,
+    /// Tables that may differ in ways no captured change tells, as this life began.
+    pub suspects: BTreeMap<i64, Arc<Route>>,
+    pub tended: Option<Instant>,
 }
 
 /// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
@@ -66,7 +69,8 @@ pub async fn follow_back(
     let request = &desk.job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     let tables = followed(request, desk.store, desk.migration).await?;
-    desk.voice.follow_tables(&tables, &BTreeMap::new());
+    let suspects = suspects(&tables, &desk.store.suspects(desk.migration).await?);
+    desk.voice.follow_tables(&tables, &suspects);
     let target = PgTarget::new(
         Arc::clone(&request.address),
         Some(desk.migration),
@@ -76,7 +80,9 @@ pub async fn follow_back(
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
     let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
     let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;
-    Back { desk, stopping, file, tables, target, changes, applier, left }.keep_following(orders).await
+    let tended = None;
+    let mut back = Back { desk, stopping, file, tables, target, changes, applier, left, suspects, tended };
+    back.keep_following(orders).await
 }
 
 /// Ends with the attempt.
@@ -281,9 +287,15 @@ impl Back<'_> {
     async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
         self.left.look(&self.target, &self.tables).await?;
+        self.tend().await?;
         let now = Instant::now();
         let oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
-        let state = if self.desk.state.paused { RunState::Paused } else { RunState::Running };
+        let apart = self.desk.voice.board.look(now).status.tables.iter().any(|table| table.suspect);
+        let state = match (self.desk.state.paused, apart) {
+            (true, _) => RunState::Paused,
+            (false, true) => RunState::CatchingUp,
+            (false, false) => RunState::Running,
+        };
         let seen = |status: &mut Status| {
             status.source.up = true;
             status.target.up = true;

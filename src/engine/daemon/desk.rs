@@ -13,8 +13,7 @@ use crate::model::fault::Fault;
 use crate::phase::Phase;
 use crate::phase::gate::Gate;
 use crate::phase::machine::{Command, Event, Percent, State, ask, transition};
-use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, set_part};
+use crate::postgres::capture::{self, Written};
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
 use std::time::Instant;
@@ -63,8 +62,7 @@ impl<'a> Desk<'a> {
         // A daemon that stood still must not shut what another has opened since.
         let crosser = Crosser { migration: self.migration, owner: &self.owner, state: self.state };
         held_still(&session, crosser).await?;
-        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
-        set_part(&session, self.migration, (Part::Capture, Firing::Never)).await?;
+        capture::set(&session, self.migration, Written::Sqlite).await?;
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         let after = State { phase: Phase::DualWrite, reads: Percent::NONE, crossing: None, ..self.state };
         let told = Told::by_itself("resync");

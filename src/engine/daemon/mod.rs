@@ -32,6 +32,7 @@ mod reshape;
 mod returned;
 mod setup;
 mod stop;
+mod tended;
 mod verify;
 mod verifying;
 mod watch;

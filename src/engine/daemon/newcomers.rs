@@ -25,7 +25,8 @@ impl Life<'_> {
         let session = self.link.target.session().await?;
         let found = self.newcomers(&session).await?;
         self.link.target.give_back(session);
-        found.first().map_or(Ok(()), |first| Err(disturbed(first)))
+        found.first().map_or(Ok(()), |first| Err(disturbed(first)))?;
+        self.tend().await
     }
 
     /// What the fault becomes once what may have caused it is taken away; itself, where there is nothing to take away.

@@ -17,7 +17,6 @@ use crate::postgres::pair::PgHalf;
 use crate::sqlite::connect::journal_mode;
 use crate::sqlite::pair::SqliteHalf;
 use crate::telemetry::labels::Direction;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// In a rollback journal a reader keeps us from writing what comes back.
@@ -26,7 +25,7 @@ const AGE_MAX_BESIDE_A_JOURNAL: Duration = Duration::from_secs(1);
 impl Back<'_> {
     pub fn verifying(&self) -> Result<Verifying, Fault> {
         let timetable = self.timetable()?;
-        Ok(Verifying::new(timetable, self.subject(), &BTreeMap::new(), self.desk.voice))
+        Ok(Verifying::new(timetable, self.subject(), &self.suspects, self.desk.voice))
     }
 
     fn timetable(&self) -> Result<Timetable, Fault> {

@@ -10,8 +10,7 @@ use crate::journal::crossing::{Crosser, rolled_back};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::machine::{Crossing, Event, transition};
-use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, set_part};
+use crate::postgres::capture::{self, Written};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::sqlite::capture::fence::Opening;
@@ -65,7 +64,8 @@ impl Sides for Backward<'_, '_> {
         }
     }
 
-    async fn last(&mut self, _fence: &mut Session) -> Result<Position, Fault> {
+    async fn last(&mut self, fence: &mut Session) -> Result<Position, Fault> {
+        self.back.is_untouched(fence).await?;
         self.back.position().await
     }
 
@@ -89,8 +89,7 @@ impl Sides for Backward<'_, '_> {
     async fn decide(&mut self, fenced: Fenced<Session>, _proven: &Proven) -> Result<(), Fault> {
         let (session, migration) = (fenced.into_fence(), self.back.desk.migration);
         let first = self.first.expect("SQLite was made ready");
-        set_part(&session, migration, (Part::Guards, Firing::Always)).await?;
-        set_part(&session, migration, (Part::Capture, Firing::Never)).await?;
+        capture::set(&session, migration, Written::Sqlite).await?;
         let desk = &self.back.desk;
         let crosser = Crosser { migration, owner: &desk.owner, state: desk.state };
         let entry = self.told.entry("the application's writes go to SQLite again");

@@ -14,8 +14,7 @@ use crate::model::name::PgName;
 use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
 use crate::plan::handover::{Sequence, left_alone, sequences};
-use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, begin_history, set_part};
+use crate::postgres::capture::{self, Written, begin_history};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
@@ -95,8 +94,7 @@ impl Preparations {
         run(&self.restore.join(";\n"), "give constraints and triggers back").await?;
         let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
         run(&set.join(";\n"), "set the sequences").await?;
-        set_part(session, migration, (Part::Capture, Firing::Always)).await?;
-        set_part(session, migration, (Part::Guards, Firing::Never)).await
+        capture::set(session, migration, Written::Postgres).await
     }
 
     pub fn sequences(&self) -> &[Sequence] {

@@ -1,0 +1,113 @@
+//! The triggers of the way back, looked at from validate on. `alter table … disable trigger all`, as fixtures and restores have it, lets
+//! strangers in, or leaves rows unnoted; `enable trigger all` after it wakes what has to rest.
+//!
+//! What was touched is put back, and what was written meanwhile is found by comparing; until then the writes move nowhere.
+
+use super::back::Back;
+use super::desk::Desk;
+use super::follow::Life;
+use super::newcomers::LOOK_FOR_NEWCOMERS;
+use super::reread;
+use crate::journal::crossing::{Crosser, held_still};
+use crate::journal::follow::Which;
+use crate::model::fault::{Fault, FaultClass};
+use crate::phase::Phase;
+use crate::plan::route::Route;
+use crate::postgres::capture::{Written, install, set, touched};
+use crate::postgres::connect::Session;
+use crate::postgres::fault;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Whoever holds a table is not waited for: the attempt ends, and the next one tries again.
+const BEGIN: &str = "begin; set local lock_timeout = '500ms'";
+
+type Tables = BTreeMap<i64, Arc<Route>>;
+
+impl Back<'_> {
+    /// Ends this life where something was touched: the next one compares these tables before it counts as running.
+    pub(super) async fn tend(&mut self) -> Result<(), Fault> {
+        if self.tended.is_some_and(|tended| tended.elapsed() < LOOK_FOR_NEWCOMERS) {
+            return Ok(());
+        }
+        self.tended = Some(Instant::now());
+        let session = self.target.session().await?;
+        let touched = touched(&session, self.desk.migration, (&self.tables, Written::Postgres)).await?;
+        if !touched.is_empty() {
+            put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
+            return Err(was_touched(&touched));
+        }
+        self.target.give_back(session);
+        Ok(())
+    }
+
+    /// The same under the locks of a rollback, where nobody touches anything any more.
+    pub(super) async fn is_untouched(&mut self, fence: &Session) -> Result<(), Fault> {
+        let touched = touched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
+        if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
+    }
+}
+
+impl Life<'_> {
+    /// The same while SQLite is written and PostgreSQL is guarded.
+    pub(super) async fn tend(&self) -> Result<(), Fault> {
+        if self.desk.state.phase != Phase::Validate {
+            return Ok(());
+        }
+        let session = self.link.target.session().await?;
+        let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
+        if !touched.is_empty() {
+            for (id, route) in &touched {
+                let of = (route.source.as_str(), Which::All);
+                reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
+            }
+            put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
+            return Err(was_touched(&touched));
+        }
+        self.link.target.give_back(session);
+        Ok(())
+    }
+}
+
+async fn put_back(
+    desk: &Desk<'_>,
+    session: &Session,
+    (tables, touched): (&Tables, &Tables),
+    written: Written,
+) -> Result<(), Fault> {
+    let doing = "put the triggers of the way back where they were";
+    let failed = |error| fault::of(error, doing);
+    let migration = desk.migration;
+    session.batch_execute(BEGIN).await.map_err(failed)?;
+    // A daemon that stood still must not open what another has shut since.
+    held_still(session, Crosser { migration, owner: &desk.owner, state: desk.state }).await?;
+    install(session, migration, tables).await?;
+    set(session, migration, written).await?;
+    if written == Written::Sqlite {
+        // Our own writes, noted as if they were the application's.
+        let sql = "delete from liteferry.reverse_change where migration_id = $1";
+        session.execute(sql, &[&migration]).await.map_err(failed)?;
+    }
+    let ids: Vec<i64> = touched.keys().copied().collect();
+    let sql = "update liteferry.captured set suspect = true where migration_id = $1 and id = any($2)";
+    session.execute(sql, &[&migration, &ids]).await.map_err(failed)?;
+    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    let tables = named(touched);
+    tracing::warn!(
+        tables,
+        "somebody touched the triggers of the way back: they are put back, and the tables compared"
+    );
+    desk.store.note("put back", &format!("the triggers of the way back, on {tables}")).await
+}
+
+fn was_touched(touched: &Tables) -> Fault {
+    let doing = format!("rely on the triggers of the way back on {}", named(touched));
+    Fault::new(FaultClass::Transient, "way_back_touched", doing).with_remedy(
+        "somebody dropped, disabled or enabled them (`alter table … disable trigger all`): `run` puts them back, and compares the tables",
+    )
+}
+
+fn named(tables: &Tables) -> String {
+    tables.values().map(|route| route.target.to_string()).collect::<Vec<_>>().join(", ")
+}
