@@ -20,13 +20,18 @@ pub fn findings(schema: &SqliteSchema, overrides: &Overrides, mode: Mode) -> Vec
         |pattern: &str| mode == Mode::Existing && columns(schema).any(|name| alike(&name, pattern));
     let included = overrides.include.iter().filter(|pattern| !is_table(pattern));
     let excluded = overrides.exclude.iter().filter(|pattern| !is_table(pattern) && !is_column(pattern));
+    let is_key = |pattern: &str| keys(schema).any(|name| Overrides::is_named(pattern, &name));
+    let unkept = overrides.no_foreign_key.iter().filter(|pattern| !is_key(pattern));
+    let unkept = unkept.map(|pattern| {
+        finding("tables.no_foreign_key", pattern, &keys(schema).collect::<Vec<_>>().join(", "))
+    });
     let stated = overrides.columns.keys().filter(|stated| !columns(schema).any(|name| name == **stated));
     let patterns = included
         .map(|pattern| ("tables.include", pattern))
         .chain(excluded.map(|pattern| ("tables.exclude", pattern)))
         .map(|(setting, pattern)| finding(setting, pattern, &tables.join(", ")));
     let columns = stated.map(|name| finding("types.column", name, &nearest(schema, name)));
-    patterns.chain(columns).collect()
+    patterns.chain(unkept).chain(columns).collect()
 }
 
 fn finding(setting: &str, name: &str, known: &str) -> Finding {
@@ -43,6 +48,14 @@ fn columns(schema: &SqliteSchema) -> impl Iterator<Item = String> {
         .tables
         .iter()
         .flat_map(|table| table.columns.iter().map(|column| format!("{}.{}", table.name, column.name)))
+}
+
+/// Columns that refer to another table.
+fn keys(schema: &SqliteSchema) -> impl Iterator<Item = String> {
+    schema.tables.iter().flat_map(|table| {
+        let columns = table.foreign_keys.iter().flat_map(|key| &key.columns);
+        columns.map(|column| format!("{}.{}", table.name, table.columns[*column].name))
+    })
 }
 
 /// The columns of the table that is meant; where there is none, the tables.

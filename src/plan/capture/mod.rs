@@ -16,6 +16,7 @@ pub use names::{
     CHANGE, CONTROL, has_our_prefix, is_named_as_a_pin, is_our_pin, is_our_table, is_our_trigger, remove_ours,
 };
 pub use preflight::preflight;
+pub use triggers::Inserts;
 
 use crate::model::finding::Finding;
 use crate::model::name::ident;
@@ -31,6 +32,7 @@ pub struct CaptureTable {
     pub table: String,
     pub key: CaptureKey,
     pub triggers: Vec<Trigger>,
+    pub inserts: Inserts,
     /// An index that never holds a row: VACUUM would else number the rows anew.
     pub pin: Option<Pin>,
 }
@@ -109,8 +111,9 @@ pub fn capture_table(
     if !blockers.is_empty() {
         return Err(blockers);
     }
-    let triggers = triggers::of_table(table, &key, id, preflight::cuts_inserts_off(schema, table));
-    Ok(CaptureTable { id, table: table.name.clone(), triggers, pin: pin(table, &key, id), key })
+    let inserts = preflight::cuts_inserts_off(schema, table);
+    let triggers = triggers::of_table(table, &key, id, inserts);
+    Ok(CaptureTable { id, table: table.name.clone(), triggers, inserts, pin: pin(table, &key, id), key })
 }
 
 /// A changed row is looked for by its key, and so as the key's columns compare.

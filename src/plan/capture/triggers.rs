@@ -12,7 +12,7 @@ use crate::model::schema::{Affinity, SqliteTable};
 
 /// Whether the application has a trigger that may end a statement before our AFTER INSERT trigger has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inserts {
+pub enum Inserts {
     Followed,
     CutOff,
 }

@@ -4,6 +4,7 @@
 
 use super::super::desk::Told;
 use super::super::follow::Life;
+use super::super::setup::captures;
 use super::blocking;
 use crate::engine::standing::Writes;
 use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
@@ -50,7 +51,7 @@ impl Preparations {
             restore,
             sequences: sequences(routes, (&schema, &catalog), overrides),
             left: left_alone(&catalog, overrides),
-            guards: life.tables.iter().flat_map(|(id, route)| guards(*id, &route.source)).collect(),
+            guards: guards(&captures(&schema, &life.tables).0),
         })
     }
 
