@@ -15,7 +15,7 @@ use rusqlite::{Connection, Transaction};
 use std::time::{Duration, Instant};
 
 /// How long the write lock is held, one table's triggers at least.
-const TURN: Duration = Duration::from_millis(20);
+const TURN: Duration = Duration::from_millis(10);
 /// Whoever waits for the lock asks for it again within a quarter of that, most of the time.
 const REST: Duration = Duration::from_millis(100);
 /// So many readings of the schema more.
