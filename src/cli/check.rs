@@ -6,6 +6,7 @@ use super::run::journal_rule;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{emptying, standing_in_the_way};
+use crate::engine::daemon::moved::moved_before;
 use crate::engine::daemon::{findings_of_run, records_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
@@ -36,6 +37,7 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let mut prepared = prepared?;
     let mut of_run = findings_of_run(&prepared, journal_rule(&opened.settings)).await?;
     of_run.extend(records_in_the_way(&opened.request).await?);
+    of_run.extend(moved_before(&opened.request, &prepared, opened.settings.cleanup.archive.as_deref()));
     let in_the_way = standing_in_the_way(&prepared);
     prepared.plan.findings.extend(in_the_way);
     let (blocking_run, of_run): (Vec<Finding>, Vec<Finding>) = of_run

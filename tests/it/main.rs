@@ -21,6 +21,7 @@ mod levers;
 mod machine;
 mod merge;
 mod mounted;
+mod moved;
 mod newcomers;
 mod operators;
 mod oracle;

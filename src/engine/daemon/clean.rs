@@ -106,11 +106,16 @@ async fn make_archive(desk: &Desk<'_>, file: &SqliteFile) -> Result<Archive, Fau
 
 /// One name for one migration: a cleanup that is taken up again finds what it has made.
 fn archive_path(desk: &Desk<'_>, source: &Path) -> PathBuf {
-    let beside = source.parent().unwrap_or(source);
-    let dir = desk.job.switch.archive.as_deref().unwrap_or(beside);
-    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (dir, start) = archived_as(source, desk.job.switch.archive.as_deref());
     let token = desk.token.get(..8).unwrap_or(&desk.token);
-    dir.join(format!("{}.liteferry-{token}.zst", shortened(&name)))
+    dir.join(format!("{start}{token}.zst"))
+}
+
+/// Where archives of a source are, and how their names begin.
+pub fn archived_as(source: &Path, archive: Option<&Path>) -> (PathBuf, String) {
+    let dir = archive.unwrap_or(source.parent().unwrap_or(source));
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (dir.to_owned(), format!("{}.liteferry-", shortened(&name)))
 }
 
 /// File systems take names of 255 bytes. The longest that is made of this one has 32 more: that of the journal of the copy that is packed.

@@ -3,6 +3,7 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
+use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
@@ -130,7 +131,8 @@ pub fn schema_moved(fault: Fault) -> Fault {
 async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {
     let request = &job.request;
     let prepared = prepare(request, &Unwatched).await?;
-    let findings = findings_of_run(&prepared, job.journal).await?;
+    let mut findings = findings_of_run(&prepared, job.journal).await?;
+    findings.extend(moved_before(request, &prepared, job.switch.archive.as_deref()));
     for finding in &findings {
         tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
     }

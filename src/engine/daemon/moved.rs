@@ -1,0 +1,45 @@
+//! A source whose writes were led over to this very target before, and cleaned up after. Of the migration nothing may be left but the
+//! report beside its archive; a daemon that is started again, with the settings of then, would put old rows over the application's.
+
+use super::clean::archived_as;
+use crate::engine::prepare::{Prepared, Request};
+use crate::model::finding::Finding;
+use crate::plan::{Mode, TableRole};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// `archive`: the directory that the settings name for archives.
+pub fn moved_before(request: &Request, prepared: &Prepared, archive: Option<&Path>) -> Option<Finding> {
+    let has_rows =
+        |target: &_| prepared.catalog.tables.iter().any(|table| table.name == *target && table.has_rows);
+    let mut copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    if prepared.plan.mode != Mode::Existing || !copied.any(|table| has_rows(&table.route.target)) {
+        return None;
+    }
+    let target = request.address.describe();
+    let report = reports(&request.source, archive).into_iter().find(|path| is_of(path, &target))?;
+    let text = "the application's writes were moved from here to this target before, and what it has written there since would be overwritten";
+    let remedy = format!(
+        "stop this daemon for good: there is nothing left to do for it. To fill the target from SQLite once more all the same, move {} away",
+        report.display()
+    );
+    Some(Finding::blocker("moved_before", request.source.display().to_string(), text).with_remedy(remedy))
+}
+
+/// Of cleanups of a database of this name.
+fn reports(source: &Path, archive: Option<&Path>) -> Vec<PathBuf> {
+    let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
+    let (dir, start) = archived_as(&source, archive);
+    // A directory that is not there holds none.
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_report = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with(&start) && name.ends_with(".report.json")
+    };
+    entries.map(|entry| entry.path()).filter(is_report).collect()
+}
+
+fn is_of(report: &Path, target: &str) -> bool {
+    let text = std::fs::read(report).unwrap_or_default();
+    serde_json::from_slice::<Value>(&text).is_ok_and(|report| report["target"] == target)
+}

@@ -1,0 +1,40 @@
+//! A daemon that is started again when its work is done and its records are gone.
+
+use crate::existing::lines;
+use crate::follow::Case;
+use crate::support::liteferry;
+
+const REPLACING: [&str; 4] = ["--set", "target.mode=existing", "--set", "target.existing_rows=replace"];
+
+#[test]
+fn what_was_moved_and_cleaned_up_is_not_moved_again_over_newer_rows() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'old')",
+    );
+    case.rows("create table t (id bigint primary key, v text); insert into t values (9, 'test data')");
+    let mut daemon = case.validated(&REPLACING);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    assert!(daemon.client(&["cleanup", "--yes", "--wait"]).status().expect("it can be started").success());
+    daemon.until(|status| status["phase"] == "done");
+    daemon.stop();
+    case.rows("drop schema liteferry cascade; update t set v = 'new'");
+
+    let source = case.source.path.display().to_string();
+    let sides = [&["--source", &source, "--target", &case.target.url], &REPLACING[..]].concat();
+    let refused =
+        liteferry(&[&["run", "--set", "http.listen=127.0.0.1:0"], &sides[..]].concat()).exits_with(1);
+    assert!(refused.stderr.contains("moved_before"), "{}", refused.stderr);
+    assert_eq!(lines(&case.target.url, "select v from t", "|"), ["new"]);
+    let told = liteferry(&[&["check", "--json"], &sides[..]].concat()).exits_with(0).json();
+    assert_eq!(told["blockers_of_run"][0]["code"], "moved_before", "{told:#}");
+
+    // Who means it moves the report away.
+    let remedy = told["blockers_of_run"][0]["remedy"].as_str().expect("text");
+    let report =
+        remedy.rsplit_once("move ").and_then(|(_, rest)| rest.strip_suffix(" away")).expect("a path");
+    std::fs::remove_file(report).expect("it is there");
+    let mut daemon = case.daemon(&REPLACING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    assert_eq!(lines(&case.target.url, "select v from t", "|"), ["old"]);
+}
