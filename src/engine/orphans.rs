@@ -53,7 +53,8 @@ fn keys(plan: &Plan) -> impl Iterator<Item = &Statement> {
 fn broken(mode: Mode, reference: &Reference<String>, rows: u64) -> Finding {
     let subject = format!("{}.{}", reference.table, reference.columns.join(", "));
     let least = if rows < u64::from(ROWS_MAX) { "" } else { "at least " };
-    let text = format!("{least}{rows} rows refer to none of {}, and break the foreign key", reference.parent);
+    let text =
+        format!("rows refer to none of {}, and break the foreign key: {least}{rows}", reference.parent);
     let left_out = match mode {
         Mode::Create => " where the application never kept to it, leave it out (tables.no_foreign_key);",
         Mode::Existing => "",

@@ -47,8 +47,8 @@ fn switched(daemon: &mut Daemon) {
 fn rows_that_break_a_key_are_told_before_anything_begins() {
     let (source, target) = (sqlite(SOURCE), database());
     let file = source.path.display().to_string();
-    let line = r#""line.pool_id": "1 rows refer to none of pool, and break the foreign key""#;
-    let pool = r#""pool.next_id": "2 rows refer to none of pool, and break the foreign key""#;
+    let line = r#""line.pool_id": "rows refer to none of pool, and break the foreign key: 1""#;
+    let pool = r#""pool.next_id": "rows refer to none of pool, and break the foreign key: 2""#;
     assert_eq!(told(&file, &target, &["--json"]), [pool, line]);
     assert_eq!(told(&file, &target, &[&NEVER_KEPT[..], &["--json"]].concat()), [line]);
     psql(
