@@ -575,7 +575,7 @@ mod tests {
             ("[types.column.c]\ntype = 'int'", "types.column.\"c\""),
             ("[types.column]\nc = 5", "types.column.\"c\""),
             ("[types]\ncolumn = 5", "types.column"),
-            ("[sequences]\nq = 0", "sequences.\"q\""),
+            ("[sequences]\nq = -1", "sequences.\"q\""),
             ("sequences = 1", "sequences"),
             ("[nowhere]\nkey = 1", "nowhere"),
             ("nowhere = 1", "nowhere"),

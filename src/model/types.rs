@@ -51,6 +51,10 @@ pub struct NumericLimit {
 }
 
 impl Type {
+    pub fn is_integer(&self) -> bool {
+        matches!(self, Type::Int2 | Type::Int4 | Type::Int8)
+    }
+
     /// The fixed object id of a built-in type; enums, arrays and extension types have none.
     pub fn builtin_oid(&self) -> Option<u32> {
         Some(match self {

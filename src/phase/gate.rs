@@ -92,12 +92,14 @@ pub struct BadSequence {
     pub why: SequenceTrouble,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SequenceTrouble {
     /// The largest key is the last that the sequence can give.
     Exhausted,
     /// Where it has to start cannot be told from the rows.
     NotComputable,
+    /// No column owns it, and the one that it looks to number has numbers which it has yet to give.
+    Undecided { column: String },
 }
 
 /// What a look at the rows found, and how long ago it ended.
@@ -325,14 +327,38 @@ fn sequences(readings: &Readings) -> Gate {
         };
         return gate(format!("every one can be set{left}")).open();
     }
-    let name = |sequence: &BadSequence| match sequence.why {
-        SequenceTrouble::Exhausted => format!("{} is exhausted", sequence.name),
-        SequenceTrouble::NotComputable => format!("{} cannot be computed", sequence.name),
-    };
-    gate(listed(bad.iter().map(name))).shut(
-        "Give an exhausted one a wider type (`alter sequence … as bigint`, and its column), and name the start of one that \
-         cannot be computed under [sequences].",
-    )
+    let undecided = bad.iter().filter_map(|sequence| match &sequence.why {
+        SequenceTrouble::Undecided { column } => Some(format!("{:?} = {column:?}", sequence.name)),
+        SequenceTrouble::Exhausted | SequenceTrouble::NotComputable => None,
+    });
+    let undecided: Vec<String> = undecided.collect();
+    let mut remedies = Vec::new();
+    if undecided.len() < bad.len() {
+        remedies.push(
+            "Give an exhausted one a wider type (`alter sequence … as bigint`, and its column), and name the start of one that \
+             cannot be computed under [sequences]."
+                .to_owned(),
+        );
+    }
+    if !undecided.is_empty() {
+        remedies.push(format!(
+            "Put `sequences = {{ {} }}` at the top of the settings, with 0 for one that may stay as it is, and restart.",
+            undecided.join(", ")
+        ));
+    }
+    gate(listed(bad.iter().map(BadSequence::words))).shut(remedies.join(" "))
+}
+
+impl BadSequence {
+    fn words(&self) -> String {
+        match &self.why {
+            SequenceTrouble::Exhausted => format!("{} is exhausted", self.name),
+            SequenceTrouble::NotComputable => format!("{} cannot be computed", self.name),
+            SequenceTrouble::Undecided { column } => {
+                format!("{} would give numbers that {column} has", self.name)
+            }
+        }
+    }
 }
 
 fn constraints(readings: &Readings) -> Gate {

@@ -1,9 +1,10 @@
 //! What the target needs before the application may write to it: from which value each sequence goes on. Pure text over the catalog;
 //! whoever runs it decides when.
 
-use crate::model::catalog::{Catalog, PgSequence, PgTable};
+use crate::model::catalog::{Catalog, Identity, PgSequence, PgTable};
 use crate::model::name::{PgName, ident, literal};
 use crate::model::schema::SqliteSchema;
+use crate::plan::feeder::{Numbered, feeder};
 use crate::plan::overrides::{Overrides, SequenceStart};
 use crate::plan::route::{ColumnRoute, Route};
 
@@ -90,8 +91,26 @@ fn counts(route: &Route, schema: &SqliteSchema, column: &str) -> bool {
     source.autoincrement && route.columns.iter().any(is_alias)
 }
 
-/// The names of those that nobody sets: they fill no column, or only a part of one, and the settings do not name them.
-pub fn left_alone(catalog: &Catalog, overrides: &Overrides) -> Vec<PgName> {
+/// A sequence that nobody sets: it fills no column, or only a part of one, and the settings do not name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub name: PgName,
+    pub suspect: Option<Suspect>,
+}
+
+/// The column whose next numbers a sequence looks to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// As the settings would name it.
+    pub column: String,
+    as_if_set: Sequence,
+}
+
+pub fn left_alone<'r>(
+    routes: impl IntoIterator<Item = &'r Route>,
+    (schema, catalog): (&SqliteSchema, &Catalog),
+    overrides: &Overrides,
+) -> Vec<Left> {
     let fills = |sequence: &PgSequence| {
         let mut columns = catalog.tables.iter().flat_map(|table| &table.columns);
         sequence.column.is_some() || columns.any(|column| column.sequence.as_ref() == Some(&sequence.name))
@@ -99,8 +118,59 @@ pub fn left_alone(catalog: &Catalog, overrides: &Overrides) -> Vec<PgName> {
     let is_set = |name: &PgName| {
         overrides.sequence_floor(name).is_some() || !overrides.sequence_columns(name).is_empty()
     };
+    let routes: Vec<&Route> = routes.into_iter().collect();
+    let tables: Vec<Numbered<'_>> =
+        routes.iter().filter_map(|route| numbered(route, (schema, catalog))).collect();
+    let suspect = |sequence: &PgSequence| {
+        let is_told_by_rows = sequence.part_of.is_none() && sequence.increment > 0;
+        let (table, column) = feeder(&sequence.name.name, &tables, &catalog.sequences)
+            .filter(|(table, column)| is_told_by_rows && is_free(&tables[*table], *column))?;
+        let column = format!("{}.{}", tables[table].name, tables[table].columns[column].0);
+        let (numbers, counter) = column_named(&column, &routes, (schema, &catalog.schema));
+        let (start, max) = (sequence.start, sequence.max);
+        let name = sequence.name.clone();
+        let as_if_set = Sequence { name, numbers: Some(numbers), counter, floor: None, start, max };
+        Some(Suspect { column, as_if_set })
+    };
     let left = catalog.sequences.iter().filter(|sequence| !fills(sequence) && !is_set(&sequence.name));
-    left.map(|sequence| sequence.name.clone()).collect()
+    left.map(|sequence| Left { name: sequence.name.clone(), suspect: suspect(sequence) }).collect()
+}
+
+fn numbered<'r>(
+    route: &'r Route,
+    (schema, catalog): (&'r SqliteSchema, &'r Catalog),
+) -> Option<Numbered<'r>> {
+    let table = catalog.tables.iter().find(|table| table.name == route.target)?;
+    let source = schema.tables.iter().find(|source| source.name == route.source)?;
+    let column = |name: &'r str| {
+        let crossing = route.columns.iter().find(|crossing| crossing.source.as_deref() == Some(name));
+        let target =
+            crossing.and_then(|crossing| table.columns.iter().find(|column| column.name == crossing.target));
+        (name, target)
+    };
+    Some(Numbered {
+        name: &source.name,
+        columns: source.columns.iter().map(|found| column(&found.name)).collect(),
+        key: source.rowid_alias(),
+    })
+}
+
+/// Whether no other sequence gives the column its numbers.
+fn is_free(table: &Numbered<'_>, column: usize) -> bool {
+    let (_, target) = table.columns[column];
+    target.is_some_and(|target| target.sequence.is_none() && target.identity == Identity::No)
+}
+
+impl Suspect {
+    /// One row if the column has numbers that the sequence has yet to give.
+    pub fn behind_sql(&self, counters: &[(String, i64)]) -> String {
+        let Sequence { name, start, .. } = &self.as_if_set;
+        let reached = self.as_if_set.reached_sql(counters);
+        format!(
+            "select 1 from ({reached}) as reached (v) where v >= {start} and v > coalesce({}, {start} - 1)",
+            last_sql(name)
+        )
+    }
 }
 
 fn of_table(
@@ -150,16 +220,17 @@ impl Sequence {
             let of_table = counters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
             of_table.map(|(_, value)| *value).max()
         });
-        let mut values = vec![format!(
-            "pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)",
-            literal(&self.name.sql())
-        )];
+        let mut values = vec![last_sql(&self.name)];
         if let Some((table, column)) = &self.numbers {
             values.push(format!("(select max({})::bigint from {})", ident(column), table.sql()));
         }
         values.extend([counted, self.floor].into_iter().flatten().map(|value| value.to_string()));
         format!("select greatest({})", values.join(", "))
     }
+}
+
+fn last_sql(sequence: &PgName) -> String {
+    format!("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)", literal(&sequence.sql()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod default;
 pub mod existing;
 pub mod expr;
 mod family;
+mod feeder;
 pub mod habit;
 pub mod handover;
 mod naming;

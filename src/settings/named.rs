@@ -53,7 +53,7 @@ pub fn sequences(from: &mut Reader) -> BTreeMap<String, SequenceStart> {
 }
 
 fn start(value: &ValueKind) -> Result<SequenceStart, String> {
-    let given = match number(1..=i64::MAX)(value) {
+    let given = match number(0..=i64::MAX)(value) {
         Ok(floor) => return Ok(SequenceStart::At(floor)),
         Err(_) => list(value).unwrap_or_default(),
     };
@@ -62,7 +62,7 @@ fn start(value: &ValueKind) -> Result<SequenceStart, String> {
     };
     if given.is_empty() || !given.iter().all(is_column) {
         return Err(
-            "must be a whole number from 1 on, \"table.column\", or a list of such columns".to_owned()
+            "must be a whole number from 0 on, \"table.column\", or a list of such columns".to_owned()
         );
     }
     Ok(SequenceStart::After(given))

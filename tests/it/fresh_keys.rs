@@ -160,7 +160,7 @@ fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
     let sides = ["--source", &file, "--target", &case.target.url];
     let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
     for says in [
-        "[sequences] \"person_seq\" = \"Person.Id\"",
+        "under [sequences]: \"person_seq\" = \"Person.Id\"",
         "public.invoice_no: this sequence is a part of what public.invoice.no holds",
     ] {
         assert!(told.contains(says), "{told}");
@@ -170,13 +170,6 @@ fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
     };
     drop(case.validated(&after("sequences.places=sent.place, seen.place")));
     let mut daemon = case.daemon(&after("sequences.places=sent.nobody"));
-    let reading = |daemon: &mut Daemon, words: &str| {
-        daemon.wait_for(|daemon| {
-            let gates: Value = serde_json::from_str(&daemon.get("/v1/gates?to=switch")?.1).ok()?;
-            let gate = gates["gates"].as_array()?.iter().find(|gate| gate["name"] == "sequences")?.clone();
-            gate["reading"].as_str()?.contains(words).then_some(())
-        });
-    };
     reading(&mut daemon, "public.places cannot be computed");
     drop(daemon);
     let mut daemon = case.daemon(&after("sequences.places=sent.place, seen.place"));
@@ -188,4 +181,53 @@ fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
     let next =
         case.rows("select nextval('person_seq')::text, nextval('places')::text, nextval('invoice_no')::text");
     assert_eq!(next, [[Some("60".to_owned()), Some("91".to_owned()), Some("1".to_owned())]]);
+}
+
+/// Where no number is taken yet, nothing is doubtful.
+#[test]
+fn a_sequence_that_looks_to_number_a_column_and_is_behind_it_keeps_the_writes_where_they_are() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table person (id integer primary key, v text); insert into person values (7, 'x');
+         create table pidea_audit (id integer primary key, v text)",
+    );
+    psql(
+        &case.target.url,
+        "create sequence person_seq; create table person (id bigint primary key, v text);
+         create sequence audit_seq; create table pidea_audit (id bigint primary key, v text)",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let mut daemon = case.daemon(&existing);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.obeys("/v1/phase", r#"{"to": "validate"}"#);
+    let gate = reading(&mut daemon, "public.person_seq would give numbers that person.id has");
+    assert_eq!(
+        (gate["ok"].as_bool(), gate["reading"].as_str().unwrap().contains("audit")),
+        (Some(false), false)
+    );
+    let remedy = gate["remedy"].as_str().unwrap();
+    let line = remedy.split('`').nth(1).unwrap();
+    assert_eq!(line, "sequences = { \"public.person_seq\" = \"person.id\" }");
+    psql(&case.target.url, "select setval('person_seq', 7)");
+    reading(&mut daemon, "left as they are: public.audit_seq, public.person_seq");
+    case.app("insert into person (v) values ('x'); insert into pidea_audit (v) values ('x')");
+    drop(daemon);
+    let settings = case.source.path.with_file_name("liteferry.toml");
+    std::fs::write(&settings, line).unwrap();
+    let with_remedy =
+        [&existing[..], &["--config", settings.to_str().unwrap(), "--set", "sequences.audit_seq=0"]];
+    let mut daemon = case.daemon(&with_remedy.concat());
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    let next = case.rows("select nextval('person_seq')::text, nextval('audit_seq')::text");
+    assert_eq!(next, [[Some("9".to_owned()), Some("1".to_owned())]]);
+}
+
+/// The gate `sequences`, once it says so.
+fn reading(daemon: &mut Daemon, words: &str) -> Value {
+    daemon.wait_for(|daemon| {
+        let gates: Value = serde_json::from_str(&daemon.get("/v1/gates?to=switch")?.1).ok()?;
+        let gate = gates["gates"].as_array()?.iter().find(|gate| gate["name"] == "sequences")?.clone();
+        gate["reading"].as_str()?.contains(words).then_some(gate)
+    })
 }

@@ -124,18 +124,7 @@ impl Life<'_> {
         run(&session, "select 1").await?;
         let round_trip = began.elapsed();
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
-        let mut sequences = Vec::new();
-        for sequence in preparations.sequences() {
-            let why = match session.query_opt(&sequence.exhausted_sql(&counters), &[]).await {
-                Ok(None) => continue,
-                Ok(Some(_)) => SequenceTrouble::Exhausted,
-                Err(error) if error.as_db_error().is_none() => {
-                    return Err(fault::of(error, "look how far a sequence is"));
-                }
-                Err(_) => SequenceTrouble::NotComputable,
-            };
-            sequences.push(BadSequence { name: sequence.name.to_string(), why });
-        }
+        let sequences = bad_sequences(&session, preparations, &counters).await?;
         let prepared = match sequences.is_empty() {
             true => preparations.rehearse(&session, self.migration, &counters).await?,
             // It would stumble over the same.
@@ -150,7 +139,7 @@ impl Life<'_> {
         Ok(Closer {
             at: Some(Instant::now()),
             sequences: Some(sequences),
-            sequences_left: preparations.left().iter().map(ToString::to_string).collect(),
+            sequences_left: preparations.left().iter().map(|left| left.name.to_string()).collect(),
             uncaptured: Some(uncaptured),
             unwritable: Some(unwritable),
             round_trip,
@@ -266,6 +255,39 @@ fn compared_back(view: &View) -> Option<Compared> {
 
 async fn run(session: &Session, sql: &str) -> Result<(), Fault> {
     session.batch_execute(sql).await.map_err(|error| fault::of(error, "ask the target how it fares"))
+}
+
+async fn bad_sequences(
+    session: &Session,
+    preparations: &Preparations,
+    counters: &[(String, i64)],
+) -> Result<Vec<BadSequence>, Fault> {
+    let mut bad = Vec::new();
+    for sequence in preparations.sequences() {
+        let why = match ask(session, &sequence.exhausted_sql(counters)).await? {
+            Some(false) => continue,
+            Some(true) => SequenceTrouble::Exhausted,
+            None => SequenceTrouble::NotComputable,
+        };
+        bad.push(BadSequence { name: sequence.name.to_string(), why });
+    }
+    for left in preparations.left() {
+        let Some(suspect) = &left.suspect else { continue };
+        if ask(session, &suspect.behind_sql(counters)).await? != Some(false) {
+            let why = SequenceTrouble::Undecided { column: suspect.column.clone() };
+            bad.push(BadSequence { name: left.name.to_string(), why });
+        }
+    }
+    Ok(bad)
+}
+
+/// Whether there is a row; nothing where PostgreSQL refuses to tell.
+async fn ask(session: &Session, sql: &str) -> Result<Option<bool>, Fault> {
+    match session.query_opt(sql, &[]).await {
+        Ok(row) => Ok(Some(row.is_some())),
+        Err(error) if error.as_db_error().is_none() => Err(fault::of(error, "look how far a sequence is")),
+        Err(_) => Ok(None),
+    }
 }
 
 /// As `df` sees it: what an ordinary user may still fill.

@@ -154,6 +154,21 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
                 ],
             ),
             (
+                |r| {
+                    let behind = |name: &str, column: &str| {
+                        let why = SequenceTrouble::Undecided { column: column.to_owned() };
+                        BadSequence { name: name.to_owned(), why }
+                    };
+                    r.sequences = Some(vec![behind("public.a_seq", "a.id"), behind("public.b_seq", "b.no")]);
+                },
+                [
+                    "sequences",
+                    "public.a_seq would give numbers that a.id has, public.b_seq would give numbers that b.no has",
+                    "every one can be set",
+                    "Put `sequences = { \"public.a_seq\" = \"a.id\", \"public.b_seq\" = \"b.no\" }` at",
+                ],
+            ),
+            (
                 |r| r.constraints = None,
                 ["constraints", "not known yet", "no row breaks one", "`liteferry gates`"],
             ),

@@ -179,8 +179,9 @@ pub(super) fn unproven(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> V
 
 pub(super) fn scan_order(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) -> ScanOrder {
     let source = mapped.source;
+    // Only where the target orders the values as SQLite orders rowids can both be asked for the same stretch.
     let of_alias = |alias: usize| {
-        columns.iter().position(|column| column.source == alias && is_integer(&column.route.codec.ty))
+        columns.iter().position(|column| column.source == alias && column.route.codec.ty.is_integer())
     };
     match ScanOrder::declared(source) {
         ScanOrder::Rowid { name, .. } => {
@@ -189,11 +190,6 @@ pub(super) fn scan_order(mapped: &MappedTable<'_>, columns: &[AdaptedColumn]) ->
         }
         order @ (ScanOrder::Key { .. } | ScanOrder::Whole) => order,
     }
-}
-
-/// Only where the target orders the values as SQLite orders rowids can both be asked for the same stretch.
-pub(super) fn is_integer(ty: &Type) -> bool {
-    matches!(ty, Type::Int2 | Type::Int4 | Type::Int8)
 }
 
 /// The primary key first, then constraints before bare indexes, and what is checked at once before what may wait.

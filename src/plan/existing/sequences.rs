@@ -5,13 +5,13 @@
 //! is the very one that PostgreSQL would give a column's own.
 
 use super::Ground;
-use super::keys::is_integer;
-use super::mapping::{Counterpart, MappedTable};
-use crate::model::catalog::{Identity, PgColumn, PgSequence};
+use super::mapping::{Counterpart, MappedColumn, MappedTable};
+use crate::model::catalog::{PgColumn, PgSequence};
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident};
 use crate::model::schema::SqliteSchema;
+use crate::plan::feeder::{Numbered, feeder};
 use crate::plan::survey::ColumnSurvey;
 use crate::plan::{SequencePlan, SequenceSource};
 
@@ -111,7 +111,8 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         return;
     }
     let name = sequence.name.name.as_str();
-    let feeder = feeder(name, copied).or_else(|| shortened(name, copied, ground));
+    let tables: Vec<Numbered<'_>> = copied.iter().map(|mapped| numbered(mapped)).collect();
+    let feeder = feeder(name, &tables, &ground.catalog.sequences);
     let (text, value) = match (&sequence.part_of, feeder) {
         (Some((table, column)), _) => (
             format!(
@@ -119,17 +120,29 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
             ),
             "a number that it will not have reached when the writes move".to_owned(),
         ),
-        (None, Some((mapped, index))) => suggestion(mapped, index, copied, ground),
+        (None, Some((table, index))) => suggestion(copied[table], index, copied, ground),
         (None, None) => {
             (STAYS.to_owned(), "the \"table.column\" whose values it goes on after, or a number".to_owned())
         }
     };
-    let remedy = format!("[sequences] \"{name}\" = {value}");
+    let remedy = format!("under [sequences]: \"{name}\" = {value}");
     out.findings
         .push(Finding::warning("sequence_unowned", sequence.name.to_string(), text).with_remedy(remedy));
 }
 
 const STAYS: &str = "no column owns this sequence, so it stays where it is";
+
+fn numbered<'a>(mapped: &MappedTable<'a>) -> Numbered<'a> {
+    let column = |column: &MappedColumn<'a>| match column.counterpart {
+        Counterpart::Column(target) => (column.source.name.as_str(), Some(target)),
+        Counterpart::Missing | Counterpart::Excluded => (column.source.name.as_str(), None),
+    };
+    Numbered {
+        name: &mapped.source.name,
+        columns: mapped.columns.iter().map(column).collect(),
+        key: mapped.source.rowid_alias(),
+    }
+}
 
 /// The settings say after which columns it goes on.
 fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
@@ -149,7 +162,7 @@ fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<
 
 fn column_named<'m>(mapped: &'m MappedTable<'_>, named: &str) -> Option<&'m PgColumn> {
     mapped.columns.iter().find_map(|column| match column.counterpart {
-        Counterpart::Column(target) if is_integer(&target.ty) => {
+        Counterpart::Column(target) if target.ty.is_integer() => {
             let name = format!("{}.{}", mapped.source.name, column.source.name);
             name.eq_ignore_ascii_case(named).then_some(target)
         }
@@ -221,87 +234,6 @@ fn sqlite_sequence(schema: &SqliteSchema, table: &str) -> Option<i64> {
         CellBuf::Null | CellBuf::Real(_) | CellBuf::Text(_) | CellBuf::Blob(_) => None,
     });
     integers.max()
-}
-
-/// The column that a sequence looks to number, by its name: `<table>_<column>_seq`, `events_stream_seq` for
-/// `events.stream_ordering`, `receipts_sequence` for the first number of `receipts_linearized`. The longest table name wins.
-fn feeder<'a, 'b>(sequence: &str, copied: &'a [&'a MappedTable<'b>]) -> Option<(&'a MappedTable<'b>, usize)> {
-    let stem = stem_of(sequence);
-    let stem = stem.as_str();
-    let candidates = copied.iter().filter_map(|mapped| {
-        let table = mapped.source.name.to_ascii_lowercase();
-        let singular = table.strip_suffix('s').unwrap_or(&table);
-        let rest = [&table, singular].iter().find_map(|name| stem.strip_prefix(name));
-        let index = match rest {
-            Some("") => first_number(mapped, |_| true),
-            Some(rest) => {
-                let rest = rest.strip_prefix('_')?;
-                first_number(mapped, |column| column == rest).or_else(|| {
-                    first_number(mapped, |column| column.starts_with(rest) || stem.ends_with(column))
-                })
-            }
-            None => {
-                table.strip_prefix(stem)?.strip_prefix('_')?;
-                first_number(mapped, |_| true)
-            }
-        }?;
-        let shared = if rest.is_some() { singular.len() } else { 0 };
-        Some((shared, *mapped, index))
-    });
-    let best = candidates.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, mapped, index)| (mapped, index))
-}
-
-fn stem_of(sequence: &str) -> String {
-    let sequence = sequence.to_ascii_lowercase();
-    let stem = ["_sequence", "_seq"].iter().find_map(|suffix| sequence.strip_suffix(suffix));
-    stem.unwrap_or(&sequence).to_owned()
-}
-
-/// The key of a table whose name the sequence's shortens (`pwreset_seq` for `passwordreset`, `audit_seq` for `pidea_audit`): one that
-/// SQLite numbers, and that nothing of the target does. Of several tables the one whose name says the least besides.
-fn shortened<'a, 'b>(
-    sequence: &str,
-    copied: &'a [&'a MappedTable<'b>],
-    ground: Ground<'_>,
-) -> Option<(&'a MappedTable<'b>, usize)> {
-    let stem = stem_of(sequence);
-    let has_own =
-        |table: &str| ground.catalog.sequences.iter().any(|other| stem_of(&other.name.name) == table);
-    let candidates = copied.iter().filter_map(|mapped| {
-        let table = mapped.source.name.to_ascii_lowercase();
-        let key = mapped.source.rowid_alias().filter(|_| is_short_for(&stem, &table) && !has_own(&table))?;
-        let Counterpart::Column(target) = mapped.columns[key].counterpart else { return None };
-        let is_numbered =
-            target.sequence.is_some() || target.default.is_some() || target.identity != Identity::No;
-        (is_integer(&target.ty) && !is_numbered).then_some((table.len(), *mapped, key))
-    });
-    let mut candidates: Vec<_> = candidates.collect();
-    candidates.sort_by_key(|(length, ..)| *length);
-    match candidates.as_slice() {
-        [(shortest, ..), (next, ..), ..] if shortest == next => None,
-        [(_, mapped, key), ..] => Some((*mapped, *key)),
-        [] => None,
-    }
-}
-
-/// One of its words, or its letters with some left out, the first one not among them.
-fn is_short_for(stem: &str, table: &str) -> bool {
-    if stem.len() >= 3 && table.split('_').any(|word| word == stem) {
-        return true;
-    }
-    let mut letters = table.chars();
-    let is_within = stem.chars().all(|wanted| letters.any(|letter| letter == wanted));
-    is_within && stem.chars().next() == table.chars().next() && stem.len() * 5 >= table.len() * 2
-}
-
-fn first_number(mapped: &MappedTable<'_>, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
-    mapped.columns.iter().position(|column| match column.counterpart {
-        Counterpart::Column(target) => {
-            is_integer(&target.ty) && is_meant(&column.source.name.to_ascii_lowercase())
-        }
-        Counterpart::Missing | Counterpart::Excluded => false,
-    })
 }
 
 #[cfg(test)]
@@ -494,7 +426,9 @@ mod tests {
             let found = found.expect("each is told");
             assert_eq!((found.code, found.severity), ("sequence_unowned", Warning));
             match table {
-                Some(table) => assert_eq!(found.remedy, format!("[sequences] \"{name}\" = \"{table}.id\"")),
+                Some(table) => {
+                    assert_eq!(found.remedy, format!("under [sequences]: \"{name}\" = \"{table}.id\""))
+                }
                 None => assert_eq!(found.text, STAYS),
             }
         }

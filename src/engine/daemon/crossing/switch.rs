@@ -11,10 +11,9 @@ use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, switched};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
-use crate::model::name::PgName;
 use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
-use crate::plan::handover::{Sequence, left_alone, sequences};
+use crate::plan::handover::{Left, Sequence, left_alone, sequences};
 use crate::postgres::capture::{self, Written, begin_history};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
@@ -29,7 +28,7 @@ pub struct Preparations {
     restore: Vec<String>,
     sequences: Vec<Sequence>,
     /// Sequences that stay where they are.
-    left: Vec<PgName>,
+    left: Vec<Left>,
     guards: Vec<Trigger>,
     /// Where the way back begins.
     reverse: Position,
@@ -44,13 +43,14 @@ impl Preparations {
         let catalog = catalog(&session, &life.job.request.schema).await?;
         life.link.target.give_back(session);
         let schema = life.link.source.introspect().await?;
-        let (routes, overrides) = (life.tables.values().map(AsRef::as_ref), &life.job.request.overrides);
+        let routes = || life.tables.values().map(AsRef::as_ref);
+        let overrides = &life.job.request.overrides;
         let reverse = life.link.source.read(control::next_reverse).await?;
         Ok(Preparations {
             reverse,
             restore,
-            sequences: sequences(routes, (&schema, &catalog), overrides),
-            left: left_alone(&catalog, overrides),
+            sequences: sequences(routes(), (&schema, &catalog), overrides),
+            left: left_alone(routes(), (&schema, &catalog), overrides),
             guards: guards(&captures(&schema, &life.tables).0),
         })
     }
@@ -102,7 +102,7 @@ impl Preparations {
         &self.sequences
     }
 
-    pub fn left(&self) -> &[PgName] {
+    pub fn left(&self) -> &[Left] {
         &self.left
     }
 }
