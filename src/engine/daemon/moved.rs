@@ -16,8 +16,10 @@ pub fn moved_before(request: &Request, prepared: &Prepared, archive: Option<&Pat
     if prepared.plan.mode != Mode::Existing || !copied.any(|table| has_rows(&table.route.target)) {
         return None;
     }
+    let source = std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone());
     let target = request.address.describe();
-    let report = reports(&request.source, archive).into_iter().find(|path| is_of(path, &target))?;
+    let is_of_both = |path: &PathBuf| is_of(path, (&source, &target));
+    let report = reports(&source, archive).into_iter().find(is_of_both)?;
     let text = "the application's writes were moved from here to this target before, and what it has written there since would be overwritten";
     let remedy = format!(
         "stop this daemon for good: there is nothing left to do for it. To fill the target from SQLite once more all the same, move {} away",
@@ -28,8 +30,7 @@ pub fn moved_before(request: &Request, prepared: &Prepared, archive: Option<&Pat
 
 /// Of cleanups of a database of this name.
 fn reports(source: &Path, archive: Option<&Path>) -> Vec<PathBuf> {
-    let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
-    let (dir, start) = archived_as(&source, archive);
+    let (dir, start) = archived_as(source, archive);
     // A directory that is not there holds none.
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let is_report = |path: &PathBuf| {
@@ -39,7 +40,12 @@ fn reports(source: &Path, archive: Option<&Path>) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_report).collect()
 }
 
-fn is_of(report: &Path, target: &str) -> bool {
+/// A directory for archives may be several databases', of one name, each with a schema of its own in the target. One that stands beside
+/// its archive may have been moved with it.
+fn is_of(report: &Path, (source, target): (&Path, &str)) -> bool {
     let text = std::fs::read(report).unwrap_or_default();
-    serde_json::from_slice::<Value>(&text).is_ok_and(|report| report["target"] == target)
+    let stands_beside = report.parent() == source.parent();
+    serde_json::from_slice::<Value>(&text).is_ok_and(|report| {
+        report["target"] == target && (stands_beside || report["source"] == *source.to_string_lossy())
+    })
 }
