@@ -44,8 +44,7 @@ impl Back<'_> {
 
     /// The same under the locks of a rollback, where nobody touches anything any more.
     pub(super) async fn is_untouched(&mut self, fence: &Session) -> Result<(), Fault> {
-        let touched = touched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
-        if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
+        untouched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await
     }
 }
 
@@ -68,6 +67,16 @@ impl Life<'_> {
         self.link.target.give_back(session);
         Ok(())
     }
+}
+
+/// Asked last by whoever moves the writes: what is set from here on leaves no trace of it.
+pub(super) async fn untouched(
+    session: &Session,
+    migration: i64,
+    of: (&Tables, Written),
+) -> Result<(), Fault> {
+    let touched = touched(session, migration, of).await?;
+    if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
 }
 
 async fn put_back(
