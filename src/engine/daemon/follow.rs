@@ -7,7 +7,7 @@ use super::flight::{Course, Flown};
 use super::gates::Closer;
 use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
-use super::pace::{Late, Pruning, Quiet};
+use super::pace::{Late, Pruning, Quiet, Throng};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
@@ -337,7 +337,8 @@ impl Life<'_> {
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let doubts = Doubts::new(&self.look_at_ledger().await?);
-        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window: Window::new() };
+        let (window, throng) = (Window::new(), Throng::new(Instant::now()));
+        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window, throng };
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
