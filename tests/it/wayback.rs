@@ -396,3 +396,30 @@ fn what_sqlite_makes_of_rows_that_came_back_is_carried_over_after_the_rollback()
         held.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(held, ["1 5 10 w5 0", "2 2 4 w2 0.5", "7 4 8 w4 0"]);
 }
+
+/// It has no triggers yet because it is new, and nobody has touched them.
+#[test]
+fn a_table_that_comes_before_the_switch_gets_its_way_back_and_nobody_is_accused() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.validated(&[]);
+    case.app(
+        "create table latecomer (id integer primary key, v text); insert into latecomer values (1, 'x')",
+    );
+    let guarded = "select 1 from pg_trigger where tgrelid = to_regclass('latecomer') and tgenabled = 'A' and tgname like '%guard%'";
+    daemon.until(|status| {
+        status["gates"]["switch"]["open"] == true
+            && !case.rows(guarded).is_empty()
+            && status["lag"]["changes"] == 0
+    });
+    assert!(!daemon.log().contains("way back"), "{}", daemon.log());
+    assert!(case.rows("select 1 from liteferry.journal where what = 'put back'").is_empty());
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    psql(&case.target.url, "insert into latecomer values (2, 'y')");
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let late = application(&case.source.path)
+        .query_row("select group_concat(v) from latecomer", [], |row| row.get::<_, String>(0));
+    assert_eq!(late.unwrap(), "x,y");
+}

@@ -121,6 +121,7 @@ pub(super) async fn follow(
         if life.desk.state.phase <= Phase::Backfill {
             life.backfill().await?;
         }
+        life.tend_suspects().await?;
         life.keep_following(orders).await
     };
     match followed.await {

@@ -36,7 +36,7 @@ impl Back<'_> {
         let touched = touched(&session, self.desk.migration, (&self.tables, Written::Postgres)).await?;
         if !touched.is_empty() {
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
-            return Err(was_touched(&touched));
+            return Err(accuse(&self.desk, &touched).await?);
         }
         self.target.give_back(session);
         Ok(())
@@ -62,7 +62,21 @@ impl Life<'_> {
                 reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
             }
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
-            return Err(was_touched(&touched));
+            return Err(accuse(&self.desk, &touched).await?);
+        }
+        self.link.target.give_back(session);
+        Ok(())
+    }
+
+    /// Tables that are about to be compared, those that have just come among them, get what they lack before that: nobody is to blame.
+    pub(super) async fn tend_suspects(&self) -> Result<(), Fault> {
+        if self.desk.state.phase != Phase::Validate || self.suspects.is_empty() {
+            return Ok(());
+        }
+        let session = self.link.target.session().await?;
+        let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
+        if !touched.is_empty() && touched.keys().all(|id| self.suspects.contains_key(id)) {
+            put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
         }
         self.link.target.give_back(session);
         Ok(())
@@ -101,13 +115,17 @@ async fn put_back(
     let ids: Vec<i64> = touched.keys().copied().collect();
     let sql = "update liteferry.captured set suspect = true where migration_id = $1 and id = any($2)";
     session.execute(sql, &[&migration, &ids]).await.map_err(failed)?;
-    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))
+}
+
+async fn accuse(desk: &Desk<'_>, touched: &Tables) -> Result<Fault, Fault> {
     let tables = named(touched);
     tracing::warn!(
         tables,
         "somebody touched the triggers of the way back: they are put back, and the tables compared"
     );
-    desk.store.note("put back", &format!("the triggers of the way back, on {tables}")).await
+    desk.store.note("put back", &format!("the triggers of the way back, on {tables}")).await?;
+    Ok(was_touched(touched))
 }
 
 fn was_touched(touched: &Tables) -> Fault {
