@@ -6,6 +6,7 @@
 use super::fault::from_sqlite;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 use std::fs::Metadata;
@@ -93,8 +94,16 @@ fn newest(db: &Connection, epoch: i64) -> rusqlite::Result<Option<Position>> {
 /// The last change up to and with `seq`.
 pub fn position_upto(db: &Connection, epoch: i64, seq: i64) -> rusqlite::Result<Option<Position>> {
     let sql = "select seq, nonce from main._liteferry_change where seq <= ?1 order by seq desc limit 1";
-    let read = |row: &rusqlite::Row<'_>| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? });
+    let read = |row: &rusqlite::Row<'_>| Ok(Position { epoch, seq: row.get(0)?, nonce: nonce(row)? });
     db.prepare_cached(sql)?.query_row([seq], read).optional()
+}
+
+/// As `random()` of the application's connection drew it: one that has PostgreSQL's function of that name (Tryton) gives floats.
+fn nonce(row: &rusqlite::Row<'_>) -> rusqlite::Result<i64> {
+    match row.get_ref(1)? {
+        ValueRef::Real(drawn) => Ok(drawn.to_bits().cast_signed()),
+        _ => row.get(1),
+    }
 }
 
 fn oldest(db: &Connection) -> rusqlite::Result<Option<i64>> {
