@@ -38,7 +38,7 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
 }
 
 /// Whether `native` writes the values just so.
-pub(super) fn is_plain(codec: &Codec) -> bool {
+pub(in crate::plan) fn is_plain(codec: &Codec) -> bool {
     let plain = match &codec.ty {
         Type::Date => "Y-m-d",
         Type::Time(_) => "H:M:S[.f6]",
