@@ -132,6 +132,12 @@ pub(super) fn log_lost(doing: impl Into<String>) -> Fault {
     )
 }
 
+/// Whether the schema went from one of SQLite's versions of it to the other in one step at the most, so that the text tells all of it. A
+/// second step may undo the first in the text, and not in the rows: a column that is dropped and added again. VACUUM is a step of no text.
+pub fn is_one_step(from: i64, to: i64) -> bool {
+    matches!(to.wrapping_sub(from), 0 | 1)
+}
+
 /// Digest of everything that the application's schema says; what is ours, and the statistics that SQLite keeps for itself, apart.
 pub fn schema_digest(db: &Connection) -> Result<String, Fault> {
     let failed = |error| from_sqlite("read the schema", error);

@@ -65,6 +65,8 @@ pub(super) struct Life<'a> {
     pub drains: Drains,
     /// Digest of the source's schema that all of this was made for.
     pub schema: String,
+    /// SQLite's version of it, as recorded.
+    pub version: Option<i64>,
     pub tables: BTreeMap<i64, Arc<Route>>,
     /// Tables that may differ in ways no captured change tells.
     pub suspects: BTreeMap<i64, Arc<Route>>,
@@ -111,8 +113,8 @@ pub(super) async fn follow(
     (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
 ) -> Result<Next, Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
-    let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
     returned::suspend_again(&desk, work).await?;
+    let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
     let mut life = opened(desk, (&migration, recorded), stopping).await?;
     let followed = async {
         if work == Work::FinishSwitch {
@@ -187,6 +189,7 @@ async fn open<'a>(
     let expected = Expected {
         token: recorded.token.clone(),
         schema: recorded.source_schema.clone(),
+        version: recorded.source_version,
         captures,
         tables: tables.clone(),
     };
@@ -197,19 +200,19 @@ async fn open<'a>(
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    let (schema, migration) = (recorded.source_schema, migration.id);
     let life = Life {
         job,
         store,
         voice,
         stopping,
-        migration,
+        migration: migration.id,
         owner,
         desk,
         closer: Closer::default(),
         orphans: Orphans::default(),
         drains: Drains::default(),
-        schema,
+        schema: recorded.source_schema,
+        version: recorded.source_version,
         tables,
         suspects,
         link,
@@ -444,6 +447,7 @@ impl Life<'_> {
         }
         if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
             looks.gates = Some(Instant::now());
+            self.note_version().await?;
             self.show_gates().await?;
         }
         Ok(())
