@@ -63,6 +63,46 @@ fn our_own_guards_have_nothing_compared() {
     assert!(case.rows("select 1 from liteferry.journal where what = 'schema'").is_empty());
 }
 
+/// SQLite's rows are gone with a table that nothing guards, and put back as it was it is empty: going back to that would be a loss.
+#[test]
+fn rows_that_went_with_a_schema_change_after_the_switch_come_back_before_the_rollback() {
+    const BACK: &str = r#"{"to":"dual-write"}"#;
+    for (what, sql) in [
+        (
+            "a table",
+            "drop table item; create table item (id integer primary key, a integer, b integer, c integer default 5)",
+        ),
+        ("a column", CHANGES[0].1),
+        (
+            "a column, after which the text is another",
+            "alter table item drop column a; alter table item add column a integer",
+        ),
+    ] {
+        let case = Case::new(SOURCE);
+        let off = ["--set", "validate.on=false", "--set", "switch.validation_max_age=7d"];
+        let mut daemon = case.switched(&[]);
+        assert_eq!(daemon.stop(), Some(0));
+        daemon = case.daemon(&off);
+        daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+        case.app(&format!("begin; {sql}; commit"));
+        let refused = daemon.refuses("/v1/phase", BACK, "reverse_schema_moved");
+        assert!(refused.to_string().contains("validate --repair"), "{what}: {refused:#}");
+        if what.contains("another") {
+            continue;
+        }
+        let before = daemon.compared(r#"{"repair": true}"#);
+        assert_eq!(before["verdict"], "equal", "{what}: {before:#}");
+        daemon.obeys("/v1/phase", BACK);
+        daemon.drained(&case.source);
+        case.is_equal();
+        assert_eq!(
+            case.rows("select a, b, c from item where id = 1"),
+            [["10", "20", "30"].map(|v| Some(v.to_owned()))],
+            "{what}"
+        );
+    }
+}
+
 #[test]
 fn a_vacuum_has_nothing_compared() {
     let case = Case::new(SOURCE);
