@@ -57,7 +57,6 @@ pub async fn settle(
     let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
     let is_another = before != followed.recorded.source_schema;
     let is_plain = followed.recorded.source_version.map_or(!is_another, |known| is_one_step(known, version));
-    let recorded = (followed.migration, followed.owner);
     let is_loose = |id: &i64| {
         followed.recorded.source_version.is_some_and(|known| known != version)
             && followed.tables[id].is_known_by_rowid()
@@ -65,7 +64,7 @@ pub async fn settle(
     let may_differ = |id: &i64| !is_plain || is_loose(id) || !census.is_intact(*id);
     let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(may_differ).collect();
     if !is_another && unseen.is_empty() && census.is_whole() && adrift.is_empty() {
-        return store.understood(recorded, version).await;
+        return understood(store, &followed, version).await;
     }
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
@@ -105,7 +104,14 @@ pub async fn settle(
             .with_remedy("the schema changed once more meanwhile; it is looked at anew by itself"));
     }
     voice.board.tick(Instant::now());
-    store.understood(recorded, version).await
+    understood(store, &followed, version).await
+}
+
+async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Result<(), Fault> {
+    if followed.recorded.source_version == Some(version) {
+        return Ok(());
+    }
+    store.understood((followed.migration, followed.owner), version).await
 }
 
 impl Life<'_> {
