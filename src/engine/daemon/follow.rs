@@ -7,7 +7,7 @@ use super::flight::{Course, Flown};
 use super::gates::Closer;
 use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
-use super::pace::{Late, Pruning, Quiet, Throng};
+use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES, Throng};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
@@ -47,7 +47,7 @@ use crate::sqlite::wake::{Look, Wake};
 use crate::telemetry::{labels::Direction, metrics::LedgerRows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What one attempt works with.
@@ -77,35 +77,8 @@ pub(super) struct Life<'a> {
     pub role: LoadRole,
 }
 
-/// When what was looked at last.
-struct Looks {
-    target: Instant,
-    ledger: Instant,
-    /// Nothing before the first look.
-    gates: Option<Instant>,
-    newcomers: Option<Instant>,
-}
-
-impl Looks {
-    fn new() -> Looks {
-        let now = Instant::now();
-        Looks { target: now, ledger: now, gates: None, newcomers: None }
-    }
-
-    /// When the next look is due that is worth the while between two flights.
-    fn next(&self) -> Instant {
-        self.gates.map_or_else(Instant::now, |looked| looked + SHOW_GATES)
-    }
-}
-
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
-
-/// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
-const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
-const SHOW_GATES: Duration = Duration::from_secs(1);
-/// The ledger is counted whole.
-const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
 
 pub(super) async fn follow(
     desk: Desk<'_>,

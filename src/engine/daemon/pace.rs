@@ -120,6 +120,33 @@ impl Throng {
     }
 }
 
+/// When what was looked at last.
+pub struct Looks {
+    pub target: Instant,
+    pub ledger: Instant,
+    /// Nothing before the first look.
+    pub gates: Option<Instant>,
+    pub newcomers: Option<Instant>,
+}
+
+impl Looks {
+    pub fn new() -> Looks {
+        let now = Instant::now();
+        Looks { target: now, ledger: now, gates: None, newcomers: None }
+    }
+
+    /// When the next look is due that is worth the while between two flights.
+    pub fn next(&self) -> Instant {
+        self.gates.map_or_else(Instant::now, |looked| looked + SHOW_GATES)
+    }
+}
+
+/// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
+pub const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
+pub const SHOW_GATES: Duration = Duration::from_secs(1);
+/// The ledger is counted whole.
+pub const LOOK_AT_LEDGER: Duration = Duration::from_secs(30);
+
 /// Lets applied changes go once they are older than the retention: a target that lost commits in a failover is given them again
 /// until then.
 pub struct Pruning {
