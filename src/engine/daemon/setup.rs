@@ -27,7 +27,7 @@ use crate::postgres::connect::pool_of_one;
 use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
-use crate::sqlite::control::{self, Writes};
+use crate::sqlite::control::{WITHOUT_A_WAY_BACK, is_closed};
 use crate::sqlite::history::{OF_ANOTHER, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
@@ -96,13 +96,35 @@ pub async fn records_in_the_way(request: &Request) -> Result<Option<Finding>, Fa
 }
 
 fn captured_for_another(file: &SqliteFile, ours: Option<&str>) -> Result<Option<Finding>, Fault> {
-    let origin = capture::origin(&file.open_reader()?)?;
+    let db = file.open_reader()?;
+    let origin = capture::origin(&db)?;
+    let closed = is_closed(&db)?;
     Ok(origin.filter(|origin| ours != Some(&origin.migration)).map(|_| {
         let text = "the source is captured for a migration that this target knows nothing of";
-        let remedy = "name the target that does; or, if that one is given up, run `liteferry detach` first";
+        let remedy = match closed {
+            true => format!(
+                "its writes went to PostgreSQL: name the target that knows of it; {WITHOUT_A_WAY_BACK}"
+            ),
+            false => "name the target that does; or, if that one is given up, run `liteferry detach` first"
+                .to_owned(),
+        };
         Finding::blocker("capture_other_migration", file.path().display().to_string(), text)
             .with_remedy(remedy)
     }))
+}
+
+/// The target held the migration when this process took it up: whoever took it away has not asked for another.
+pub fn gone(request: &Request) -> Fault {
+    let closed = SqliteFile::examine(&request.source, request.busy_timeout)
+        .and_then(|file| is_closed(&file.open_reader()?));
+    let or = match closed {
+        Ok(false) => "or begin anew, with an empty target, after `liteferry detach`",
+        // What is not known for sure must not have anybody empty the only database that holds the application's rows.
+        Ok(true) | Err(_) => WITHOUT_A_WAY_BACK,
+    };
+    Fault::fatal("follow_missing", "find the migration in the target").with_remedy(format!(
+        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; {or}"
+    ))
 }
 
 pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fault> {
@@ -361,7 +383,7 @@ pub async fn begin_new_history(
     let in_postgres = recorded.phase > Phase::Validate;
     let armed = tokio::task::spawn_blocking(move || {
         let db = file.open_writer(ARM_WAIT)?;
-        let closed = control::read(&db)?.is_some_and(|control| control.writes == Writes::Postgres);
+        let closed = is_closed(&db)?;
         if in_postgres && closed {
             return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
                 "the application's writes belong to PostgreSQL, and SQLite would be opened beside it: `liteferry rollback` first, or \

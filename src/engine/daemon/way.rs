@@ -77,7 +77,7 @@ impl Life<'_> {
         });
         // The target is told after the source: the other way round a crash would leave a history that the source does not know.
         let (first, begun) = reached.await?;
-        if begun || !self.store.has_way_back(self.migration).await? {
+        if begun || self.store.way_back(self.migration).await?.is_none() {
             session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
             begin_way_back(&session, crosser, first).await?;
             session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
