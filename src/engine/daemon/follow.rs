@@ -15,7 +15,7 @@ use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::window::Window;
 use super::{Job, Next, Ordered, Stopping, Voice, returned};
-use crate::engine::copy::{Routed, routes};
+use crate::engine::copy::{Routed, routes, unrounded};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
@@ -99,6 +99,8 @@ impl Looks {
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
 
+/// A rule of the target's swallows rows, too.
+const DISTURBED: [&str; 2] = [TARGET_DISTURBED, "rows_swallowed"];
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
 const SHOW_GATES: Duration = Duration::from_secs(1);
@@ -121,12 +123,14 @@ pub(super) async fn follow(
         if life.desk.state.phase <= Phase::Backfill {
             life.backfill().await?;
         }
+        // Before anything is written past it.
+        life.look_for_newcomers().await?;
         life.keep_following(orders).await
     };
     match followed.await {
         // A statement that no longer compiles is most likely a schema that is no longer the same.
         Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => Err(schema_moved(fault)),
-        Err(fault) if fault.class == FaultClass::Data || fault.code == TARGET_DISTURBED => {
+        Err(fault) if fault.class == FaultClass::Data || DISTURBED.contains(&fault.code) => {
             Err(life.without_newcomers(fault).await)
         }
         ended => ended,
@@ -173,7 +177,7 @@ async fn open<'a>(
     if let Some(settled) = store.follow(migration.id).await? {
         recorded = settled;
     }
-    tables = followed(request, store, migration.id).await?;
+    tables = written(request, store, migration.id).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let suspects = suspects(&tables, &store.suspects(migration.id).await?);
     voice.follow_tables(&tables, &suspects);
@@ -219,30 +223,31 @@ async fn open<'a>(
     Ok(life)
 }
 
-pub(super) async fn followed(
-    request: &Request,
-    store: &Store,
-    migration: i64,
-) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
-    let session = connect(&request.address).await?;
-    let routed = routes(&catalog(&session, &request.schema).await?, store, migration).await?;
+type Tables = BTreeMap<i64, Arc<Route>>;
+
+pub(super) async fn followed(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    Ok(numbered_as_recorded(&routes(&now, store, migration).await?, &store.captured(migration).await?))
+}
+
+/// The same for whoever writes there.
+async fn written(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    let routed = routes(&now, store, migration).await?;
+    unrounded(&now, &routed)?;
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
 /// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
-pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<Tables, Fault> {
     let routes = store.routes(migration).await?;
     let routed: Vec<Routed> =
         routes.into_iter().map(|(route, role)| Routed { route: Arc::new(route), role }).collect();
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
-pub(super) fn suspects(
-    tables: &BTreeMap<i64, Arc<Route>>,
-    suspect: &BTreeMap<i64, String>,
-) -> BTreeMap<i64, Arc<Route>> {
-    let of = |id: &i64| tables.get(id).map(|route| (*id, Arc::clone(route)));
-    suspect.keys().filter_map(of).collect()
+pub(super) fn suspects(tables: &Tables, suspect: &BTreeMap<i64, String>) -> Tables {
+    suspect.keys().filter_map(|id| Some((*id, Arc::clone(tables.get(id)?)))).collect()
 }
 
 impl Life<'_> {
