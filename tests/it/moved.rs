@@ -36,3 +36,26 @@ fn what_was_moved_and_cleaned_up_is_not_moved_again_over_newer_rows() {
     daemon.until(|status| status["phase"] == "dual-write");
     assert_eq!(lines(&case.target.url, "select v from t", "|"), ["old"]);
 }
+
+/// As a unit does that still says so since a backup was restored once.
+#[test]
+fn a_resync_of_what_was_cleaned_up_leaves_postgres_as_it_is() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'old')",
+    );
+    let mut daemon = case.validated(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    assert!(daemon.client(&["cleanup", "--yes", "--wait"]).status().expect("it can be started").success());
+    daemon.until(|status| status["phase"] == "done");
+    daemon.stop();
+    case.rows("update t set v = 'new'; insert into t values (2, 'newer')");
+
+    let mut daemon = case.daemon(&["--resync"]);
+    assert_eq!(daemon.halted(), "writes_in_postgres");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(lines(&case.target.url, "select v from t order by id", "|"), ["new", "newer"]);
+    case.app("update t set v = 'nobody sees it'");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "done" && status["run"]["state"] == "running");
+}

@@ -51,7 +51,8 @@ async fn recorded(request: &Request, store: &Store) -> Result<Recorded, Fault> {
     if migration.source_path != canonical(request) {
         let text = format!("the schema holds the migration of {}", migration.source_path);
         let finding = Finding::blocker("other_source", &request.schema, text);
-        return Ok(Recorded::Foreign(finding.with_remedy("choose another target.schema")));
+        let remedy = "choose another target.schema; or, if it is that file that was moved here, put it back in its place";
+        return Ok(Recorded::Foreign(finding.with_remedy(remedy)));
     }
     let Some(follow) = store.follow(migration.id).await? else {
         let text = "the schema holds a one-shot copy, which no capture stands behind";
@@ -375,6 +376,13 @@ pub async fn begin_new_history(
     else {
         return Ok(());
     };
+    if recorded.phase > Phase::Switch {
+        // By then SQLite may bear no guard of ours, and no sign of having been closed.
+        return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
+            "the migration has ended, or ends: the application's writes belong to PostgreSQL for good, and SQLite's rows are those of the cleanup. \
+             Start it without --resync; what is over needs no daemon",
+        ));
+    }
     let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), job.request.limit);
     let tables = super::follow::as_recorded(store, migration).await?;

@@ -11,7 +11,7 @@ use crate::phase::Phase;
 use crate::phase::machine::{Command, Crossing, Event};
 use crate::sqlite::capture::fence::{control, open_as_decided, settled};
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::control::{Control, Writes};
+use crate::sqlite::control::{Control, WITHOUT_A_WAY_BACK, Writes};
 use std::time::Duration;
 
 /// What an attempt is to do.
@@ -47,7 +47,14 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
         Phase::DualWrite | Phase::Validate | Phase::Switch => {}
     }
     let file = SqliteFile::examine(&desk.job.request.source, desk.job.request.busy_timeout)?;
-    let found = look(&file, desk).await?;
+    let found = look(&file, desk).await.map_err(|fault| match (fault.code, desk.state.phase) {
+        ("capture_missing", Phase::Switch) => fault.with_remedy(format!(
+            "liteferry's tables are gone from SQLite (a backup from before, or `detach`), and the application's writes went to PostgreSQL: put the \
+             right file there; {WITHOUT_A_WAY_BACK}; or, only where SQLite is to be gone on with, and PostgreSQL's rows are to be made equal to \
+             its, run it with --resync"
+        )),
+        (_, _) => fault,
+    })?;
     match (found.writes, desk.state.phase) {
         (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
             "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
