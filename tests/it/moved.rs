@@ -56,6 +56,9 @@ fn a_resync_of_what_was_cleaned_up_leaves_postgres_as_it_is() {
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(lines(&case.target.url, "select v from t order by id", "|"), ["new", "newer"]);
     case.app("update t set v = 'nobody sees it'");
+    let sides = ["--source", &case.source.path.display().to_string(), "--target", &case.target.url];
+    let told = liteferry(&[&["validate", "--repair"], &sides[..]].concat()).exits_with(1);
+    assert!(told.stderr.contains("repair_way_back"), "{told:?}");
     let mut daemon = case.daemon(&[]);
     daemon.until(|status| status["phase"] == "done" && status["run"]["state"] == "running");
 }

@@ -185,3 +185,24 @@ fn a_rule_halts_by_name_until_it_is_gone() {
     daemon.drained(&case.source);
     case.is_equal();
 }
+
+#[test]
+fn a_column_that_is_dropped_after_the_switch_keeps_its_values_in_sqlite_until_they_are_back() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.validated(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    case.rows("alter table t drop column v; insert into t values (5000, 1, 1)");
+    daemon.until(|status| {
+        let told = status["run"]["reason"]["remedy"].as_str().unwrap_or_default();
+        status["run"]["reason"]["code"] == "schema_drift" && told.contains("in one transaction")
+    });
+    let kept = || -> i64 {
+        let sql = "select count(*) from t where v = 'v' || id";
+        application(&case.source.path).query_row(sql, [], |row| row.get(0)).expect("a row")
+    };
+    assert_eq!(kept(), 1000);
+    case.rows("begin; alter table t add column v text; update t set v = 'v' || id; commit");
+    daemon.until(|status| status["run"]["state"] == "running" && status["gates"]["rollback"]["open"] == true);
+    until("all values are there", || kept() == 1001);
+}
