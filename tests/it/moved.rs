@@ -27,6 +27,10 @@ fn what_was_moved_and_cleaned_up_is_not_moved_again_over_newer_rows() {
     let told = liteferry(&[&["check", "--json"], &sides[..]].concat()).exits_with(0).json();
     assert_eq!(told["blockers_of_run"][0]["code"], "moved_before", "{told:#}");
 
+    let copied = liteferry(&[&["copy", "--json"], &sides[..]].concat()).exits_with(1).json();
+    assert_eq!(copied["findings"][0]["code"], "moved_before", "{copied:#}");
+    assert_eq!(lines(&case.target.url, "select v from t", "|"), ["new"]);
+
     // Who means it moves the report away.
     let remedy = told["blockers_of_run"][0]["remedy"].as_str().expect("text");
     let report =
