@@ -1,6 +1,6 @@
 //! A copy of the source by SQLite's own backup: whole and at one state, whoever reads or writes meanwhile.
 
-use super::capture::detach;
+use super::capture::detach_alone;
 use super::connect::SqliteFile;
 use super::fault::from_sqlite;
 use crate::model::fault::Fault;
@@ -54,7 +54,7 @@ pub fn unwritable(path: &Path, error: io::Error) -> Fault {
 pub fn take_ours_out(copy: &Path) -> Result<(), Fault> {
     let doing = || format!("take what is ours out of the copy {}", copy.display());
     let db = Connection::open(copy).map_err(|error| from_sqlite(doing(), error))?;
-    detach(&db, &|| {})?;
+    detach_alone(&db)?;
     // One file, without a log beside it.
     db.pragma_update(None, "journal_mode", "delete").map_err(|error| from_sqlite(doing(), error))
 }

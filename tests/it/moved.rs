@@ -2,7 +2,7 @@
 
 use crate::existing::lines;
 use crate::follow::Case;
-use crate::support::liteferry;
+use crate::support::{liteferry, sqlite};
 
 const REPLACING: [&str; 4] = ["--set", "target.mode=existing", "--set", "target.existing_rows=replace"];
 
@@ -65,4 +65,28 @@ fn a_resync_of_what_was_cleaned_up_leaves_postgres_as_it_is() {
     assert!(told.stderr.contains("repair_way_back"), "{told:?}");
     let mut daemon = case.daemon(&[]);
     daemon.until(|status| status["phase"] == "done" && status["run"]["state"] == "running");
+}
+
+/// Tenants, say: each has a directory, all have one for archives, and each a schema of the same target.
+#[test]
+fn another_database_of_the_same_name_was_not_moved_before() {
+    let sql = "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'old')";
+    let (first, archives) = (Case::new(sql), tempfile::tempdir().expect("a directory can be made"));
+    let second = sqlite(sql);
+    first.rows("create table t (id bigint primary key, v text); create schema two; create table two.t (id bigint primary key, v text); insert into two.t values (9, 'seed')");
+    assert_eq!(first.source.path.file_name(), second.path.file_name());
+    let archive = format!("cleanup.archive={}", archives.path().display());
+    let settings = [&REPLACING[..], &["--set", &archive]].concat();
+    let mut daemon = first.validated(&settings);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    assert!(daemon.client(&["cleanup", "--yes", "--wait"]).status().expect("it can be started").success());
+    daemon.until(|status| status["phase"] == "done");
+    daemon.stop();
+
+    let source = second.path.display().to_string();
+    let sides =
+        [&["--source", &source, "--target", &first.target.url, "--set", "target.schema=two"], &settings[..]];
+    let told = liteferry(&[&["check", "--json"], &sides.concat()[..]].concat()).exits_with(0).json();
+    assert_eq!(told["blockers_of_run"], serde_json::json!([]), "{told:#}");
 }

@@ -222,6 +222,46 @@ fn guards_that_somebody_touched_before_the_switch_are_put_back_and_their_tables_
     daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
 }
 
+/// To make a switch ready puts guards in too: what was touched must be told before, and once more when the writers wait.
+#[test]
+fn a_switch_does_not_cover_up_that_somebody_touched_the_guards() {
+    let case = Case::new(ROWS);
+    let (begun, may_end) = (case.source.path.with_extension("begun"), case.source.path.with_extension("end"));
+    let hook = format!(
+        "hooks.before_switch=touch '{}'; while [ ! -e '{}' ]; do sleep 0.05; done",
+        begun.display(),
+        may_end.display()
+    );
+    let mut daemon = case.validated(&["--set", &hook]);
+    let url = &case.target.url;
+    let touch = |code: &str| {
+        psql(
+            url,
+            &format!(
+                "alter table note disable trigger all; insert into note values ('{code}', 'x'); alter table note enable trigger all"
+            ),
+        );
+    };
+    let is_gone = |code: &str| psql(url, &format!("select from note where code = '{code}'")).is_empty();
+    let is_ready =
+        |status: &Value| status["run"]["state"] == "running" && status["gates"]["switch"]["open"] == true;
+
+    touch("before");
+    daemon.post("/v1/phase", r#"{"to":"switch"}"#);
+    until("what a stranger wrote is gone", || is_gone("before"));
+
+    daemon.until(|status| status["phase"] == "validate" && is_ready(status));
+    let (status, told) = daemon.post("/v1/phase", r#"{"to":"switch"}"#);
+    assert_eq!(status, 202, "{told:#}");
+    until("the switch is about to begin", || begun.exists());
+    touch("meanwhile");
+    std::fs::write(&may_end, "").expect("the file can be made");
+    until("what a stranger wrote is gone", || is_gone("meanwhile"));
+    daemon.until(|status| status["phase"] == "validate" && is_ready(status));
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+}
+
 /// An application that makes tables as it goes goes on doing so in PostgreSQL.
 #[test]
 fn tables_that_a_rollback_would_leave_in_postgres_are_told_before_it() {
@@ -355,4 +395,31 @@ fn what_sqlite_makes_of_rows_that_came_back_is_carried_over_after_the_rollback()
     let held: Vec<String> =
         held.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(held, ["1 5 10 w5 0", "2 2 4 w2 0.5", "7 4 8 w4 0"]);
+}
+
+/// It has no triggers yet because it is new, and nobody has touched them.
+#[test]
+fn a_table_that_comes_before_the_switch_gets_its_way_back_and_nobody_is_accused() {
+    let case = Case::new(ROWS);
+    let mut daemon = case.validated(&[]);
+    case.app(
+        "create table latecomer (id integer primary key, v text); insert into latecomer values (1, 'x')",
+    );
+    let guarded = "select 1 from pg_trigger where tgrelid = to_regclass('latecomer') and tgenabled = 'A' and tgname like '%guard%'";
+    daemon.until(|status| {
+        status["gates"]["switch"]["open"] == true
+            && !case.rows(guarded).is_empty()
+            && status["lag"]["changes"] == 0
+    });
+    assert!(!daemon.log().contains("way back"), "{}", daemon.log());
+    assert!(case.rows("select 1 from liteferry.journal where what = 'put back'").is_empty());
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    psql(&case.target.url, "insert into latecomer values (2, 'y')");
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true && status["reverse"]["changes"] == 0);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let late = application(&case.source.path)
+        .query_row("select group_concat(v) from latecomer", [], |row| row.get::<_, String>(0));
+    assert_eq!(late.unwrap(), "x,y");
 }

@@ -116,7 +116,12 @@ impl Life<'_> {
 
     /// Moves the writes to PostgreSQL, or tells why not.
     async fn switch(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
-        let (preparations, readings) = match self.ready_to_switch().await {
+        // To make ready puts guards back too, and would leave nobody to say that strangers were let in.
+        let ready = match self.tend().await {
+            Ok(()) => self.ready_to_switch().await,
+            Err(fault) => Err(fault),
+        };
+        let (preparations, readings) = match ready {
             Ok(ready) => ready,
             Err(fault) => {
                 self.voice.attempted(CutoverOutcome::Refused);

@@ -9,7 +9,7 @@
 
 use super::Ordered;
 use super::follow::Life;
-use super::pace::{Pruning, Quiet};
+use super::pace::{Pruning, Quiet, Throng};
 use super::relearn::Doubts;
 use super::verifying::Verifying;
 use super::window::Window;
@@ -33,6 +33,7 @@ pub(super) struct Course {
     pub pruning: Pruning,
     pub doubts: Doubts,
     pub window: Window,
+    pub throng: Throng,
 }
 
 pub(super) struct Flown {
@@ -51,7 +52,8 @@ struct Leg {
 }
 
 impl Course {
-    fn reached(&mut self, step: &Step) {
+    fn reached(&mut self, step: &Step, began: Instant) {
+        self.throng.landed(began, step.to.seq.abs_diff(self.at.seq), Instant::now());
         self.at = step.to;
         self.doubts.stepped(step);
         self.quiet.broken();
@@ -68,6 +70,9 @@ impl Life<'_> {
         (orders, verifying): (&mpsc::Receiver<Ordered>, &Verifying),
         until: Instant,
     ) -> Result<Flown, Fault> {
+        if let Some(rest) = course.throng.rest(Instant::now()) {
+            tokio::time::sleep(rest).await;
+        }
         let most = self.voice.bite(Direction::Forward).of(self.job.batch_max);
         let take = if self.may_renew(verifying) { Take::Renewing(most) } else { Take::UpTo(most) };
         let goes_on = || orders.is_empty() && !verifying.is_due() && Instant::now() < until;
@@ -172,6 +177,6 @@ impl Life<'_> {
         self.voice.bite(Direction::Forward).went_well();
         self.voice.stepped((began, next), (course.at, Some(step)), &self.changes);
         self.drains.note(Instant::now(), began.elapsed());
-        course.reached(step);
+        course.reached(step, began);
     }
 }

@@ -7,7 +7,7 @@ use super::flight::{Course, Flown};
 use super::gates::Closer;
 use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
-use super::pace::{Late, Pruning, Quiet};
+use super::pace::{Late, Pruning, Quiet, Throng};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
 use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
@@ -99,7 +99,6 @@ impl Looks {
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
 
-/// A rule of the target's swallows rows, too.
 const DISTURBED: [&str; 2] = [TARGET_DISTURBED, "rows_swallowed"];
 /// A target that fell back to an earlier state tells nobody: where nothing is written, it is asked this often where it stands.
 const LOOK_AT_TARGET: Duration = Duration::from_secs(10);
@@ -123,7 +122,7 @@ pub(super) async fn follow(
         if life.desk.state.phase <= Phase::Backfill {
             life.backfill().await?;
         }
-        // Before anything is written past it.
+        life.tend_suspects().await?;
         life.look_for_newcomers().await?;
         life.keep_following(orders).await
     };
@@ -342,7 +341,8 @@ impl Life<'_> {
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let doubts = Doubts::new(&self.look_at_ledger().await?);
-        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window: Window::new() };
+        let (window, throng) = (Window::new(), Throng::new(Instant::now()));
+        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window, throng };
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);

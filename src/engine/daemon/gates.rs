@@ -94,6 +94,7 @@ impl Life<'_> {
         self.look_for_orphans().await?;
         let mut readings = self.readings(Look::AtHand).await?;
         if self.closer.is_due(&readings) {
+            self.tend().await?;
             let ready = self.ready_to_switch().await;
             // An idle reader would spoil the application's own backups and stops.
             self.link.source.release();

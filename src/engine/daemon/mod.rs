@@ -276,7 +276,7 @@ async fn attempt(
     *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });
     let begun_anew = *start == Start::Resync;
     if begun_anew {
-        setup::begin_new_history(job, &store, (migration.id, &ours)).await?;
+        setup::begin_new_history((job, voice), &store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
     let mut desk = Desk::open(job, &store, voice, (migration.id, ours)).await?;

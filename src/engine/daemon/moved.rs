@@ -38,14 +38,14 @@ pub async fn copied_over(request: &Request, archive: Option<&Path>) -> Result<Op
 }
 
 fn report_of(request: &Request, archive: Option<&Path>) -> Option<PathBuf> {
+    let source = std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone());
     let target = request.address.describe();
-    reports(&request.source, archive).into_iter().find(|path| is_of(path, &target))
+    reports(&source, archive).into_iter().find(|path| is_of(path, (&source, &target)))
 }
 
 /// Of cleanups of a database of this name.
 fn reports(source: &Path, archive: Option<&Path>) -> Vec<PathBuf> {
-    let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
-    let (dir, start) = archived_as(&source, archive);
+    let (dir, start) = archived_as(source, archive);
     // A directory that is not there holds none.
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let is_report = |path: &PathBuf| {
@@ -55,7 +55,12 @@ fn reports(source: &Path, archive: Option<&Path>) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_report).collect()
 }
 
-fn is_of(report: &Path, target: &str) -> bool {
+/// A directory for archives may be several databases', of one name, each with a schema of its own in the target. One that stands beside
+/// its archive may have been moved with it.
+fn is_of(report: &Path, (source, target): (&Path, &str)) -> bool {
     let text = std::fs::read(report).unwrap_or_default();
-    serde_json::from_slice::<Value>(&text).is_ok_and(|report| report["target"] == target)
+    let stands_beside = report.parent() == source.parent();
+    serde_json::from_slice::<Value>(&text).is_ok_and(|report| {
+        report["target"] == target && (stands_beside || report["source"] == *source.to_string_lossy())
+    })
 }

@@ -72,6 +72,54 @@ impl Late {
     }
 }
 
+/// Beside a writer at full speed, a batch for every few of its changes takes disk and processor from it and gains nobody anything. Where no
+/// batch had to wait for changes and they come thick and fast, the next ones wait until some more have come.
+pub struct Throng {
+    /// Batches in a row that found their changes waiting.
+    run: u32,
+    changes: u128,
+    since: Instant,
+    landed: Instant,
+    rests_until: Option<Instant>,
+}
+
+impl Throng {
+    /// So long between a batch and the next, somebody waited for the changes.
+    const BREATH: Duration = Duration::from_micros(100);
+    const RUN: u32 = 16;
+    /// A thousand transactions a second are followed one by one, though the machine be busy.
+    const CHANGES_PER_SECOND: u128 = 2_500;
+    const REST: Duration = Duration::from_millis(4);
+    /// After which it is seen whether there still is a throng.
+    const RESTS_FOR: Duration = Duration::from_millis(200);
+
+    pub fn new(now: Instant) -> Throng {
+        Throng { run: 0, changes: 0, since: now, landed: now, rests_until: None }
+    }
+
+    /// A batch that was begun then is applied now.
+    pub fn landed(&mut self, began: Instant, changes: u64, now: Instant) {
+        if self.run == 0 || began.saturating_duration_since(self.landed) > Throng::BREATH {
+            (self.run, self.changes, self.since) = (0, 0, began);
+        }
+        self.run += 1;
+        self.changes += u128::from(changes);
+        self.landed = now;
+        if self.run >= Throng::RUN {
+            let micros = now.saturating_duration_since(self.since).as_micros();
+            if self.changes * 1_000_000 >= micros * Throng::CHANGES_PER_SECOND {
+                self.rests_until = Some(now + Throng::RESTS_FOR);
+            }
+            self.run = 0;
+        }
+    }
+
+    /// How long the next batch waits.
+    pub fn rest(&self, now: Instant) -> Option<Duration> {
+        self.rests_until.filter(|until| now < *until).map(|_| Throng::REST)
+    }
+}
+
 /// Lets applied changes go once they are older than the retention: a target that lost commits in a failover is given them again
 /// until then.
 pub struct Pruning {
@@ -192,5 +240,38 @@ mod tests {
             assert_eq!(due_at(&mut late, millis), due, "{millis}");
         }
         assert!(due_at(&mut late, 900_000) && due_at(&mut late, 900_000) && !due_at(&mut late, 900_000));
+    }
+    const MICRO: Duration = Duration::from_micros(1);
+
+    /// Whether there are rests after so many batches of 600 µs, each with so many changes and after such a wait.
+    fn rests(batches: u32, changes: u64, wait: Duration) -> bool {
+        let mut now = Instant::now();
+        let mut throng = Throng::new(now);
+        for _ in 0..batches {
+            let began = now + wait;
+            now = began + 600 * MICRO;
+            throng.landed(began, changes, now);
+        }
+        throng.rest(now).is_some()
+    }
+
+    #[test]
+    fn a_writer_at_full_speed_is_let_alone_between_batches() {
+        assert!(rests(16, 2, Duration::ZERO));
+        assert!(!rests(15, 2, Duration::ZERO), "a burst is followed at once");
+        assert!(!rests(1_000, 2, 200 * MICRO), "each batch waited for its changes");
+        assert!(!rests(1_000, 1, 10 * MICRO), "the machine is slow, and not the writer fast");
+    }
+
+    #[test]
+    fn it_is_tried_again_and_again_whether_there_still_is_a_throng() {
+        let began = Instant::now();
+        let mut throng = Throng::new(began);
+        (0..Throng::RUN).for_each(|_| throng.landed(began, 10, began + MICRO));
+        assert_eq!(throng.rest(began + Throng::RESTS_FOR), Some(Throng::REST));
+        let over = began + MICRO + Throng::RESTS_FOR;
+        assert_eq!(throng.rest(over), None);
+        (0..Throng::RUN).for_each(|_| throng.landed(over, 10, over + MICRO));
+        assert_eq!(throng.rest(over), Some(Throng::REST));
     }
 }

@@ -27,7 +27,7 @@ use crate::sqlite::history::schema_digest;
 use crate::sqlite::source::SqliteSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is followed, as recorded.
 pub struct Followed<'a> {
@@ -61,7 +61,7 @@ pub async fn settle(
     let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
     tracing::warn!("the schema is not what it was; the change is carried over");
     // A verdict was about the schema that it saw.
-    voice.board.update(std::time::Instant::now(), |status| status.validation.schema_holds = false);
+    voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
     for change in &changes {
         if let TableChange::Altered { id, route, .. } = change {
             let of = (route.source.as_str(), Which::All);
@@ -83,12 +83,12 @@ pub async fn settle(
         suspect: &unseen,
     };
     store.reshape(&reshaping).await?;
-    arm_again(job, store, source, (&followed, &schema)).await?;
+    arm_again(job, store, (source, voice), (&followed, &schema)).await?;
     if source.read(schema_digest).await? != before {
         return Err(Fault::new(FaultClass::Transient, "source_schema_changed", "carry a schema change over")
             .with_remedy("the schema changed once more meanwhile; it is looked at anew by itself"));
     }
-    voice.board.tick(std::time::Instant::now());
+    voice.board.tick(Instant::now());
     Ok(())
 }
 
@@ -122,15 +122,17 @@ fn referring_now(
 async fn arm_again(
     job: &Job,
     store: &Store,
-    source: &SqliteSource,
+    (source, voice): (&SqliteSource, &Voice),
     (followed, schema): (&Followed<'_>, &SqliteSchema),
 ) -> Result<(), Fault> {
     let tables = super::follow::followed(&job.request, store, followed.migration).await?;
     let (captures, findings) = captures(schema, &tables);
     refuse_blockers(&findings)?;
-    let file = source.file().clone();
-    let armed =
-        tokio::task::spawn_blocking(move || capture::rearm(&file.open_writer(ARM_WAIT)?, &captures, &|| {}));
+    let (file, voice) = (source.file().clone(), voice.clone());
+    let armed = tokio::task::spawn_blocking(move || {
+        let turned = || voice.board.tick(Instant::now());
+        capture::rearm(&file.open_writer(ARM_WAIT)?, &captures, &turned)
+    });
     armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture again").with_source(error)))
 }
 

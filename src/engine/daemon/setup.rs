@@ -368,7 +368,7 @@ fn key_helper(number: i64, route: &Route) -> Option<(Statement, Statement)> {
 
 /// Forgets the source's log and begins another: from there on nothing is missed, and what came before is found by comparing.
 pub async fn begin_new_history(
-    job: &Job,
+    (job, voice): (&Job, &Voice),
     store: &Store,
     (migration, owner): (i64, &str),
 ) -> Result<(), Fault> {
@@ -389,7 +389,9 @@ pub async fn begin_new_history(
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
     let in_postgres = recorded.phase > Phase::Validate;
+    let voice = voice.clone();
     let armed = tokio::task::spawn_blocking(move || {
+        let turned = || voice.board.tick(Instant::now());
         let db = file.open_writer(ARM_WAIT)?;
         let closed = is_closed(&db)?;
         if in_postgres && closed {
@@ -403,8 +405,8 @@ pub async fn begin_new_history(
                 Err(Fault::fatal("other_migration", "begin a new history").with_remedy(OF_ANOTHER))
             }
             Some(_) | None => {
-                capture::detach(&db, &|| {})?;
-                capture::arm(&db, &origin, &captures, &|| {})
+                capture::detach(&db, &turned)?;
+                capture::arm(&db, &origin, &captures, &turned)
             }
         }
     });

@@ -38,7 +38,7 @@ impl Back<'_> {
         let touched = touched(&session, self.desk.migration, (&self.tables, Written::Postgres)).await?;
         if !touched.is_empty() {
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
-            return Err(was_touched(&touched));
+            return Err(accuse(&self.desk, &touched).await?);
         }
         let made = made_otherwise(&session, self.desk.migration, &self.tables).await?;
         take_as_found(&self.desk, &session, (&self.tables, &made)).await?;
@@ -48,10 +48,7 @@ impl Back<'_> {
 
     /// The same under the locks of a rollback, where nobody touches anything any more.
     pub(super) async fn is_untouched(&mut self, fence: &Session) -> Result<(), Fault> {
-        let touched = touched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
-        if !touched.is_empty() {
-            return Err(was_touched(&touched));
-        }
+        untouched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
         is_as_made(fence, self.desk.migration, &self.tables).await
     }
 }
@@ -77,11 +74,35 @@ impl Life<'_> {
                 reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
             }
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
-            return Err(was_touched(&touched));
+            return Err(accuse(&self.desk, &touched).await?);
         }
         self.link.target.give_back(session);
         Ok(())
     }
+
+    /// Tables that are about to be compared, those that have just come among them, get what they lack before that: nobody is to blame.
+    pub(super) async fn tend_suspects(&self) -> Result<(), Fault> {
+        if self.desk.state.phase != Phase::Validate || self.suspects.is_empty() {
+            return Ok(());
+        }
+        let session = self.link.target.session().await?;
+        let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
+        if !touched.is_empty() && touched.keys().all(|id| self.suspects.contains_key(id)) {
+            put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
+        }
+        self.link.target.give_back(session);
+        Ok(())
+    }
+}
+
+/// Asked last by whoever moves the writes: what is set from here on leaves no trace of it.
+pub(super) async fn untouched(
+    session: &Session,
+    migration: i64,
+    of: (&Tables, Written),
+) -> Result<(), Fault> {
+    let touched = touched(session, migration, of).await?;
+    if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
 }
 
 /// Under the locks of a crossing.
@@ -149,13 +170,17 @@ async fn put_back(
     let ids: Vec<i64> = touched.keys().copied().collect();
     let sql = "update liteferry.captured set suspect = true where migration_id = $1 and id = any($2)";
     session.execute(sql, &[&migration, &ids]).await.map_err(failed)?;
-    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))
+}
+
+async fn accuse(desk: &Desk<'_>, touched: &Tables) -> Result<Fault, Fault> {
     let tables = named(touched);
     tracing::warn!(
         tables,
         "somebody touched the triggers of the way back: they are put back, and the tables compared"
     );
-    desk.store.note("put back", &format!("the triggers of the way back, on {tables}")).await
+    desk.store.note("put back", &format!("the triggers of the way back, on {tables}")).await?;
+    Ok(was_touched(touched))
 }
 
 fn was_touched(touched: &Tables) -> Fault {

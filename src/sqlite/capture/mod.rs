@@ -47,7 +47,9 @@ pub fn arm(
 ) -> Result<Position, Fault> {
     let before = installed(db)?;
     let armed = arm_in_turns(db, origin, tables, turned);
-    if armed.is_err() && before.is_empty() && !installed(db)?.is_empty() {
+    // Meanwhile another daemon may have put in what is its own.
+    let is_ours = || Ok(self::origin(db)?.is_some_and(|there| there.migration == origin.migration));
+    if armed.is_err() && before.is_empty() && is_ours()? {
         detach(db, turned)?;
     }
     armed
@@ -148,13 +150,26 @@ pub fn installed(db: &Connection) -> Result<Vec<String>, Fault> {
 pub fn detach(db: &Connection, turned: &dyn Fn()) -> Result<Vec<String>, Fault> {
     let doing = "detach";
     let ours = installed(db)?;
-    let tx = turns::take_out(&Turns::new(db, doing, turned))?;
+    take_rest_out(turns::take_out(&Turns::new(db, doing, turned))?, doing)?;
+    Ok(ours)
+}
+
+/// The same of a copy that nobody else has open, at once.
+pub fn detach_alone(db: &Connection) -> Result<(), Fault> {
+    let doing = "detach";
+    let tx = begin(db, doing)?;
+    let objects = Objects::read(&tx)?;
+    objects.drop_guards(&tx)?;
+    objects.drop_triggers(&tx)?;
+    take_rest_out(tx, doing)
+}
+
+fn take_rest_out(tx: Transaction<'_>, doing: &str) -> Result<(), Fault> {
     let objects = Objects::read(&tx)?;
     objects.drop_pins(&tx)?;
     drop_table(&tx, objects.log.as_deref(), CHANGE)?;
     drop_table(&tx, objects.control.as_deref(), CONTROL)?;
-    commit(tx, doing)?;
-    Ok(ours)
+    commit(tx, doing)
 }
 
 /// Takes the write lock first, so that nothing read here can be stale.

@@ -5,13 +5,13 @@
 //! more by then, fifty times in a row, fails: the rests are a multiple of what such a reading takes.
 
 use super::objects::Objects;
-use super::{begin, commit, mark};
+use super::{begin, commit, drop_table, mark, read_origin};
 use crate::model::fault::Fault;
-use crate::plan::capture::CaptureTable;
+use crate::plan::capture::{CONTROL, CaptureTable};
 use crate::sqlite::connect::schema_version;
 use crate::sqlite::fault::from_sqlite;
 use crate::sqlite::history::log_lost;
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OpenFlags, Transaction};
 use std::time::{Duration, Instant};
 
 /// How long the write lock is held, one table's triggers at least.
@@ -44,7 +44,9 @@ impl<'t> Turns<'t> {
     fn reading(&self) -> Result<Duration, Fault> {
         let began = Instant::now();
         let read = || {
-            let other = Connection::open(self.db.path().unwrap_or_default())?;
+            // A database that was moved away meanwhile is not made anew.
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let other = Connection::open_with_flags(self.db.path().unwrap_or_default(), flags)?;
             other.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))
         };
         read().map(|_| began.elapsed()).map_err(|error| from_sqlite(self.doing, error))
@@ -58,6 +60,7 @@ pub fn install<'db>(
     turns: &Turns<'db>,
 ) -> Result<Transaction<'db>, Fault> {
     let (mut known, mut left) = (Objects::read(&tx)?, tables);
+    let origin = read_origin(&tx, &known)?;
     loop {
         left = known.install_until(&tx, left, Instant::now() + TURN)?;
         if left.is_empty() {
@@ -72,8 +75,8 @@ pub fn install<'db>(
         if schema_version(&tx)? != version {
             known = Objects::read(&tx)?;
         }
-        // Somebody has detached meanwhile: triggers without a log would let every write fail.
-        if known.log.is_none() {
+        // Somebody has detached meanwhile: triggers without a log would let every write fail. Another migration's log is not ours.
+        if known.log.is_none() || read_origin(&tx, &known)? != origin {
             return Err(log_lost(turns.doing));
         }
     }
@@ -81,11 +84,14 @@ pub fn install<'db>(
     Ok(tx)
 }
 
-/// Takes out all triggers, and gives the transaction in which none is left.
+/// Takes out all triggers, and gives the transaction in which none is left. What says whose capture it is goes first: a daemon that finds
+/// triggers gone would else put them in again, between any two turns.
 pub fn take_out<'db>(turns: &Turns<'db>) -> Result<Transaction<'db>, Fault> {
     loop {
         let tx = begin(turns.db, turns.doing)?;
-        if Objects::read(&tx)?.drop_triggers_until(&tx, Instant::now() + TURN)? {
+        let objects = Objects::read(&tx)?;
+        drop_table(&tx, objects.control.as_deref(), CONTROL)?;
+        if objects.drop_triggers_until(&tx, Instant::now() + TURN)? {
             return Ok(tx);
         }
         commit(tx, turns.doing)?;

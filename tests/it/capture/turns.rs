@@ -3,7 +3,7 @@
 use super::replica::{By, captured, origin, writer};
 use crate::support::{TempDb, sqlite};
 use liteferry::plan::capture::CaptureTable;
-use liteferry::sqlite::capture::{arm, census, detach, installed};
+use liteferry::sqlite::capture::{self, Origin, arm, census, detach, installed, rearm};
 use rusqlite::Connection;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,6 +71,75 @@ fn capture_that_somebody_takes_out_between_the_turns_is_not_put_in_by_halves() {
     let refused = arm(&db, &origin(), &tables, &taken_out).expect_err("its log is gone");
     assert_eq!(refused.code, "capture_log_lost");
     assert!(installed(&db).expect("it can be looked at").is_empty());
+}
+
+#[test]
+fn another_migration_s_log_is_not_written_to() {
+    let (file, tables) = ground();
+    let (db, others) = (writer(&file.path), Origin { migration: "f".repeat(32), epoch: 1 });
+    let theirs = Cell::new(true);
+    let taken_over = || {
+        if theirs.take() {
+            let other = writer(&file.path);
+            detach(&other, &|| {}).expect("it is taken out");
+            arm(&other, &others, &tables[..1], &|| {}).expect("capture is armed");
+        }
+    };
+    let refused = arm(&db, &origin(), &tables, &taken_over).expect_err("the log is another's");
+    assert_eq!(refused.code, "capture_log_lost");
+    assert_eq!(capture::origin(&db).expect("it can be asked"), Some(others.clone()));
+}
+
+/// As a daemon would that finds triggers gone.
+#[test]
+fn what_is_taken_out_in_turns_nobody_puts_in_again() {
+    let (file, tables) = ground();
+    let db = writer(&file.path);
+    arm(&db, &origin(), &tables, &|| {}).expect("capture is armed");
+    let first = Cell::new(true);
+    let put_in = || {
+        if first.take() {
+            let refused = rearm(&writer(&file.path), &tables, &|| {}).expect_err("it is given up");
+            assert_eq!(refused.code, "capture_log_lost");
+        }
+    };
+    detach(&db, &put_in).expect("it is taken out");
+    assert!(!first.get() && installed(&db).expect("it can be looked at").is_empty());
+}
+
+/// Both find nothing there, and wait for the application.
+#[test]
+fn of_two_that_arm_at_once_the_second_leaves_the_first_alone() {
+    let (file, tables) = ground();
+    let origins = ["e", "f"].map(|letter| Origin { migration: letter.repeat(32), epoch: 1 });
+    let app = impatient(&file);
+    app.execute_batch("begin immediate; insert into t0 (v) values (1)").expect("nobody holds the lock");
+    let armed: Vec<_> = std::thread::scope(|scope| {
+        let tables = &tables[..1];
+        let path = &file.path;
+        let arming =
+            origins.each_ref().map(|origin| scope.spawn(move || arm(&writer(path), origin, tables, &|| {})));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        app.execute_batch("commit").expect("it commits");
+        arming.map(|one| one.join().expect("no thread panics")).into()
+    });
+    let first = armed.iter().position(Result::is_ok).expect("one of them is the first");
+    let refused = armed[1 - first].as_ref().expect_err("one of them is the second");
+    assert_eq!(refused.code, "capture_other_migration");
+    let db = writer(&file.path);
+    assert_eq!(capture::origin(&db).expect("it can be asked"), Some(origins[first].clone()));
+    assert!(is_whole(&db, &tables[..1]));
+}
+
+#[test]
+fn a_database_that_is_moved_away_between_the_turns_is_not_made_anew() {
+    let (file, tables) = ground();
+    let move_away = || {
+        // The second turn finds it gone already.
+        let _gone = std::fs::rename(&file.path, file.path.with_extension("away"));
+    };
+    arm(&writer(&file.path), &origin(), &tables, &move_away).expect_err("the database is gone");
+    assert!(!file.path.exists());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::super::desk::Told;
 use super::super::follow::Life;
 use super::super::setup::captures;
-use super::super::tended::is_as_made;
+use super::super::tended::{is_as_made, untouched};
 use super::blocking;
 use crate::engine::standing::Writes;
 use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
@@ -15,12 +15,15 @@ use crate::model::history::Position;
 use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
 use crate::plan::handover::{Left, Sequence, left_alone, sequences};
+use crate::plan::route::Route;
 use crate::postgres::capture::{self, Written, begin_history};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::sqlite::capture::fence::{self, Fence};
 use crate::sqlite::control;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the switch will do, made ready before anybody waits.
@@ -31,6 +34,7 @@ pub struct Preparations {
     /// Sequences that stay where they are.
     left: Vec<Left>,
     guards: Vec<Trigger>,
+    tables: BTreeMap<i64, Arc<Route>>,
     /// Where the way back begins.
     reverse: Position,
 }
@@ -53,6 +57,7 @@ impl Preparations {
             sequences: sequences(routes(), (&schema, &catalog), overrides),
             left: left_alone(routes(), (&schema, &catalog), overrides),
             guards: guards(&captures(&schema, &life.tables).0),
+            tables: life.tables.clone(),
         })
     }
 
@@ -93,6 +98,7 @@ impl Preparations {
         let begin =
             format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'");
         run(&begin, "begin the switch").await?;
+        untouched(session, migration, (&self.tables, Written::Sqlite)).await?;
         run(&self.restore.join(";\n"), "give constraints and triggers back").await?;
         let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
         run(&set.join(";\n"), "set the sequences").await?;
