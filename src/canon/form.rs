@@ -35,7 +35,8 @@ pub enum Form {
     /// In a text column: INTEGER and REAL by their one spelling (`1`, `1.0`), every other text TEXT. What SQLite's numeric
     /// affinities leave behind in one column crosses exactly, and so do classes mixed in a column without a type.
     Affinity,
-    /// Bytes of TEXT class in a bytea column; bytes of BLOB class in a text or JSON column.
+    /// Bytes of TEXT class in a bytea column; bytes of BLOB class in a text or JSON column, and in a numeric one, where they are its digits:
+    /// so a decimal stays what it is in a column that SQLite takes for one of numbers (Tryton).
     OtherClass,
     /// Truth written as words.
     Words(Words),

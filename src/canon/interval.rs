@@ -94,7 +94,9 @@ pub(super) fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
         let unit = if cell.class() == Class::Text { None } else { hints.unit };
         unit.is_none() || duration.unit() == unit
     };
-    Duration::ALL.into_iter().filter(stated).filter(|duration| exact(duration)).map(Form::Duration).collect()
+    let durations = if cell.class() == Class::Real { &Duration::BROKEN[..] } else { &Duration::ALL };
+    let durations = durations.iter().filter(|duration| stated(duration) && exact(duration));
+    durations.map(|duration| Form::Duration(*duration)).collect()
 }
 
 /// The microseconds below which the column holds nothing.
@@ -115,6 +117,9 @@ impl Duration {
         Duration::Since1970,
         Duration::Iso,
     ];
+
+    /// Who breaks a unit breaks seconds (Python's `total_seconds()`); what is smaller is counted whole.
+    const BROKEN: [Duration; 4] = [Duration::Seconds, Duration::Millis, Duration::Micros, Duration::Nanos];
 
     /// ISO 8601 where the column's form is none for lengths of time: it alone writes every interval.
     fn of(form: Form) -> Duration {
@@ -401,6 +406,7 @@ mod tests {
         assert_eq!(forms(Cell::Text(b"PT0S"), None), "duration-iso");
         assert_eq!(forms(Cell::Text(b"00:00:00"), None), "duration-dotnet");
         assert_eq!(forms(Cell::Integer(7), None), "duration-us duration-ms duration-s");
+        assert_eq!(forms(Cell::Real(86_401.5), None), "duration-s duration-ms");
         assert_eq!(forms(Cell::Integer(7000), Some(Unit::Nanos)), "duration-ns");
         assert_eq!(forms(Cell::Text(b"PT0S"), Some(Unit::Nanos)), "duration-iso");
         assert_eq!(forms(Cell::Null, None), "");

@@ -334,8 +334,8 @@ impl Target {
             [Some(suffix(Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
         };
         if written.separator == Separator::Nothing {
-            let dense =
-                [Moment::DENSE].into_iter().filter(|dense| self.write(*dense, zone, value) == written);
+            let dense = clocks(written.clock).filter(|clock| clock.counts_digits()).map(Moment::dense);
+            let dense = dense.filter(|dense| self.write(*dense, zone, value) == written);
             return dense.map(Form::Moment).collect();
         }
         clocks(written.clock)
@@ -593,6 +593,8 @@ mod tests {
             (&TIMESTAMPTZ, "Y-m-d H:M:S+00:00", "0001-01-01 00:00:00+00:00", "ff1fe2ffc59c6000"),
             (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415.123456", "0002b583ce03da00"),
             (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415", "0002b583ce01f7c0"),
+            (&TIMESTAMP, "YmdHMS.f3", "20240229131415.123", "0002b583ce03d838"),
+            (&TIMESTAMP, "YmdHMS.f3", "20240229131415.000", "0002b583ce01f7c0"),
             (&TIMESTAMP, "YmdHMS[.f6]", "00010101000000", "ff1fe2ffc59c6000"),
             (&TIMESTAMP, "YmdHMS[.f6]", "99991231235959.999999", "0380e70b913b7fff"),
             (&DATE, "YmdHMS[.f6]", "20240229000000", "00002279"),
@@ -961,11 +963,12 @@ mod tests {
             (&TIMESTAMP, Cell::Real(1_709_212_455.5), Zone::Utc, "epoch-s | epoch-real-s"),
             (&DATE, Cell::Integer(1_709_161_200_000), PARIS, "epoch-ms"),
             (&DATE, Cell::Text(b"never"), Zone::Utc, ""),
-            (&TIMESTAMPTZ, Cell::Text(b"20240229131415"), Zone::Utc, "YmdHMS[.f6]"),
-            (&TIMESTAMPTZ, Cell::Text(b"20240229131415.1"), Zone::Utc, ""),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229131415"), Zone::Utc, "YmdHMS[.f6] | YmdHMS[.f3]"),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229131415.120"), Zone::Utc, "YmdHMS.f3 | YmdHMS[.f3]"),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229131415.000"), Zone::Utc, "YmdHMS.f3"),
             (&TIMESTAMPTZ, Cell::Text(b"20240331023000"), PARIS, ""),
-            (&TIMESTAMP, Cell::Text(b"20240229131415"), PARIS, "YmdHMS[.f6]"),
-            (&DATE, Cell::Text(b"20240229000000"), Zone::Utc, "YmdHMS[.f6]"),
+            (&TIMESTAMP, Cell::Text(b"20240229131415"), PARIS, "YmdHMS[.f6] | YmdHMS[.f3]"),
+            (&DATE, Cell::Text(b"20240229000000"), Zone::Utc, "YmdHMS[.f6] | YmdHMS[.f3]"),
             (&TIME, Cell::Text(b"20000101131415"), Zone::Utc, ""),
         ] {
             assert_eq!(words(ty, cell, zone), expected, "{ty:?} {cell:?} {zone}");

@@ -133,16 +133,19 @@ pub(super) enum Spelling {
 impl Moment {
     pub const DATE: Moment =
         Moment { shape: Shape::Date, separator: Separator::Space, clock: Clock::Fixed(0), suffix: None };
-    /// The only form without separators.
-    pub const DENSE: Moment = Moment {
-        shape: Shape::DateClock,
-        separator: Separator::Nothing,
-        clock: Clock::UnlessZero(6),
-        suffix: None,
-    };
+
+    /// Without separators: MediaWiki's whole seconds, Roundup's three digits behind them.
+    pub const fn dense(clock: Clock) -> Moment {
+        Moment { shape: Shape::DateClock, separator: Separator::Nothing, clock, suffix: None }
+    }
 }
 
 impl Clock {
+    /// Whether it says how many digits a fraction has.
+    pub(super) fn counts_digits(self) -> bool {
+        matches!(self, Clock::Fixed(_) | Clock::UnlessZero(_))
+    }
+
     /// How this clock spells a reading.
     pub(super) fn face(self, micros: i64) -> Face {
         let fraction = micros % SECOND;

@@ -7,12 +7,10 @@ use super::moment_text::{Clock, Gap, Moment, Offset, Separator, Shape, Style, Su
 use std::fmt;
 use std::str::FromStr;
 
-const DENSE: &str = "YmdHMS[.f6]";
-
 impl fmt::Display for Moment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.separator == Separator::Nothing {
-            return out.write_str(DENSE);
+            return out.write_str(&dense_word(self.clock));
         }
         out.write_str(match self.shape {
             Shape::Date | Shape::DateClock => "Y-m-d",
@@ -48,8 +46,8 @@ fn read(word: &str) -> Option<Moment> {
     if word == "Y-m-d" {
         return Some(Moment::DATE);
     }
-    if word == DENSE {
-        return Some(Moment::DENSE);
+    if let Some(clock) = clocks().find(|clock| *clock != Clock::Shortest && dense_word(*clock) == word) {
+        return Some(Moment::dense(clock));
     }
     let days =
         [("Y-m-d", Shape::DateClock), ("2000-01-01", Shape::ClockOn2000), ("1970-01-01", Shape::ClockOn1970)];
@@ -64,6 +62,10 @@ fn read(word: &str) -> Option<Moment> {
     let (clock, rest) = clocks().find_map(|clock| Some((clock, rest.strip_prefix(&clock.to_string())?)))?;
     let suffix = if rest.is_empty() { None } else { Some(suffix(rest)?) };
     Some(Moment { shape, separator, clock, suffix })
+}
+
+fn dense_word(clock: Clock) -> String {
+    format!("Ymd{}", clock.to_string().replace(':', ""))
 }
 
 /// Every clock, those first whose words begin with another's.
@@ -169,7 +171,8 @@ mod tests {
             "H:M:SY",
             "Y-m-d H:M:S-00:00",
             "Y-m-dH:M:S",
-            "YmdHMS",
+            "YmdHM",
+            "YmdHM[S[.f3|.f6]]",
             "YmdHMS[.f6]Z",
         ] {
             assert!(word.parse::<Moment>().is_err(), "{word}");

@@ -7,7 +7,7 @@ use super::form::{Form, Numeral};
 use super::formset::FormSet;
 use super::scaled::Scaled;
 use super::{Fit, Malformed, Reason};
-use crate::model::cell::Cell;
+use crate::model::cell::{Cell, Class};
 use crate::model::types::NumericLimit;
 
 const POSITIVE: u16 = 0x0000;
@@ -36,6 +36,7 @@ enum Digits {
 pub(super) fn encode(limit: Option<NumericLimit>, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
     let fit = match cell {
         Cell::Null => Ok(Fit::Null),
+        Cell::Blob(text) if form == Form::OtherClass => encode_text(text, limit, form, out),
         Cell::Blob(_) => Err(Reason::Class),
         Cell::Integer(value) => encode_integer(value, limit, form, out),
         Cell::Real(value) if value.is_infinite() => encode_infinity(value, limit, out),
@@ -43,7 +44,11 @@ pub(super) fn encode(limit: Option<NumericLimit>, form: Form, cell: Cell<'_>, ou
         Cell::Real(value) => encode_real(value, limit, form, out),
         Cell::Text(text) => encode_text(text, limit, form, out),
     };
-    fit.unwrap_or_else(Fit::Lost)
+    match fit {
+        // The digits were read by the same grammar, and come back as bytes.
+        Ok(Fit::Exact) if form == Form::OtherClass && cell.class() == Class::Text => Fit::Kept(Reason::Class),
+        fit => fit.unwrap_or_else(Fit::Lost),
+    }
 }
 
 /// Whether two values are the same number, written to another digit: 1.5 and 1.50.
@@ -68,21 +73,29 @@ pub(super) fn decode<'a>(form: Form, bytes: &[u8], scratch: &'a mut Vec<u8>) -> 
     }
     wire.spell(scratch);
     let text: &'a [u8] = scratch;
-    if let Numeral::Digits = form.numeral() {
-        return Ok(Cell::Text(text));
+    if let Numeral::Digits = numeral(form) {
+        return Ok(if form == Form::OtherClass { Cell::Blob(text) } else { Cell::Text(text) });
     }
     let decimal = Decimal::parse(text).expect("spelled by the grammar");
-    if let (Numeral::Natural | Numeral::Number, Some(value)) = (form.numeral(), decimal.to_i64()) {
+    if let (Numeral::Natural | Numeral::Number, Some(value)) = (numeral(form), decimal.to_i64()) {
         return Ok(Cell::Integer(value));
     }
     let text = std::str::from_utf8(text).expect("digits are ASCII");
     Ok(Cell::Real(text.parse().expect("Rust reads every decimal as a float")))
 }
 
+/// Bytes spell a number by its digits.
+fn numeral(form: Form) -> Numeral {
+    if form == Form::OtherClass { Numeral::Digits } else { form.numeral() }
+}
+
 /// Preferred forms first; the learner tries each.
 pub(super) fn forms(cell: Cell<'_>) -> FormSet {
     match cell {
-        Cell::Null | Cell::Blob(_) => FormSet::EMPTY,
+        Cell::Null => FormSet::EMPTY,
+        // Only as a BLOB do digits stay what they are in a column that SQLite takes for one of numbers.
+        Cell::Blob(text) if Decimal::parse(text).is_some() => FormSet::from([Form::OtherClass]),
+        Cell::Blob(_) => FormSet::EMPTY,
         Cell::Integer(_) => FormSet::from([Form::Native]),
         Cell::Real(_) => FormSet::from([Form::Native, Form::Real]),
         Cell::Text(_) => FormSet::from([Form::Digits]),
@@ -102,7 +115,7 @@ fn encode_integer(
             put(&Decimal::parse(&text).expect("spelled by the grammar"), limit, out)?
         }
     };
-    Ok(match (digits, form.numeral()) {
+    Ok(match (digits, numeral(form)) {
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
         (Digits::All, Numeral::Natural | Numeral::Number) => Fit::Exact,
         (Digits::All, Numeral::Real | Numeral::Digits) => Fit::Kept(Reason::Class),
@@ -120,7 +133,7 @@ fn encode_real(
         && short.put(limit, out).is_some()
     {
         let integral = short.scale == 0;
-        return Ok(match form.numeral() {
+        return Ok(match numeral(form) {
             Numeral::Real => Fit::Exact,
             Numeral::Natural | Numeral::Number if !integral => Fit::Exact,
             Numeral::Natural | Numeral::Number | Numeral::Digits => Fit::Kept(Reason::Class),
@@ -129,7 +142,7 @@ fn encode_real(
     let text = Spelled::shortest(value);
     let decimal = Decimal::parse(&text).expect("spelled by the grammar");
     let digits = put(&decimal, limit, out)?;
-    Ok(match (digits, form.numeral()) {
+    Ok(match (digits, numeral(form)) {
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
         (Digits::All, _) if decimal.negative && decimal.span().is_none() => Fit::Kept(Reason::NegativeZero),
         (Digits::All, Numeral::Real) => Fit::Exact,
@@ -147,7 +160,7 @@ fn encode_text(
     let decimal = Decimal::parse(text).ok_or(Reason::NotANumber)?;
     let digits = put(&decimal, limit, out)?;
     let scale = limit.map_or(decimal.scale(), |limit| i64::from(limit.scale.max(0)));
-    Ok(match (digits, form.numeral()) {
+    Ok(match (digits, numeral(form)) {
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
         (Digits::All, Numeral::Digits) if decimal.is_plain(scale) => Fit::Exact,
         (Digits::All, Numeral::Digits) => Fit::Kept(Reason::Spelling),
@@ -418,6 +431,13 @@ mod tests {
             (Form::Digits, Cell::Text(b"1e131072"), (Fit::Lost(Reason::OutOfRange), "")),
             (Form::Digits, Cell::Text(b"0e-16384"), (Fit::Lost(Reason::OutOfRange), "")),
             (Form::Native, Cell::Blob(b"1"), (Fit::Lost(Reason::Class), "")),
+            (Form::OtherClass, Cell::Blob(b"10.50"), (Fit::Exact, "0002000000000002000a1388")),
+            (Form::OtherClass, Cell::Blob(b"3"), (Fit::Exact, "00010000000000000003")),
+            (Form::OtherClass, Cell::Blob(b"1E+5"), (kept(Reason::Spelling), "0001000100000000000a")),
+            (Form::OtherClass, Cell::Text(b"10.50"), (kept(Reason::Class), "0002000000000002000a1388")),
+            (Form::OtherClass, Cell::Integer(3), (kept(Reason::Class), "00010000000000000003")),
+            (Form::OtherClass, Cell::Real(10.5), (kept(Reason::Class), "0002000000000001000a1388")),
+            (Form::OtherClass, Cell::Blob(b"\x00\x01"), (Fit::Lost(Reason::NotANumber), "")),
         ] {
             check(&any, form, cell, expected);
         }

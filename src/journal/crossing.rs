@@ -228,7 +228,8 @@ impl Store {
         for id in suspects {
             super::reshape::suspect(&mut tx, migration, *id).await?;
         }
-        let sql = "update liteferry.follow set restored = false where migration_id = $1 and owner = $2";
+        // Our own guards came and went.
+        let sql = "update liteferry.follow set restored = false, source_version = null where migration_id = $1 and owner = $2";
         let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;
         still_ours(done.rows_affected(), doing)?;
         tx.commit().await.map_err(failed)

@@ -21,6 +21,8 @@ pub struct Follow {
     pub phase: Phase,
     /// Digest of the source's schema as it was last understood.
     pub source_schema: String,
+    /// SQLite's `schema_version` then.
+    pub source_version: Option<i64>,
     pub role: LoadRole,
 }
 
@@ -149,7 +151,8 @@ pub enum Held {
 impl Store {
     /// Whether the migration follows its source, and where it stands. Nothing for a one-shot copy.
     pub async fn follow(&self, migration: i64) -> Result<Option<Follow>, Fault> {
-        let sql = "select token, epoch, seq, nonce, phase, source_schema, replica_sessions from liteferry.follow where migration_id = $1";
+        let sql = "select token, epoch, seq, nonce, phase, source_schema, replica_sessions, source_version
+                   from liteferry.follow where migration_id = $1";
         let row = sqlx::query(sql)
             .bind(migration)
             .fetch_optional(&self.pool)
@@ -358,6 +361,7 @@ fn follow_of(row: &PgRow) -> Option<Follow> {
         phase: Phase::from_word(&phase)?,
         source_schema: row.get(5),
         role: if row.get(6) { LoadRole::Replica } else { LoadRole::Origin },
+        source_version: row.get(7),
     })
 }
 

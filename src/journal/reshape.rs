@@ -100,6 +100,15 @@ impl Store {
         tx.commit().await.map_err(failed)
     }
 
+    /// What came of the source's schema up to this version is carried over, or is recorded as what is to be compared.
+    pub async fn understood(&self, (migration, owner): (i64, &str), version: i64) -> Result<(), Fault> {
+        let doing = "record which version of the source's schema is understood";
+        let sql = "update liteferry.follow set source_version = $3 where migration_id = $1 and owner = $2";
+        let query = sqlx::query(sql).bind(migration).bind(owner).bind(version);
+        let done = query.execute(&self.pool).await.map_err(|error| of_control(error, doing))?;
+        super::follow::still_ours(done.rows_affected(), doing)
+    }
+
     /// Takes away what somebody has put on the target's tables, and remembers how to give it back; `suspects` may differ by its doing.
     pub async fn suspend_newcomers(
         &self,

@@ -14,23 +14,27 @@ pub struct Numbered<'a> {
 /// The place of a table, and of one of its columns that holds whole numbers. `others`: all sequences of the target.
 pub fn feeder(sequence: &str, tables: &[Numbered<'_>], others: &[PgSequence]) -> Option<(usize, usize)> {
     let stem = stem_of(sequence);
-    named(&stem, tables).or_else(|| shortened(&stem, tables, others))
+    let bare = |name: &str| name.trim_start_matches('_').to_owned();
+    named(&stem, tables, str::to_owned)
+        .or_else(|| named(&bare(&stem), tables, bare))
+        .or_else(|| shortened(&stem, tables, others))
 }
 
 /// `<table>_<column>_seq`, `events_stream_seq` for `events.stream_ordering`, `receipts_sequence` for the first number of
-/// `receipts_linearized`. The longest table name wins.
-fn named(stem: &str, tables: &[Numbered<'_>]) -> Option<(usize, usize)> {
+/// `receipts_linearized`, `issue_ids` for `issue.id`. The longest table name wins.
+fn named(stem: &str, tables: &[Numbered<'_>], spelled: impl Fn(&str) -> String) -> Option<(usize, usize)> {
     let candidates = tables.iter().enumerate().filter_map(|(place, numbered)| {
-        let table = numbered.name.to_ascii_lowercase();
+        let table = spelled(&numbered.name.to_ascii_lowercase());
         let singular = table.strip_suffix('s').unwrap_or(&table);
         let rest = [&table, singular].iter().find_map(|name| stem.strip_prefix(name));
         let index = match rest {
             Some("") => numbered.first(|_| true),
             Some(rest) => {
-                let rest = rest.strip_prefix('_')?;
+                let rest = rest.strip_prefix('_').map(|rest| if rest == "ids" { "id" } else { rest })?;
                 numbered
                     .first(|column| column == rest)
                     .or_else(|| numbered.first(|column| column.starts_with(rest) || stem.ends_with(column)))
+                    .or_else(|| numbered.key.filter(|_| rest == "id"))
             }
             None => {
                 table.strip_prefix(stem)?.strip_prefix('_')?;

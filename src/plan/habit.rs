@@ -1,4 +1,4 @@
-//! Habit: how an application spells what SQLite has no class for (dates and times, UUIDs, truth), as far as all its columns agree. It
+//! Habit: how an application spells what SQLite has no class for (dates and times, UUIDs, truth, exact decimals), as far as all its columns agree. It
 //! decides what the values of a column leave open: whether `12:30:00.250000` would be `12:30:00` or `12:30:00.000000` without its
 //! fraction, what a `0` counts, in which spelling values come back to a column that was empty, and in `create` mode which type such a
 //! column becomes.
@@ -23,6 +23,7 @@ pub fn tell(survey: &mut Survey, followed: &[Arc<Route>]) {
         let mut forms = seen.chain(known.map(|column| Some(column.codec.form)));
         if let Some(Some(form)) = forms.next()
             && forms.all(|other| other == Some(form))
+            && says_more_than_its_class(learner.ty(), form)
         {
             learner.take_habit(form);
         }
@@ -58,12 +59,16 @@ fn is_spelt(ty: &Type) -> bool {
     match ty {
         Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Interval(_) => true,
         Type::Uuid | Type::Bool | Type::Array { .. } => true,
-        Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Float4 | Type::Float8 | Type::Numeric(_) => {
-            false
-        }
+        Type::Numeric(_) => true,
+        Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Float4 | Type::Float8 => false,
         Type::Text | Type::Citext | Type::Varchar(_) | Type::Bpchar(_) | Type::Enum(_) | Type::Bytea => false,
         Type::Json | Type::Jsonb | Type::Inet | Type::Cidr | Type::Macaddr | Type::Other(_) => false,
     }
+}
+
+/// A number that SQLite holds as one is spelt by SQLite; one that an application writes as bytes is not.
+fn says_more_than_its_class(ty: &Type, form: Form) -> bool {
+    !matches!(ty, Type::Numeric(_)) || form == Form::OtherClass
 }
 
 #[cfg(test)]
@@ -131,6 +136,8 @@ mod tests {
             (Type::Interval(6), &[Cell::Integer(90_000_000)], "duration-us"),
             (Type::Text, &[bytes], "none"),
             (Type::Int8, &[Cell::Real(1.0)], "none"),
+            (Type::Numeric(None), &[Cell::Real(1.5)], "none"),
+            (Type::Numeric(None), &[Cell::Blob(b"12.3400")], "other-class"),
         ] {
             assert_eq!(forms(&ty, &[values, &[]])[1], expected, "{ty:?}");
         }

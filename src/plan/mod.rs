@@ -12,6 +12,7 @@ mod feeder;
 pub mod habit;
 pub mod handover;
 mod naming;
+pub mod open_to_null;
 pub mod overrides;
 pub mod packer;
 mod parse;

@@ -4,12 +4,10 @@
 //! Asked of the codec itself, by values of the kinds that applications write; it promises nothing about infinities, NaN and years that
 //! SQLite's own functions do not know either.
 
-use super::route::{ColumnRoute, Identity, Route};
+use super::route::{ColumnRoute, Route};
 use crate::canon::{Back, Codec, Form};
 use crate::model::cell::Cell;
 use crate::model::finding::Finding;
-use crate::model::name::ident;
-use crate::model::schema::SqliteTable;
 use crate::model::types::{NumericLimit, Type};
 
 /// A kind of values, and one of them in canonical form.
@@ -38,51 +36,6 @@ fn note(route: &Route, column: &ColumnRoute) -> Option<Finding> {
     Some(finding.with_remedy(
         "as [misfits] policy says such a value halts the way back, or is written and noted in the ledger; it can be had by no other form",
     ))
-}
-
-/// Columns that take NULL in the target and not in the source: the first NULL that the application writes there after the switch halts the
-/// way back.
-pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding> {
-    let column_of = |column: &ColumnRoute| {
-        column.source.as_ref().and_then(|name| source.columns.iter().find(|found| found.name == *name))
-    };
-    let takes_none = |column: &ColumnRoute| {
-        let writes_null = !column.not_null && column.codec.nothing().is_null();
-        column_of(column).filter(|found| found.not_null && found.generated.is_none() && writes_null)
-    };
-    let is_key = |at: usize| matches!(&route.identity, Identity::Columns(key) if key.contains(&at));
-    let columns = route.columns.iter().enumerate().filter(|(at, _)| !is_key(*at));
-    let columns: Vec<(&str, bool)> = columns
-        .filter_map(|(_, column)| Some((column.target.as_str(), takes_none(column)?.default.is_some())))
-        .collect();
-    if columns.is_empty() {
-        return None;
-    }
-    let text = format!(
-        "SQLite takes no NULL in columns that take one in the target: {}; one that is written there after the switch halts the way back",
-        columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    );
-    let table = route.target.sql();
-    let of_each = |columns: &[&str], action: &str| {
-        let actions: Vec<String> =
-            columns.iter().map(|name| format!("alter column {} set {action}", ident(name))).collect();
-        format!("alter table {table} {};", actions.join(", "))
-    };
-    let all: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let with_default: Vec<&str> =
-        columns.iter().filter(|(_, has_default)| *has_default).map(|(name, _)| *name).collect();
-    let remedy = if with_default.is_empty() {
-        format!(
-            "SQLite has no default for them either: make them NOT NULL in the target ({}) if the application always names them",
-            of_each(&all, "not null")
-        )
-    } else {
-        format!(
-            "give them the defaults in the target that they have in SQLite ({}), and NOT NULL where the application can bear it",
-            of_each(&with_default, "default …")
-        )
-    };
-    Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
 }
 
 fn probes(ty: &Type) -> Vec<Probe> {

@@ -188,6 +188,9 @@ impl BatchHand {
     }
 }
 
+/// SQLite's schema is not what it was when its writes were closed.
+pub const SCHEMA_MOVED: &str = "reverse_schema_moved";
+
 impl Hand {
     fn put(&mut self, portion: &Portion) -> Result<(), Fault> {
         portion.iter().try_for_each(|changed| self.writing.put(changed))
@@ -200,8 +203,9 @@ impl Hand {
             return Ok(());
         }
         if schema_digest(db)? != expected {
-            return Err(Fault::fatal("reverse_schema_moved", "write SQLite under the schema it had").with_remedy(format!(
-                "somebody changed SQLite's schema after the switch: put it back as it was, and start the daemon again; {WITHOUT_A_WAY_BACK}"
+            return Err(Fault::fatal(SCHEMA_MOVED, "write SQLite under the schema it had").with_remedy(format!(
+                "somebody changed SQLite's schema after the switch: put it back as it was, start the daemon again, and have what went with it \
+                 brought back by `liteferry validate --repair`; {WITHOUT_A_WAY_BACK}"
             )));
         }
         self.writing.forget_tables();

@@ -18,7 +18,7 @@ use super::connect::{SqliteFile, journal_mode, schema_version};
 use super::fault::from_sqlite;
 use super::gather::{Gathering, gathered, log_rows};
 use super::harden::Hardener;
-use super::history::{self, FileIdentity, schema_digest};
+use super::history::{self, FileIdentity, is_one_step, schema_digest};
 use crate::link::{Batch, Captured, Extent, Pieces, Portion, Portions, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
@@ -38,10 +38,19 @@ pub struct Expected {
     pub token: String,
     /// `schema_digest` of the schema that the routes were made for.
     pub schema: String,
+    /// SQLite's `schema_version` then.
+    pub version: Option<i64>,
     /// The triggers, word for word.
     pub captures: Vec<CaptureTable>,
     /// What is followed, by the number that a table's triggers know it by.
     pub tables: BTreeMap<i64, Arc<Route>>,
+}
+
+impl Expected {
+    /// A VACUUM keeps our rowids where they are; a dump that was loaded and restored over the file looks like one, and does not.
+    fn has_loose_rows(&self) -> bool {
+        self.tables.values().any(|route| route.is_known_by_rowid())
+    }
 }
 
 /// A reader whose transaction is still open, at the position that the target was brought to.
@@ -94,6 +103,8 @@ struct State {
     hardened: Option<Hardened>,
     /// Whether to renew a table was asked of the changes up to here.
     weighed: i64,
+    /// SQLite's version of the schema, as it was last found to be the expected schema.
+    version: Option<i64>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -140,7 +151,7 @@ impl SqliteChanges {
     ) -> Result<SqliteChanges, Fault> {
         let identity = FileIdentity::of(file.path())?;
         let hardener = Hardener::new(file.path());
-        let state = Mutex::default();
+        let state = Mutex::new(State { version: expected.version, ..State::default() });
         let shared = Shared { file, identity, expected, hardener, portion_bytes, watch, state };
         Ok(SqliteChanges { shared: Arc::new(shared), ahead: Mutex::default() })
     }
@@ -174,6 +185,11 @@ impl SqliteChanges {
 
     pub fn known(&self) -> Option<Known> {
         self.shared.state().known
+    }
+
+    /// SQLite's version of the schema, as it was last found to be the expected one.
+    pub fn schema_version(&self) -> Option<i64> {
+        self.shared.state().version
     }
 
     pub fn wal_bytes(&self) -> u64 {
@@ -430,11 +446,16 @@ impl Shared {
         }
         let expected = &self.expected;
         let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
-        if schema_digest(&reader.db)? != expected.schema || !captured()? {
+        let known = self.state().version.unwrap_or(version);
+        // Another thread may have looked at a later snapshot.
+        let is_plain =
+            is_one_step(version, known) || is_one_step(known, version) && !expected.has_loose_rows();
+        if !is_plain || schema_digest(&reader.db)? != expected.schema || !captured()? {
             let doing = "follow the source under the schema it had";
             return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing)
                 .with_remedy("the application changed its schema: the daemon looks at it anew by itself"));
         }
+        self.state().version = Some(known.max(version));
         reader.schema_version = Some(version);
         reader.looked = Instant::now();
         Ok(())

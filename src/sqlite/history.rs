@@ -6,6 +6,7 @@
 use super::fault::from_sqlite;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 use std::fs::Metadata;
@@ -93,8 +94,16 @@ fn newest(db: &Connection, epoch: i64) -> rusqlite::Result<Option<Position>> {
 /// The last change up to and with `seq`.
 pub fn position_upto(db: &Connection, epoch: i64, seq: i64) -> rusqlite::Result<Option<Position>> {
     let sql = "select seq, nonce from main._liteferry_change where seq <= ?1 order by seq desc limit 1";
-    let read = |row: &rusqlite::Row<'_>| Ok(Position { epoch, seq: row.get(0)?, nonce: row.get(1)? });
+    let read = |row: &rusqlite::Row<'_>| Ok(Position { epoch, seq: row.get(0)?, nonce: nonce(row)? });
     db.prepare_cached(sql)?.query_row([seq], read).optional()
+}
+
+/// As `random()` of the application's connection drew it: one that has PostgreSQL's function of that name (Tryton) gives floats.
+fn nonce(row: &rusqlite::Row<'_>) -> rusqlite::Result<i64> {
+    match row.get_ref(1)? {
+        ValueRef::Real(drawn) => Ok(drawn.to_bits().cast_signed()),
+        _ => row.get(1),
+    }
 }
 
 fn oldest(db: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -121,6 +130,12 @@ pub(super) fn log_lost(doing: impl Into<String>) -> Fault {
          triggers stand without their table the application cannot write. Run it with --resync, which makes all of it anew and \
          compares both sides; or `liteferry detach`, which takes the triggers out too and ends the migration",
     )
+}
+
+/// Whether the schema went from one of SQLite's versions of it to the other in one step at the most, so that the text tells all of it. A
+/// second step may undo the first in the text, and not in the rows: a column that is dropped and added again. VACUUM is a step of no text.
+pub fn is_one_step(from: i64, to: i64) -> bool {
+    matches!(to.wrapping_sub(from), 0 | 1)
 }
 
 /// Digest of everything that the application's schema says; what is ours, and the statistics that SQLite keeps for itself, apart.

@@ -49,5 +49,6 @@ mod support;
 mod switch;
 mod translate;
 mod turns;
+mod unseen;
 mod wayback;
 mod widened;

@@ -3,6 +3,8 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::{application, liteferry, psql, try_psql};
+use rusqlite::functions::{Context, FunctionFlags};
+use std::sync::atomic::Ordering;
 
 /// Rows of `first` and `last` that the target's integer columns cannot hold stop a backfill on both sides of `middle`.
 const THREE: &str = "pragma journal_mode = wal;
@@ -82,6 +84,35 @@ fn a_backup_that_comes_back_between_two_parts_of_a_backlog_is_noticed() {
     let mut daemon = case.daemon(&[&strict[..], &["--resync"]].concat());
     case.resynced(&mut daemon);
     case.is_equal();
+}
+
+/// An application that speaks PostgreSQL to SQLite (Tryton) has a `random()` of its own, which gives floats: our triggers, that run in its
+/// connection, draw theirs from it.
+#[test]
+fn an_application_with_a_random_of_its_own_is_followed_and_its_backup_noticed() {
+    let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key, n integer)");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let drawn = std::sync::atomic::AtomicU32::new(1);
+    let app = application(&case.source.path);
+    let next = move |_: &Context<'_>| Ok(1.0 / f64::from(drawn.fetch_add(1, Ordering::Relaxed) + 1));
+    app.create_scalar_function("random", 0, FunctionFlags::SQLITE_UTF8, next).expect("a function is taken");
+    app.execute_batch("insert into t values (1, 1); update t set n = 2").expect("the application writes");
+    daemon.drained(&case.source);
+    let backup = case.backup();
+    app.execute_batch("update t set n = 3").expect("the application writes");
+    daemon.drained(&case.source);
+    daemon.stop();
+    case.is_equal();
+
+    case.restore(&backup);
+    let again = application(&case.source.path);
+    again
+        .create_scalar_function("random", 0, FunctionFlags::SQLITE_UTF8, |_| Ok(0.75))
+        .expect("a function is taken");
+    again.execute_batch("update t set n = 4").expect("the application writes");
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "history_fork");
 }
 
 #[test]

@@ -174,14 +174,15 @@ fn cells_that_stand_in_the_ledger_are_kept_until_they_change() {
 fn a_column_that_spells_less_than_its_target_holds_is_told_by_check() {
     let source = sqlite(
         "create table t (id integer primary key, n numeric, v text); insert into t values (1, 1.5, 'a');
-         create table strict_one (code text not null primary key, a text not null default '', b text not null, c text, d text not null default 'x');
+         create table strict_one (code text not null primary key, a text not null default '', b text not null, c text, d text not null default 'x',
+             ip varchar(15) not null default '');
          create table bare (id integer primary key, b text not null, a text not null)",
     );
     let target = database();
     psql(
         &target.url,
         "create table t (id bigint primary key, n numeric, v text);
-         create table strict_one (code text primary key, a text, b text not null, c text, d text);
+         create table strict_one (code text primary key, a text, b text not null, c text, d text, ip inet);
          create table bare (id bigint primary key, b text not null default '', a text)",
     );
     let path = source.path.display().to_string();
@@ -194,14 +195,18 @@ fn a_column_that_spells_less_than_its_target_holds_is_told_by_check() {
     };
     assert_eq!(told("check", "reverse_spelling", "subject"), ["t.n"]);
     assert_eq!(told("check", "reverse_nulls", "subject"), ["strict_one", "bare"]);
-    assert!(told("check", "reverse_nulls", "text")[0].contains("in the target: a, d;"));
+    assert!(told("check", "reverse_nulls", "text")[0].contains("in the target: a, d, ip;"));
     let remedies = told("check", "reverse_nulls", "remedy");
     assert!(
-        remedies[0]
-            .contains("\"strict_one\" alter column \"a\" set default …, alter column \"d\" set default …;"),
+        remedies[0].contains(
+            "\"strict_one\" alter column \"a\" set default '', alter column \"d\" set default 'x';"
+        ),
         "{remedies:?}"
     );
+    let form = "[types.column.\"strict_one.ip\"] form = \"empty-null\" if that text stands for NULL;";
+    assert!(remedies[0].contains(form), "the type would refuse that default: {remedies:?}");
     assert!(remedies[1].contains("\"bare\" alter column \"a\" set not null;"), "{remedies:?}");
+    assert!(remedies.iter().all(|remedy| remedy.contains("a trigger that puts a value in its place")));
     assert!(told("copy", "reverse_spelling", "subject").is_empty(), "a copy has no way back");
 }
 

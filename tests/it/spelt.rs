@@ -135,6 +135,40 @@ fn what_is_written_in_postgresql_comes_back_to_an_empty_column_as_those_like_it_
     assert_eq!(found().as_deref(), Some("blob 2CD0F8E07DEA4C479AE8EC56F43873C9 no"));
 }
 
+/// Tryton binds a decimal as the bytes of its digits: only so SQLite keeps its zeros in a column declared NUMERIC.
+#[test]
+fn decimals_that_are_kept_as_bytes_cross_and_come_back_as_bytes() {
+    let columns = "(id integer primary key, price numeric, tax numeric)";
+    let case = Case::new(&format!(
+        "pragma journal_mode = wal; create table line {columns}; create table empty {columns};
+         insert into line values (1, cast('12.3400' as blob), cast('-0.5' as blob)), (2, cast('100' as blob), null)"
+    ));
+    let columns = "(id integer primary key, price numeric not null, tax numeric)";
+    psql(&case.target.url, &format!("create table line {columns}; create table empty {columns}"));
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into line values (3, cast('7.00' as blob), cast('99999999999999999999.01' as blob))");
+    daemon.drained(&case.source);
+    let crossed = case.rows("select string_agg(concat_ws(' ', id, price, tax), ', ' order by id) from line");
+    assert_eq!(crossed[0][0].as_deref(), Some("1 12.3400 -0.5, 2 100, 3 7.00 99999999999999999999.01"));
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    psql(
+        &case.target.url,
+        "update line set price = 13.00 where id = 1; insert into empty values (1, 24.690, 3)",
+    );
+    let came = "select group_concat(typeof(price) || ' ' || cast(price as text) || ' ' || typeof(tax) || ' ' || coalesce(cast(tax as text), ''), ', ')
+                from (select * from line where id = 1 union all select * from empty)";
+    let db = rusqlite::Connection::open(&case.source.path).expect("it opens");
+    let found = || db.query_row(came, [], |row| row.get::<_, String>(0)).ok();
+    until("the rows are in SQLite", || {
+        found().as_deref() == Some("blob 13.00 blob -0.5, blob 24.690 blob 3")
+    });
+    assert_eq!(case.rows("select count(*) from liteferry.ledger"), [[Some("0".to_owned())]]);
+}
+
 #[test]
 fn an_empty_column_of_times_is_created_as_those_like_it() {
     let case = Case::new(

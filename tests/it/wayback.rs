@@ -51,7 +51,7 @@ impl Writer {
 }
 
 impl Case {
-    fn switched(&self, more: &[&str]) -> Daemon {
+    pub fn switched(&self, more: &[&str]) -> Daemon {
         let mut daemon = self.validated(more);
         daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
         daemon.until(|status| {

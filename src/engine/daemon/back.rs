@@ -1,6 +1,7 @@
 //! The way back: after the switch every change of PostgreSQL is brought to SQLite, so that a rollback loses nothing.
 
 use super::crossing::rollback::Backward;
+use super::crossing::untouched::Untouched;
 use super::desk::{Desk, Told, unmet};
 use super::follow::{followed, suspects};
 use super::gates::{limits, reverse};
@@ -44,6 +45,7 @@ pub struct Back<'a> {
     pub changes: PgChanges,
     pub applier: SqliteApplier,
     pub left: Left,
+    pub untouched: Untouched,
     /// Tables that may differ in ways no captured change tells, as this life began.
     pub suspects: BTreeMap<i64, Arc<Route>>,
     pub tended: Option<Instant>,
@@ -80,8 +82,10 @@ pub async fn follow_back(
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
     let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
     let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;
+    let untouched = Untouched::since_closed(&desk, &file).await?;
     let tended = None;
-    let mut back = Back { desk, stopping, file, tables, target, changes, applier, left, suspects, tended };
+    let mut back =
+        Back { desk, stopping, file, tables, target, changes, applier, left, untouched, suspects, tended };
     back.keep_following(orders).await
 }
 
@@ -164,7 +168,7 @@ impl Back<'_> {
                 at = self.position().await?;
             }
             verifying.settle(self.desk.store, self.desk.voice).await?;
-            if verifying.has_concluded() {
+            if self.has_compared(&mut verifying).await? {
                 looked = None;
             }
             let moved = match self.desk.state.paused {

@@ -10,12 +10,12 @@ use super::orphans::Orphans;
 use super::pace::{Late, Pruning, Quiet, Throng};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
-use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
+use super::setup::{arm, captures, numbered_as_recorded, schema_moved, written};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::window::Window;
 use super::{Job, Next, Ordered, Stopping, Voice, returned};
-use crate::engine::copy::{Routed, routes, unrounded};
+use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
 use crate::engine::prepare::Request;
 use crate::flow::backfill::backfill;
@@ -65,6 +65,8 @@ pub(super) struct Life<'a> {
     pub drains: Drains,
     /// Digest of the source's schema that all of this was made for.
     pub schema: String,
+    /// SQLite's version of it, as recorded.
+    pub version: Option<i64>,
     pub tables: BTreeMap<i64, Arc<Route>>,
     /// Tables that may differ in ways no captured change tells.
     pub suspects: BTreeMap<i64, Arc<Route>>,
@@ -112,8 +114,8 @@ pub(super) async fn follow(
     (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
 ) -> Result<Next, Fault> {
     let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
-    let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
     returned::suspend_again(&desk, work).await?;
+    let recorded = desk.store.follow(migration.id).await?.ok_or_else(missing)?;
     let mut life = opened(desk, (&migration, recorded), stopping).await?;
     let followed = async {
         if work == Work::FinishSwitch {
@@ -189,6 +191,7 @@ async fn open<'a>(
     let expected = Expected {
         token: recorded.token.clone(),
         schema: recorded.source_schema.clone(),
+        version: recorded.source_version,
         captures,
         tables: tables.clone(),
     };
@@ -199,19 +202,19 @@ async fn open<'a>(
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    let (schema, migration) = (recorded.source_schema, migration.id);
     let life = Life {
         job,
         store,
         voice,
         stopping,
-        migration,
+        migration: migration.id,
         owner,
         desk,
         closer: Closer::default(),
         orphans: Orphans::default(),
         drains: Drains::default(),
-        schema,
+        schema: recorded.source_schema,
+        version: recorded.source_version,
         tables,
         suspects,
         link,
@@ -222,19 +225,11 @@ async fn open<'a>(
     Ok(life)
 }
 
-type Tables = BTreeMap<i64, Arc<Route>>;
+pub(super) type Tables = BTreeMap<i64, Arc<Route>>;
 
 pub(super) async fn followed(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
     let now = catalog(&connect(&request.address).await?, &request.schema).await?;
     Ok(numbered_as_recorded(&routes(&now, store, migration).await?, &store.captured(migration).await?))
-}
-
-/// The same for whoever writes there.
-async fn written(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
-    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
-    let routed = routes(&now, store, migration).await?;
-    unrounded(&now, &routed)?;
-    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
 /// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
@@ -447,6 +442,7 @@ impl Life<'_> {
         }
         if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
             looks.gates = Some(Instant::now());
+            self.note_version().await?;
             self.show_gates().await?;
         }
         Ok(())

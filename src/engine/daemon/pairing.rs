@@ -7,6 +7,7 @@
 use super::back::Back;
 use super::verify::Pair;
 use super::verifying::{Subject, Timetable, Verifying};
+use crate::engine::report::Verdict;
 use crate::flow::follow::Step;
 use crate::flow::validate::Extra;
 use crate::link::Extent;
@@ -17,7 +18,7 @@ use crate::postgres::pair::PgHalf;
 use crate::sqlite::connect::journal_mode;
 use crate::sqlite::pair::SqliteHalf;
 use crate::telemetry::labels::Direction;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// In a rollback journal a reader keeps us from writing what comes back.
 const AGE_MAX_BESIDE_A_JOURNAL: Duration = Duration::from_secs(1);
@@ -54,12 +55,26 @@ impl Back<'_> {
         }
     }
 
+    /// Whether there is a verdict that nobody has looked at yet; what it says of SQLite's schema, after changes of which nobody saw the
+    /// rows, is taken up.
+    pub async fn has_compared(&mut self, verifying: &mut Verifying) -> Result<bool, Fault> {
+        let is_new = verifying.has_concluded();
+        let last = self.desk.voice.board.look(Instant::now()).status.validation.last.filter(|_| is_new);
+        match last.map(|last| last.verdict) {
+            None => {}
+            Some(Verdict::Differs) => self.untouched.differed(),
+            Some(_) => self.untouched.was_equal(&self.desk).await?,
+        }
+        Ok(is_new)
+    }
+
     /// Of a batch that SQLite has taken and PostgreSQL has not forgotten. A part of a backlog brings SQLite to no state of PostgreSQL's.
-    pub async fn pair_after(&self, step: &Step, verifying: &mut Verifying) -> Result<(), Fault> {
+    pub async fn pair_after(&mut self, step: &Step, verifying: &mut Verifying) -> Result<(), Fault> {
         match step.extent {
             Extent::Part => return Ok(()),
             Extent::Whole => {}
         }
+        self.untouched.is_to_be_compared(&self.file)?;
         let made = async {
             let snapshot = self.changes.share(step.to.seq).await?;
             let postgres = PgHalf::sharing(&self.target, self.desk.migration, &snapshot).await?;
@@ -69,7 +84,8 @@ impl Back<'_> {
     }
 
     /// Where nothing is written. If something came after all, the next batch has its pair.
-    pub async fn pair_at_rest(&self, at: Position, verifying: &mut Verifying) -> Result<(), Fault> {
+    pub async fn pair_at_rest(&mut self, at: Position, verifying: &mut Verifying) -> Result<(), Fault> {
+        self.untouched.is_to_be_compared(&self.file)?;
         let made = async {
             let Some(postgres) = PgHalf::at_rest(&self.target, self.desk.migration, at).await? else {
                 return Ok(None);

@@ -4,6 +4,7 @@
 //! transaction; then capture is armed again; then every table whose rows may have changed unseen (its triggers were gone, a column
 //! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
 
+use super::follow::Life;
 use super::setup::{capture_findings, captures};
 use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
@@ -23,7 +24,8 @@ use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
 use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::target::LoadRole;
 use crate::sqlite::capture;
-use crate::sqlite::history::schema_digest;
+use crate::sqlite::connect::schema_version;
+use crate::sqlite::history::{is_one_step, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,17 +47,26 @@ pub async fn settle(
     followed: Followed<'_>,
     voice: &Voice,
 ) -> Result<(), Fault> {
-    let before = source.read(schema_digest).await?;
+    // The version first: a change in between shows as one that came after.
+    let (version, before) = source.read(|db| Ok((schema_version(db)?, schema_digest(db)?))).await?;
     let schema = source.introspect().await?;
     let (now, _) = captures(&schema, &followed.tables);
     let expected = now.clone();
     let census = source.read(move |db| capture::census(db, &expected)).await?;
     let anew = agree::planned_anew(&job.request).await?;
     let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
-    if before == followed.recorded.source_schema && census.is_whole() && adrift.is_empty() {
-        return Ok(());
+    let is_another = before != followed.recorded.source_schema;
+    let is_plain = followed.recorded.source_version.map_or(!is_another, |known| is_one_step(known, version));
+    let recorded = (followed.migration, followed.owner);
+    let is_loose = |id: &i64| {
+        followed.recorded.source_version.is_some_and(|known| known != version)
+            && followed.tables[id].is_known_by_rowid()
+    };
+    let may_differ = |id: &i64| !is_plain || is_loose(id) || !census.is_intact(*id);
+    let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(may_differ).collect();
+    if !is_another && unseen.is_empty() && census.is_whole() && adrift.is_empty() {
+        return store.understood(recorded, version).await;
     }
-    let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(|id| !census.is_intact(*id)).collect();
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
     let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
@@ -72,6 +83,9 @@ pub async fn settle(
         tracing::warn!(table, change = what, "a table of the source changed");
         store.note("schema", &format!("{what}: {table}")).await?;
     }
+    if !is_plain {
+        store.note("schema", "changed more than once unseen: every table is compared").await?;
+    }
     let reshaping = Reshaping {
         migration: followed.migration,
         owner: followed.owner,
@@ -84,12 +98,26 @@ pub async fn settle(
     };
     store.reshape(&reshaping).await?;
     arm_again(job, store, (source, voice), (&followed, &schema)).await?;
-    if source.read(schema_digest).await? != before {
+    // Read before the tables are compared: what comes in between is seen by the comparison.
+    let (version, now) = source.read(|db| Ok((schema_version(db)?, schema_digest(db)?))).await?;
+    if now != before {
         return Err(Fault::new(FaultClass::Transient, "source_schema_changed", "carry a schema change over")
             .with_remedy("the schema changed once more meanwhile; it is looked at anew by itself"));
     }
     voice.board.tick(Instant::now());
-    Ok(())
+    store.understood(recorded, version).await
+}
+
+impl Life<'_> {
+    /// A VACUUM moves SQLite's version of the schema and no row: the next life is not to wonder at several of them.
+    pub(super) async fn note_version(&mut self) -> Result<(), Fault> {
+        let seen = self.changes.schema_version();
+        if let Some(version) = seen.filter(|_| seen != self.version) {
+            self.store.understood((self.migration, &self.owner), version).await?;
+            self.version = seen;
+        }
+        Ok(())
+    }
 }
 
 /// Foreign keys that wait for the switch, of every table that changed or refers to one that did. In `existing` mode none waits: the
@@ -154,7 +182,8 @@ async fn changes(
     let is_as_it_was = |table: &SqliteTable| {
         let known = followed.tables.values().find(|route| route.source == table.name);
         let is_same = |route: &Arc<Route>| {
-            same_key(job.request.mode, route, table) && same_columns(job.request.mode, route, table)
+            let mode = job.request.mode;
+            same_key(mode, route, table) && same_columns(mode, route, table) && same_scan(route, table)
         };
         known.is_some_and(is_same) && !adrift.contains(&table.name)
     };
@@ -256,6 +285,21 @@ fn same_key(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     }
 }
 
+/// It can be read on in the order that it was read in: made anew, a table may have lost its rowid, or its key may be the rowid no more.
+fn same_scan(route: &Route, table: &SqliteTable) -> bool {
+    let carries = |column: &Option<usize>| column.and_then(|at| route.columns[at].source.as_deref());
+    match (&route.scan, &table.storage) {
+        (ScanOrder::Rowid { name, column }, Storage::Rowid { rowid, alias }) => {
+            let alias = alias.map(|alias| table.columns[alias].name.as_str());
+            let is_reached = *rowid == Some(name.as_str()) || alias == Some(name);
+            is_reached && carries(column).is_none_or(|carries| alias == Some(carries))
+        }
+        (ScanOrder::Rowid { .. }, Storage::WithoutRowid { .. }) => false,
+        (ScanOrder::Key { .. }, _) => route.scan == ScanOrder::declared(table),
+        (ScanOrder::Whole, _) => true,
+    }
+}
+
 fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {
     let Some(blocker) = findings.into_iter().find(|finding| finding.severity == Severity::Blocker) else {
         return Ok(());
@@ -290,7 +334,9 @@ fn told_apart<'p>(
                 // The application's own migrations rename the target's columns.
                 (Mode::Existing, _) | (Mode::Create, None) => (Route::clone(route), Vec::new()),
             };
-            if key_names(&now) == key_names(&table.route) {
+            // What is loaded by ranges is loaded on in the order that they were cut in.
+            let is_read_on = is_made || found.is_some_and(|found| same_scan(&now, found));
+            if key_names(&now) == key_names(&table.route) && is_read_on {
                 changes.push(altered(*id, (&now, names), table, mode));
                 continue;
             }
@@ -394,10 +440,10 @@ fn altered_as_planned(
     };
     let identity = key_names(route).expect("a followed table has a key");
     let identity = Identity::Columns(identity.into_iter().map(place).collect());
-    let scan = match &route.scan {
+    let scan = match &fresh.route.scan {
         ScanOrder::Rowid { name, column } => {
-            let kept = column.map(|column| place(route.columns[column].source.as_deref()));
-            ScanOrder::Rowid { name: name.clone(), column: kept }
+            let carries = column.map(|column| place(fresh.route.columns[column].source.as_deref()));
+            ScanOrder::Rowid { name: name.clone(), column: carries }
         }
         other => other.clone(),
     };

@@ -3,10 +3,12 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
+use super::follow::Tables;
 use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
-    Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
+    Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
+    unrounded,
 };
 use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
@@ -23,7 +25,8 @@ use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::existing::{key_at_hand, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
-use crate::postgres::connect::pool_of_one;
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::{connect, pool_of_one};
 use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
@@ -112,6 +115,14 @@ fn captured_for_another(file: &SqliteFile, ours: Option<&str>) -> Result<Option<
         Finding::blocker("capture_other_migration", file.path().display().to_string(), text)
             .with_remedy(remedy)
     }))
+}
+
+/// The followed tables, for whoever writes there.
+pub(super) async fn written(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    let routed = routes(&now, store, migration).await?;
+    unrounded(&now, &routed)?;
+    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
 /// The target held the migration when this process took it up: whoever took it away has not asked for another.

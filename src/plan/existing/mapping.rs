@@ -5,6 +5,7 @@
 
 use super::keys;
 use crate::canon::Hints;
+use crate::canon::form::Unit;
 use crate::canon::learn::Learner;
 use crate::model::catalog::{Catalog, PgColumn, PgTable};
 use crate::model::name::folded;
@@ -141,13 +142,24 @@ fn by_name<'a, T>(candidates: &'a [T], name: &str, name_of: impl Fn(&T) -> &Stri
     alike.next().is_none().then_some(first)
 }
 
+/// The unit that a declaration says outright (Piccolo's `SECONDS`).
+pub(super) fn unit_named(source: &SqliteColumn) -> Option<Unit> {
+    match source.declared.to_ascii_lowercase().as_str() {
+        "seconds" => Some(Unit::Seconds),
+        "milliseconds" => Some(Unit::Millis),
+        "microseconds" => Some(Unit::Micros),
+        "nanoseconds" => Some(Unit::Nanos),
+        _ => None,
+    }
+}
+
 fn hints(table: &str, source: &SqliteColumn, overrides: &Overrides) -> Hints {
     let pinned = overrides.column(table, &source.name);
     Hints {
         affinity: source.affinity,
         zone: pinned.and_then(|column| column.zone).unwrap_or(overrides.source_tz),
         form: pinned.and_then(|column| column.form),
-        unit: overrides.unit,
+        unit: unit_named(source).or(overrides.unit),
     }
 }
 
@@ -212,5 +224,13 @@ mod tests {
         let mapping = map_tables(&schema, &catalog, &overrides);
         assert_eq!(mapping.excluded[0].name, "b");
         assert_eq!(mapping.unmapped[0].name.name, "b");
+    }
+
+    #[test]
+    fn a_declaration_that_names_a_unit_is_believed_before_the_settings() {
+        let schema = source("t", &[("lag", "SECONDS"), ("took", "bigint")]);
+        let overrides = Overrides { unit: Some(Unit::Millis), ..Overrides::default() };
+        let units = schema.columns.iter().map(|column| hints("t", column, &overrides).unit);
+        assert!(units.eq([Some(Unit::Seconds), Some(Unit::Millis)]));
     }
 }

@@ -30,6 +30,7 @@ use crate::model::schema::{LeftOut, LeftOutKind, SqliteSchema, SqliteTable};
 use bookkeeping::Bookkeeping;
 use columns::{AdaptedColumn, adapt};
 use mapping::{MappedTable, Mapping, map_tables};
+pub(super) use proposal::is_plain;
 
 /// Everything that a decision may rest on.
 #[derive(Clone, Copy)]

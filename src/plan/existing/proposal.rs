@@ -1,6 +1,7 @@
 //! What a form takes for granted that values cannot prove: a unit, a byte order, a zone. And the form of a column whose values
 //! nobody has read, as the usual libraries write it.
 
+use super::mapping::unit_named;
 use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
 use crate::canon::{Codec, Form};
 use crate::model::schema::{Affinity, SqliteColumn};
@@ -38,7 +39,7 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
 }
 
 /// Whether `native` writes the values just so.
-pub(super) fn is_plain(codec: &Codec) -> bool {
+pub(in crate::plan) fn is_plain(codec: &Codec) -> bool {
     let plain = match &codec.ty {
         Type::Date => "Y-m-d",
         Type::Time(_) => "H:M:S[.f6]",
@@ -52,7 +53,10 @@ pub(super) fn is_plain(codec: &Codec) -> bool {
 /// `unit`: of bare numbers, where the operator states one.
 pub(super) fn unsurveyed_form(ty: &Type, source: &SqliteColumn, unit: Option<Unit>) -> Form {
     let usual = Form::usual(ty, source.affinity);
+    let named = unit_named(source);
+    let unit = named.or(unit);
     match (ty, source.affinity) {
+        (Type::Interval(_), _) if named.is_some() => Form::Duration(duration(unit)),
         (Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_), Affinity::Integer) => {
             unit.map_or(usual, Form::Epoch)
         }
@@ -90,6 +94,7 @@ mod tests {
             ("char(32)", Type::Uuid, "uuid-hex"),
             ("varchar(36)", Type::Uuid, "uuid"),
             ("BLOB", Type::Uuid, "uuid-blob"),
+            ("SECONDS", Type::Interval(6), "duration-s"),
             ("integer", Type::Timestamptz(6), "epoch-ms"),
             ("datetime", Type::Timestamptz(6), "native"),
             ("bool", Type::Bool, "native"),

@@ -389,6 +389,25 @@ mod tests {
         assert_eq!((plan.sequences[0].floor, &plan.sequences[0].source), (Some(9), &SequenceSource::Setting));
     }
 
+    /// Roundup's: named after its classes, whose tables have an underscore before them.
+    #[test]
+    fn a_sequence_of_ids_is_told_from_the_table_that_it_names() {
+        let mut case = Case::new();
+        let tables =
+            [("_issue", "id"), ("issue__journal", "nodeid"), ("_user", "id"), ("__textids", "_textid")];
+        let of_source = |(name, key): &(&str, &str)| keyed(name, &[(*key, "INTEGER")]);
+        let of_target = |(name, key): &(&str, &str)| target(name, vec![column(key, Type::Int4)]);
+        case.schema = schema(tables.iter().map(of_source).collect());
+        case.catalog.tables = tables.iter().map(of_target).collect();
+        let names =
+            [("_issue_ids", "_issue.id"), ("_user_ids", "_user.id"), ("___textids_ids", "__textids._textid")];
+        for (name, numbers) in names {
+            case.catalog.sequences = vec![sequence(name, None)];
+            let setting = format!("\"{name}\" = \"{numbers}\"");
+            expect(&case.plan(), Warning, "sequence_unowned", &setting);
+        }
+    }
+
     /// privacyIDEA's, all of them asked by the application itself.
     #[test]
     fn a_shortened_name_is_told_from_the_keys_that_nothing_numbers() {

@@ -309,7 +309,11 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
             let told = error.to_string();
             // SQLite names the column as `table.column`, and no value.
             let column = told.rsplit_once(&format!("{}.", route.source)).map_or("a column", |(_, name)| name);
-            Err(refused(route, &format!("{column} takes no NULL there")))
+            let fault = refused(route, &format!("{column} takes no NULL there"));
+            Err(fault.with_remedy(
+                "put a value there in PostgreSQL, and the way back goes on where it stands; where the application goes on writing NULL, give the \
+                 table a trigger that puts one in its place (docs/LIMITS.md, the way back)",
+            ))
         }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
             Err(refused(route, "a column of the STRICT table takes no such value"))

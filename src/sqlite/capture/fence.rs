@@ -8,10 +8,10 @@ use super::{begin, commit, drawn, run};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::capture::{CHANGE, CONTROL, Trigger};
-use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::connect::{SqliteFile, schema_version};
 use crate::sqlite::control::{self, Control, Writes};
 use crate::sqlite::fault::from_sqlite;
-use crate::sqlite::history::{OF_ANOTHER, log_lost, of_log, position_upto};
+use crate::sqlite::history::{OF_ANOTHER, log_lost, of_log, position_upto, schema_digest};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::time::Duration;
 
@@ -72,6 +72,14 @@ impl Fence {
 pub struct Opening {
     db: Connection,
     pub first: Position,
+    pub found: Found,
+}
+
+/// The application's schema, as it stood under the lock.
+#[derive(Debug)]
+pub struct Found {
+    pub version: i64,
+    pub schema: String,
 }
 
 impl Opening {
@@ -81,13 +89,13 @@ impl Opening {
         let failed = |error| from_sqlite(doing, error);
         let db = file.open_writer(wait)?;
         begin_for_good(&db, doing)?;
-        let found = control(&db, token)?;
+        let epoch = control(&db, token)?.epoch + 1;
+        let found = Found { version: schema_version(&db)?, schema: schema_digest(&db)? };
         Objects::read(&db)?.revive_log(&db)?;
-        let epoch = found.epoch + 1;
         let seq = next_seq(&db).map_err(failed)?;
         let first = Position { epoch, seq, nonce: drawn(&db)? };
         write_open(&db, first)?;
-        Ok(Opening { db, first })
+        Ok(Opening { db, first, found })
     }
 
     pub fn commit(self) -> Result<(), Fault> {

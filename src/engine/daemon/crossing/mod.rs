@@ -2,6 +2,7 @@
 
 pub(super) mod rollback;
 pub(super) mod switch;
+pub mod untouched;
 
 use super::desk::{Desk, Told};
 use crate::engine::standing::Writes as Shown;

@@ -82,6 +82,7 @@ impl Sides for Backward<'_, '_> {
         let (file, token, wait) = (self.back.file.clone(), self.back.desk.token.clone(), self.deadline);
         let doing = "make SQLite ready for the application's writes";
         let opening = blocking(doing, move || Opening::begin(&file, &token, wait)).await?;
+        self.back.untouched.confirm(&opening.found)?;
         self.first = Some(opening.first);
         Ok(opening)
     }

@@ -1,0 +1,183 @@
+//! Schema changes that leave the schema's text as it was, or name nothing that our triggers know, and rows that are not what they were.
+
+use crate::follow::Case;
+use crate::support::{application, until};
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table item (id integer primary key, a integer, b integer, c integer default 5);
+    insert into item values (1, 10, 20, 30), (2, 11, 21, 31), (3, 12, 22, 32);
+    create table other (id integer primary key, v text); insert into other values (1, 'x')";
+
+/// What an application does in one transaction, so that nobody can look in between.
+const CHANGES: &[(&str, &str)] = &[
+    (
+        "a column is dropped and added again",
+        "alter table item drop column c; alter table item add column c integer default 5",
+    ),
+    (
+        "a column is dropped and added again, of another type",
+        "alter table item drop column c; alter table item add column c text",
+    ),
+    (
+        "two columns change their names",
+        "alter table item rename column a to tmp; alter table item rename column b to a; alter table item rename column tmp to b",
+    ),
+    (
+        "a unique index comes, has a row replaced and goes",
+        "create unique index once on item (b); replace into item values (9, 1, 20, 1); drop index once",
+    ),
+];
+
+#[test]
+fn rows_that_a_schema_change_changes_unseen_are_carried_over() {
+    for (what, sql) in CHANGES {
+        let case = Case::new(SOURCE);
+        let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        case.app(&format!("begin; {sql}; commit"));
+        until(what, || {
+            daemon.drained(&case.source);
+            case.validate().status == Some(0)
+        });
+        assert!(case.rows("select 1 from liteferry.captured where suspect").is_empty(), "{what}");
+        assert_eq!(daemon.stop(), Some(0));
+        case.app(&format!("begin; {}; commit", CHANGES[0].1));
+        let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+        until("it is seen by the next daemon too", || {
+            daemon.drained(&case.source);
+            case.validate().status == Some(0)
+        });
+    }
+}
+
+/// All of the change table is in a dump, and the rows have other numbers where none is a key.
+#[test]
+fn rows_without_a_key_are_found_again_after_a_dump_was_restored() {
+    let case = Case::new("pragma journal_mode = wal; create table item (a, b)");
+    case.app("insert into item values (1, 1), (2, 2), (3, 3), (1, 1); delete from item where rowid = 1");
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("update item set b = 5 where a = 2");
+    daemon.drained(&case.source);
+    let loaded = case.backup();
+    application(&loaded)
+        .execute_batch(
+            "create temp table kept as select a, b from item order by _rowid_; delete from item; insert into item select a, b from kept;
+             delete from _liteferry_change where seq > (select max(seq) from _liteferry_change) - 6",
+        )
+        .expect("the rows are numbered anew");
+    let copy = rusqlite::Connection::open(&loaded).expect("it opens");
+    let mut live = application(&case.source.path);
+    let backup = rusqlite::backup::Backup::new(&copy, &mut live).expect("a backup begins");
+    backup.run_to_completion(1000, std::time::Duration::ZERO, None).expect("it is restored");
+    drop(backup);
+    live.execute_batch("update item set b = 9 where a = 3").expect("written");
+    until("the rows are compared", || {
+        daemon.drained(&case.source);
+        case.validate().status == Some(0)
+    });
+}
+
+/// PostgreSQL's rows are not to be read anew for our own sake.
+#[test]
+fn our_own_guards_have_nothing_compared() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.switched(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.drained(&case.source);
+    case.app("update item set a = 5");
+    daemon.drained(&case.source);
+    case.is_equal();
+    assert!(case.rows("select 1 from liteferry.journal where what = 'schema'").is_empty());
+}
+
+/// SQLite's rows are gone with a table that nothing guards, and put back as it was it is empty: going back to that would be a loss.
+#[test]
+fn rows_that_went_with_a_schema_change_after_the_switch_come_back_before_the_rollback() {
+    const BACK: &str = r#"{"to":"dual-write"}"#;
+    for (what, sql) in [
+        (
+            "a table",
+            "drop table item; create table item (id integer primary key, a integer, b integer, c integer default 5)",
+        ),
+        ("a column", CHANGES[0].1),
+        (
+            "a column, after which the text is another",
+            "alter table item drop column a; alter table item add column a integer",
+        ),
+    ] {
+        let case = Case::new(SOURCE);
+        let off = ["--set", "validate.on=false", "--set", "switch.validation_max_age=7d"];
+        let mut daemon = case.switched(&[]);
+        assert_eq!(daemon.stop(), Some(0));
+        daemon = case.daemon(&off);
+        daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+        case.app(&format!("begin; {sql}; commit"));
+        let refused = daemon.refuses("/v1/phase", BACK, "reverse_schema_moved");
+        assert!(refused.to_string().contains("validate --repair"), "{what}: {refused:#}");
+        if what.contains("another") {
+            continue;
+        }
+        let before = daemon.compared(r#"{"repair": true}"#);
+        assert_eq!(before["verdict"], "equal", "{what}: {before:#}");
+        daemon.obeys("/v1/phase", BACK);
+        daemon.drained(&case.source);
+        case.is_equal();
+        assert_eq!(
+            case.rows("select a, b, c from item where id = 1"),
+            [["10", "20", "30"].map(|v| Some(v.to_owned()))],
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_vacuum_has_nothing_compared() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let version = "select source_version from liteferry.follow";
+    for _ in 0..3 {
+        let before = case.rows(version);
+        case.app("vacuum");
+        until("the daemon has seen it", || case.rows(version) != before);
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.drained(&case.source);
+    assert!(case.rows("select 1 from liteferry.journal where what = 'schema'").is_empty());
+}
+
+/// A table that is made anew need not be read in the order that it was read in.
+#[test]
+fn a_table_that_is_made_anew_may_lose_its_rowid_or_come_to_one() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table item (id integer primary key, v text);
+         insert into item values (7, 'a'), (14, 'b'), (21, 'c')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
+    for (at, declared) in [
+        "(id integer primary key, v text) without rowid",
+        "(v text, id integer, primary key (id desc)) without rowid",
+        "(id bigint not null primary key, v text)",
+        "(id integer primary key, v text)",
+    ]
+    .iter()
+    .enumerate()
+    {
+        case.app(&format!(
+            "begin; create table anew {declared}; insert into anew (id, v) select id, v from item order by v desc; drop table item;
+             alter table anew rename to item; commit; insert into item (id, v) values ({at}, 'new'); replace into item (id, v) values (14, '{at}')"
+        ));
+        until(declared, || {
+            daemon.drained(&case.source);
+            case.rows("select 1 from liteferry.captured where suspect").is_empty()
+                && case.validate().status == Some(0)
+        });
+        assert!(case.rows("select 1 from liteferry.ledger").is_empty(), "{declared}");
+        case.app("update item set v = v || '!' where id = 21; delete from item where id = 7");
+        daemon.drained(&case.source);
+        case.is_equal();
+    }
+}
