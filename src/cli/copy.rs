@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{Copied, Listing, copy as copy_all};
+use crate::engine::daemon::moved::copied_over;
 use crate::engine::earlier::Earlier;
 use crate::engine::prepare::Values;
 use crate::engine::report::{Report, findings_to_json};
@@ -30,6 +31,12 @@ pub struct CopyArgs {
 pub async fn copy(shared: &Shared, args: &CopyArgs) -> Result<Ending, Failure> {
     let file = args.report.as_deref().map(ReportFile::create).transpose()?;
     let opened = open(shared, Values::Surveyed).await?;
+    let archive = opened.settings.cleanup.archive.as_deref();
+    if let Some(moved) = copied_over(&opened.request, archive).await? {
+        tell_blocked(shared, &[moved])?;
+        opened.close().await?;
+        return Ok(Ending::Badly);
+    }
     let earlier = if args.restart { Earlier::Forget } else { Earlier::Resume };
     let listing = Listing(usize::try_from(opened.settings.validate.rows_listed_max).expect("32 bits fit"));
     let progress = Progress::new();

@@ -10,7 +10,7 @@ use crate::plan::capture::{CHANGE, CONTROL, is_named_as_a_pin};
 use crate::settings::Settings;
 use crate::sqlite::capture;
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::control::{self, Writes};
+use crate::sqlite::control::is_closed;
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub async fn detach(shared: &Shared, args: &DetachArgs) -> Result<Ending, Failur
     // Closed before the question: a connection must not stay in the application's way while a person thinks.
     let reader = file.open_reader()?;
     let installed = capture::installed(&reader)?;
-    let closed = control::read(&reader)?.is_some_and(|control| control.writes == Writes::Postgres);
+    let closed = is_closed(&reader)?;
     drop(reader);
     if closed && !args.open_sqlite {
         return Err(Fault::fatal("writes_in_postgres", format!("detach from {path}"))

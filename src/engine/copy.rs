@@ -14,13 +14,13 @@ use crate::flow::validate::{Extra, Scope, TableVerdict, validate};
 use crate::journal::record::route_to_json;
 use crate::journal::store::{Beginning, State, Store};
 use crate::link::{Link, Source, Span};
-use crate::model::catalog::{Catalog, PgTable};
+use crate::model::catalog::{Catalog, PgColumn, PgTable};
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::{PgName, ident};
 use crate::plan::existing::needs_replica_sessions;
 use crate::plan::overrides::ExistingRows;
-use crate::plan::route::Route;
+use crate::plan::route::{ColumnRoute, Route};
 use crate::plan::{Mode, Plan, Statement, TablePlan, TableRole};
 use crate::postgres::catalog::catalog;
 use crate::postgres::claim::{KILLED, claim};
@@ -346,26 +346,45 @@ pub fn emptying(plan: &Plan, catalog: &Catalog) -> Option<Statement> {
 pub(super) async fn routes(now: &Catalog, store: &Store, migration: i64) -> Result<Vec<Routed>, Fault> {
     let mut routes = Vec::new();
     for (mut route, role) in store.routes(migration).await? {
-        let drifted = |what: &str| {
-            Fault::fatal("schema_drift", format!("find {what} in the target")).with_remedy(
-                "the target's tables were changed since the copy began: put the change back. Where rows were lost with it, `run` fills them in by \
-                 `liteferry validate --repair`; a one-shot copy begins anew with --restart",
-            )
-        };
         let table = now.table(&route.target.name).ok_or_else(|| drifted(&route.target.to_string()))?;
         for column in &mut route.columns {
             let there = table.columns.iter().find(|there| there.name == column.target);
             let named = || format!("{}.{}", table.name, column.target);
             let there = there.ok_or_else(|| drifted(&named()))?;
             if !there.ty.travels_as(&column.codec.ty) {
-                let (was, is) = (&column.type_sql, &there.type_name);
-                return Err(drifted(&format!("{} of type {was}, which is {is} now,", named())));
+                return Err(retyped(&named(), column, there));
             }
             column.type_oid = there.type_oid;
         }
         routes.push(Routed { route: Arc::new(route), role });
     }
     Ok(routes)
+}
+
+/// Refuses a column that would round what is written to it, where it was planned not to. For whoever reads it, it is what it is.
+pub(super) fn unrounded(now: &Catalog, routes: &[Routed]) -> Result<(), Fault> {
+    for Routed { route, .. } in routes {
+        let Some(table) = now.table(&route.target.name) else { continue };
+        for column in &route.columns {
+            let there = table.columns.iter().find(|there| there.name == column.target);
+            if let Some(there) = there.filter(|there| there.ty.rounds(&column.codec.ty)) {
+                return Err(retyped(&format!("{}.{}", table.name, column.target), column, there));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn retyped(named: &str, column: &ColumnRoute, there: &PgColumn) -> Fault {
+    let (was, is) = (&column.type_sql, &there.type_name);
+    drifted(&format!("{named} of type {was}, which is {is} now,"))
+}
+
+fn drifted(what: &str) -> Fault {
+    Fault::fatal("schema_drift", format!("find {what} in the target")).with_remedy(
+        "the target's tables were changed since the copy began: put the change back. Where rows were lost with it, `run` fills them in by \
+         `liteferry validate --repair`; a one-shot copy begins anew with --restart",
+    )
 }
 
 async fn load(

@@ -130,13 +130,13 @@ impl Store {
             .map_err(|error| of_control(error, "read whether constraints stand"))
     }
 
-    /// Whether a history of the way back has begun.
-    pub async fn has_way_back(&self, migration: i64) -> Result<bool, Fault> {
-        sqlx::query("select 1 from liteferry.reverse where migration_id = $1")
+    /// Where the way back stands; nothing where its history has not begun.
+    pub async fn way_back(&self, migration: i64) -> Result<Option<Position>, Fault> {
+        sqlx::query("select epoch, mark, nonce from liteferry.reverse where migration_id = $1")
             .bind(migration)
             .fetch_optional(&self.pool)
             .await
-            .map(|row| row.is_some())
+            .map(|row| row.map(|row| Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) }))
             .map_err(|error| of_control(error, "read whether the way back is laid"))
     }
 

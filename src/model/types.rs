@@ -123,6 +123,20 @@ impl Type {
         })
     }
 
+    /// Whether PostgreSQL would round values of `planned` in silence where it is given them for this type.
+    pub fn rounds(&self, planned: &Type) -> bool {
+        match (self, planned) {
+            (Type::Numeric(Some(_)), Type::Numeric(None)) => true,
+            (Type::Numeric(Some(limit)), Type::Numeric(Some(planned))) => limit.scale < planned.scale,
+            (Type::Time(digits), Type::Time(planned))
+            | (Type::Timestamp(digits), Type::Timestamp(planned))
+            | (Type::Timestamptz(digits), Type::Timestamptz(planned))
+            | (Type::Interval(digits), Type::Interval(planned)) => digits < planned,
+            (Type::Array { element, .. }, Type::Array { element: planned, .. }) => element.rounds(planned),
+            (_, _) => false,
+        }
+    }
+
     /// The SQL spelling, for types that need no catalog to be named.
     pub fn sql(&self) -> String {
         let digits = |name: &str, digits: u8| {
@@ -187,6 +201,17 @@ mod tests {
         ] {
             assert_eq!(one.travels_as(&other), expected, "{one:?} {other:?}");
             assert_eq!(other.travels_as(&one), expected, "{other:?} {one:?}");
+        }
+        for (there, planned, expected) in [
+            (Type::Numeric(limit), Type::Numeric(None), true),
+            (Type::Numeric(None), Type::Numeric(limit), false),
+            (Type::Numeric(limit), Type::Numeric(limit), false),
+            (Type::Timestamp(3), Type::Timestamp(6), true),
+            (Type::Timestamp(6), Type::Timestamp(3), false),
+            (array(Type::Interval(0)), array(Type::Interval(6)), true),
+            (Type::Varchar(Some(3)), Type::Text, false),
+        ] {
+            assert_eq!(there.rounds(&planned), expected, "{there:?} {planned:?}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod merge;
 pub mod newcomers;
 pub mod pair;
 pub mod password;
+pub mod remade;
 pub mod target;
 pub mod tls;
 pub mod url;

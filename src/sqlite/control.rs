@@ -73,6 +73,11 @@ pub fn read(db: &Connection) -> Result<Option<Control>, Fault> {
     })
 }
 
+/// Whether the application's writes went to PostgreSQL.
+pub fn is_closed(db: &Connection) -> Result<bool, Fault> {
+    Ok(read(db)?.is_some_and(|control| control.writes == Writes::Postgres))
+}
+
 const LATER: &str = "writes, closed, canary, reverse_epoch, reverse_mark, reverse_nonce, reverse_before";
 const WIDTH: i64 = 10;
 

@@ -31,6 +31,7 @@ mod reached;
 mod referring;
 mod refusals;
 mod reload;
+mod remade;
 mod renewed;
 mod reshaped;
 mod restored;

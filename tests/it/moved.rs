@@ -27,6 +27,10 @@ fn what_was_moved_and_cleaned_up_is_not_moved_again_over_newer_rows() {
     let told = liteferry(&[&["check", "--json"], &sides[..]].concat()).exits_with(0).json();
     assert_eq!(told["blockers_of_run"][0]["code"], "moved_before", "{told:#}");
 
+    let copied = liteferry(&[&["copy", "--json"], &sides[..]].concat()).exits_with(1).json();
+    assert_eq!(copied["findings"][0]["code"], "moved_before", "{copied:#}");
+    assert_eq!(lines(&case.target.url, "select v from t", "|"), ["new"]);
+
     // Who means it moves the report away.
     let remedy = told["blockers_of_run"][0]["remedy"].as_str().expect("text");
     let report =
@@ -35,6 +39,32 @@ fn what_was_moved_and_cleaned_up_is_not_moved_again_over_newer_rows() {
     let mut daemon = case.daemon(&REPLACING);
     daemon.until(|status| status["phase"] == "dual-write");
     assert_eq!(lines(&case.target.url, "select v from t", "|"), ["old"]);
+}
+
+/// As a unit does that still says so since a backup was restored once.
+#[test]
+fn a_resync_of_what_was_cleaned_up_leaves_postgres_as_it_is() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'old')",
+    );
+    let mut daemon = case.validated(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    assert!(daemon.client(&["cleanup", "--yes", "--wait"]).status().expect("it can be started").success());
+    daemon.until(|status| status["phase"] == "done");
+    daemon.stop();
+    case.rows("update t set v = 'new'; insert into t values (2, 'newer')");
+
+    let mut daemon = case.daemon(&["--resync"]);
+    assert_eq!(daemon.halted(), "writes_in_postgres");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(lines(&case.target.url, "select v from t order by id", "|"), ["new", "newer"]);
+    case.app("update t set v = 'nobody sees it'");
+    let sides = ["--source", &case.source.path.display().to_string(), "--target", &case.target.url];
+    let told = liteferry(&[&["validate", "--repair"], &sides[..]].concat()).exits_with(1);
+    assert!(told.stderr.contains("repair_way_back"), "{told:?}");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "done" && status["run"]["state"] == "running");
 }
 
 /// Tenants, say: each has a directory, all have one for archives, and each a schema of the same target.

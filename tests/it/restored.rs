@@ -1,7 +1,8 @@
-//! Backups put in the place of the source while the target holds rows of later states than that of its position. None goes unnoticed.
+//! Backups put in the place of either side, whose rows are of other states than the records of the other one say. None goes unnoticed.
 
 use crate::follow::Case;
-use crate::support::{application, psql, try_psql};
+use crate::support::daemon::Daemon;
+use crate::support::{application, liteferry, psql, try_psql};
 use rusqlite::functions::{Context, FunctionFlags};
 use std::sync::atomic::Ordering;
 
@@ -130,4 +131,143 @@ fn records_that_are_gone_are_missed_and_nothing_is_begun_in_their_place() {
     assert_eq!(daemon.halted(), "capture_other_migration");
     let begun = "select to_regnamespace('liteferry'), to_regclass('t')";
     assert_eq!(case.rows(begun), [[None, None]], "nothing was written");
+}
+
+const PLAIN: &str = "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')";
+
+impl Case {
+    /// As PostgreSQL's own tools would, while nobody is connected.
+    fn copy_target(&self) {
+        let name = &self.target.name;
+        psql(&self.server(), &format!("create database {name}_copy template {name}"));
+    }
+
+    fn restore_target(&self) {
+        let name = &self.target.name;
+        psql(&self.server(), &format!("drop database {name} with (force)"));
+        psql(&self.server(), &format!("create database {name} template {name}_copy"));
+    }
+
+    fn server(&self) -> String {
+        self.target.url.replace(&self.target.name, "postgres")
+    }
+
+    fn in_sqlite(&self, sql: &str) -> Option<String> {
+        application(&self.source.path).query_row(sql, [], |row| row.get(0)).expect("a row")
+    }
+}
+
+impl Daemon {
+    fn switched(&mut self) {
+        self.obeys("/v1/phase", r#"{"to":"switch"}"#);
+        self.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    }
+}
+
+#[test]
+fn a_backup_from_after_the_switch_is_noticed_once_the_writes_are_back_in_sqlite() {
+    // What the file lacks was written to PostgreSQL, or only to SQLite after the rollback.
+    for later in ["insert into t values (4, 'postgres')", "select 1"] {
+        let case = Case::new(PLAIN);
+        let mut daemon = case.validated(&[]);
+        daemon.switched();
+        case.rows("insert into t values (3, 'postgres')");
+        daemon.until(|status| {
+            status["reverse"]["applied"].as_u64() > Some(0) && status["reverse"]["changes"] == 0
+        });
+        daemon.stop();
+        let backup = case.backup();
+        let mut daemon = case.daemon(&[]);
+        daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+        case.rows(later);
+        daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+        case.app("insert into t (v) values ('sqlite again')");
+        daemon.drained(&case.source);
+        daemon.stop();
+
+        let all = case.rows("select count(*) from t");
+        case.restore(&backup);
+        let mut daemon = case.daemon(&[]);
+        assert_eq!(daemon.halted(), "history_fork");
+        let refused = application(&case.source.path).execute("insert into t (v) values ('x')", []);
+        assert!(refused.is_err(), "it stays closed");
+        daemon.stop();
+        assert_eq!(case.rows("select count(*) from t"), all, "nothing happened");
+        let mut daemon = case.daemon(&["--resync"]);
+        daemon.until(|status| status["validation"]["verdict"] == "equal");
+        case.is_equal();
+    }
+}
+
+#[test]
+fn a_postgres_from_before_the_switch_is_not_taken_for_the_one_that_was_written() {
+    let case = Case::new(PLAIN);
+    let daemon = case.validated(&[]);
+    daemon.stop();
+    case.copy_target();
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.switched();
+    case.rows("insert into t values (3, 'postgres')");
+    daemon
+        .until(|status| status["reverse"]["applied"].as_u64() > Some(0) && status["reverse"]["changes"] == 0);
+    daemon.stop();
+
+    case.restore_target();
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "switch_forgotten");
+    let routing = daemon.get("/v1/routing").expect("it answers");
+    assert!(routing.1.contains("paused"), "nobody is sent there: {}", routing.1);
+    let refused = try_psql(&case.target.url, "insert into t values (4, 'x')").expect_err("it stays closed");
+    assert!(refused.contains("25006"), "{refused}");
+    daemon.stop();
+    let mut daemon = case.daemon(&["--resync"]);
+    case.resynced(&mut daemon);
+    case.is_equal();
+    assert_eq!(case.in_sqlite("select v from t where id = 3").as_deref(), Some("postgres"));
+}
+
+#[test]
+fn a_postgres_that_lost_the_switch_and_nothing_else_is_opened() {
+    let case = Case::new(PLAIN);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    daemon.stop();
+    case.copy_target();
+    let mut daemon = case.daemon(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    case.app("insert into t values (3, 'sqlite')");
+    daemon.switched();
+    daemon.stop();
+
+    case.restore_target();
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "switch" && status["routing"]["writes"] == "postgres");
+    case.rows("insert into t values (4, 'postgres')");
+    daemon
+        .until(|status| status["reverse"]["applied"].as_u64() > Some(0) && status["reverse"]["changes"] == 0);
+    assert_eq!(case.rows("select v from t where id = 3"), [[Some("sqlite".to_owned())]]);
+    assert_eq!(case.in_sqlite("select v from t where id = 4").as_deref(), Some("postgres"));
+}
+
+#[test]
+fn records_that_are_gone_after_the_switch_have_nobody_empty_postgres() {
+    let case = Case::new(PLAIN);
+    let mut daemon = case.validated(&[]);
+    daemon.switched();
+    daemon.wait_for(|_| try_psql(&case.target.url, "drop schema liteferry cascade").ok());
+    for code in ["follow_missing", "capture_other_migration"] {
+        let status = daemon.until(|status| status["run"]["reason"]["code"] == code);
+        let remedy = status["run"]["reason"]["remedy"].to_string();
+        assert!(remedy.contains("detach --open-sqlite") && !remedy.contains("empty"), "{remedy}");
+        daemon.stop();
+        daemon = case.daemon(&[]);
+    }
+    daemon.stop();
+    let source = case.source.path.display().to_string();
+    liteferry(&["detach", "--open-sqlite", "--yes", "--source", &source]).exits_with(0);
+    case.rows("insert into t values (3, 'goes on')");
 }

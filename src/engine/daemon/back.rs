@@ -70,7 +70,7 @@ pub async fn follow_back(
 ) -> Result<Next, Fault> {
     let request = &desk.job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let tables = followed(request, desk.store, desk.migration).await?;
+    let tables = followed(request, desk.store, desk.migration).await.map_err(put_back_whole)?;
     let suspects = suspects(&tables, &desk.store.suspects(desk.migration).await?);
     desk.voice.follow_tables(&tables, &suspects);
     let target = PgTarget::new(
@@ -87,6 +87,17 @@ pub async fn follow_back(
     let mut back =
         Back { desk, stopping, file, tables, target, changes, applier, left, untouched, suspects, tended };
     back.keep_following(orders).await
+}
+
+/// What is filled in after a change was undone is SQLite: where PostgreSQL lost values with it, SQLite has the last ones.
+fn put_back_whole(fault: Fault) -> Fault {
+    if fault.code != "schema_drift" {
+        return fault;
+    }
+    fault.with_remedy(
+        "the target's tables were changed: put the change back, values and all, in one transaction. SQLite still has the values as they were, and \
+         is made equal to PostgreSQL as soon as the way back goes on, which it does by itself",
+    )
 }
 
 /// Ends with the attempt.

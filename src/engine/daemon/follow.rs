@@ -10,7 +10,7 @@ use super::orphans::Orphans;
 use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES, Throng};
 use super::relearn::Doubts;
 use super::reshape::{Followed, settle};
-use super::setup::{arm, captures, numbered_as_recorded, schema_moved};
+use super::setup::{arm, captures, numbered_as_recorded, schema_moved, written};
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::window::Window;
@@ -80,6 +80,8 @@ pub(super) struct Life<'a> {
 /// Epochs are counted from here; zero is a migration whose capture was never armed.
 const FIRST_EPOCH: i64 = 1;
 
+const DISTURBED: [&str; 2] = [TARGET_DISTURBED, "rows_swallowed"];
+
 pub(super) async fn follow(
     desk: Desk<'_>,
     (migration, work): (Migration, Work),
@@ -97,12 +99,13 @@ pub(super) async fn follow(
             life.backfill().await?;
         }
         life.tend_suspects().await?;
+        life.look_for_newcomers().await?;
         life.keep_following(orders).await
     };
     match followed.await {
         // A statement that no longer compiles is most likely a schema that is no longer the same.
         Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => Err(schema_moved(fault)),
-        Err(fault) if fault.class == FaultClass::Data || fault.code == TARGET_DISTURBED => {
+        Err(fault) if fault.class == FaultClass::Data || DISTURBED.contains(&fault.code) => {
             Err(life.without_newcomers(fault).await)
         }
         ended => ended,
@@ -149,7 +152,7 @@ async fn open<'a>(
     if let Some(settled) = store.follow(migration.id).await? {
         recorded = settled;
     }
-    tables = followed(request, store, migration.id).await?;
+    tables = written(request, store, migration.id).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let suspects = suspects(&tables, &store.suspects(migration.id).await?);
     voice.follow_tables(&tables, &suspects);
@@ -196,30 +199,23 @@ async fn open<'a>(
     Ok(life)
 }
 
-pub(super) async fn followed(
-    request: &Request,
-    store: &Store,
-    migration: i64,
-) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
-    let session = connect(&request.address).await?;
-    let routed = routes(&catalog(&session, &request.schema).await?, store, migration).await?;
-    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
+pub(super) type Tables = BTreeMap<i64, Arc<Route>>;
+
+pub(super) async fn followed(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    Ok(numbered_as_recorded(&routes(&now, store, migration).await?, &store.captured(migration).await?))
 }
 
 /// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
-pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<Tables, Fault> {
     let routes = store.routes(migration).await?;
     let routed: Vec<Routed> =
         routes.into_iter().map(|(route, role)| Routed { route: Arc::new(route), role }).collect();
     Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
 }
 
-pub(super) fn suspects(
-    tables: &BTreeMap<i64, Arc<Route>>,
-    suspect: &BTreeMap<i64, String>,
-) -> BTreeMap<i64, Arc<Route>> {
-    let of = |id: &i64| tables.get(id).map(|route| (*id, Arc::clone(route)));
-    suspect.keys().filter_map(of).collect()
+pub(super) fn suspects(tables: &Tables, suspect: &BTreeMap<i64, String>) -> Tables {
+    suspect.keys().filter_map(|id| Some((*id, Arc::clone(tables.get(id)?)))).collect()
 }
 
 impl Life<'_> {

@@ -113,12 +113,6 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Whether the last verdict still says that both sides are equal.
-    pub(super) fn is_proved(&self) -> bool {
-        let view = self.voice.board.look(Instant::now());
-        validated(&view).is_some_and(|last| last.differences == 0 && last.same_history && last.same_schema)
-    }
-
     async fn look_closer(&self, preparations: &Preparations) -> Result<Closer, Fault> {
         let session = self.link.target.session().await?;
         let began = Instant::now();

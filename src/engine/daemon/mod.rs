@@ -263,7 +263,7 @@ async fn attempt(
     });
     let migration = match setup::known(job, &store).await? {
         Some(migration) => migration,
-        None if owned.is_some() => return Err(gone()),
+        None if owned.is_some() => return Err(setup::gone(request)),
         None => {
             voice.board.update(Instant::now(), |status| status.standing.records_read = true);
             match setup::begin(job, &store, voice).await? {
@@ -288,13 +288,6 @@ async fn attempt(
         lost = claim.lost() => return Err(lost),
     };
     Ok(Attempted::Next(next))
-}
-
-/// The target held the migration when this process took it up: whoever took it away has not asked for another.
-fn gone() -> Fault {
-    Fault::fatal("follow_missing", "find the migration in the target").with_remedy(
-        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; or begin anew, with an empty target, after `liteferry detach`",
-    )
 }
 
 /// What is to be done where the migration stands.

@@ -1,8 +1,11 @@
 //! A source whose writes were led over to this very target before, and cleaned up after. Of the migration nothing may be left but the
-//! report beside its archive; a daemon that is started again, with the settings of then, would put old rows over the application's.
+//! report beside its archive; a daemon that is started again, or a copy that is made, with the settings of then, would put old rows over the
+//! application's.
 
 use super::clean::archived_as;
-use crate::engine::prepare::{Prepared, Request};
+use crate::engine::prepare::{Prepared, Request, Values, prepare};
+use crate::flow::progress::Unwatched;
+use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::plan::{Mode, TableRole};
 use serde_json::Value;
@@ -16,16 +19,28 @@ pub fn moved_before(request: &Request, prepared: &Prepared, archive: Option<&Pat
     if prepared.plan.mode != Mode::Existing || !copied.any(|table| has_rows(&table.route.target)) {
         return None;
     }
-    let source = std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone());
-    let target = request.address.describe();
-    let is_of_both = |path: &PathBuf| is_of(path, (&source, &target));
-    let report = reports(&source, archive).into_iter().find(is_of_both)?;
+    let report = report_of(request, archive)?;
     let text = "the application's writes were moved from here to this target before, and what it has written there since would be overwritten";
     let remedy = format!(
-        "stop this daemon for good: there is nothing left to do for it. To fill the target from SQLite once more all the same, move {} away",
+        "there is nothing left to do: stop the daemon for good. To fill the target from SQLite once more all the same, move {} away",
         report.display()
     );
     Some(Finding::blocker("moved_before", request.source.display().to_string(), text).with_remedy(remedy))
+}
+
+/// The same for a copy, which nothing else is to be asked of than this, and only where such a report is there.
+pub async fn copied_over(request: &Request, archive: Option<&Path>) -> Result<Option<Finding>, Fault> {
+    if report_of(request, archive).is_none() {
+        return Ok(None);
+    }
+    let unseen = Request { values: Values::Unseen, ..request.clone() };
+    Ok(moved_before(request, &prepare(&unseen, &Unwatched).await?, archive))
+}
+
+fn report_of(request: &Request, archive: Option<&Path>) -> Option<PathBuf> {
+    let source = std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone());
+    let target = request.address.describe();
+    reports(&source, archive).into_iter().find(|path| is_of(path, (&source, &target)))
 }
 
 /// Of cleanups of a database of this name.

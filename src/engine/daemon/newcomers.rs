@@ -52,10 +52,7 @@ impl Life<'_> {
         let mut suspended = suspended_now(&bearing, &now);
         suspended.retain(|item| found.iter().any(|one| is(one, item)));
         if let Some(stays) = found.iter().find(|one| !suspended.iter().any(|item| is(one, item))) {
-            return Err(Fault::fatal("schema_drift", format!("follow into a table that bears {stays}")).with_remedy(
-                "it was put there beside liteferry, and the table is not ours to alter: take it away until the switch, or make liteferry's role \
-                 the table's owner; what was written meanwhile waits, and it goes on by itself",
-            ));
+            return Err(not_ours_to_take(stays));
         }
         // A trigger's function may have written to any table.
         let anywhere = found.iter().any(|one| one.kind == "trigger");
@@ -94,4 +91,19 @@ impl Life<'_> {
         };
         newcomers(session, &tables, (writers, checks)).await
     }
+}
+
+fn not_ours_to_take(newcomer: &Newcomer) -> Fault {
+    let what = match newcomer.kind.as_str() {
+        "rule" => {
+            "it was put there beside liteferry, and writes something else than it is given: `alter table … disable rule …` until the switch, then \
+             `liteferry validate --repair`"
+        }
+        _ => {
+            "it was put there beside liteferry, and the table is not ours to alter: take it away until the switch, or make liteferry's role the \
+             table's owner"
+        }
+    };
+    Fault::fatal("schema_drift", format!("follow into a table that bears {newcomer}"))
+        .with_remedy(format!("{what}; what was written meanwhile waits, and it goes on by itself"))
 }

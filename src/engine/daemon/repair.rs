@@ -92,6 +92,13 @@ async fn known(request: &Request, store: &Store) -> Result<(Migration, Follow), 
     if migration.source_path != canonical(request) {
         return refused("other_source", "the schema holds the migration of another file: see source.path");
     }
+    if follow.phase > Phase::Switch {
+        return refused(
+            "repair_way_back",
+            "the migration has ended, or ends: PostgreSQL alone is written, SQLite's rows are those of the cleanup, and neither is mended by the \
+             other",
+        );
+    }
     if !follow.phase.replicates() {
         return refused(
             "repair_too_early",

@@ -3,10 +3,12 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
+use super::follow::Tables;
 use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
 use crate::engine::copy::{
-    Routed, canonical, emptying, has_blocker, load_role, schema_statement, standing_in_the_way,
+    Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
+    unrounded,
 };
 use crate::engine::prepare::{Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
@@ -23,11 +25,12 @@ use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
 use crate::plan::existing::{key_at_hand, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
-use crate::postgres::connect::pool_of_one;
+use crate::postgres::catalog::catalog;
+use crate::postgres::connect::{connect, pool_of_one};
 use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
-use crate::sqlite::control::{self, Writes};
+use crate::sqlite::control::{WITHOUT_A_WAY_BACK, is_closed};
 use crate::sqlite::history::{OF_ANOTHER, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
@@ -51,7 +54,8 @@ async fn recorded(request: &Request, store: &Store) -> Result<Recorded, Fault> {
     if migration.source_path != canonical(request) {
         let text = format!("the schema holds the migration of {}", migration.source_path);
         let finding = Finding::blocker("other_source", &request.schema, text);
-        return Ok(Recorded::Foreign(finding.with_remedy("choose another target.schema")));
+        let remedy = "choose another target.schema; or, if it is that file that was moved here, put it back in its place";
+        return Ok(Recorded::Foreign(finding.with_remedy(remedy)));
     }
     let Some(follow) = store.follow(migration.id).await? else {
         let text = "the schema holds a one-shot copy, which no capture stands behind";
@@ -96,13 +100,43 @@ pub async fn records_in_the_way(request: &Request) -> Result<Option<Finding>, Fa
 }
 
 fn captured_for_another(file: &SqliteFile, ours: Option<&str>) -> Result<Option<Finding>, Fault> {
-    let origin = capture::origin(&file.open_reader()?)?;
+    let db = file.open_reader()?;
+    let origin = capture::origin(&db)?;
+    let closed = is_closed(&db)?;
     Ok(origin.filter(|origin| ours != Some(&origin.migration)).map(|_| {
         let text = "the source is captured for a migration that this target knows nothing of";
-        let remedy = "name the target that does; or, if that one is given up, run `liteferry detach` first";
+        let remedy = match closed {
+            true => format!(
+                "its writes went to PostgreSQL: name the target that knows of it; {WITHOUT_A_WAY_BACK}"
+            ),
+            false => "name the target that does; or, if that one is given up, run `liteferry detach` first"
+                .to_owned(),
+        };
         Finding::blocker("capture_other_migration", file.path().display().to_string(), text)
             .with_remedy(remedy)
     }))
+}
+
+/// The followed tables, for whoever writes there.
+pub(super) async fn written(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
+    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    let routed = routes(&now, store, migration).await?;
+    unrounded(&now, &routed)?;
+    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
+}
+
+/// The target held the migration when this process took it up: whoever took it away has not asked for another.
+pub fn gone(request: &Request) -> Fault {
+    let closed = SqliteFile::examine(&request.source, request.busy_timeout)
+        .and_then(|file| is_closed(&file.open_reader()?));
+    let or = match closed {
+        Ok(false) => "or begin anew, with an empty target, after `liteferry detach`",
+        // What is not known for sure must not have anybody empty the only database that holds the application's rows.
+        Ok(true) | Err(_) => WITHOUT_A_WAY_BACK,
+    };
+    Fault::fatal("follow_missing", "find the migration in the target").with_remedy(format!(
+        "the schema liteferry is gone from PostgreSQL, and with it what was applied: restore the whole database; {or}"
+    ))
 }
 
 pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fault> {
@@ -353,6 +387,13 @@ pub async fn begin_new_history(
     else {
         return Ok(());
     };
+    if recorded.phase > Phase::Switch {
+        // By then SQLite may bear no guard of ours, and no sign of having been closed.
+        return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
+            "the migration has ended, or ends: the application's writes belong to PostgreSQL for good, and SQLite's rows are those of the cleanup. \
+             Start it without --resync; what is over needs no daemon",
+        ));
+    }
     let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), job.request.limit);
     let tables = super::follow::as_recorded(store, migration).await?;
@@ -363,7 +404,7 @@ pub async fn begin_new_history(
     let armed = tokio::task::spawn_blocking(move || {
         let turned = || voice.board.tick(Instant::now());
         let db = file.open_writer(ARM_WAIT)?;
-        let closed = control::read(&db)?.is_some_and(|control| control.writes == Writes::Postgres);
+        let closed = is_closed(&db)?;
         if in_postgres && closed {
             return Err(Fault::fatal("writes_in_postgres", "begin a new history").with_remedy(
                 "the application's writes belong to PostgreSQL, and SQLite would be opened beside it: `liteferry rollback` first, or \

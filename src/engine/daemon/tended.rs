@@ -1,7 +1,8 @@
 //! The triggers of the way back, looked at from validate on. `alter table … disable trigger all`, as fixtures and restores have it, lets
 //! strangers in, or leaves rows unnoted; `enable trigger all` after it wakes what has to rest.
 //!
-//! What was touched is put back, and what was written meanwhile is found by comparing; until then the writes move nowhere.
+//! What was touched is put back, and what was written meanwhile is found by comparing; until then the writes move nowhere. So it is where
+//! somebody made a table anew, or a column of it: no trigger tells of that.
 
 use super::back::Back;
 use super::desk::Desk;
@@ -16,6 +17,7 @@ use crate::plan::route::Route;
 use crate::postgres::capture::{Written, install, set, touched};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::postgres::remade::{Made, made_otherwise, note_made};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,23 +40,33 @@ impl Back<'_> {
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
             return Err(accuse(&self.desk, &touched).await?);
         }
+        let made = made_otherwise(&session, self.desk.migration, &self.tables).await?;
+        take_as_found(&self.desk, &session, (&self.tables, &made)).await?;
         self.target.give_back(session);
         Ok(())
     }
 
     /// The same under the locks of a rollback, where nobody touches anything any more.
     pub(super) async fn is_untouched(&mut self, fence: &Session) -> Result<(), Fault> {
-        untouched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await
+        untouched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
+        is_as_made(fence, self.desk.migration, &self.tables).await
     }
 }
 
 impl Life<'_> {
     /// The same while SQLite is written and PostgreSQL is guarded.
     pub(super) async fn tend(&self) -> Result<(), Fault> {
+        let session = self.link.target.session().await?;
+        let made = made_otherwise(&session, self.migration, &self.tables).await?;
+        for (id, route) in &remade(&self.tables, &made) {
+            let of = (route.source.as_str(), Which::All);
+            reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
+        }
+        take_as_found(&self.desk, &session, (&self.tables, &made)).await?;
         if self.desk.state.phase != Phase::Validate {
+            self.link.target.give_back(session);
             return Ok(());
         }
-        let session = self.link.target.session().await?;
         let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
         if !touched.is_empty() {
             for (id, route) in &touched {
@@ -91,6 +103,49 @@ pub(super) async fn untouched(
 ) -> Result<(), Fault> {
     let touched = touched(session, migration, of).await?;
     if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
+}
+
+/// Under the locks of a crossing.
+pub(super) async fn is_as_made(session: &Session, migration: i64, tables: &Tables) -> Result<(), Fault> {
+    let made = made_otherwise(session, migration, tables).await?;
+    let remade = remade(tables, &made);
+    if remade.is_empty() { Ok(()) } else { Err(was_remade(&remade)) }
+}
+
+/// Ends this life where a table was made anew: the next one compares it before it counts as running.
+async fn take_as_found(
+    desk: &Desk<'_>,
+    session: &Session,
+    (tables, made): (&Tables, &[Made]),
+) -> Result<(), Fault> {
+    if made.is_empty() {
+        return Ok(());
+    }
+    note_made(session, desk.migration, made).await?;
+    let remade = remade(tables, made);
+    if remade.is_empty() {
+        return Ok(());
+    }
+    let tables = named(&remade);
+    tracing::warn!(
+        tables,
+        "somebody made tables of PostgreSQL's anew, or columns of them: they are compared"
+    );
+    desk.store.note("made anew", &format!("{tables}, beside liteferry: compared")).await?;
+    Err(was_remade(&remade))
+}
+
+fn remade(tables: &Tables, made: &[Made]) -> Tables {
+    let of = |one: &Made| tables.get(&one.id).map(|route| (one.id, Arc::clone(route)));
+    made.iter().filter(|one| one.remade).filter_map(of).collect()
+}
+
+fn was_remade(remade: &Tables) -> Fault {
+    let doing = format!("rely on what is known of {}", named(remade));
+    Fault::new(FaultClass::Transient, "target_remade", doing).with_remedy(
+        "somebody made the table anew, or a column or a part of it (`alter column … using`, `detach partition`), and no trigger tells what became \
+         of its rows: `run` compares it",
+    )
 }
 
 async fn put_back(

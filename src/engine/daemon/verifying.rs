@@ -52,6 +52,8 @@ pub struct Verifying {
     rounds: u32,
     /// What an operator asked for and has no verdict yet. It survives the faults in between.
     wanted: Option<Ordered>,
+    /// Everything is compared once the suspects are, whatever the timetable says.
+    wished: bool,
     /// Rows that were read again for the validation that goes on.
     read_again: u64,
     /// A verdict was told that nobody has looked at yet.
@@ -102,6 +104,7 @@ impl Verifying {
             state,
             rounds: ROUNDS_MAX,
             wanted,
+            wished: false,
             read_again: 0,
             concluded: false,
             suspects,
@@ -170,12 +173,12 @@ impl Verifying {
         }
     }
 
-    /// A comparison of everything that nobody ordered, as soon as there is time for it.
-    pub fn wish(&mut self, repair: Repair, voice: &Voice) {
-        if matches!(self.state, State::Idle { .. }) && !self.is_reconciling() {
-            self.begin(repair);
-            self.show(voice);
-        }
+    /// What was compared until now says nothing any more, and what is being compared neither.
+    pub fn begin_anew(&mut self, voice: &Voice) {
+        voice.board.update(Instant::now(), |status| status.validation.last = None);
+        self.wished = true;
+        self.begin(self.wanted_repair());
+        self.show(voice);
     }
 
     fn show(&self, voice: &Voice) {
@@ -321,7 +324,7 @@ impl Verifying {
             store.clear_suspects(self.subject.migration, &ids).await?;
             tracing::info!(tables = ids.len(), "tables that had changed unseen are equal again");
             voice.follow_tables(&self.subject.tables, &self.suspects);
-            let wanted = self.timetable.every.is_some() || self.wanted.is_some();
+            let wanted = self.timetable.every.is_some() || self.wanted.is_some() || self.wished;
             self.state = State::Idle { next: wanted.then(Instant::now) };
             return Ok(());
         }
@@ -340,6 +343,7 @@ impl Verifying {
         if self.is_reconciling() {
             return self.reconciled(&verdicts, (store, voice)).await;
         }
+        self.wished = false;
         self.count(&verdicts, validation.repair, voice);
         let differences = verdicts.iter().map(|table| table.missing + table.extra + table.different).sum();
         let Subject { direction, .. } = self.subject;

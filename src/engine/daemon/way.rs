@@ -24,6 +24,8 @@ use crate::sqlite::capture::fence::control;
 use crate::sqlite::control::{begin_reverse, read};
 use std::time::{Duration, Instant};
 
+/// Whoever has a transaction open on a table is not waited for: nothing is followed meanwhile, and every other writer would wait behind.
+const LAY: &str = "begin; set local lock_timeout = '500ms'";
 const WRITE_WAIT: Duration = Duration::from_secs(5);
 /// Batches of the way back until the canary has come home.
 const STEPS_MAX: u32 = 20;
@@ -56,7 +58,7 @@ impl Life<'_> {
     pub(super) async fn open_way_back(&mut self) -> Result<(), Fault> {
         let doing = "lay the way back";
         let session = self.link.target.session().await?;
-        session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
+        session.batch_execute(LAY).await.map_err(|error| fault::of(error, doing))?;
         // A daemon that stood still must not shut what another has opened since.
         let owner = self.owner.clone();
         let crosser = Crosser { migration: self.migration, owner: &owner, state: self.desk.state };
@@ -77,7 +79,7 @@ impl Life<'_> {
         });
         // The target is told after the source: the other way round a crash would leave a history that the source does not know.
         let (first, begun) = reached.await?;
-        if begun || !self.store.has_way_back(self.migration).await? {
+        if begun || self.store.way_back(self.migration).await?.is_none() {
             session.batch_execute("begin").await.map_err(|error| fault::of(error, doing))?;
             begin_way_back(&session, crosser, first).await?;
             session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;

@@ -1,5 +1,5 @@
--- What disturbs a writer who brings rows in any order to the tables $1: foreign keys, triggers that fire in a session of replication role $2
--- (where that is null, in this one) and are none of $4, and, where $3 says so, CHECKs.
+-- What disturbs a writer who brings rows in any order to the tables $1: foreign keys, triggers and rules that fire in a session of replication
+-- role $2 (where that is null, in this one) and are none of $4, and, where $3 says so, CHECKs.
 select n.nspname::text as schema, c.relname::text as name, what.kind, what.bears
 from unnest($1::text[]) as wanted (name)
 join pg_class c on c.oid = to_regclass(wanted.name)
@@ -10,6 +10,11 @@ cross join lateral (
     from pg_trigger t
     where t.tgrelid = c.oid and not t.tgisinternal and t.tgname::text <> all ($4::text[])
       and (t.tgenabled = 'A' or t.tgenabled = case when replica then 'R' else 'O' end)
+    union all
+    select 'rule', w.rulename::text
+    from pg_rewrite w
+    where w.ev_class = c.oid and w.rulename <> '_RETURN'
+      and (w.ev_enabled = 'A' or w.ev_enabled = case when replica then 'R' else 'O' end)
     union all
     select case k.contype when 'f' then 'foreign key' else 'constraint' end, k.conname::text
     from pg_constraint k

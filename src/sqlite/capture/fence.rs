@@ -92,9 +92,7 @@ impl Opening {
         let epoch = control(&db, token)?.epoch + 1;
         let found = Found { version: schema_version(&db)?, schema: schema_digest(&db)? };
         Objects::read(&db)?.revive_log(&db)?;
-        let seq: i64 = db
-            .query_row(&format!("select coalesce(max(seq), 0) + 1 from {CHANGE}"), [], |row| row.get(0))
-            .map_err(failed)?;
+        let seq = next_seq(&db).map_err(failed)?;
         let first = Position { epoch, seq, nonce: drawn(&db)? };
         write_open(&db, first)?;
         Ok(Opening { db, first, found })
@@ -114,8 +112,14 @@ fn begin_for_good(db: &Connection, doing: &str) -> Result<(), Fault> {
     run(db, doing, "begin immediate")
 }
 
-/// Opens SQLite to the application where that was decided and not done; done twice it is done once.
-pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<(), Fault> {
+/// Opens SQLite to the application where that was decided and not done; done twice it is done once. `left` is where the way back stood
+/// then: a file that stands elsewhere, or whose log does not end before `first`, is a backup of the time when PostgreSQL was written, and
+/// lacks what came after it.
+pub fn open_as_decided(
+    db: &Connection,
+    token: &str,
+    (first, left): (Position, Option<Position>),
+) -> Result<(), Fault> {
     let doing = "open SQLite to the application's writes";
     db.execute_batch(FOR_GOOD).map_err(|error| from_sqlite(doing, error))?;
     let tx: Transaction<'_> = begin(db, doing)?;
@@ -124,8 +128,22 @@ pub fn open_as_decided(db: &Connection, token: &str, first: Position) -> Result<
     if found.epoch >= first.epoch {
         return Ok(());
     }
+    Objects::read(&tx)?.revive_log(&tx)?;
+    let is_as_left = found.epoch + 1 == first.epoch
+        && next_seq(&tx).map_err(|error| from_sqlite(doing, error))? == first.seq
+        && found.reverse.map(|reached| reached.at) == left;
+    if !is_as_left {
+        return Err(Fault::fatal("history_fork", doing).with_remedy(
+            "the source is not what the rollback left (a backup of the time when PostgreSQL was written has been restored): put the right \
+             file there; or, if it is the one to go on with, run it with --resync",
+        ));
+    }
     write_open(&tx, first)?;
     commit(tx, doing)
+}
+
+fn next_seq(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row(&format!("select coalesce(max(seq), 0) + 1 from {CHANGE}"), [], |row| row.get(0))
 }
 
 fn write_open(db: &Connection, first: Position) -> Result<(), Fault> {

@@ -9,10 +9,10 @@ use crate::engine::standing::Writes as Shown;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::phase::Phase;
-use crate::phase::machine::{Crossing, Event};
+use crate::phase::machine::{Command, Crossing, Event};
 use crate::sqlite::capture::fence::{control, open_as_decided, settled};
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::control::{Control, Writes};
+use crate::sqlite::control::{Control, WITHOUT_A_WAY_BACK, Writes};
 use std::time::Duration;
 
 /// What an attempt is to do.
@@ -48,7 +48,14 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
         Phase::DualWrite | Phase::Validate | Phase::Switch => {}
     }
     let file = SqliteFile::examine(&desk.job.request.source, desk.job.request.busy_timeout)?;
-    let found = look(&file, desk).await?;
+    let found = look(&file, desk).await.map_err(|fault| match (fault.code, desk.state.phase) {
+        ("capture_missing", Phase::Switch) => fault.with_remedy(format!(
+            "liteferry's tables are gone from SQLite (a backup from before, or `detach`), and the application's writes went to PostgreSQL: put the \
+             right file there; {WITHOUT_A_WAY_BACK}; or, only where SQLite is to be gone on with, and PostgreSQL's rows are to be made equal to \
+             its, run it with --resync"
+        )),
+        (_, _) => fault,
+    })?;
     match (found.writes, desk.state.phase) {
         (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
             "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
@@ -66,17 +73,41 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
             Ok(Work::Backward)
         }
         (Writes::Postgres, _) => {
+            // Neither side takes them, whatever comes of this.
+            desk.route(Shown::Paused);
             let at = position(desk).await?;
             if at.epoch > found.epoch {
-                open(&file, &desk.token, at).await?;
+                let left = desk.store.way_back(desk.migration).await?;
+                open(&file, &desk.token, (at, left)).await?;
                 desk.store.note("rollback", "finished: SQLite takes the application's writes again").await?;
                 desk.route(Shown::Sqlite);
                 return Ok(Work::Forward);
             }
-            desk.route(Shown::Paused);
+            // Only PostgreSQL as it was after the switch has given SQLite anything since it was closed.
+            if found.reverse.is_some_and(|reached| reached.before.is_some()) {
+                return Err(Fault::fatal("switch_forgotten", "finish the switch").with_remedy(
+                    "PostgreSQL is in a state from before the switch (a restored backup, a failover that lost commits), and SQLite holds what the \
+                     application wrote there since: put the PostgreSQL that has it in place, and start again; or, to go on in SQLite, keep the \
+                     application off PostgreSQL and run `liteferry run --resync`, which opens SQLite and makes PostgreSQL equal to it",
+                ));
+            }
+            begin_again(desk).await?;
             Ok(Work::FinishSwitch)
         }
     }
+}
+
+/// A switch is recorded as begun before it can be decided. A target that lost that record in a failover is told once more.
+async fn begin_again(desk: &mut Desk<'_>) -> Result<(), Fault> {
+    let told = Told::by_itself("switch");
+    for command in [Command::Validate, Command::Switch] {
+        if desk.state.crossing == Some(Crossing::Switch) {
+            return Ok(());
+        }
+        let entry = told.entry("SQLite is closed, and PostgreSQL did not know that this had begun");
+        desk.happened(Event::Commanded(command), entry).await?;
+    }
+    Ok(())
 }
 
 async fn abandon(desk: &mut Desk<'_>, crossing: Crossing) -> Result<(), Fault> {
@@ -105,10 +136,10 @@ async fn look(file: &SqliteFile, desk: &Desk<'_>) -> Result<Control, Fault> {
     .await
 }
 
-async fn open(file: &SqliteFile, token: &str, first: Position) -> Result<(), Fault> {
+async fn open(file: &SqliteFile, token: &str, as_decided: (Position, Option<Position>)) -> Result<(), Fault> {
     let (file, token) = (file.clone(), token.to_owned());
     blocking("open SQLite to the application's writes", move || {
-        open_as_decided(&file.open_writer(OPEN_WAIT)?, &token, first)
+        open_as_decided(&file.open_writer(OPEN_WAIT)?, &token, as_decided)
     })
     .await
 }

@@ -5,7 +5,7 @@
 use super::super::desk::Told;
 use super::super::follow::Life;
 use super::super::setup::captures;
-use super::super::tended::untouched;
+use super::super::tended::{is_as_made, untouched};
 use super::blocking;
 use crate::engine::standing::Writes;
 use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
@@ -208,7 +208,9 @@ impl Sides for Forward<'_, '_> {
 
     async fn prepare(&mut self, fence: &mut Option<Fence>, proven: &Proven) -> Result<Opening, Fault> {
         let counters = under(fence, Fence::counters).await?;
-        self.make_ready(&counters, proven.last).await
+        let opening = self.make_ready(&counters, proven.last).await?;
+        is_as_made(&opening.session, self.life.migration, &self.life.tables).await?;
+        Ok(opening)
     }
 
     async fn decide(&mut self, fenced: Fenced<Option<Fence>>, proven: &Proven) -> Result<(), Fault> {

@@ -1,0 +1,50 @@
+-- Of the tables $2, which migration $3 knows by the numbers $1, those that are not made of what they were: parts, and of each column the
+-- number, the type and the transaction that defined it last. Whoever defines a column anew may have changed its values in all rows; whoever
+-- detaches a part takes its rows away, and an attached one brings some, which one that was made as a part does not.
+with recursive wanted as (
+    select given.id, to_regclass(given.name)::oid as oid
+    from unnest($1::bigint[], $2::text[]) as given (id, name)
+    where to_regclass(given.name) is not null
+),
+part (id, oid, attached) as (
+    select id, oid, false from wanted
+    union all
+    select part.id, c.oid, i.xmin <> t.xmin
+    from part
+    join pg_inherits i on i.inhparent = part.oid
+    join pg_class c on c.oid = i.inhrelid and c.relispartition
+    join pg_type t on t.oid = c.reltype
+),
+whole as (select id, jsonb_object_agg(oid::text, attached) as parts from part group by id),
+found as (
+    select id,
+           jsonb_build_object(
+               'parts', whole.parts,
+               'columns', (
+                   select jsonb_object_agg(
+                       a.attname::text,
+                       concat_ws(' ', a.attnum, a.atttypid, a.atttypmod, a.xmin::text)
+                   )
+                   from pg_attribute a
+                   where a.attrelid = wanted.oid and a.attnum > 0 and not a.attisdropped
+               )
+           ) as made
+    from wanted
+    join whole using (id)
+)
+select c.id,
+       found.made::text,
+       exists (
+           select from jsonb_each(c.made -> 'columns') as was
+           join jsonb_each(found.made -> 'columns') as now on now.key = was.key
+           where now.value <> was.value
+       )
+       or exists (select from jsonb_object_keys(c.made -> 'parts') as was (key) where not found.made -> 'parts' ? was.key)
+       or exists (
+           select from jsonb_each(found.made -> 'parts') as now
+           where now.value = 'true' and c.made is not null and not c.made -> 'parts' ? now.key
+       ) as remade
+from found
+join liteferry.captured c on c.migration_id = $3 and c.id = found.id
+where c.made is distinct from found.made
+order by c.id
