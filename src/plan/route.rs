@@ -86,12 +86,6 @@ impl Route {
         self
     }
 
-    /// Whether rows are told by SQLite's own numbers of them. They are not what a dump keeps that is loaded again.
-    pub fn is_known_by_rowid(&self) -> bool {
-        let Identity::Columns(columns) = &self.identity else { return false };
-        columns.iter().any(|column| self.columns[*column].source.is_none())
-    }
-
     /// The column by which both sides can be asked for a stretch of the table: it carries the rowid, and is the row's whole identity.
     pub fn rowid_identity(&self) -> Option<usize> {
         let ScanOrder::Rowid { column: Some(column), .. } = self.scan else { return None };

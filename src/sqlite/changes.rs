@@ -46,13 +46,6 @@ pub struct Expected {
     pub tables: BTreeMap<i64, Arc<Route>>,
 }
 
-impl Expected {
-    /// A VACUUM keeps our rowids where they are; a dump that was loaded and restored over the file looks like one, and does not.
-    fn has_loose_rows(&self) -> bool {
-        self.tables.values().any(|route| route.is_known_by_rowid())
-    }
-}
-
 /// A reader whose transaction is still open, at the position that the target was brought to.
 pub struct Held {
     pub at: Position,
@@ -448,9 +441,8 @@ impl Shared {
         let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
         let known = self.state().version.unwrap_or(version);
         // Another thread may have looked at a later snapshot.
-        let is_plain =
-            is_one_step(version, known) || is_one_step(known, version) && !expected.has_loose_rows();
-        if !is_plain || schema_digest(&reader.db)? != expected.schema || !captured()? {
+        let has_stepped = is_one_step(known, version) || is_one_step(version, known);
+        if !has_stepped || schema_digest(&reader.db)? != expected.schema || !captured()? {
             let doing = "follow the source under the schema it had";
             return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing)
                 .with_remedy("the application changed its schema: the daemon looks at it anew by itself"));

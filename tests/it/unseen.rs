@@ -1,7 +1,7 @@
 //! Schema changes that leave the schema's text as it was, or name nothing that our triggers know, and rows that are not what they were.
 
 use crate::follow::Case;
-use crate::support::{application, until};
+use crate::support::until;
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table item (id integer primary key, a integer, b integer, c integer default 5);
@@ -48,34 +48,6 @@ fn rows_that_a_schema_change_changes_unseen_are_carried_over() {
             case.validate().status == Some(0)
         });
     }
-}
-
-/// All of the change table is in a dump, and the rows have other numbers where none is a key.
-#[test]
-fn rows_without_a_key_are_found_again_after_a_dump_was_restored() {
-    let case = Case::new("pragma journal_mode = wal; create table item (a, b)");
-    case.app("insert into item values (1, 1), (2, 2), (3, 3), (1, 1); delete from item where rowid = 1");
-    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
-    daemon.until(|status| status["phase"] == "dual-write");
-    case.app("update item set b = 5 where a = 2");
-    daemon.drained(&case.source);
-    let loaded = case.backup();
-    application(&loaded)
-        .execute_batch(
-            "create temp table kept as select a, b from item order by _rowid_; delete from item; insert into item select a, b from kept;
-             delete from _liteferry_change where seq > (select max(seq) from _liteferry_change) - 6",
-        )
-        .expect("the rows are numbered anew");
-    let copy = rusqlite::Connection::open(&loaded).expect("it opens");
-    let mut live = application(&case.source.path);
-    let backup = rusqlite::backup::Backup::new(&copy, &mut live).expect("a backup begins");
-    backup.run_to_completion(1000, std::time::Duration::ZERO, None).expect("it is restored");
-    drop(backup);
-    live.execute_batch("update item set b = 9 where a = 3").expect("written");
-    until("the rows are compared", || {
-        daemon.drained(&case.source);
-        case.validate().status == Some(0)
-    });
 }
 
 /// PostgreSQL's rows are not to be read anew for our own sake.

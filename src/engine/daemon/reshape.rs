@@ -57,15 +57,11 @@ pub async fn settle(
     let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
     let is_another = before != followed.recorded.source_schema;
     let is_plain = followed.recorded.source_version.map_or(!is_another, |known| is_one_step(known, version));
-    let is_loose = |id: &i64| {
-        followed.recorded.source_version.is_some_and(|known| known != version)
-            && followed.tables[id].is_known_by_rowid()
-    };
-    let may_differ = |id: &i64| !is_plain || is_loose(id) || !census.is_intact(*id);
-    let unseen: BTreeSet<i64> = followed.tables.keys().copied().filter(may_differ).collect();
-    if !is_another && unseen.is_empty() && census.is_whole() && adrift.is_empty() {
+    if !is_another && is_plain && census.is_whole() && adrift.is_empty() {
         return understood(store, &followed, version).await;
     }
+    let unseen: BTreeSet<i64> =
+        followed.tables.keys().copied().filter(|id| !is_plain || !census.is_intact(*id)).collect();
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
     let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
