@@ -34,7 +34,7 @@ fn named(stem: &str, tables: &[Numbered<'_>], spelled: impl Fn(&str) -> String) 
                 numbered
                     .first(|column| column == rest)
                     .or_else(|| numbered.first(|column| column.starts_with(rest) || stem.ends_with(column)))
-                    .or_else(|| numbered.key.filter(|_| rest == "id"))
+                    .or_else(|| numbered.key.filter(|key| rest == "id" && numbered.is_integer(*key)))
             }
             None => {
                 table.strip_prefix(stem)?.strip_prefix('_')?;
@@ -55,8 +55,8 @@ fn shortened(stem: &str, tables: &[Numbered<'_>], others: &[PgSequence]) -> Opti
     let candidates = tables.iter().enumerate().filter_map(|(place, numbered)| {
         let table = numbered.name.to_ascii_lowercase();
         let key = numbered.key.filter(|_| is_short_for(stem, &table) && !has_own(&table))?;
-        let (_, target) = numbered.columns[key];
-        (target?.ty.is_integer() && !is_numbered(target?)).then_some((table.len(), (place, key)))
+        let target = numbered.columns[key].1?;
+        (target.ty.is_integer() && !is_numbered(target)).then_some((table.len(), (place, key)))
     });
     let mut candidates: Vec<_> = candidates.collect();
     candidates.sort_by_key(|(length, _)| *length);
@@ -89,8 +89,12 @@ fn is_short_for(stem: &str, table: &str) -> bool {
 
 impl Numbered<'_> {
     fn first(&self, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
-        self.columns.iter().position(|(name, target)| {
-            target.is_some_and(|target| target.ty.is_integer()) && is_meant(&name.to_ascii_lowercase())
-        })
+        let is_it =
+            |place: &usize| self.is_integer(*place) && is_meant(&self.columns[*place].0.to_ascii_lowercase());
+        (0..self.columns.len()).find(is_it)
+    }
+
+    fn is_integer(&self, column: usize) -> bool {
+        self.columns[column].1.is_some_and(|target| target.ty.is_integer())
     }
 }
