@@ -109,6 +109,16 @@ impl Store {
         super::follow::still_ours(done.rows_affected(), doing)
     }
 
+    /// Any table may differ in ways that no captured change tells.
+    pub async fn suspect_all(&self, (migration, owner): (i64, &str)) -> Result<(), Fault> {
+        let doing = "record that every table is to be compared";
+        let sql = "update liteferry.captured c set suspect = true
+                   from liteferry.follow f where f.migration_id = $1 and f.owner = $2 and c.migration_id = f.migration_id";
+        let query = sqlx::query(sql).bind(migration).bind(owner);
+        let done = query.execute(&self.pool).await.map_err(|error| of_control(error, doing))?;
+        super::follow::still_ours(done.rows_affected().min(1), doing)
+    }
+
     /// Takes away what somebody has put on the target's tables, and remembers how to give it back; `suspects` may differ by its doing.
     pub async fn suspend_newcomers(
         &self,

@@ -12,15 +12,16 @@
 mod glance;
 mod portions;
 mod renewal;
+mod schema;
 
 use super::capture;
-use super::connect::{SqliteFile, journal_mode, schema_version};
+use super::connect::{SqliteFile, journal_mode};
 use super::fault::from_sqlite;
 use super::gather::{Gathering, gathered, log_rows};
 use super::harden::Hardener;
-use super::history::{self, FileIdentity, is_one_step, schema_digest};
+use super::history::{self, FileIdentity};
 use crate::link::{Batch, Captured, Extent, Pieces, Portion, Portions, Take};
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::plan::capture::CaptureTable;
 use crate::plan::route::Route;
@@ -98,6 +99,8 @@ struct State {
     weighed: i64,
     /// SQLite's version of the schema, as it was last found to be the expected schema.
     version: Option<i64>,
+    /// It has gone further than one step at a time, and nobody has done anything about it yet.
+    has_leapt: bool,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -130,8 +133,6 @@ struct Head {
 
 /// Portions that wait to be written.
 const PORTIONS_AHEAD: usize = 8;
-/// An edit of the schema table by hand moves no version: the schema is read again after so long.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Lookups of a database with many tables stay prepared.
 const STATEMENTS_MAX: usize = 512;
 
@@ -178,11 +179,6 @@ impl SqliteChanges {
 
     pub fn known(&self) -> Option<Known> {
         self.shared.state().known
-    }
-
-    /// SQLite's version of the schema, as it was last found to be the expected one.
-    pub fn schema_version(&self) -> Option<i64> {
-        self.shared.state().version
     }
 
     pub fn wal_bytes(&self) -> u64 {
@@ -430,27 +426,6 @@ impl Shared {
         (self.watch)(known);
         let extent = if to == newest { Extent::Whole } else { Extent::Part };
         Ok((to.seq > from.seq).then_some(Head { from, to, newest, extent }))
-    }
-
-    fn confirm_schema(&self, reader: &mut Reader) -> Result<(), Fault> {
-        let version = schema_version(&reader.db)?;
-        if reader.schema_version == Some(version) && reader.looked.elapsed() < LOOK_AGAIN {
-            return Ok(());
-        }
-        let expected = &self.expected;
-        let captured = || capture::census(&reader.db, &expected.captures).map(|census| census.is_whole());
-        let known = self.state().version.unwrap_or(version);
-        // Another thread may have looked at a later snapshot.
-        let has_stepped = is_one_step(known, version) || is_one_step(version, known);
-        if !has_stepped || schema_digest(&reader.db)? != expected.schema || !captured()? {
-            let doing = "follow the source under the schema it had";
-            return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing)
-                .with_remedy("the application changed its schema: the daemon looks at it anew by itself"));
-        }
-        self.state().version = Some(known.max(version));
-        reader.schema_version = Some(version);
-        reader.looked = Instant::now();
-        Ok(())
     }
 
     /// Ends the snapshot, unless somebody wants it held.

@@ -103,6 +103,21 @@ fn rows_that_went_with_a_schema_change_after_the_switch_come_back_before_the_rol
     }
 }
 
+/// Each table whose inserts a trigger of the application cuts off gets a guard of its own.
+#[test]
+fn our_own_guards_are_no_change_of_the_schema() {
+    let cut = |table: &str| {
+        format!(
+            "create table {table} (id integer primary key, v text); create trigger cut_{table} after insert on {table} when new.id = 13 begin select raise(ignore); end;"
+        )
+    };
+    let case = Case::new(&format!("pragma journal_mode = wal; {} {}", cut("one"), cut("other")));
+    let off = ["--set", "validate.on=false", "--set", "switch.validation_max_age=7d"];
+    let mut daemon = case.switched(&off);
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+}
+
 #[test]
 fn a_vacuum_has_nothing_compared() {
     let case = Case::new(SOURCE);

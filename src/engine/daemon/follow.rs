@@ -416,7 +416,7 @@ impl Life<'_> {
         }
         if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
             looks.gates = Some(Instant::now());
-            self.note_version().await?;
+            self.note_version(verifying).await?;
             self.show_gates().await?;
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 use super::follow::Life;
 use super::setup::{capture_findings, captures};
+use super::verifying::Verifying;
 use super::{Job, Voice, agree, reread};
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Partly, Prepared, Request, prepare};
@@ -79,7 +80,7 @@ pub async fn settle(
         store.note("schema", &format!("{what}: {table}")).await?;
     }
     if !is_plain {
-        store.note("schema", "changed more than once unseen: every table is compared").await?;
+        store.note("schema", LEAPT).await?;
     }
     let reshaping = Reshaping {
         migration: followed.migration,
@@ -111,9 +112,17 @@ async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Res
 }
 
 impl Life<'_> {
-    /// A VACUUM moves SQLite's version of the schema and no row: the next life is not to wonder at several of them.
-    pub(super) async fn note_version(&mut self) -> Result<(), Fault> {
+    /// A VACUUM moves SQLite's version of the schema and no row: the next life is not to wonder at several of them. What was changed and
+    /// changed back in between two looks has all tables compared.
+    pub(super) async fn note_version(&mut self, verifying: &mut Verifying) -> Result<(), Fault> {
         let seen = self.changes.schema_version();
+        if self.changes.take_leap() {
+            self.store.suspect_all((self.migration, &self.owner)).await?;
+            self.store.note("schema", LEAPT).await?;
+            self.suspects = self.tables.clone();
+            self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
+            verifying.suspect(&self.suspects, self.voice);
+        }
         if let Some(version) = seen.filter(|_| seen != self.version) {
             self.store.understood((self.migration, &self.owner), version).await?;
             self.version = seen;
@@ -121,6 +130,8 @@ impl Life<'_> {
         Ok(())
     }
 }
+
+const LEAPT: &str = "changed more than once unseen: every table is compared";
 
 /// Foreign keys that wait for the switch, of every table that changed or refers to one that did. In `existing` mode none waits: the
 /// application's own migrations make them.

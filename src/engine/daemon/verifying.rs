@@ -188,6 +188,15 @@ impl Verifying {
         });
     }
 
+    /// These may differ, whatever was found of them before.
+    pub fn suspect(&mut self, tables: &BTreeMap<i64, Arc<Route>>, voice: &Voice) {
+        self.suspects.clone_from(tables);
+        self.rounds = ROUNDS_MAX;
+        voice.follow_tables(&self.subject.tables, &self.suspects);
+        self.begin(Repair::ReadAgain);
+        self.show(voice);
+    }
+
     fn begin(&mut self, repair: Repair) {
         let (tables, repair) = if self.is_reconciling() {
             (&self.suspects, Repair::ReadAgain)

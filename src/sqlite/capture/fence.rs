@@ -67,6 +67,11 @@ impl Fence {
     }
 }
 
+/// How many guards keep the application's writes out.
+pub fn guards(db: &Connection) -> Result<i64, Fault> {
+    Ok(Objects::read(db)?.guards())
+}
+
 /// SQLite about to take the application's writes again; nothing is committed.
 #[derive(Debug)]
 pub struct Opening {

@@ -236,6 +236,11 @@ impl Objects {
         Ok(true)
     }
 
+    pub fn guards(&self) -> i64 {
+        let guards = self.all.iter().filter(|object| object.is_guard());
+        i64::try_from(guards.count()).expect("a count fits")
+    }
+
     pub fn drop_guards(&self, db: &Connection) -> Result<(), Fault> {
         self.drop_where(db, Object::is_guard)
     }

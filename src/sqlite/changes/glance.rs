@@ -1,6 +1,7 @@
 //! A short batch, read by the thread that asks for it. It never waits for a writer, and what proves long goes to a thread of its own.
 
-use super::{Asked, Begun, LOOK_AGAIN, Shared};
+use super::schema::LOOK_AGAIN;
+use super::{Asked, Begun, Shared};
 use crate::link::{Piece, Portion};
 use crate::model::fault::Fault;
 use std::sync::Arc;

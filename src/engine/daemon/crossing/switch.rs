@@ -203,7 +203,14 @@ impl Sides for Forward<'_, '_> {
     }
 
     async fn check(&mut self, drained: &Drained) -> Result<u64, Fault> {
-        self.life.compare_newest(drained.last()).await
+        let rows = self.life.compare_newest(drained.last()).await?;
+        if self.life.changes.has_leapt() {
+            let doing = "rely on what was compared";
+            return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing).with_remedy(
+                "the application changed its schema more than once just now: every table is compared, and then try again",
+            ));
+        }
+        Ok(rows)
     }
 
     async fn prepare(&mut self, fence: &mut Option<Fence>, proven: &Proven) -> Result<Opening, Fault> {

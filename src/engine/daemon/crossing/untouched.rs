@@ -4,7 +4,7 @@
 use super::super::desk::Desk;
 use crate::model::fault::Fault;
 use crate::sqlite::apply::SCHEMA_MOVED;
-use crate::sqlite::capture::fence::Found;
+use crate::sqlite::capture::fence::{Found, guards};
 use crate::sqlite::connect::{SqliteFile, schema_version};
 use crate::sqlite::history::is_one_step;
 
@@ -18,12 +18,14 @@ pub struct Untouched {
 }
 
 impl Untouched {
-    /// Our own guard is one step.
+    /// Each guard of ours is a step.
     pub async fn since_closed(desk: &Desk<'_>, file: &SqliteFile) -> Result<Untouched, Fault> {
         let missing = || Fault::fatal("state_unreadable", "read where the migration stands");
         let recorded = desk.store.follow(desk.migration).await?.ok_or_else(missing)?;
-        let now = schema_version(&file.open_reader()?)?;
-        let known = recorded.source_version.filter(|known| !is_one_step(*known, now)).unwrap_or(now);
+        let db = file.open_reader()?;
+        let (now, guards) = (schema_version(&db)?, guards(&db)?);
+        let is_ours = |known: &i64| is_one_step(*known, now) || now.wrapping_sub(*known) == guards;
+        let known = recorded.source_version.filter(|known| !is_ours(known)).unwrap_or(now);
         if recorded.source_version != Some(known) {
             desk.store.understood((desk.migration, &desk.owner), known).await?;
         }
