@@ -103,6 +103,28 @@ fn rows_that_went_with_a_schema_change_after_the_switch_come_back_before_the_rol
     }
 }
 
+/// Everything was compared, and the switch has begun.
+#[test]
+fn a_switch_is_refused_for_a_schema_that_was_changed_and_changed_back_at_the_last_moment() {
+    let case = Case::new(SOURCE);
+    let (begun, may_end) = (case.source.path.with_extension("begun"), case.source.path.with_extension("end"));
+    let hook = format!(
+        "hooks.before_switch=touch '{}'; while [ ! -e '{}' ]; do sleep 0.05; done",
+        begun.display(),
+        may_end.display()
+    );
+    let mut daemon = case.validated(&["--set", &hook]);
+    let (status, told) = daemon.post("/v1/phase", r#"{"to":"switch"}"#);
+    assert_eq!(status, 202, "{told:#}");
+    until("the switch is about to begin", || begun.exists());
+    case.app(&format!("begin; {}; commit", CHANGES[0].1));
+    std::fs::write(&may_end, "").expect("the file can be made");
+    let fives = [["5"; 3].map(|five| Some(five.to_owned()))];
+    until("the rows are compared", || case.rows("select min(c), max(c), 5 from item") == fives);
+    daemon.until(|status| status["phase"] == "validate" && status["gates"]["switch"]["open"] == true);
+    case.is_equal();
+}
+
 /// Each table whose inserts a trigger of the application cuts off gets a guard of its own.
 #[test]
 fn our_own_guards_are_no_change_of_the_schema() {
