@@ -1,6 +1,7 @@
 //! Schema changes that leave the schema's text as it was, or name nothing that our triggers know, and rows that are not what they were.
 
 use crate::follow::Case;
+use crate::support::daemon::Daemon;
 use crate::support::until;
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -105,25 +106,43 @@ fn rows_that_went_with_a_schema_change_after_the_switch_come_back_before_the_rol
     }
 }
 
-/// Everything was compared, and the switch has begun.
-#[test]
-fn a_switch_is_refused_for_a_schema_that_was_changed_and_changed_back_at_the_last_moment() {
-    let case = Case::new(SOURCE);
+/// Everything was compared, and the switch is about to begin: the application does something more first.
+fn switch_behind(case: &Case, sql: &str) -> Daemon {
     let (begun, may_end) = (case.source.path.with_extension("begun"), case.source.path.with_extension("end"));
     let hook = format!(
         "hooks.before_switch=touch '{}'; while [ ! -e '{}' ]; do sleep 0.05; done",
         begun.display(),
         may_end.display()
     );
-    let mut daemon = case.validated(&["--set", &hook]);
+    let daemon = case.validated(&["--set", &hook]);
     let (status, told) = daemon.post("/v1/phase", r#"{"to":"switch"}"#);
     assert_eq!(status, 202, "{told:#}");
     until("the switch is about to begin", || begun.exists());
-    case.app(&format!("begin; {}; commit", CHANGES[0].1));
+    case.app(sql);
     std::fs::write(&may_end, "").expect("the file can be made");
+    daemon
+}
+
+#[test]
+fn a_switch_is_refused_for_a_schema_that_was_changed_and_changed_back_at_the_last_moment() {
+    let case = Case::new(SOURCE);
+    let mut daemon = switch_behind(&case, &format!("begin; {}; commit", CHANGES[0].1));
     let fives = [["5"; 3].map(|five| Some(five.to_owned()))];
     until("the rows are compared", || case.rows("select min(c), max(c), 5 from item") == fives);
     daemon.until(|status| status["phase"] == "validate" && status["gates"]["switch"]["open"] == true);
+    case.is_equal();
+}
+
+#[test]
+fn a_vacuum_at_the_last_moment_does_not_stand_in_the_way_back() {
+    let case = Case::new(SOURCE);
+    let mut daemon = switch_behind(&case, "vacuum");
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    let (status, told) = daemon.post("/v1/phase", r#"{"to":"dual-write"}"#);
+    assert_eq!(status, 202, "{told:#}");
+    daemon.until(|status| status["phase"] == "dual-write" || !status["answer"]["refused"].is_null());
+    assert!(!daemon.log().contains("reverse_schema_moved"), "{}", daemon.log());
+    daemon.drained(&case.source);
     case.is_equal();
 }
 

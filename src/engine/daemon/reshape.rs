@@ -112,10 +112,8 @@ async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Res
 }
 
 impl Life<'_> {
-    /// A VACUUM moves SQLite's version of the schema and no row: the next life is not to wonder at several of them. What was changed and
-    /// changed back in between two looks has all tables compared.
+    /// What was changed and changed back in between two looks has all tables compared.
     pub(super) async fn note_version(&mut self, verifying: &mut Verifying) -> Result<(), Fault> {
-        let seen = self.changes.schema_version();
         if self.changes.take_leap() {
             self.store.suspect_all((self.migration, &self.owner)).await?;
             self.store.note("schema", LEAPT).await?;
@@ -123,6 +121,12 @@ impl Life<'_> {
             self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
             verifying.suspect(&self.suspects, self.voice);
         }
+        self.note_step().await
+    }
+
+    /// A VACUUM moves SQLite's version of the schema and no row: neither the next life nor the way back is to wonder at several of them.
+    pub(super) async fn note_step(&mut self) -> Result<(), Fault> {
+        let seen = self.changes.schema_version();
         if let Some(version) = seen.filter(|_| seen != self.version) {
             self.store.understood((self.migration, &self.owner), version).await?;
             self.version = seen;

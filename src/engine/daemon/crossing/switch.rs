@@ -210,6 +210,7 @@ impl Sides for Forward<'_, '_> {
                 "the application changed its schema more than once just now: every table is compared, and then try again",
             ));
         }
+        self.life.note_step().await?;
         Ok(rows)
     }
 
