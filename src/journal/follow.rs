@@ -26,6 +26,15 @@ pub struct Follow {
     pub role: LoadRole,
 }
 
+/// That a migration is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The name that we bear as its owner.
+    pub owner: String,
+    /// Since when, by PostgreSQL's clock, in microseconds since 1970.
+    pub at_us: i64,
+}
+
 /// When a statement of the plan is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -161,18 +170,31 @@ impl Store {
         row.map(|row| follow_of(&row).ok_or_else(|| unreadable("position"))).transpose()
     }
 
-    /// Makes the migration ours, and gives the name we bear as its owner. Whoever had it finds out at the next write.
-    pub async fn take_over(&self, migration: i64, name: &str) -> Result<String, Fault> {
+    /// Makes the migration ours; whoever had it finds out at the next write. Not where another daemon has taken it since we had it: one
+    /// that took it earlier is what a target that lost commits remembers.
+    pub async fn take_over(
+        &self,
+        migration: i64,
+        name: &str,
+        before: Option<&Taken>,
+    ) -> Result<Taken, Fault> {
+        let doing = "take the migration over";
         let sql =
             "update liteferry.follow set owner = gen_random_uuid()::text, owner_name = $2, owner_seen = now()
-                   where migration_id = $1 returning owner";
-        sqlx::query(sql)
+                   where migration_id = $1
+                   and ($3::text is null or owner = $3 or owner_seen <= timestamptz 'epoch' + $4::bigint * interval '1 microsecond')
+                   returning owner, (extract(epoch from owner_seen) * 1000000)::bigint";
+        let row = sqlx::query(sql)
             .bind(migration)
             .bind(name)
-            .fetch_one(&self.pool)
+            .bind(before.map(|before| before.owner.as_str()))
+            .bind(before.map(|before| before.at_us))
+            .fetch_optional(&self.pool)
             .await
-            .map(|row| row.get(0))
-            .map_err(|error| of_control(error, "take the migration over"))
+            .map_err(|error| of_control(error, doing))?;
+        still_ours(u64::from(row.is_some()), doing)?;
+        let row = row.expect("a row was counted");
+        Ok(Taken { owner: row.get(0), at_us: row.get(1) })
     }
 
     pub async fn is_owned(&self, migration: i64, owner: &str) -> Result<bool, Fault> {

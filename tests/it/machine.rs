@@ -4,6 +4,7 @@ use crate::support::{TestDatabase, database, psql};
 use futures_util::future::join_all;
 use liteferry::engine::records::Records;
 use liteferry::journal::crossing::{Crosser, begin_way_back};
+use liteferry::journal::follow::Taken;
 use liteferry::journal::machine::{Entry, Recorded};
 use liteferry::journal::store::Store;
 use liteferry::model::fault::Fault;
@@ -51,8 +52,11 @@ impl Bench {
     }
 
     fn take_over(&self) -> String {
-        let taken = self.runtime.block_on(self.store.take_over(MIGRATION, "a test"));
-        taken.expect("the migration is there")
+        self.take_over_after(None).expect("the migration is there").owner
+    }
+
+    fn take_over_after(&self, before: Option<&Taken>) -> Result<Taken, Fault> {
+        self.runtime.block_on(self.store.take_over(MIGRATION, "a test", before))
     }
 
     fn recorded(&self) -> Result<Recorded, Fault> {
@@ -143,6 +147,25 @@ fn whoever_lost_the_migration_moves_it_no_more() {
     assert_eq!(bench.enter(DUAL_WRITE, VALIDATE).unwrap_err().code, "another_owner");
     bench.enter_as(&new, (DUAL_WRITE, VALIDATE), BY_ANN).expect("the new owner may");
     assert_eq!(bench.lines().len(), 1);
+}
+
+/// Of whoever had it before us, and of ourselves, a target that fell back remembers; of whoever took it after us only one that lives.
+#[test]
+fn whoever_lost_the_migration_takes_it_back_from_nobody_who_came_later() {
+    let bench = Bench::new();
+    let first = bench.take_over_after(None).expect("it is free");
+    let fallen_back = "update liteferry.follow set owner_seen = owner_seen - interval '1 second'";
+    psql(&bench.target.url, "update liteferry.follow set owner_seen = now() + interval '1 second'");
+    let ours = bench.take_over_after(Some(&first)).expect("it is ours still, whenever it was last seen");
+    psql(&bench.target.url, &format!("{fallen_back}, owner = '{}'", first.owner));
+    let ours = bench.take_over_after(Some(&ours)).expect("it was ours before");
+    psql(&bench.target.url, &format!("{fallen_back}, owner = 'one before us'"));
+    let ours = bench.take_over_after(Some(&ours)).expect("whoever had it before us has lost it");
+    psql(&bench.target.url, "update liteferry.follow set owner = '', owner_seen = '-infinity'");
+    let ours = bench.take_over_after(Some(&ours)).expect("it is nobody's");
+    let theirs = bench.take_over();
+    assert_eq!(bench.take_over_after(Some(&ours)).expect_err("it is theirs").code, "another_owner");
+    bench.enter_as(&theirs, (DUAL_WRITE, VALIDATE), BY_ANN).expect("they have it still");
 }
 
 #[test]

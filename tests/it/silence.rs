@@ -158,6 +158,30 @@ fn a_claim_that_was_lost_alone_is_taken_again() {
     case.is_equal();
 }
 
+/// Two daemons that are each cut off for a moment would hand it to one another for ever.
+#[test]
+fn a_daemon_that_lost_the_migration_does_not_take_it_back_from_one_that_is_cut_off() {
+    let case = Case::new(SOURCE);
+    let mut first = case.daemon(&[]);
+    first.until(|status| status["phase"] == "dual-write");
+    let owner = || case.rows("select owner from liteferry.follow");
+    let before = owner();
+    first.signal("-STOP");
+    let cut_off = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    psql(&case.target.url, cut_off);
+    let mut second = case.daemon(&[]);
+    wait(&second, "the second daemon has it", || owner() != before);
+    second.until(|status| status["run"]["state"] == "running");
+    second.signal("-STOP");
+    psql(&case.target.url, cut_off);
+    first.signal("-CONT");
+    assert_eq!(first.exit(), Some(3));
+    second.signal("-CONT");
+    case.app("insert into t values (9, 'z')");
+    second.drained(&case.source);
+    case.is_equal();
+}
+
 #[test]
 fn an_index_that_a_target_refused_after_it_fell_back_is_made_all_the_same() {
     let case = Case::new(SOURCE);

@@ -24,6 +24,7 @@ pub mod moved;
 mod newcomers;
 mod order;
 mod orphans;
+mod owning;
 mod pace;
 mod pairing;
 mod relearn;
@@ -50,7 +51,7 @@ use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::phase::machine::Command;
-use crate::postgres::claim::{VANISHED, claim, end_held};
+use crate::postgres::claim::{VANISHED, claim};
 use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
@@ -66,6 +67,7 @@ use tokio::sync::mpsc;
 use bite::Bite;
 use crossing::Work;
 use desk::Desk;
+use owning::Owned;
 
 pub use order::{Actor, Ordered};
 pub use repair::repair;
@@ -253,7 +255,7 @@ async fn attempt(
     let store = Store::new(pool(&request.address).await?);
     let claim = match claim(&request.address, &request.schema, VANISHED).await {
         Err(fault) if fault.code == "another_owner" => {
-            return Err(claimed_by_whom(request, &store, owned.as_ref(), fault).await);
+            return Err(owning::claimed_by_whom(request, &store, owned.as_ref(), fault).await);
         }
         claimed => claimed?,
     };
@@ -272,8 +274,7 @@ async fn attempt(
             }
         }
     };
-    let ours = store.take_over(migration.id, &owner_name()).await?;
-    *owned = Some(Owned { migration: migration.id, owner: ours.clone(), claim: claim.backend() });
+    let ours = owning::take_over(&store, (migration.id, &claim), owned).await?;
     let begun_anew = *start == Start::Resync;
     if begun_anew {
         setup::begin_new_history((job, voice), &store, (migration.id, &ours)).await?;
@@ -368,30 +369,6 @@ async fn rest(
     Ok(Next::Stopped)
 }
 
-/// The word that an earlier attempt of this daemon left in the migration.
-struct Owned {
-    migration: i64,
-    owner: String,
-    /// The session that held the target for it.
-    claim: i32,
-}
-
-/// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
-/// our word no other daemon has it, and leaving would leave nobody to follow.
-async fn claimed_by_whom(request: &Request, store: &Store, owned: Option<&Owned>, fault: Fault) -> Fault {
-    let Some(Owned { migration, owner, claim }) = owned else { return fault };
-    let still_ours = match store.is_owned(*migration, owner).await {
-        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
-        other => other,
-    };
-    match still_ours {
-        Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
-            .with_remedy("the server still kept a session of ours that was cut off; it is ended, and the target claimed anew"),
-        Ok(false) => fault,
-        Err(unread) => unread,
-    }
-}
-
 /// Work that does not end by itself soon after the stop was asked for is dropped: its transactions roll back.
 async fn overdue(mut stopping: Stopping) {
     stopping.asked().await;
@@ -413,11 +390,6 @@ async fn wait_out(voice: &Voice, pause: Duration, stopping: &mut Stopping) {
             () = stopping.asked() => {}
         }
     }
-}
-
-fn owner_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{} {}", host.trim(), std::process::id())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,0 +1,56 @@
+//! Whose the migration is: what an attempt of this daemon leaves for the next one, so that neither a session of our own that was cut off
+//! nor another daemon's that was cut off for a moment is taken for the end of whoever had it.
+
+use super::super::prepare::Request;
+use crate::journal::follow::Taken;
+use crate::journal::store::Store;
+use crate::model::fault::{Fault, FaultClass};
+use crate::postgres::claim::{Claim, end_held};
+
+/// What an earlier attempt of this daemon left in the migration.
+pub(super) struct Owned {
+    migration: i64,
+    taken: Taken,
+    /// The session that held the target for it.
+    claim: i32,
+}
+
+/// Makes the migration this attempt's. A process that has just been started takes it from whoever had it; one that has lost it does not
+/// take it back: the claim is free also while the other's connection is broken for a moment.
+pub(super) async fn take_over(
+    store: &Store,
+    (migration, claim): (i64, &Claim),
+    owned: &mut Option<Owned>,
+) -> Result<String, Fault> {
+    let before = owned.as_ref().filter(|owned| owned.migration == migration).map(|owned| &owned.taken);
+    let taken = store.take_over(migration, &owner_name(), before).await?;
+    let owner = taken.owner.clone();
+    *owned = Some(Owned { migration, taken, claim: claim.backend() });
+    Ok(owner)
+}
+
+/// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
+/// our word no other daemon has it, and leaving would leave nobody to follow.
+pub(super) async fn claimed_by_whom(
+    request: &Request,
+    store: &Store,
+    owned: Option<&Owned>,
+    fault: Fault,
+) -> Fault {
+    let Some(Owned { migration, taken, claim }) = owned else { return fault };
+    let still_ours = match store.is_owned(*migration, &taken.owner).await {
+        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
+        other => other,
+    };
+    match still_ours {
+        Ok(true) => Fault::new(FaultClass::Transient, "claim_held", fault.doing)
+            .with_remedy("the server still kept a session of ours that was cut off; it is ended, and the target claimed anew"),
+        Ok(false) => fault,
+        Err(unread) => unread,
+    }
+}
+
+fn owner_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {}", host.trim(), std::process::id())
+}
