@@ -28,7 +28,7 @@ pub enum Firing {
 /// The canary's number. Tables are numbered from 1 on.
 pub const CANARY: i64 = 0;
 
-/// Notes rows one by one; partitions inherit it.
+/// Notes rows one by one; partitions are handed it on.
 pub const CAPTURE_ROWS: &str = "liteferry_capture";
 /// Notes that a whole table was emptied.
 pub const CAPTURE_TRUNCATE: &str = "liteferry_truncate";
@@ -76,13 +76,13 @@ end",
         )
     }
 
-    /// On the table itself; a partitioned one hands it on to its partitions.
-    pub fn row_trigger(&self) -> String {
-        let (table, function) = (self.route.target.sql(), self.function().sql());
+    /// On the table itself, which hands it on to its partitions, or on a child of it by plain inheritance.
+    pub fn row_trigger(&self, table: &PgName) -> String {
+        let (name, function) = (table.sql(), self.function().sql());
         format!(
-            "create trigger {CAPTURE_ROWS} after insert or update or delete on {table} for each row execute function {function}(); \
+            "create trigger {CAPTURE_ROWS} after insert or update or delete on {name} for each row execute function {function}(); \
              {}",
-            fire(&self.route.target, CAPTURE_ROWS, Firing::Never)
+            fire(table, CAPTURE_ROWS, Firing::Never)
         )
     }
 
@@ -229,7 +229,7 @@ end'; revoke all on function \"liteferry\".\"capture_7_3\"() from public"
         let watched = Watched { migration: 7, id: 3, route: &route };
         let table = r#""s"."T ""x""""#;
         assert_eq!(
-            watched.row_trigger(),
+            watched.row_trigger(&route.target),
             format!(
                 r#"create trigger liteferry_capture after insert or update or delete on {table} for each row execute function "liteferry"."capture_7_3"(); alter table only {table} disable trigger "liteferry_capture""#
             )

@@ -64,13 +64,30 @@ struct Found {
     inherited: bool,
 }
 
+/// A table, or something that it is made of.
+struct Member {
+    /// The table.
+    of: String,
+    name: PgName,
+    /// Whether row triggers of the table are handed on to it.
+    handed_on: bool,
+}
+
+/// A table on which not everything is where it should be.
+pub struct Touched {
+    pub route: Arc<Route>,
+    /// Something that was there has been touched.
+    is_amiss: bool,
+    /// What lacks its own triggers, as whatever is made after `validate` does.
+    newcomers: Vec<PgName>,
+}
+
 const TRIGGERS: &str = include_str!("sql/reverse_triggers.sql");
 const PARTITIONS: &str = include_str!("sql/partitions.sql");
 const FUNCTIONS: &str = "select p.proname::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = 'liteferry' and (starts_with(p.proname, $1) or p.proname = $2)";
 
-const PRESENT: &str =
-    "select name from unnest($1::text[]) as wanted (name) where to_regclass(name) is not null";
+const UNWRITTEN: &str = include_str!("sql/unwritten.sql");
 
 /// Puts in what is missing, at rest; what fires goes on firing. The functions are always made anew, for a table's key may have changed.
 pub async fn install(
@@ -85,15 +102,16 @@ pub async fn install(
         let doing = format!("put the way back on table {}", route.target);
         run(client, &watched.capture_function(), &doing).await?;
         let lacks = |table: &PgName, trigger: &str| !there.contains(&(table.clone(), trigger.to_owned()));
-        if lacks(&route.target, CAPTURE_ROWS) {
-            run(client, &watched.row_trigger(), &doing).await?;
-        }
-        for member in members(client, route).await? {
-            if lacks(&member, CAPTURE_TRUNCATE) {
-                run(client, &watched.truncate_trigger(&member), &doing).await?;
+        for Member { name, handed_on, .. } in members(client, [route]).await? {
+            // A child by plain inheritance is handed nothing.
+            if !handed_on && lacks(&name, CAPTURE_ROWS) {
+                run(client, &watched.row_trigger(&name), &doing).await?;
             }
-            if lacks(&member, GUARD) {
-                run(client, &reverse::guard_trigger(migration, &member), &doing).await?;
+            if lacks(&name, CAPTURE_TRUNCATE) {
+                run(client, &watched.truncate_trigger(&name), &doing).await?;
+            }
+            if lacks(&name, GUARD) {
+                run(client, &reverse::guard_trigger(migration, &name), &doing).await?;
             }
         }
     }
@@ -150,12 +168,9 @@ pub async fn standing(
 ) -> Result<Standing, Fault> {
     let found = found(client, migration).await?;
     let there = names(&found);
-    let mut wanted = Vec::new();
-    for route in tables.values() {
-        for member in members(client, route).await? {
-            wanted.extend(reverse::TRIGGERS.map(|trigger| (member.clone(), trigger.to_owned())));
-        }
-    }
+    let members = members(client, tables.values()).await?;
+    let of = |member: &Member| reverse::TRIGGERS.map(|trigger| (member.name.clone(), trigger.to_owned()));
+    let wanted: Vec<(PgName, String)> = members.iter().flat_map(of).collect();
     let state = |part: Part| {
         if wanted.iter().any(|name| part.holds(&name.1) && !there.contains(name)) {
             return State::Missing;
@@ -176,32 +191,56 @@ pub async fn standing(
 }
 
 /// The tables on which somebody has touched it: capture that does not fire where it should notes nothing, a guard that rests lets strangers in.
-/// A table that is gone, or bears another name, is none of them.
+/// So it is where a table has a part that was made since. A table that is gone, or bears another name, is none of them.
 pub async fn touched(
     client: &Client,
     migration: i64,
     (tables, written): (&BTreeMap<i64, Arc<Route>>, Written),
-) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+) -> Result<BTreeMap<i64, Touched>, Fault> {
     let found = found(client, migration).await?;
     let there = names(&found);
-    let targets: Vec<String> = tables.values().map(|route| route.target.sql()).collect();
-    let rows = client.query(PRESENT, &[&targets]).await;
-    let rows = rows.map_err(|error| fault::of(error, "look for the tables of the way back"))?;
-    let present: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let members = members(client, tables.values()).await?;
     let parts = written.parts();
     let amiss = |one: &&Found| {
         parts.iter().any(|(part, due)| part.holds(&one.trigger) && one.enabled != enabled_word(*due))
     };
     let amiss: BTreeSet<&PgName> = found.iter().filter(amiss).map(|one| &one.table).collect();
-    let lacks = |route: &Route| {
-        let lost = |trigger: &str| !there.contains(&(route.target.clone(), trigger.to_owned()));
-        present.contains(&route.target.sql()) && reverse::TRIGGERS.into_iter().any(lost)
+    let lacks = |member: &&Member| {
+        reverse::TRIGGERS
+            .into_iter()
+            .any(|trigger| !there.contains(&(member.name.clone(), trigger.to_owned())))
     };
+    let mut lacking: BTreeMap<&str, Vec<PgName>> = BTreeMap::new();
+    for member in members.iter().filter(lacks) {
+        lacking.entry(&member.of).or_default().push(member.name.clone());
+    }
     // A partition's name does not tell whose it is: it stands for all tables.
     let stray = amiss.iter().any(|table| !tables.values().any(|route| route.target == **table));
-    let is_touched = |route: &Route| stray || amiss.contains(&route.target) || lacks(route);
-    let touched = tables.iter().filter(|(_, route)| is_touched(route));
-    Ok(touched.map(|(id, route)| (*id, Arc::clone(route))).collect())
+    let look = |(id, route): (&i64, &Arc<Route>)| {
+        let newcomers = lacking.remove(route.target.sql().as_str()).unwrap_or_default();
+        let is_amiss = stray || amiss.contains(&route.target) || newcomers.contains(&route.target);
+        let route = Arc::clone(route);
+        (is_amiss || !newcomers.is_empty()).then_some((*id, Touched { route, is_amiss, newcomers }))
+    };
+    Ok(tables.iter().filter_map(look).collect())
+}
+
+/// Of what was found touched the tables that may have been written to unnoted. Asked once everything is in its place again, in the same
+/// transaction: nobody writes to these tables then.
+pub async fn written_to(
+    client: &Client,
+    touched: &BTreeMap<i64, Touched>,
+    written: Written,
+) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
+    let newcomers: Vec<String> =
+        touched.values().flat_map(|one| one.newcomers.iter().map(PgName::sql)).collect();
+    let rows = client.query(UNWRITTEN, &[&newcomers, &(written == Written::Sqlite)]).await;
+    let rows = rows.map_err(|error| fault::of(error, "look whether new partitions were written to"))?;
+    let unwritten: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let may_be_other =
+        |one: &Touched| one.is_amiss || !one.newcomers.iter().all(|name| unwritten.contains(&name.sql()));
+    let others = touched.iter().filter(|(_, one)| may_be_other(one));
+    Ok(others.map(|(id, one)| (*id, Arc::clone(&one.route))).collect())
 }
 
 /// Begins a history of changes here as in SQLite, whose position it is; what was noted before it counts for nothing.
@@ -244,11 +283,21 @@ async fn found(client: &Client, migration: i64) -> Result<Vec<Found>, Fault> {
     Ok(rows.iter().map(found).collect())
 }
 
-/// The table and its partitions: a statement that names a partition fires no trigger of the whole.
-async fn members(client: &Client, route: &Route) -> Result<Vec<PgName>, Fault> {
-    let rows = client.query(PARTITIONS, &[&route.target.sql()]).await;
-    let rows = rows.map_err(|error| fault::of(error, format!("list the partitions of {}", route.target)))?;
-    Ok(rows.iter().map(|row| PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+/// The tables and what they are made of: a statement that names a part fires no trigger of the whole. Of a table that is gone nothing.
+async fn members(
+    client: &Client,
+    routes: impl IntoIterator<Item = &Arc<Route>>,
+) -> Result<Vec<Member>, Fault> {
+    let targets: Vec<String> = routes.into_iter().map(|route| route.target.sql()).collect();
+    let rows = client.query(PARTITIONS, &[&targets]).await;
+    let rows =
+        rows.map_err(|error| fault::of(error, format!("list the partitions of {}", targets.join(", "))))?;
+    let member = |row: &tokio_postgres::Row| Member {
+        of: row.get(0),
+        name: PgName::new(row.get::<_, &str>(1), row.get::<_, &str>(2)),
+        handed_on: row.get(3),
+    };
+    Ok(rows.iter().map(member).collect())
 }
 
 fn names(found: &[Found]) -> BTreeSet<(PgName, String)> {

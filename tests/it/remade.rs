@@ -2,6 +2,7 @@
 //! table`. It is found before the writes move, in either direction, and nothing of a row is lost.
 
 use crate::follow::Case;
+use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
 use crate::support::{application, psql, try_psql, until};
 use serde_json::Value;
@@ -117,37 +118,115 @@ fn what_is_done_to_a_table_and_changes_no_row_disturbs_nobody() {
     assert!(case.rows(note).is_empty(), "{}", daemon.log());
 }
 
-#[test]
-fn rows_of_a_part_that_comes_or_goes_are_missed() {
-    let case = Case::new(
-        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a'), (150, 'b')",
-    );
-    psql(
-        &case.target.url,
+const TWO_ROWS: &str = "pragma journal_mode = wal; create table t (id integer primary key, v text);
+    insert into t values (1, 'a'), (150, 'b')";
+/// Nobody compares anything by himself.
+const OF_PARTS: [&str; 4] = ["--set", "target.mode=existing", "--set", "validate.on=false"];
+
+/// Two rows, in a table of these parts.
+fn of_parts(sql: &str) -> Case {
+    let case = Case::new(TWO_ROWS);
+    psql(&case.target.url, sql);
+    case
+}
+
+fn of_two_partitions() -> Case {
+    of_parts(
         "create table t (id bigint primary key, v text) partition by range (id);
          create table low partition of t for values from (0) to (100); create table high partition of t for values from (100) to (200)",
-    );
-    let mut daemon = case.validated(&["--set", "target.mode=existing", "--set", "validate.on=false"]);
-    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
-    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
-    case.rows(
-        "create table higher partition of t for values from (200) to (300); insert into t values (250, 'c')",
-    );
-    let held = |wanted: &str| {
-        let ids = "select group_concat(id, ' ') from (select id from t order by id)";
+    )
+}
+
+/// Waits until SQLite has these keys and no others.
+#[track_caller]
+fn until_held(case: &Case, wanted: &str) {
+    let ids = "select group_concat(id, ' ') from (select id from t order by id)";
+    until(&format!("SQLite has {wanted}"), || {
         let found: Option<String> =
             application(&case.source.path).query_row(ids, [], |row| row.get(0)).expect("a row");
         found.as_deref() == Some(wanted)
-    };
-    until("it is written to a new part", || held("1 150 250"));
-    let note = "select 1 from liteferry.journal where what = 'made anew'";
+    });
+}
+
+#[track_caller]
+fn switch(daemon: &mut Daemon) {
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+}
+
+fn until_guarded(case: &Case, part: &str, triggers: &str) {
+    let there =
+        format!("select count(*) from pg_trigger where tgrelid = '{part}'::regclass and not tgisinternal");
+    until("the new part has what it lacks", || case.rows(&there) == [[Some(triggers.to_owned())]]);
+}
+
+#[test]
+fn rows_of_a_part_that_comes_or_goes_are_missed() {
+    let case = of_two_partitions();
+    let mut daemon = case.validated(&OF_PARTS);
+    switch(&mut daemon);
+    case.rows(
+        "create table higher partition of t for values from (200) to (300); insert into t values (250, 'c')",
+    );
+    let held = |wanted: &str| until_held(&case, wanted);
+    held("1 150 250");
+    let note = "select 1 from liteferry.journal where what in ('made anew', 'put back')";
+    until_guarded(&case, "higher", "3");
     assert!(case.rows(note).is_empty(), "an empty part brings nothing\n{}", daemon.log());
+    case.rows("truncate higher");
+    held("1 150");
+    // Before anybody has looked at it.
+    case.rows(
+        "begin; create table highest partition of t for values from (300) to (400); insert into t values (350, 'd'); commit; truncate highest",
+    );
+    held("1 150");
+    daemon.until(|_| !case.rows(note).is_empty());
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
     case.rows("alter table t detach partition low");
-    until("what a part took away is gone", || held("150 250"));
+    held("150");
     case.rows(
         "insert into low values (2, 'd'); alter table t attach partition low for values from (0) to (100)",
     );
-    until("what a part brings is there", || held("1 2 150 250"));
+    held("1 2 150");
+}
+
+#[test]
+fn a_part_that_is_made_while_strangers_are_kept_out_keeps_them_out_too() {
+    let case = of_two_partitions();
+    let mut daemon = case.validated(&OF_PARTS);
+    case.rows("create table higher partition of t for values from (200) to (300)");
+    until_guarded(&case, "higher", "3");
+    assert!(try_psql(&case.target.url, "insert into higher values (250, 'theirs')").is_err());
+    let note = "select 1 from liteferry.journal where what = 'put back'";
+    assert!(case.rows(note).is_empty(), "{}", daemon.log());
+    // Whoever is quicker is found.
+    case.rows("create table highest partition of t for values from (300) to (400); insert into highest values (350, 'theirs')");
+    daemon.until(|_| !case.rows(note).is_empty());
+    switch(&mut daemon);
+    assert_eq!(case.rows("select id from t order by id").len(), 2);
+    case.rows("insert into t values (351, 'ours')");
+    until_held(&case, "1 150 351");
+}
+
+#[test]
+fn rows_of_children_by_plain_inheritance_come_back() {
+    let case = of_parts("create table t (id bigint primary key, v text); create table early () inherits (t)");
+    let mut daemon = case.validated(&OF_PARTS);
+    assert!(try_psql(&case.target.url, "insert into early values (2, 'theirs')").is_err());
+    switch(&mut daemon);
+    case.rows("insert into early values (2, 'ours'); update t set v = 'A' where id = 1");
+    until_held(&case, "1 2 150");
+    case.rows("create table late () inherits (t)");
+    until_guarded(&case, "late", "3");
+    case.rows("insert into late values (3, 'ours'); truncate early");
+    until_held(&case, "1 3 150");
+    case.rows("alter table late no inherit t");
+    until_held(&case, "1 150");
+    case.rows("create table later (id bigint not null, v text); insert into later values (4, 'theirs'); alter table later inherit t");
+    until_held(&case, "1 4 150");
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.drained(&case.source);
+    case.is_equal();
 }
 
 #[test]

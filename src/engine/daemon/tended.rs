@@ -14,7 +14,7 @@ use crate::journal::follow::Which;
 use crate::model::fault::{Fault, FaultClass};
 use crate::phase::Phase;
 use crate::plan::route::Route;
-use crate::postgres::capture::{Written, install, set, touched};
+use crate::postgres::capture::{Touched, Written, install, set, touched, written_to};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::postgres::remade::{Made, made_otherwise, note_made};
@@ -36,9 +36,9 @@ impl Back<'_> {
         self.tended = Some(Instant::now());
         let session = self.target.session().await?;
         let touched = touched(&session, self.desk.migration, (&self.tables, Written::Postgres)).await?;
-        if !touched.is_empty() {
-            put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
-            return Err(accuse(&self.desk, &touched).await?);
+        let others = put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
+        if !others.is_empty() {
+            return Err(accuse(&self.desk, &others).await?);
         }
         let made = made_otherwise(&session, self.desk.migration, &self.tables).await?;
         take_as_found(&self.desk, &session, (&self.tables, &made)).await?;
@@ -68,13 +68,13 @@ impl Life<'_> {
             return Ok(());
         }
         let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
-        if !touched.is_empty() {
-            for (id, route) in &touched {
-                let of = (route.source.as_str(), Which::All);
-                reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
-            }
-            put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
-            return Err(accuse(&self.desk, &touched).await?);
+        for (id, one) in &touched {
+            let of = (one.route.source.as_str(), Which::All);
+            reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
+        }
+        let others = put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
+        if !others.is_empty() {
+            return Err(accuse(&self.desk, &others).await?);
         }
         self.link.target.give_back(session);
         Ok(())
@@ -87,7 +87,7 @@ impl Life<'_> {
         }
         let session = self.link.target.session().await?;
         let touched = touched(&session, self.migration, (&self.tables, Written::Sqlite)).await?;
-        if !touched.is_empty() && touched.keys().all(|id| self.suspects.contains_key(id)) {
+        if touched.keys().all(|id| self.suspects.contains_key(id)) {
             put_back(&self.desk, &session, (&self.tables, &touched), Written::Sqlite).await?;
         }
         self.link.target.give_back(session);
@@ -102,7 +102,8 @@ pub(super) async fn untouched(
     of: (&Tables, Written),
 ) -> Result<(), Fault> {
     let touched = touched(session, migration, of).await?;
-    if touched.is_empty() { Ok(()) } else { Err(was_touched(&touched)) }
+    let tables: Tables = touched.into_iter().map(|(id, one)| (id, one.route)).collect();
+    if tables.is_empty() { Ok(()) } else { Err(was_touched(&tables)) }
 }
 
 /// Under the locks of a crossing.
@@ -148,12 +149,16 @@ fn was_remade(remade: &Tables) -> Fault {
     )
 }
 
+/// Gives the tables that may have been written to meanwhile, unnoted or unrefused; a partition that has just been made is nobody's fault.
 async fn put_back(
     desk: &Desk<'_>,
     session: &Session,
-    (tables, touched): (&Tables, &Tables),
+    (tables, touched): (&Tables, &BTreeMap<i64, Touched>),
     written: Written,
-) -> Result<(), Fault> {
+) -> Result<Tables, Fault> {
+    if touched.is_empty() {
+        return Ok(Tables::new());
+    }
     let doing = "put the triggers of the way back where they were";
     let failed = |error| fault::of(error, doing);
     let migration = desk.migration;
@@ -167,10 +172,12 @@ async fn put_back(
         let sql = "delete from liteferry.reverse_change where migration_id = $1";
         session.execute(sql, &[&migration]).await.map_err(failed)?;
     }
-    let ids: Vec<i64> = touched.keys().copied().collect();
+    let others = written_to(session, touched, written).await?;
+    let ids: Vec<i64> = others.keys().copied().collect();
     let sql = "update liteferry.captured set suspect = true where migration_id = $1 and id = any($2)";
     session.execute(sql, &[&migration, &ids]).await.map_err(failed)?;
-    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))
+    session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
+    Ok(others)
 }
 
 async fn accuse(desk: &Desk<'_>, touched: &Tables) -> Result<Fault, Fault> {
@@ -186,7 +193,8 @@ async fn accuse(desk: &Desk<'_>, touched: &Tables) -> Result<Fault, Fault> {
 fn was_touched(touched: &Tables) -> Fault {
     let doing = format!("rely on the triggers of the way back on {}", named(touched));
     Fault::new(FaultClass::Transient, "way_back_touched", doing).with_remedy(
-        "somebody dropped, disabled or enabled them (`alter table … disable trigger all`): `run` puts them back, and compares the tables",
+        "somebody dropped, disabled or enabled them (`alter table … disable trigger all`), or made a partition, which has none yet: `run` puts them \
+         in their place, and compares the tables where anything was written meanwhile",
     )
 }
 

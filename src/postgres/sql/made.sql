@@ -12,7 +12,7 @@ part (id, oid, attached) as (
     select part.id, c.oid, i.xmin <> t.xmin
     from part
     join pg_inherits i on i.inhparent = part.oid
-    join pg_class c on c.oid = i.inhrelid and c.relispartition
+    join pg_class c on c.oid = i.inhrelid
     join pg_type t on t.oid = c.reltype
 ),
 whole as (select id, jsonb_object_agg(oid::text, attached) as parts from part group by id),

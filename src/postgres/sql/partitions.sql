@@ -1,11 +1,13 @@
--- The table $1 and all its partitions, of every depth.
-with recursive member (oid) as (
-    select $1::text::regclass::oid
+-- The tables $1 and all that they are made of, of every depth: partitions, to which row triggers are handed on, and children by plain
+-- inheritance, to which nothing is.
+with recursive member (wanted, oid) as (
+    select wanted.name, to_regclass(wanted.name)::oid from unnest($1::text[]) as wanted (name)
     union
-    select i.inhrelid from pg_inherits i join member on member.oid = i.inhparent
+    select member.wanted, i.inhrelid from pg_inherits i join member on member.oid = i.inhparent
 )
-select n.nspname::text as schema, c.relname::text as name
+select member.wanted, n.nspname::text as schema, c.relname::text as name, c.relispartition as handed_on
 from member
 join pg_class c on c.oid = member.oid
 join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p')
+order by member.wanted, c.oid
