@@ -15,6 +15,7 @@ pub mod fault;
 pub mod finish;
 pub mod left_behind;
 pub mod load;
+pub mod make_way;
 mod merge;
 pub mod newcomers;
 pub mod pair;

@@ -19,6 +19,7 @@ mod held;
 mod http;
 mod levers;
 mod machine;
+mod made_way;
 mod merge;
 mod mounted;
 mod moved;

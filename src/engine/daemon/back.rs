@@ -24,6 +24,7 @@ use crate::phase::machine::{Command, Crossing, Event, State};
 use crate::plan::route::Route;
 use crate::postgres::changes::PgChanges;
 use crate::postgres::finish::{prove, unproved};
+use crate::postgres::make_way::{make_way, who_holds};
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
@@ -404,6 +405,13 @@ impl Back<'_> {
         Ok(Some(Next::Again))
     }
 
+    async fn make_way(&self) -> Result<(), Fault> {
+        let session = self.target.session().await?;
+        make_way(&session, &self.tables).await?;
+        self.target.give_back(session);
+        Ok(())
+    }
+
     /// Moves the writes back to SQLite, or tells why not.
     async fn roll_back(
         &mut self,
@@ -424,6 +432,8 @@ impl Back<'_> {
         // Beside a rollback journal a reader would keep SQLite from being opened.
         verifying.rest(self.desk.voice);
         let told = Told::of(ordered, "rollback");
+        // Whoever stays in the way is named once it is known that he is.
+        drop(self.make_way().await);
         self.desk.enter(begun, told.entry("begun")).await?;
         crash::passed("rollback", "begun");
         self.catch_up().await?;
@@ -435,6 +445,7 @@ impl Back<'_> {
             Err(Failed::Before(fault)) => {
                 self.desk.voice.attempted(CutoverOutcome::Abandoned);
                 self.desk.route(Writes::Postgres);
+                let fault = who_holds(&self.target.session().await?, &self.tables, fault).await;
                 let entry = format!("nothing happened: {fault}");
                 self.desk.happened(Event::Abandoned(Crossing::Rollback), told.entry(&entry)).await?;
                 self.desk.answer(ordered, Some(Reason::of(&fault))).await?;

@@ -19,6 +19,7 @@ use crate::postgres::capture::remove;
 use crate::postgres::connect::{Session, connect};
 use crate::postgres::fault;
 use crate::postgres::finish::{Unproved, unproved};
+use crate::postgres::make_way::make_way;
 use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::{detach, installed};
 use crate::sqlite::connect::SqliteFile;
@@ -49,6 +50,7 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     prove_what_is_left(desk, &tables).await?;
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
+    make_way(&session, &tables).await?;
     session.batch_execute(BEGIN).await.map_err(|error| fault::of(error, doing))?;
     remove(&session, desk.migration).await?;
     session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;

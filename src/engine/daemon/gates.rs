@@ -20,6 +20,7 @@ use crate::plan::unspelt::unspelt;
 use crate::postgres::capture::{State, standing};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::sqlite::apply::unwritable;
 use crate::telemetry::labels::Direction;
 use std::sync::Arc;
@@ -121,7 +122,16 @@ impl Life<'_> {
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
         let sequences = bad_sequences(&session, preparations, &counters).await?;
         let prepared = match sequences.is_empty() {
-            true => preparations.rehearse(&session, self.migration, &counters).await?,
+            true => match preparations.rehearse(&session, self.migration, &counters).await {
+                Err(fault) if has_missed(&fault) => {
+                    make_way(&session, &self.tables).await?;
+                    match preparations.rehearse(&session, self.migration, &counters).await {
+                        Err(fault) => return Err(who_holds(&session, &self.tables, fault).await),
+                        Ok(took) => took,
+                    }
+                }
+                rehearsed => rehearsed?,
+            },
             // It would stumble over the same.
             false => Duration::ZERO,
         };

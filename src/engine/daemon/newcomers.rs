@@ -12,6 +12,7 @@ use crate::plan::existing::suspended_now;
 use crate::plan::{Mode, Suspended};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
+use crate::postgres::make_way::{has_missed, make_way};
 use crate::postgres::newcomers::{Checks, Newcomer, Writers, disturbed, newcomers};
 use crate::postgres::target::LoadRole;
 use std::time::Duration;
@@ -73,9 +74,12 @@ impl Life<'_> {
             );
         }
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
-        self.store
-            .suspend_newcomers((self.migration, &self.owner), &suspended, (&suspects, &told.join(", ")))
-            .await?;
+        let ours = (self.migration, self.owner.as_str());
+        let taken = self.store.suspend_newcomers(ours, &suspended, (&suspects, &told.join(", "))).await;
+        if taken.as_ref().is_err_and(has_missed) {
+            make_way(&self.link.target.session().await?, &self.tables).await?;
+        }
+        taken?;
         Ok(Some(found.swap_remove(0)))
     }
 

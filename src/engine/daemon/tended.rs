@@ -17,6 +17,7 @@ use crate::plan::route::Route;
 use crate::postgres::capture::{Touched, Written, install, set, touched, written_to};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::postgres::remade::{Made, made_otherwise, note_made};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -159,6 +160,30 @@ async fn put_back(
     if touched.is_empty() {
         return Ok(Tables::new());
     }
+    match try_to_put_back(desk, session, (tables, touched), written).await {
+        Err(fault) if has_missed(&fault) => {}
+        done => return done,
+    }
+    let let_go = async || {
+        session.batch_execute("rollback").await.map_err(|error| fault::of(error, "let go of the tables"))
+    };
+    let_go().await?;
+    make_way(session, tables).await?;
+    match try_to_put_back(desk, session, (tables, touched), written).await {
+        Err(fault) => {
+            let_go().await?;
+            Err(who_holds(session, tables, fault).await)
+        }
+        done => done,
+    }
+}
+
+async fn try_to_put_back(
+    desk: &Desk<'_>,
+    session: &Session,
+    (tables, touched): (&Tables, &BTreeMap<i64, Touched>),
+    written: Written,
+) -> Result<Tables, Fault> {
     let doing = "put the triggers of the way back where they were";
     let failed = |error| fault::of(error, doing);
     let migration = desk.migration;

@@ -19,6 +19,7 @@ use crate::plan::reverse::Firing;
 use crate::postgres::capture::{Part, install, send_canary, set_part};
 use crate::postgres::compare::differing;
 use crate::postgres::fault;
+use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::sqlite::capture;
 use crate::sqlite::capture::fence::control;
 use crate::sqlite::control::{begin_reverse, read};
@@ -56,6 +57,22 @@ impl Life<'_> {
     /// Puts capture on PostgreSQL's tables, at rest, and guards, which keep every writer but us out from now on; and begins the history
     /// of the way back where none has begun.
     pub(super) async fn open_way_back(&mut self) -> Result<(), Fault> {
+        match self.lay_way_back().await {
+            Err(fault) if has_missed(&fault) => {}
+            laid => return laid,
+        }
+        let session = self.link.target.session().await?;
+        make_way(&session, &self.tables).await?;
+        match self.lay_way_back().await {
+            Err(fault) => Err(who_holds(&session, &self.tables, fault).await),
+            Ok(()) => {
+                self.link.target.give_back(session);
+                Ok(())
+            }
+        }
+    }
+
+    async fn lay_way_back(&mut self) -> Result<(), Fault> {
         let doing = "lay the way back";
         let session = self.link.target.session().await?;
         session.batch_execute(LAY).await.map_err(|error| fault::of(error, doing))?;

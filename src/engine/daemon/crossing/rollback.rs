@@ -13,14 +13,13 @@ use crate::phase::machine::{Crossing, Event, transition};
 use crate::postgres::capture::{self, Written};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
+use crate::postgres::make_way::has_missed;
 use crate::sqlite::capture::fence::Opening;
 use std::time::{Duration, Instant};
 
 /// How long the first try waits for the writers of a table, and at most a later one: less than the second that PostgreSQL takes to find a
 /// deadlock, which it would end by an error of the application.
 const FENCE_WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-
-const FENCE_MISSED: [&str; 3] = ["lock_timeout", "statement_cancelled", "deadlock"];
 
 /// PostgreSQL, which is left, and SQLite, which is to be written.
 pub struct Backward<'b, 'a> {
@@ -52,7 +51,7 @@ impl Sides for Backward<'_, '_> {
         loop {
             let left = self.deadline.saturating_sub(began.elapsed());
             match lock(&session, &tables, wait.min(left)).await {
-                Err(fault) if FENCE_MISSED.contains(&fault.code) && wait < left => {
+                Err(fault) if has_missed(&fault) && wait < left => {
                     session
                         .batch_execute("rollback")
                         .await
