@@ -13,11 +13,12 @@ use crate::plan::existing::mapping;
 use crate::plan::overrides::Overrides;
 use crate::plan::route::Route;
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
-use crate::plan::{Mode, Plan, create, existing, habit, typing, unmatched, version};
+use crate::plan::{Mode, Plan, TableRole, create, existing, habit, typing, unmatched, version};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::url::Target as Address;
 use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::misplaced::{Misplaced, Sample, misplaced};
 use crate::sqlite::scan::ChunkLimit;
 use crate::sqlite::source::SqliteSource;
 use futures_util::future::try_join;
@@ -85,6 +86,8 @@ pub struct Prepared {
     pub survey: Option<Survey>,
     pub catalog: Catalog,
     pub plan: Plan,
+    /// Trees of SQLite's that only the application searches as they are kept.
+    pub misplaced: Vec<Misplaced>,
 }
 
 pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, Fault> {
@@ -110,10 +113,37 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     if survey.is_some() && request.partly.is_none() {
         findings.extend(orphans::look((&source, request.limit.read_time), &plan).await?);
     }
+    let misplaced = match request.values {
+        Values::Unseen => Vec::new(),
+        Values::Surveyed => misplaced_rows(&source, (request, &plan)).await?,
+    };
+    findings.extend(misplaced.iter().filter(|tree| tree.index.is_none()).map(unreadable));
     plan.findings = findings;
     plan.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Ok(Prepared { source, schema, survey, catalog, plan })
+    Ok(Prepared { source, schema, survey, catalog, plan, misplaced })
 }
+
+async fn misplaced_rows(
+    source: &SqliteSource,
+    (request, plan): (&Request, &Plan),
+) -> Result<Vec<Misplaced>, Fault> {
+    let copied = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    let is_asked =
+        |name: &String| request.partly.as_ref().is_none_or(|partly| partly.surveyed.contains(name));
+    let tables: BTreeSet<String> =
+        copied.map(|table| table.route.source.clone()).filter(|name| is_asked(name)).collect();
+    source.read(move |db| misplaced(db, Sample::THOROUGH, |name| tables.contains(name))).await
+}
+
+/// A table that is read in the order of its own tree, which is not SQLite's.
+fn unreadable(tree: &Misplaced) -> Finding {
+    let text = format!("{}; read by its key, the table would lack rows", tree.why());
+    Finding::blocker("index_misplaced", &tree.table, text).with_remedy(INDEX_REMEDY)
+}
+
+/// Which of the two it is tells `pragma integrity_check`, asked by the application itself.
+pub const INDEX_REMEDY: &str = "if the application itself finds no error by `pragma integrity_check`, the order or function is its own: drop the index until \
+    the migration is over, or leave the table out by tables.exclude; if it finds one, `reindex` mends it";
 
 /// What must hold of the target. Of all but our own schema, `existing` mode's preflight says as much and more.
 fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {

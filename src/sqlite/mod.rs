@@ -17,6 +17,7 @@ pub mod history;
 pub mod introspect;
 mod lookup;
 mod mathematics;
+pub mod misplaced;
 mod mount;
 pub mod orphans;
 pub mod pair;

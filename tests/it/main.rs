@@ -21,6 +21,7 @@ mod levers;
 mod machine;
 mod made_way;
 mod merge;
+mod misplaced;
 mod mounted;
 mod moved;
 mod newcomers;

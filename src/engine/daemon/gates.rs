@@ -22,6 +22,7 @@ use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::sqlite::apply::unwritable;
+use crate::sqlite::misplaced::{Sample, misplaced};
 use crate::telemetry::labels::Direction;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,11 +156,17 @@ impl Life<'_> {
     async fn unwritable(&self) -> Result<Vec<String>, Fault> {
         let (file, routes): (_, Vec<Arc<Route>>) =
             (self.link.source.file().clone(), self.tables.values().cloned().collect());
-        let looked = tokio::task::spawn_blocking(move || unwritable(&file, &routes)).await;
-        let found = looked.unwrap_or_else(|error| {
+        let look = move || {
+            let followed = |name: &str| routes.iter().any(|route| route.source == name);
+            let strange = misplaced(&file.open_unaided_reader()?, Sample::GLANCE, followed)?;
+            Ok((unwritable(&file, &routes)?, strange))
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let (found, strange) = looked.unwrap_or_else(|error| {
             Err(Fault::fatal("stopped", "look whether SQLite can be written").with_source(error))
-        });
-        Ok(found?.into_iter().map(|found| format!("{}: {}", found.table, found.why)).collect())
+        })?;
+        let strange = strange.into_iter().map(|tree| format!("{}: {}", tree.table, tree.why()));
+        Ok(found.into_iter().map(|found| format!("{}: {}", found.table, found.why)).chain(strange).collect())
     }
 
     /// Constraints and triggers that come back at the switch; a key that the settings leave out does not, whenever they came to say so.

@@ -10,7 +10,7 @@ use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
     unrounded,
 };
-use crate::engine::prepare::{Prepared, Request, prepare};
+use crate::engine::prepare::{INDEX_REMEDY, Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
@@ -32,6 +32,7 @@ use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::control::{WITHOUT_A_WAY_BACK, is_closed};
 use crate::sqlite::history::{OF_ANOTHER, schema_digest};
+use crate::sqlite::misplaced::Misplaced;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -221,7 +222,34 @@ pub async fn findings_of_run(prepared: &Prepared, rule: JournalRule) -> Result<V
     findings.extend(capture_findings(prepared));
     let unwritable = unwritable(prepared.source.file(), numbered(&prepared.plan).values())?;
     findings.extend(unwritable.iter().map(Unwritable::finding));
+    findings.extend(misplaced_findings(prepared));
     Ok(findings)
+}
+
+/// Trees that hold rows where only the application finds them: a changed row is looked for by its key, and what comes back is put where
+/// SQLite would have it. A table that cannot be read either is told of by the plan.
+fn misplaced_findings(prepared: &Prepared) -> Vec<Finding> {
+    let is_key = |tree: &Misplaced| {
+        prepared.plan.tables.iter().filter(|table| table.route.source == tree.table).any(|table| {
+            let Identity::Columns(columns) = &table.route.identity else { return false };
+            columns.iter().any(|at| tree.first.is_some() && table.route.columns[*at].source == tree.first)
+        })
+    };
+    let finding = |tree: &Misplaced| match is_key(tree) {
+        true => {
+            let text = format!("{}; a changed row could not be found again by its key", tree.why());
+            Finding::blocker("index_misplaced", &tree.table, text)
+        }
+        false => {
+            let text = format!(
+                "{}; after the switch nothing could come back into it, and its gate (reverse_tables) stays shut",
+                tree.why()
+            );
+            Finding::warning("index_misplaced", &tree.table, text)
+        }
+    };
+    let others = prepared.misplaced.iter().filter(|tree| tree.index.is_some());
+    others.map(|tree| finding(tree).with_remedy(INDEX_REMEDY)).collect()
 }
 
 /// What stands in the way of capturing the tables of a plan.
