@@ -3,6 +3,7 @@
 mod hazards;
 mod libraries;
 mod life;
+mod mixed_keys;
 mod replica;
 mod schema_changes;
 mod torture;

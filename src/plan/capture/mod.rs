@@ -112,7 +112,8 @@ pub fn capture_table(
         return Err(blockers);
     }
     let inserts = preflight::cuts_inserts_off(schema, table);
-    let triggers = triggers::of_table(table, &key, id, inserts);
+    let updates = preflight::precedes_updates(schema, table);
+    let triggers = triggers::of_table(table, &key, id, (inserts, updates));
     Ok(CaptureTable { id, table: table.name.clone(), triggers, inserts, pin: pin(table, &key, id), key })
 }
 

@@ -2,7 +2,7 @@
 
 use super::names;
 use super::probe::unread_finding;
-use super::triggers::Inserts;
+use super::triggers::{Inserts, Updates};
 use crate::model::finding::Finding;
 use crate::model::name::{folded, ident};
 use crate::model::schema::{SqliteSchema, SqliteTable, SqliteTrigger};
@@ -40,6 +40,17 @@ pub(super) fn cuts_inserts_off(schema: &SqliteSchema, table: &SqliteTable) -> In
     let mut of_table = schema.triggers.iter().filter(|trigger| folded(&trigger.table) == folded(&table.name));
     let cuts = of_table.any(|trigger| follows_inserts(trigger) && raises(&trigger.sql));
     if cuts { Inserts::CutOff } else { Inserts::Followed }
+}
+
+/// Whether a trigger of the application runs before updates of the table; what it does is not read out of its text.
+pub(super) fn precedes_updates(schema: &SqliteSchema, table: &SqliteTable) -> Updates {
+    let mut of_table = schema.triggers.iter().filter(|trigger| folded(&trigger.table) == folded(&table.name));
+    let precedes = of_table.any(|trigger| {
+        let arena = Bump::new();
+        let Ok((time, event)) = parse::trigger(&arena, &trigger.sql) else { return true };
+        time == TriggerTime::Before && matches!(event, TriggerEvent::Update | TriggerEvent::UpdateOf(_))
+    });
+    if precedes { Updates::Preceded } else { Updates::AsTold }
 }
 
 /// Updates and deletes are logged before they happen; only a new row's key may have to wait. A text that cannot be read may fire at

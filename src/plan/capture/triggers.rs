@@ -17,7 +17,20 @@ pub enum Inserts {
     CutOff,
 }
 
-pub(super) fn of_table(table: &SqliteTable, key: &CaptureKey, id: i64, inserts: Inserts) -> Vec<Trigger> {
+/// Whether the application has a trigger that may change the row which an update is about to change: the columns that the statement does not
+/// name are then read anew, and the row gets a key that no BEFORE trigger could expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Updates {
+    AsTold,
+    Preceded,
+}
+
+pub(super) fn of_table(
+    table: &SqliteTable,
+    key: &CaptureKey,
+    id: i64,
+    (inserts, updates): (Inserts, Updates),
+) -> Vec<Trigger> {
     let bodies = Bodies { table, key, id, name: ident(&table.name) };
     let probes = probe::of_table(table, key);
     let before_update = bodies.before_update(&probes);
@@ -42,7 +55,9 @@ pub(super) fn of_table(table: &SqliteTable, key: &CaptureKey, id: i64, inserts: 
         let head = format!("after insert on {}{when}", bodies.name);
         triggers.push(bodies.trigger_with_head("ai", &head, &bodies.log_values("new")));
     }
-    if bodies.key_columns().any(|column| value::is_replaced(table, column)) {
+    // A key of one part is either the statement's or the trigger's, and each is logged.
+    let is_mixed = updates == Updates::Preceded && bodies.key_columns().count() > 1;
+    if is_mixed || bodies.key_columns().any(|column| value::is_replaced(table, column)) {
         let head = format!("after update on {} when {}", bodies.name, bodies.differs(Told::Stored));
         triggers.push(bodies.trigger_with_head("au", &head, &bodies.log_values("new")));
     }
