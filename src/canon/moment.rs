@@ -247,13 +247,9 @@ impl Target {
         };
         let spelling = Spelling::Plain;
         if bare {
-            return Written {
-                day: Some(day),
-                clock: None,
-                separator: Separator::Space,
-                suffix: None,
-                spelling,
-            };
+            let dense = moment.separator == Separator::Nothing && FOUR_DIGITS.contains(&day);
+            let separator = if dense { Separator::Nothing } else { Separator::Space };
+            return Written { day: Some(day), clock: None, separator, suffix: None, spelling };
         }
         let clock = Some(Reading { micros, nanos: 0, face: moment.clock.face(micros) });
         let day = match (self.kind, moment.shape) {
@@ -334,7 +330,9 @@ impl Target {
             [Some(suffix(Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
         };
         if written.separator == Separator::Nothing {
-            let dense = clocks(written.clock).filter(|clock| clock.counts_digits()).map(Moment::dense);
+            let date = written.clock.is_none().then_some(Moment::DENSE_DATE);
+            let clocks = clocks(written.clock).filter(|clock| date.is_none() && clock.counts_digits());
+            let dense = date.into_iter().chain(clocks.map(Moment::dense));
             let dense = dense.filter(|dense| self.write(*dense, zone, value) == written);
             return dense.map(Form::Moment).collect();
         }
@@ -598,6 +596,10 @@ mod tests {
             (&TIMESTAMP, "YmdHMS[.f6]", "00010101000000", "ff1fe2ffc59c6000"),
             (&TIMESTAMP, "YmdHMS[.f6]", "99991231235959.999999", "0380e70b913b7fff"),
             (&DATE, "YmdHMS[.f6]", "20240229000000", "00002279"),
+            (&DATE, "Ymd", "20240229", "00002279"),
+            (&DATE, "Ymd", "99991231", "002c95d3"),
+            (&TIMESTAMP, "Ymd", "20240229", "0002b578b58c6000"),
+            (&TIMESTAMP, "Ymd", "20240229131415.123456", "0002b583ce03da00"),
         ] {
             check(ty, word, text, (Fit::Exact, hex));
         }
@@ -667,7 +669,7 @@ mod tests {
     fn what_is_no_moment_is_refused() {
         // Empty, and what stands between the bars.
         let everywhere = "| |now|today|epoch|Infinity|allballs|0000-00-00|0000-01-01|2023-02-29|2024-13-01|\
-             2024-00-10|2024-01-00|02/03/2024|2024-060|2024-W09-4|20240229|10000-01-01|-0044-03-15|\
+             2024-00-10|2024-01-00|02/03/2024|2024-060|2024-W09-4|20240230|2024229|10000-01-01|-0044-03-15|\
              2024-2-9|2024-02-29 | 2024-02-29|2024-02-29 13|2024-02-29 13:14:15,5|2024-02-29 13:14:15.|\
              2024-02-29 13:14:15.1234567890|2024-02-29 13:14:60|2024-02-29 13:60:00|\
              2024-02-29 25:00:00|2024-02-29 24:00:01|2024-02-29  13:14:15|2024-02-29t13:14:15|\
@@ -969,6 +971,11 @@ mod tests {
             (&TIMESTAMPTZ, Cell::Text(b"20240331023000"), PARIS, ""),
             (&TIMESTAMP, Cell::Text(b"20240229131415"), PARIS, "YmdHMS[.f6] | YmdHMS[.f3]"),
             (&DATE, Cell::Text(b"20240229000000"), Zone::Utc, "YmdHMS[.f6] | YmdHMS[.f3]"),
+            (&DATE, Cell::Text(b"20240229"), Zone::Utc, "Ymd"),
+            (&TIMESTAMPTZ, Cell::Text(b"20240229"), PARIS, "Ymd"),
+            (&DATE, Cell::Text(b"20240230"), Zone::Utc, ""),
+            (&DATE, Cell::Text(b"2024022"), Zone::Utc, ""),
+            (&TIME, Cell::Text(b"20000101"), Zone::Utc, ""),
             (&TIME, Cell::Text(b"20000101131415"), Zone::Utc, ""),
         ] {
             assert_eq!(words(ty, cell, zone), expected, "{ty:?} {cell:?} {zone}");

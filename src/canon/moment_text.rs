@@ -1,7 +1,8 @@
 //! Date and time as text: one strict grammar to read it, and the forms in which sources write it.
 //!
 //! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])` or the tail of Go's `time.String()`; or all of
-//! date and clock without anything between, `YmdHMS[.f]`, as MediaWiki and the databases of its time have it. Nothing else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
+//! date and clock without anything between, `YmdHMS[.f]`, as MediaWiki and the databases of its time have it, and the date alone, `Ymd`, as
+//! GnuCash has it. Nothing else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
 
 use super::calendar::{self, DAY, HOUR, MINUTE, SECOND};
 
@@ -17,7 +18,7 @@ pub struct Moment {
 /// Which of date and time is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// `2024-02-29`; in a timestamp column as long as the clock shows midnight.
+    /// `2024-02-29` or `20240229`; in a timestamp column as long as the clock shows midnight.
     Date,
     /// `13:14:15`.
     Clock,
@@ -92,7 +93,7 @@ pub(super) struct Written {
     /// Days since 2000-01-01.
     pub day: Option<i64>,
     pub clock: Option<Reading>,
-    /// `Space` where date and clock do not both stand there.
+    /// `Space` where date and clock do not both stand there, but for a date that is written without any.
     pub separator: Separator,
     pub suffix: Option<Zoned>,
     pub spelling: Spelling,
@@ -133,6 +134,7 @@ pub(super) enum Spelling {
 impl Moment {
     pub const DATE: Moment =
         Moment { shape: Shape::Date, separator: Separator::Space, clock: Clock::Fixed(0), suffix: None };
+    pub const DENSE_DATE: Moment = Moment { separator: Separator::Nothing, ..Moment::DATE };
 
     /// Without separators: MediaWiki's whole seconds, Roundup's three digits behind them.
     pub const fn dense(clock: Clock) -> Moment {
@@ -188,10 +190,13 @@ impl Suffix {
 pub(super) fn parse(text: &[u8]) -> Option<Written> {
     if let Some(spread) = spread_out(text) {
         let (day, rest) = date(&spread)?;
-        let (reading, rest) = clock(rest)?;
+        let (reading, rest) = match rest {
+            [] => (None, rest),
+            _ => clock(rest).map(|(reading, rest)| (Some(reading), rest))?,
+        };
         return rest.is_empty().then_some(Written {
             day: Some(day),
-            clock: Some(reading),
+            clock: reading,
             separator: Separator::Nothing,
             suffix: None,
             spelling: Spelling::Plain,
@@ -218,11 +223,14 @@ pub(super) fn parse(text: &[u8]) -> Option<Written> {
     Some(Written { day, clock: Some(reading), separator, suffix, spelling })
 }
 
-/// What begins with fourteen digits, with the separators that date and clock have between their parts.
+/// What begins with fourteen digits, or is eight, with the separators that date and clock have between their parts.
 fn spread_out(text: &[u8]) -> Option<Vec<u8>> {
-    let (digits, rest) = text.split_at_checked(14)?;
+    let (digits, rest) = text.split_at_checked(if text.len() == 8 { 8 } else { 14 })?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
+    }
+    if let Some((year, [m1, m2, d1, d2])) = digits.split_at_checked(4) {
+        return Some([year, &[b'-', *m1, *m2, b'-', *d1, *d2]].concat());
     }
     let [year, month, day, hour, minute, second] =
         [0..4, 4..6, 6..8, 8..10, 10..12, 12..14].map(|at| &digits[at]);
@@ -351,8 +359,8 @@ fn two(tens: u8, ones: u8) -> Option<i64> {
 
 /// Writes the text. Years that the grammar does not hold are written as PostgreSQL writes them.
 pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
-    if let Written { day: Some(day), clock: Some(reading), separator: Separator::Nothing, .. } = written {
-        return put_dense(*day, *reading, out);
+    if let Written { day: Some(day), separator: Separator::Nothing, .. } = written {
+        return put_dense(*day, written.clock, out);
     }
     let mut before_christ = false;
     if let Some(day) = written.day {
@@ -382,13 +390,15 @@ pub(super) fn put(written: &Written, out: &mut Vec<u8>) {
 }
 
 /// The year has four digits: `Target::write` sees to it.
-fn put_dense(day: i64, reading: Reading, out: &mut Vec<u8>) {
+fn put_dense(day: i64, reading: Option<Reading>, out: &mut Vec<u8>) {
     let (year, month, day) = calendar::date_of(day);
     put_year(year, out);
     put_two(month, out);
     put_two(day, out);
     let mut clock = Vec::new();
-    put_clock(reading, &mut clock);
+    if let Some(reading) = reading {
+        put_clock(reading, &mut clock);
+    }
     out.extend(clock.into_iter().filter(|byte| *byte != b':'));
 }
 

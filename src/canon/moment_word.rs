@@ -7,10 +7,14 @@ use super::moment_text::{Clock, Gap, Moment, Offset, Separator, Shape, Style, Su
 use std::fmt;
 use std::str::FromStr;
 
+const DENSE_DATE: &str = "Ymd";
+
 impl fmt::Display for Moment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.separator == Separator::Nothing {
-            return out.write_str(&dense_word(self.clock));
+        match (self.separator, self.shape) {
+            (Separator::Nothing, Shape::Date) => return out.write_str(DENSE_DATE),
+            (Separator::Nothing, _) => return out.write_str(&dense_word(self.clock)),
+            (Separator::Space | Separator::T, _) => {}
         }
         out.write_str(match self.shape {
             Shape::Date | Shape::DateClock => "Y-m-d",
@@ -45,6 +49,9 @@ impl FromStr for Moment {
 fn read(word: &str) -> Option<Moment> {
     if word == "Y-m-d" {
         return Some(Moment::DATE);
+    }
+    if word == DENSE_DATE {
+        return Some(Moment::DENSE_DATE);
     }
     if let Some(clock) = clocks().find(|clock| *clock != Clock::Shortest && dense_word(*clock) == word) {
         return Some(Moment::dense(clock));
@@ -154,6 +161,7 @@ mod tests {
             "2000-01-01 H:M:S[.f6]",
             "1970-01-01TH:M:S+00",
             "YmdHMS[.f6]",
+            "Ymd",
         ] {
             assert_eq!(word.parse::<Moment>().unwrap().to_string(), word);
         }
