@@ -7,7 +7,7 @@ use super::keys;
 use crate::canon::Hints;
 use crate::canon::form::Unit;
 use crate::canon::learn::Learner;
-use crate::model::catalog::{Catalog, PgColumn, PgTable};
+use crate::model::catalog::{Catalog, PgColumn, PgTable, RelationKind};
 use crate::model::name::folded;
 use crate::model::schema::{SqliteColumn, SqliteSchema, SqliteTable};
 use crate::plan::overrides::Overrides;
@@ -61,7 +61,9 @@ pub fn map_tables<'a>(schema: &'a SqliteSchema, catalog: &'a Catalog, overrides:
         }
     }
     let is_mapped = |target: &PgTable| tables.iter().any(|mapped| mapped.target.name == target.name);
-    let is_told = |target: &&PgTable| !target.is_partition && !is_mapped(target);
+    let is_view =
+        |target: &PgTable| matches!(target.kind, RelationKind::View | RelationKind::MaterializedView);
+    let is_told = |target: &&PgTable| !target.is_partition && !is_view(target) && !is_mapped(target);
     let unmapped = catalog.tables.iter().filter(is_told).collect();
     Mapping { tables, missing, excluded, unmapped }
 }
@@ -224,6 +226,20 @@ mod tests {
         let mapping = map_tables(&schema, &catalog, &overrides);
         assert_eq!(mapping.excluded[0].name, "b");
         assert_eq!(mapping.unmapped[0].name.name, "b");
+    }
+
+    #[test]
+    fn a_view_of_the_target_is_no_table_that_the_source_lacks() {
+        let schema = schema(vec![source("a", &[])]);
+        let kinds = [RelationKind::View, RelationKind::MaterializedView, RelationKind::Foreign];
+        let beside = ["v", "m", "f"]
+            .into_iter()
+            .zip(kinds)
+            .map(|(name, kind)| PgTable { kind, ..target(name, vec![]) });
+        let catalog = catalog([target("a", vec![])].into_iter().chain(beside).collect());
+        let mapping = map_tables(&schema, &catalog, &Overrides::default());
+        let unmapped: Vec<&str> = mapping.unmapped.iter().map(|table| table.name.name.as_str()).collect();
+        assert_eq!(unmapped, ["f"]);
     }
 
     #[test]
