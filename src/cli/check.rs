@@ -3,8 +3,9 @@
 use super::output::{complain, say};
 use super::progress::Progress;
 use super::run::journal_rule;
-use super::session::open;
+use super::session::{Opened, open};
 use super::{Ending, Failure, Shared, print};
+use crate::engine::begun::{Begun, under_way};
 use crate::engine::copy::{emptying, standing_in_the_way};
 use crate::engine::daemon::moved::moved_before;
 use crate::engine::daemon::{findings_of_run, records_in_the_way};
@@ -13,6 +14,7 @@ use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::{ident, literal};
+use crate::phase::Phase;
 use crate::plan::open_to_null::nulls_refused_back;
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
@@ -32,27 +34,13 @@ pub struct CheckArgs {
 pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure> {
     let values = if args.no_scan { Values::Unseen } else { Values::Surveyed };
     let opened = open(shared, values).await?;
+    let begun = under_way(&opened.request).await?;
+    let request = begun.as_ref().map_or_else(|| opened.request.clone(), |begun| begun.holds(&opened.request));
     let progress = Progress::new();
-    let prepared = prepare(&opened.request, &progress).await;
+    let prepared = prepare(&request, &progress).await;
     progress.finish();
     let mut prepared = prepared?;
-    let mut of_run = findings_of_run(&prepared, journal_rule(&opened.settings)).await?;
-    of_run.extend(records_in_the_way(&opened.request).await?);
-    of_run.extend(moved_before(&opened.request, &prepared, opened.settings.cleanup.archive.as_deref()));
-    let in_the_way = standing_in_the_way(&prepared);
-    prepared.plan.findings.extend(in_the_way);
-    let (blocking_run, of_run): (Vec<Finding>, Vec<Finding>) = of_run
-        .into_iter()
-        .filter(|finding| !prepared.plan.findings.contains(finding))
-        .partition(|finding| finding.severity == Severity::Blocker);
-    // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
-    let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
-    let foreign = copied.flat_map(|TablePlan { route, .. }| {
-        let source = prepared.schema.table(&route.source);
-        unspelt(route).into_iter().chain(source.and_then(|source| nulls_refused_back(route, source)))
-    });
-    let foreign: Vec<Finding> = foreign.collect();
-    prepared.plan.findings.extend(of_run.into_iter().chain(foreign));
+    let blocking_run = find(&opened, &mut prepared, begun.as_ref()).await?;
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared, &blocking_run)))?;
     } else if args.sql {
@@ -64,10 +52,47 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     if args.sql && blockers > 0 && !shared.json {
         complain(&print::findings(&prepared.plan.findings));
     } else if !shared.json && !args.sql {
-        say(&format!("{}\n{}", verdict(blockers), refusal_of_run(&blocking_run)))?;
+        let verdict = match begun.as_ref().filter(|_| blockers == 0) {
+            Some(begun) => goes_on(begun.phase()),
+            None => verdict(blockers),
+        };
+        say(&format!("{verdict}\n{}", refusal_of_run(&blocking_run)))?;
     }
     opened.close().await?;
     Ok(if blockers == 0 { Ending::Well } else { Ending::Badly })
+}
+
+/// Adds to the plan's findings what is known of the target and of the way back, and gives what keeps `run` alone from starting.
+async fn find(
+    opened: &Opened,
+    prepared: &mut Prepared,
+    begun: Option<&Begun>,
+) -> Result<Vec<Finding>, Failure> {
+    let mut of_run = findings_of_run(prepared, journal_rule(&opened.settings)).await?;
+    of_run.extend(records_in_the_way(&opened.request).await?);
+    of_run.extend(moved_before(&opened.request, prepared, opened.settings.cleanup.archive.as_deref()));
+    let in_the_way = standing_in_the_way(prepared);
+    prepared.plan.findings.extend(in_the_way);
+    let (mut blocking_run, of_run): (Vec<Finding>, Vec<Finding>) = of_run
+        .into_iter()
+        .filter(|finding| !prepared.plan.findings.contains(finding))
+        .partition(|finding| finding.severity == Severity::Blocker);
+    // A copy has no way back; who plans to follow wants to know what would not come home as it was spelt.
+    let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    let foreign = copied.flat_map(|TablePlan { route, .. }| {
+        let source = prepared.schema.table(&route.source);
+        unspelt(route).into_iter().chain(source.and_then(|source| nulls_refused_back(route, source)))
+    });
+    let foreign: Vec<Finding> = foreign.collect();
+    let findings = &mut prepared.plan.findings;
+    findings.extend(of_run.into_iter().chain(foreign));
+    if let Some(begun) = begun {
+        // The tables and rows that are there are the migration's own.
+        findings.retain(|finding| finding.code != "target_not_empty");
+        blocking_run.retain(|finding| finding.code != "target_not_empty");
+        findings.extend(begun.without_effect(&opened.request));
+    }
+    Ok(blocking_run)
 }
 
 fn verdict(blockers: usize) -> String {
@@ -76,6 +101,13 @@ fn verdict(blockers: usize) -> String {
         1 => "\nnot ready: 1 blocker".to_owned(),
         more => format!("\nnot ready: {more} blockers"),
     }
+}
+
+fn goes_on(phase: Phase) -> String {
+    format!(
+        "\nunder way: the target holds a migration of this database, in phase {}; `liteferry run` goes on with it, `liteferry copy` is refused",
+        phase.word()
+    )
 }
 
 /// What keeps changes from being followed, and is nothing to a copy.

@@ -1,5 +1,6 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
+use super::begun::as_begun;
 use super::computed::computed;
 use super::earlier::{Earlier, known_migration, plan_changed};
 use super::finish::{finish, settle};
@@ -140,6 +141,7 @@ pub async fn validate_alone(
     let witness = WriteWitness::open(request)?;
     let store = Store::new(pool(&request.address).await?);
     let known = if store.exists().await? { store.find(&request.schema).await? } else { None };
+    let request = &as_begun(request, &store, known.as_ref()).await?;
     let (source, mut routes, migration, mut findings) = match &known {
         Some(known) => {
             let file = SqliteFile::examine(&request.source, request.busy_timeout)?;

@@ -1,6 +1,7 @@
 //! The engine: the only place where engines and flows meet. Layer 5.
 
 mod archive;
+pub mod begun;
 mod computed;
 pub mod copy;
 pub mod daemon;

@@ -65,6 +65,8 @@ pub struct FollowBeginning<'a> {
     /// Tables by the number that their triggers will know them by.
     pub captured: &'a [(i64, String)],
     pub planned: &'a [Planned],
+    /// Settings that decided the plan.
+    pub terms: &'a BTreeMap<String, String>,
 }
 
 impl Stage {
@@ -85,13 +87,14 @@ pub(super) async fn begin(
 ) -> Result<(), Fault> {
     let failed = |error| of_control(error, "record what is to be followed");
     sqlx::query(
-        "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, phase, source_schema, replica_sessions)
-         values ($1, replace(gen_random_uuid()::text, '-', ''), 0, 0, 0, $2, $3, $4)",
+        "insert into liteferry.follow (migration_id, token, epoch, seq, nonce, phase, source_schema, replica_sessions, settings)
+         values ($1, replace(gen_random_uuid()::text, '-', ''), 0, 0, 0, $2, $3, $4, $5::jsonb)",
     )
     .bind(migration)
     .bind(Phase::Setup.word())
     .bind(beginning.source_schema)
     .bind(beginning.role == LoadRole::Replica)
+    .bind(serde_json::json!(beginning.terms).to_string())
     .execute(&mut **tx)
     .await
     .map_err(failed)?;
@@ -168,6 +171,18 @@ impl Store {
             .await
             .map_err(|error| of_control(error, "read where the migration stands"))?;
         row.map(|row| follow_of(&row).ok_or_else(|| unreadable("position"))).transpose()
+    }
+
+    /// The settings that decided the plan. Nothing where an earlier version began the migration, whose records a check leaves as they are.
+    pub async fn terms(&self, migration: i64) -> Result<Option<BTreeMap<String, String>>, Fault> {
+        let sql = "select to_jsonb(follow) ->> 'settings' from liteferry.follow where migration_id = $1";
+        let row = sqlx::query(sql)
+            .bind(migration)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "read what the migration began with"))?;
+        let terms: Option<String> = row.get(0);
+        terms.map(|terms| serde_json::from_str(&terms).map_err(|_| unreadable("settings"))).transpose()
     }
 
     /// Makes the migration ours; whoever had it finds out at the next write. Not where another daemon has taken it since we had it: one

@@ -157,10 +157,7 @@ impl Store {
         beginning: &Beginning<'_>,
     ) -> Result<i64, Fault> {
         let plan = beginning.plan;
-        let mode = match plan.mode {
-            Mode::Create => "create",
-            Mode::Existing => "existing",
-        };
+        let mode = plan.mode.word();
         let id: i64 = sqlx::query(
             "insert into liteferry.migration (source_path, mode, target_schema, fingerprint, version)
              values ($1, $2, $3, $4, $5) returning id",

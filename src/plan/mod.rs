@@ -47,6 +47,15 @@ pub enum Mode {
     Existing,
 }
 
+impl Mode {
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Create => "create",
+            Mode::Existing => "existing",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Plan {
     pub mode: Mode,

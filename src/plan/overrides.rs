@@ -93,6 +93,11 @@ impl ExistingRows {
         }
     }
 
+    pub fn from_word(word: &str) -> Option<ExistingRows> {
+        let all = [ExistingRows::Refuse, ExistingRows::Replace, ExistingRows::Merge];
+        all.into_iter().find(|rows| rows.word() == word)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             ExistingRows::Refuse => "refuse",

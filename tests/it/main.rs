@@ -2,6 +2,7 @@
 
 mod apply;
 mod bad_luck;
+mod begun;
 mod broken_keys;
 mod canon_oracle;
 mod capture;

@@ -104,10 +104,9 @@ pub fn first_full(
         ExistingRows::Refuse => prepared.plan.tables.iter().find(full)?,
     };
     let text = format!("table {} of the target holds rows already", table.route.target);
-    Some(
-        Finding::blocker("target_not_empty", &table.route.source, text)
-            .with_remedy("empty it, or say what becomes of its rows with target.existing_rows"),
-    )
+    Some(Finding::blocker("target_not_empty", &table.route.source, text).with_remedy(
+        "empty it; or have its rows removed: target.existing_rows = \"replace\", and start the daemon again",
+    ))
 }
 
 /// A table or column that holds nothing as yet will hold something while it is followed.

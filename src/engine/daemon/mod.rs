@@ -42,6 +42,7 @@ mod way;
 mod widening;
 mod window;
 
+use super::begun::as_begun;
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide, less_may_do};
 use super::status::{Board, Reason, Run, Status, ValidationState};
@@ -274,6 +275,11 @@ async fn attempt(
             }
         }
     };
+    if owned.is_none() {
+        setup::tell_settings(job, &store, &migration).await?;
+    }
+    let request = as_begun(request, &store, Some(&migration)).await?;
+    let job = &Job { request, ..job.clone() };
     let ours = owning::take_over(&store, (migration.id, &claim), owned).await?;
     let begun_anew = *start == Start::Resync;
     if begun_anew {

@@ -4,6 +4,7 @@
 
 use super::follow::followed;
 use super::verify::{Log, Repair, Toucher};
+use crate::engine::begun::as_begun;
 use crate::engine::copy::{Listing, canonical};
 use crate::engine::prepare::Request;
 use crate::engine::report::Report;
@@ -39,6 +40,7 @@ pub async fn repair(
     let (started, began) = (SystemTime::now(), Instant::now());
     let store = Store::new(pool(&request.address).await?);
     let (migration, recorded) = known(request, &store).await?;
+    let request = &as_begun(request, &store, Some(&migration)).await?;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), request.limit);
     captured_for(&source, &recorded).await?;

@@ -6,6 +6,7 @@
 use super::follow::Tables;
 use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
+use crate::engine::begun::{begun, terms};
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
     unrounded,
@@ -79,6 +80,21 @@ pub async fn known(job: &Job, store: &Store) -> Result<Option<Migration>, Fault>
         Recorded::Ours(migration, _) => Ok(Some(migration)),
         Recorded::Foreign(finding) => Err(refused(&finding)),
     }
+}
+
+/// Settings that a migration under way has no use for. A person who changed one hears it at once.
+pub async fn tell_settings(job: &Job, store: &Store, migration: &Migration) -> Result<(), Fault> {
+    let Some(begun) = begun(store, migration).await? else { return Ok(()) };
+    for finding in begun.without_effect(&job.request) {
+        tracing::warn!(
+            code = finding.code,
+            setting = finding.subject,
+            remedy = finding.remedy,
+            "a setting has no effect: {}",
+            finding.text
+        );
+    }
+    Ok(())
 }
 
 fn refused(finding: &Finding) -> Fault {
@@ -184,7 +200,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
             }
         });
     }
-    let (source_path, planned) = (canonical(request), planned(&prepared.plan));
+    let (source_path, planned, terms) = (canonical(request), planned(&prepared.plan), terms(request));
     let (first, last) = (schema_statement(&prepared), emptying(&prepared.plan, &prepared.catalog));
     let numbered = numbered(&prepared.plan);
     let captured: Vec<(i64, String)> =
@@ -201,6 +217,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
             role: load_role(&prepared),
             captured: &captured,
             planned: &planned,
+            terms: &terms,
         }),
     };
     store.begin(&beginning).await?;

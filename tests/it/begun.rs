@@ -1,0 +1,63 @@
+//! A daemon that is started again under other settings: it goes on as the migration began, and says which of them have no effect.
+
+use crate::follow::Case;
+use crate::support::{liteferry, psql};
+use serde_json::Value;
+
+const SOURCE: &str = "
+    pragma journal_mode = wal;
+    create table place (id integer primary key, code text not null unique);
+    create table visit (id integer primary key, note text);
+    insert into place values (1, 'a'), (2, 'b');
+    insert into visit values (1, 'once');";
+
+/// Its key is another than SQLite's, and it has what SQLite knows nothing of.
+const TARGET: &str = "
+    create table place (code text primary key, id bigint not null, rank int not null default 7, check (rank < 9));
+    create table visit (id bigint primary key, note varchar(50));";
+
+#[test]
+fn the_applications_own_tables_stay_its_own_where_the_mode_was_forgotten() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["run"]["state"] == "running");
+    psql(&case.target.url, "alter table place add column name text");
+    case.app("alter table place add column name text; insert into place values (3, 'c', 'new')");
+    daemon.drained(&case.source);
+    let rows = psql(&case.target.url, "select rank::text, name from place where code = 'c'");
+    assert_eq!(rows, [[Some("7".to_owned()), Some("new".to_owned())]]);
+    let log = daemon.log();
+    assert!(log.contains("\"existing\" when the migration began, and \"create\" now"), "{log}");
+    daemon.stop();
+}
+
+#[test]
+fn settings_that_come_too_late_are_named() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&["--set", "types.column.\"visit.note\".form=empty-null"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+
+    let sides = ["--json", "--source", &case.source.path.display().to_string(), "--target", &case.target.url];
+    let named = |set: &[&str]| -> Vec<String> {
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let args: Vec<&str> = ["check"].into_iter().chain(sides).chain(set).collect();
+        let told = liteferry(&args).exits_with(0).json();
+        let findings = told["findings"].as_array().expect("a list").clone();
+        let of_settings = |finding: &&Value| finding["code"] == "setting_without_effect";
+        findings.iter().filter(of_settings).map(|finding| finding["subject"].to_string()).collect()
+    };
+    let as_begun = "types.column.\"visit.note\".form=empty-null";
+    assert_eq!(named(&[as_begun]), [""; 0]);
+    assert_eq!(named(&[]), [r#""types.column.\"visit.note\".form""#]);
+    assert_eq!(named(&[as_begun, "target.existing_rows=replace", "misfits.policy=halt"]), [""; 0]);
+    assert_eq!(
+        named(&[as_begun, "target.existing_rows=merge", "tables.exclude=visit", "types.numeric=float8"]),
+        [r#""target.existing_rows""#, r#""types.numeric""#, r#""tables""#]
+    );
+}
