@@ -499,6 +499,14 @@ mod tests {
         assert!(settings.effective().iter().all(|entry| entry.origin == "default"));
     }
 
+    #[test]
+    fn a_variable_of_one_underscore_is_named_and_not_passed_over() {
+        let env = [("LITEFERRY_TARGET__URL", "postgres://h/d"), ("LITEFERRY_HTTP_LISTEN", "x")];
+        assert_eq!(problem_keys(load("", &env, &[])), ["target", "http"]);
+        // What others may set: a hook's moment, a test's seed.
+        assert!(load("", &[("LITEFERRY_MOMENT", "after_switch"), ("LITEFERRY_SEED", "1")], &[]).is_ok());
+    }
+
     /// One bad value for each key; a new key without a line here fails the count.
     #[test]
     fn every_key_refuses_a_bad_value_by_its_name() {

@@ -41,11 +41,15 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
             None => problems.push(Problem::new(pair.clone(), "is not KEY=VALUE", "--set")),
         }
     }
-    if let Some(source) = &shared.source {
-        sets.push(("source.path".into(), source.display().to_string()));
-    }
-    if let Some(target) = &shared.target {
-        sets.push(("target.url".into(), target.clone()));
+    let source = shared.source.as_ref().map(|source| source.display().to_string());
+    let flags = [("--source", "source.path", source), ("--target", "target.url", shared.target.clone())];
+    for (flag, key, value) in flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))) {
+        // Either may be the one that was meant.
+        if sets.iter().any(|(set, other)| set == key && *other != value) {
+            let text = format!("is given twice, by {flag} and otherwise by --set: leave one of them out");
+            problems.push(Problem::new(key, text, ORIGIN_COMMAND_LINE));
+        }
+        sets.push((key.to_owned(), value));
     }
     if !problems.is_empty() {
         return Err(Failure::Settings(problems));

@@ -41,9 +41,9 @@ pub fn merged(
 ) -> Map<String, Value> {
     let mut layers = vec![parsed(DEFAULTS, ORIGIN_DEFAULT)];
     layers.extend(file.map(read_file));
-    layers.extend(env.filter_map(|(name, value)| {
-        let keys = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_ascii_lowercase();
-        Some(from_environment(&name, &keys, value))
+    layers.extend(env.filter_map(|(name, value)| match name.strip_prefix(ENVIRONMENT_PREFIX) {
+        Some(keys) => Some(from_environment(&name, &keys.to_ascii_lowercase(), value)),
+        None => misspelt(&name).map(Err),
     }));
     layers.extend(sets.iter().map(|(key, value)| from_command_line(key, value)));
 
@@ -86,6 +86,15 @@ fn without_excerpt(error: &ConfigError) -> String {
     let lines: Vec<&str> =
         message.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
     lines.join(": ")
+}
+
+/// A variable that was meant for us, by a section's name: it would be passed over, and another value hold.
+fn misspelt(name: &str) -> Option<Problem> {
+    let meant = name.strip_prefix("LITEFERRY_")?.to_ascii_lowercase();
+    let sections = parsed(DEFAULTS, ORIGIN_DEFAULT).ok()?.0;
+    let section = meant.split('_').next().filter(|word| sections.contains_key(*word))?;
+    let text = "must be LITEFERRY__SECTION__KEY, with two underscores before each";
+    Some(Problem::new(section, text, &format!("{ORIGIN_ENVIRONMENT} {name}")))
 }
 
 /// `name` is the variable's own, for the origin; `keys` what follows the prefix, in lower case.

@@ -37,6 +37,19 @@ fn the_applications_own_tables_stay_its_own_where_the_mode_was_forgotten() {
 }
 
 #[test]
+fn a_database_that_is_named_twice_is_asked_back() {
+    let sides = ["--source", "app.db", "--target", "postgres://one/app"];
+    let check = |more: &[&str], code: i32| {
+        let args = [&["config", "check"], &sides[..], more].concat();
+        liteferry(&args).exits_with(code).stderr
+    };
+    let told = check(&["--set", "target.url=postgres://two/app", "--set", "source.path=other.db"], 78);
+    assert!(told.contains("target.url: is given twice, by --target"), "{told}");
+    assert!(told.contains("source.path: is given twice, by --source"), "{told}");
+    check(&["--set", "target.url=postgres://one/app"], 0);
+}
+
+#[test]
 fn settings_that_come_too_late_are_named() {
     let case = Case::new(SOURCE);
     let mut daemon = case.daemon(&["--set", "types.column.\"visit.note\".form=empty-null"]);
