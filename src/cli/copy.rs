@@ -1,12 +1,13 @@
 //! `copy`: one shot, resumable, with its proof.
 
+use super::confirm::confirm;
 use super::output::say;
 use super::progress::Progress;
 use super::session::open;
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{Copied, Listing, copy as copy_all};
 use crate::engine::daemon::moved::copied_over;
-use crate::engine::earlier::Earlier;
+use crate::engine::earlier::{Earlier, finished};
 use crate::engine::prepare::Values;
 use crate::engine::report::{Report, findings_to_json};
 use crate::journal::store::State;
@@ -26,6 +27,9 @@ pub struct CopyArgs {
     /// Drop what an earlier copy into the same schema made, and begin anew
     #[arg(long)]
     restart: bool,
+    /// Where nobody is to be asked before the tables of a finished copy are dropped
+    #[arg(long, requires = "restart")]
+    yes: bool,
 }
 
 pub async fn copy(shared: &Shared, args: &CopyArgs) -> Result<Ending, Failure> {
@@ -38,6 +42,14 @@ pub async fn copy(shared: &Shared, args: &CopyArgs) -> Result<Ending, Failure> {
         return Ok(Ending::Badly);
     }
     let earlier = if args.restart { Earlier::Forget } else { Earlier::Resume };
+    if args.restart && !args.yes && finished(&opened.request).await? {
+        // By now they may be the application's.
+        confirm(&format!(
+            "drop the tables of the finished copy in schema {}, with whatever was written to them since, and copy anew",
+            opened.request.schema
+        ))
+        .await?;
+    }
     let listing = Listing(usize::try_from(opened.settings.validate.rows_listed_max).expect("32 bits fit"));
     let progress = Progress::new();
     let copied = copy_all(&opened.request, (earlier, listing), &progress).await;

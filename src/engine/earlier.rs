@@ -4,9 +4,11 @@
 
 use super::copy::canonical;
 use super::prepare::Request;
-use crate::journal::store::{Migration, Store};
+use crate::journal::store::{Migration, State, Store};
 use crate::model::fault::Fault;
 use crate::phase::Phase;
+use crate::plan::Mode;
+use crate::postgres::connect::pool_of_one;
 
 /// What becomes of an earlier copy into the same schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,17 @@ pub enum Earlier {
     Resume,
     /// What it made is dropped.
     Forget,
+}
+
+/// Whether to forget the earlier copy would drop tables that it has filled and left: nobody knows who has written to them since.
+pub async fn finished(request: &Request) -> Result<bool, Fault> {
+    let store = Store::new(pool_of_one(&request.address).await?);
+    if !store.exists().await? {
+        return Ok(false);
+    }
+    let Some(known) = store.find(&request.schema).await? else { return Ok(false) };
+    let is_followed = store.follow(known.id).await?.is_some();
+    Ok(!is_followed && known.mode == Mode::Create && known.state == State::Complete)
 }
 
 pub(super) async fn known_migration(

@@ -320,7 +320,8 @@ fn somebody_who_writes_meanwhile_is_noticed_and_a_second_copy_mends_it() {
     assert!(output.stdout.contains("Somebody wrote to the source"), "{output:?}");
     assert_eq!(output.status == Some(0), output.stdout.contains("verdict: equal"), "{output:?}");
     drop(app);
-    liteferry(&["copy", "--restart", "--source", &path(&file), "--target", &target.url]).exits_with(0);
+    liteferry(&["copy", "--restart", "--yes", "--source", &path(&file), "--target", &target.url])
+        .exits_with(0);
     assert_eq!(number(&target.url, "select k from t where id = 1"), 99);
     whole(&target.url);
 }

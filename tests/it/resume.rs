@@ -64,7 +64,15 @@ fn the_same_command_twice_proves_the_first() {
     assert!(second.stdout.contains("complete already"), "{}", second.stdout);
     psql(&target.url, "update t set v = 'b'");
     liteferry(&args).exits_with(1);
-    liteferry(&[&args[..], &["--restart"]].concat()).exits_with(0);
+    let asked = liteferry(&[&args[..], &["--restart"]].concat()).exits_with(1);
+    assert!(asked.stderr.contains("not_confirmed"), "{}", asked.stderr);
+    let kept = psql(&target.url, "select v from t");
+    assert_eq!(
+        kept[0][0].as_deref(),
+        Some("b"),
+        "what was written to a finished copy is not dropped unasked"
+    );
+    liteferry(&[&args[..], &["--restart", "--yes"]].concat()).exits_with(0);
     assert_eq!(psql(&target.url, "select v from t")[0][0].as_deref(), Some("a"));
 }
 

@@ -20,6 +20,8 @@ const TURN: Duration = Duration::from_millis(10);
 const REST: Duration = Duration::from_millis(100);
 /// So many readings of the schema more.
 const REST_BY_READING: u32 = 5;
+/// Thousands of tables take minutes, of which nothing else tells.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Turns<'t> {
     db: &'t Connection,
@@ -61,6 +63,7 @@ pub fn install<'db>(
 ) -> Result<Transaction<'db>, Fault> {
     let (mut known, mut left) = (Objects::read(&tx)?, tables);
     let origin = read_origin(&tx, &known)?;
+    let mut told = Instant::now();
     loop {
         left = known.install_until(&tx, left, Instant::now() + TURN)?;
         if left.is_empty() {
@@ -71,6 +74,11 @@ pub fn install<'db>(
         let version = schema_version(&tx)?;
         commit(tx, turns.doing)?;
         turns.rest()?;
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            let done = tables.len() - left.len();
+            tracing::info!(done, of = tables.len(), "triggers are put into the tables of the source");
+        }
         tx = begin(turns.db, turns.doing)?;
         if schema_version(&tx)? != version {
             known = Objects::read(&tx)?;

@@ -59,8 +59,9 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
     match (found.writes, desk.state.phase) {
         (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
             "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
-             PostgreSQL, or restored from a backup): if SQLite is the one to go on with, run `liteferry run --resync`, which makes \
-             PostgreSQL equal to it",
+             PostgreSQL, or restored from a backup): stop what writes to either, and decide which is right. PostgreSQL: put the SQLite \
+             file back that lay there before, and start the daemon again. SQLite: `liteferry run --resync`, which makes PostgreSQL equal \
+             to it; what was written there since the switch is gone then",
         )),
         (Writes::Sqlite, _) => {
             abandon(desk, Crossing::Switch).await?;
