@@ -15,7 +15,7 @@ use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::{ident, literal};
 use crate::phase::Phase;
-use crate::plan::open_to_null::nulls_refused_back;
+use crate::plan::open_to_null::{nulls_collide_back, nulls_refused_back};
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
 use clap::Args;
@@ -81,7 +81,9 @@ async fn find(
     let copied = prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied);
     let foreign = copied.flat_map(|TablePlan { route, .. }| {
         let source = prepared.schema.table(&route.source);
-        unspelt(route).into_iter().chain(source.and_then(|source| nulls_refused_back(route, source)))
+        let nulls =
+            source.map(|source| [nulls_refused_back(route, source), nulls_collide_back(route, source)]);
+        unspelt(route).into_iter().chain(nulls.into_iter().flatten().flatten())
     });
     let foreign: Vec<Finding> = foreign.collect();
     let findings = &mut prepared.plan.findings;

@@ -41,6 +41,37 @@ pub fn nulls_refused_back(route: &Route, source: &SqliteTable) -> Option<Finding
     Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy(route, &columns)))
 }
 
+/// Columns in which NULL comes back as the empty text, which SQLite lets stand once.
+pub fn nulls_collide_back(route: &Route, source: &SqliteTable) -> Option<Finding> {
+    let collides = |column: &&ColumnRoute| {
+        let at = source.columns.iter().position(|found| Some(&found.name) == column.source.as_ref());
+        !column.not_null
+            && !column.codec.nothing().is_null()
+            && at.is_some_and(|at| source.keeps_unique(&[at]))
+    };
+    let columns: Vec<&str> =
+        route.columns.iter().filter(collides).map(|column| column.target.as_str()).collect();
+    if columns.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "NULL comes back as the empty text in columns that SQLite keeps unique: {}; the second one that is written there after the switch halts \
+         the way back",
+        columns.join(", ")
+    );
+    let table = route.target.sql();
+    let once = |column: &&str| {
+        format!(
+            "create unique index on {table} (({} is null)) where {} is null;",
+            ident(column),
+            ident(column)
+        )
+    };
+    let once: Vec<String> = columns.iter().map(once).collect();
+    let remedy = format!("have PostgreSQL let NULL stand once there too: {}", once.join(" "));
+    Some(Finding::warning("reverse_nulls", &route.source, text).with_remedy(remedy))
+}
+
 fn open<'a>(column: &'a ColumnRoute, source: &'a SqliteTable) -> Option<Open<'a>> {
     let found = source.columns.iter().find(|found| Some(&found.name) == column.source.as_ref())?;
     let takes_none = found.not_null && found.generated.is_none();

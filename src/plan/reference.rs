@@ -1,7 +1,7 @@
 //! A foreign key as its statement says it, ours or the catalog's: which columns refer to which. Pure text.
 
 use super::overrides::Overrides;
-use super::route::Route;
+use super::route::{ColumnRoute, Route};
 use crate::model::name::{PgName, ident};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Reference<Table = PgName> {
     pub columns: Vec<String>,
     pub parent: Table,
     pub parent_columns: Vec<String>,
+    /// Of the columns, those in which the empty text is NULL in the target, and refers to nothing there.
+    pub emptied: Vec<String>,
 }
 
 impl Reference {
@@ -33,6 +35,7 @@ impl Reference {
             columns: names(columns),
             parent: pg_name(parent)?,
             parent_columns: names(parents),
+            emptied: Vec::new(),
         };
         (reference.columns.len() == reference.parent_columns.len()).then_some(reference)
     }
@@ -50,6 +53,7 @@ impl Reference {
             columns: source_columns(table, &self.columns)?,
             parent: parent.source.clone(),
             parent_columns: source_columns(parent, &self.parent_columns)?,
+            emptied: table.columns.iter().filter_map(emptied).collect(),
         })
     }
 }
@@ -67,11 +71,18 @@ impl Reference<String> {
 }
 
 impl<Table> Reference<Table> {
+    fn filled(&self, column: &String) -> String {
+        let name = ident(column);
+        match self.emptied.contains(column) {
+            true => format!("child.{name} <> ''"),
+            false => format!("child.{name} is not null"),
+        }
+    }
+
     /// How many rows refer to nothing, at most `limit` counted. SQLite compares by the rules of what stands on the left.
     fn orphans_between(&self, (table, parent): (&str, &str), limit: u32) -> String {
         let columns = self.columns.iter().map(|column| ident(column));
-        let filled: Vec<String> =
-            columns.clone().map(|column| format!("child.{column} is not null")).collect();
+        let filled: Vec<String> = self.columns.iter().map(|column| self.filled(column)).collect();
         let same: Vec<String> = columns
             .zip(&self.parent_columns)
             .map(|(column, parent)| format!("parent.{} = child.{column}", ident(parent)))
@@ -83,6 +94,11 @@ impl<Table> Reference<Table> {
             same.join(" and ")
         )
     }
+}
+
+/// The source's column, where its empty texts become NULLs.
+fn emptied(column: &ColumnRoute) -> Option<String> {
+    column.source.clone().filter(|_| !column.codec.nothing().is_null())
 }
 
 fn source_columns(route: &Route, columns: &[String]) -> Option<Vec<String>> {

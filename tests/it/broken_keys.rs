@@ -109,3 +109,23 @@ fn a_copy_makes_no_key_that_is_left_out() {
     liteferry(&[&copy[..], &NEVER_KEPT].concat()).exits_with(0);
     assert_eq!(keys(&case), ["line not valid"]);
 }
+
+#[test]
+fn an_empty_text_that_stands_for_null_breaks_no_key() {
+    let source = sqlite(
+        "create table owner (ip varchar(15) primary key); create table visit (id integer primary key, ip varchar(15) references owner (ip));
+         insert into owner values ('10.0.0.1'); insert into visit values (1, '10.0.0.1'), (2, ''), (3, '10.0.0.9')",
+    );
+    let target = database();
+    psql(
+        &target.url,
+        "create table owner (ip inet primary key); create table visit (id bigint primary key, ip inet references owner)",
+    );
+    let file = source.path.display().to_string();
+    let existing = ["--set", "target.mode=existing", "--json"];
+    let form = ["--set", "types.column.\"visit.ip\".form=empty-null"];
+    let line =
+        |rows| format!(r#""visit.ip": "rows refer to none of owner, and break the foreign key: {rows}""#);
+    assert_eq!(told(&file, &target, &existing), [line(2)]);
+    assert_eq!(told(&file, &target, &[&existing[..], &form].concat()), [line(1)]);
+}

@@ -5,7 +5,7 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::disk::LateDisk;
 use crate::support::held::HeldSession;
-use crate::support::{TempDb, application, database, psql, try_psql, until};
+use crate::support::{TempDb, application, database, liteferry, psql, sqlite, try_psql, until};
 use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -422,4 +422,28 @@ fn a_table_that_comes_before_the_switch_gets_its_way_back_and_nobody_is_accused(
     let late = application(&case.source.path)
         .query_row("select group_concat(v) from latecomer", [], |row| row.get::<_, String>(0));
     assert_eq!(late.unwrap(), "x,y");
+}
+
+#[test]
+fn a_null_that_comes_back_as_a_text_which_may_stand_once_is_told_by_check() {
+    let source = sqlite(
+        "create table t (id integer primary key, ip varchar(15) unique); insert into t values (1, '')",
+    );
+    let target = database();
+    psql(&target.url, "create table t (id bigint primary key, ip inet unique)");
+    let path = source.path.display().to_string();
+    let told = || {
+        let sides =
+            ["check", "--source", &path, "--target", &target.url, "--set", "target.mode=existing", "--json"];
+        let form = ["--set", "types.column.\"t.ip\".form=empty-null"];
+        let report = liteferry(&[&sides[..], &form].concat()).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        let remedy = |finding: &Value| finding["remedy"].as_str().expect("text").to_owned();
+        findings.iter().filter(|finding| finding["code"] == "reverse_nulls").map(remedy).collect::<Vec<_>>()
+    };
+    let told = told();
+    let (_, statement) = told[0].split_once(": ").expect("it ends with the statement");
+    psql(&target.url, statement);
+    psql(&target.url, "insert into t values (1, null)");
+    assert!(try_psql(&target.url, "insert into t values (2, null)").is_err());
 }

@@ -218,15 +218,19 @@ impl Crossing<'_> {
             (_, false) => "; the target has NULL for each that it cannot hold",
         };
         let reason = learned.first_reason.map(|reason| format!(" (first reason: {})", reason.word()));
+        let kinds = [
+            (learned.elsewhere, "written in another way than the rest"),
+            (learned.kept, "held there rounded, cut or spelt otherwise"),
+            (lost, "that nothing there can hold"),
+        ];
+        let kinds =
+            kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
         let text = format!(
-            "{misfits} of {} values do not cross exactly into {}{} and go to the ledger: {} are written in another way than the \
-             rest, {} cross by value alone, {} do not fit at all{}{fate}",
+            "{misfits} of {} values do not cross exactly into {}{} and go to the ledger: {}{}{fate}",
             learned.exact + misfits,
             target.type_name,
             read_as(learned.codec.form),
-            learned.elsewhere,
-            learned.kept,
-            lost,
+            kinds.collect::<Vec<_>>().join(", "),
             reason.unwrap_or_default(),
         );
         let remedy = match learned.numbers {
@@ -315,7 +319,8 @@ impl Crossing<'_> {
         let form_stated = pinned.is_some_and(|column| column.form.is_some());
         let unit_stated = form_stated || self.overrides.unit.is_some();
         let subject = self.subject();
-        let pin = format!("[types.column.\"{subject}\"] form = \"{}\"", codec.form);
+        // In the same words for each column: what has one cause is told once.
+        let pin = format!("if so, for each: [types.column.\"table.column\"] form = \"{}\"", codec.form);
         if assumes_unit(codec.form) && !unit_stated {
             let text = format!("the bare numbers here are read as {}", codec.form);
             let remedy = match codec.form {
@@ -630,12 +635,7 @@ mod tests {
 
         let texts = Type::Array { element: Box::new(Type::Text), element_oid: 25 };
         let list = Case::with_value("TEXT", texts);
-        expect(
-            &list.plan_with_value(Cell::Text(b"a,b")),
-            Note,
-            "list_proposed",
-            "\"t.v\"] form = \"array-list\"",
-        );
+        expect(&list.plan_with_value(Cell::Text(b"a,b")), Note, "list_proposed", "form = \"array-list\"");
         expect_codes(&list.plan_with_value(Cell::Text(b"[\"a\"]")), &[]);
     }
 
