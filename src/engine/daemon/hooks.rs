@@ -4,6 +4,7 @@
 
 use crate::engine::status::Reason;
 use crate::settings::{Hook, Hooks};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::Stdio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,6 +27,13 @@ impl Moment {
             Moment::AfterSwitch => "after_switch",
             Moment::BeforeRollback => "before_rollback",
             Moment::AfterRollback => "after_rollback",
+        }
+    }
+
+    fn may_veto(self) -> bool {
+        match self {
+            Moment::BeforeSwitch | Moment::BeforeRollback => true,
+            Moment::AfterSwitch | Moment::AfterRollback => false,
         }
     }
 
@@ -81,10 +89,35 @@ async fn run(command: &str, moment: Moment) -> Result<(), String> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(|error| format!("could not be run: {error}"))?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let unanswered = Unanswered(group.filter(|_| moment.may_veto()));
     let status = child.wait().await.map_err(|error| format!("could not be waited for: {error}"))?;
+    unanswered.has_answered();
     if status.success() { Ok(()) } else { Err(format!("said no ({status})")) }
+}
+
+/// All processes of a command that may veto, and has not answered yet. They are ended with it: what would still be done later, such as to
+/// stop the application, would be done for a switch that has not begun. What it leaves behind once it has answered goes on, and so does
+/// what is done after a decision, which holds.
+struct Unanswered(Option<Pid>);
+
+impl Unanswered {
+    fn has_answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::debug!(%error, "nothing of the hook is left to be ended");
+        }
+    }
 }
 
 /// Variables that may hold PostgreSQL's password: a hook has its own, or none.
@@ -152,6 +185,24 @@ mod tests {
         let late = asked_for(command("sleep 300"), Duration::from_millis(400)).await;
         assert!(late.unwrap_err().contains("no answer within 400 ms"));
         assert_eq!(call(&hooks(command("exit 3"), LONG), Moment::AfterSwitch).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_keeps_silent_does_nothing_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let later = dir.path().join("later");
+        let command =
+            |ending: &str| Hook::Command(format!("(sleep 1; echo done >> {}) & {ending}", later.display()));
+        asked_for(command("wait"), Duration::from_millis(200)).await.unwrap_err();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!later.exists(), "it went on");
+        asked(command("true")).await.unwrap();
+        let written = async {
+            while !later.exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+        };
+        tokio::time::timeout(LONG, written).await.expect("what it leaves behind goes on");
     }
 
     #[tokio::test]
