@@ -5,7 +5,7 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
 use crate::support::swallow::Swallower;
-use crate::support::{PATIENCE, application, database, psql};
+use crate::support::{PATIENCE, application, database, postgres_major, psql};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,28 @@ fn a_claim_that_was_lost_alone_is_taken_again() {
     case.app("insert into t values (9, 'z')");
     daemon.drained(&case.source);
     case.is_equal();
+}
+
+#[test]
+fn what_time_an_application_is_allowed_is_not_what_we_are_allowed() {
+    let many = "with recursive i (n) as (select 4 union all select n + 1 from i where n < 20000)
+        insert into t select n, 'value ' || n from i";
+    let case = Case::new(&format!("{SOURCE}; {many}"));
+    let name = &case.target.name;
+    let mut short = vec!["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+    short.extend((postgres_major() >= 14).then_some("idle_session_timeout"));
+    short.extend((postgres_major() >= 17).then_some("transaction_timeout"));
+    // Its own session would not live to set the next one.
+    let set = |setting: &&str| format!("alter database {name} set {setting} = '20ms'");
+    psql(&case.target.url, &short.iter().map(set).collect::<Vec<_>>().join(";"));
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["validation"]["verdict"] == "equal");
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    let log = daemon.log();
+    assert!(!log.contains("idle_timeout") && !log.contains("interrupted"), "{log}");
 }
 
 /// Two daemons that are each cut off for a moment would hand it to one another for ever.

@@ -8,7 +8,13 @@ set intervalstyle = 'postgres';
 set extra_float_digits = 3;
 set search_path = pg_catalog, pg_temp;
 set row_security = off;
+-- What a role or a database allows an application's sessions is too little for ours, which have bounds of their own: a snapshot that is
+-- compared stands still while SQLite is read, and a daemon that has nothing to do keeps its connections.
 set statement_timeout = 0;
+set lock_timeout = 0;
+set idle_in_transaction_session_timeout = '15min';
+select set_config('idle_session_timeout', '0', false) where current_setting('idle_session_timeout', true) is not null;
+select set_config('transaction_timeout', '0', false) where current_setting('transaction_timeout', true) is not null;
 -- A look at a catalog is estimated dear and done in milliseconds: compiling it takes a hundred times as long.
 set jit = off;
 -- A commit that decides, or that a removal relies on, has to outlive the server. What may be lost says so itself.
