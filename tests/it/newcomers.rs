@@ -5,7 +5,7 @@ use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
 use crate::support::held_ddl::HeldDdl;
-use crate::support::psql;
+use crate::support::{OwnServer, TestDatabase, psql, sqlite, until};
 use serde_json::Value;
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -198,4 +198,39 @@ fn what_is_not_ours_to_take_away_halts_by_name_until_somebody_does() {
     psql(&case.target.url, "alter table child drop constraint newcomer");
     daemon.drained(&case.source);
     case.is_equal();
+}
+
+/// What it applies row by row fires no trigger of a statement.
+#[test]
+fn a_subscription_halts_by_name_and_what_it_brought_is_taken_away() {
+    let mut server = OwnServer::new();
+    server.restart_with([("wal_level", "logical".to_owned())]);
+    let url = server.url("postgres");
+    psql(&url, "create database publisher");
+    let publisher = format!("{}publisher", url.strip_suffix("postgres").expect("its own database"));
+    let published = "create table t (id bigint primary key, v text); create publication p for table t";
+    psql(&publisher, published);
+    psql(&publisher, "select pg_create_logical_replication_slot('s', 'pgoutput')");
+    let source = sqlite(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'ours')",
+    );
+    let case = Case { source, target: TestDatabase { url, name: "postgres".to_owned() } };
+    let mut daemon = case.validated(&[]);
+    let subscribe = format!(
+        "create subscription s connection 'host={} user=postgres dbname=publisher' publication p
+         with (create_slot = false, slot_name = 's', copy_data = false)",
+        server.socket_dir().display()
+    );
+    psql(&case.target.url, &subscribe);
+    psql(&publisher, "insert into t values (2, 'theirs')");
+    until("it came past the guards", || !case.rows("select 1 from t where id = 2").is_empty());
+    assert_eq!(daemon.halted(), "schema_drift");
+    let status = daemon.status().expect("it listens");
+    let told = status["run"]["reason"]["sentence"].as_str().unwrap_or_default();
+    assert!(told.contains("subscription \"s\""), "{status:#}");
+    psql(&case.target.url, "alter subscription s disable");
+    daemon.until(|status| status["run"]["state"] == "running");
+    until("it is taken away again", || case.rows("select 1 from t where id = 2").is_empty());
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    assert_eq!(case.rows("select v from t"), [[Some("ours".to_owned())]]);
 }

@@ -53,6 +53,10 @@ impl Life<'_> {
         let mut suspended = suspended_now(&bearing, &now);
         suspended.retain(|item| found.iter().any(|one| is(one, item)));
         if let Some(stays) = found.iter().find(|one| !suspended.iter().any(|item| is(one, item))) {
+            if stays.kind == "subscription" {
+                // What it has brought passed the guards, and is looked for once it brings nothing more.
+                self.store.suspect_all((self.migration, &self.owner)).await?;
+            }
             return Err(not_ours_to_take(stays));
         }
         // A trigger's function may have written to any table.
@@ -102,6 +106,10 @@ fn not_ours_to_take(newcomer: &Newcomer) -> Fault {
         "rule" => {
             "it was put there beside liteferry, and writes something else than it is given: `alter table … disable rule …` until the switch, then \
              `liteferry validate --repair`"
+        }
+        "subscription" => {
+            "rows of PostgreSQL's own logical replication come to a table that is SQLite's, past the guards: `alter subscription … disable`, or \
+             take the table out of it, until the switch; then every table is compared"
         }
         _ => {
             "it was put there beside liteferry, and the table is not ours to alter: take it away until the switch, or make liteferry's role the \

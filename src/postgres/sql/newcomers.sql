@@ -1,5 +1,5 @@
 -- What disturbs a writer who brings rows in any order to the tables $1: foreign keys, triggers and rules that fire in a session of replication
--- role $2 (where that is null, in this one) and are none of $4, and, where $3 says so, CHECKs.
+-- role $2 (where that is null, in this one) and are none of $4, where $3 says so CHECKs, and subscriptions, which bring rows too.
 select n.nspname::text as schema, c.relname::text as name, what.kind, what.bears
 from unnest($1::text[]) as wanted (name)
 join pg_class c on c.oid = to_regclass(wanted.name)
@@ -21,5 +21,12 @@ cross join lateral (
     where k.conrelid = c.oid and not replica
       and (k.contype = 'f' and k.conparentid = 0 or k.contype = 'c' and k.conislocal and $3::bool)
       and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
+    union all
+    -- What it brings row by row is no statement, and passes guards; it may bring it to a partition. One that is at work: not every version
+    -- lets everybody read which are enabled.
+    select distinct 'subscription', s.subname::text
+    from pg_stat_subscription s
+    join pg_subscription_rel r on r.srsubid = s.subid
+    where s.pid is not null and (r.srrelid = c.oid or r.srrelid in (select relid from pg_partition_tree(c.oid)))
 ) as what
 order by 1, 2, 3, 4
