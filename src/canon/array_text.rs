@@ -18,6 +18,8 @@ pub enum Commas {
     Spaced,
     /// `[1,2]`, and floats as JavaScript writes them: `1`, `1e-7`.
     Tight,
+    /// `[1,2]`, and floats as Python writes them: its `separators=(",", ":")`, which Pony uses.
+    Compact,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,11 +37,13 @@ impl ArrayText {
     /// As `JSON.stringify` writes.
     pub const JAVASCRIPT: ArrayText = ArrayText { commas: Commas::Tight, letters: Letters::Utf8 };
 
-    pub const ALL: [ArrayText; 4] = [
+    pub const ALL: [ArrayText; 6] = [
         ArrayText::PYTHON,
         ArrayText::JAVASCRIPT,
         ArrayText { commas: Commas::Spaced, letters: Letters::Utf8 },
         ArrayText { commas: Commas::Tight, letters: Letters::Ascii },
+        ArrayText { commas: Commas::Compact, letters: Letters::Utf8 },
+        ArrayText { commas: Commas::Compact, letters: Letters::Ascii },
     ];
 
     pub(super) fn of(form: Form) -> ArrayText {
@@ -52,7 +56,7 @@ impl ArrayText {
     pub(super) fn comma(self) -> &'static [u8] {
         match self.commas {
             Commas::Spaced => b", ",
-            Commas::Tight => b",",
+            Commas::Tight | Commas::Compact => b",",
         }
     }
 
@@ -62,6 +66,8 @@ impl ArrayText {
             (Commas::Spaced, Letters::Utf8) => "array-spaced",
             (Commas::Tight, Letters::Ascii) => "array-tight-ascii",
             (Commas::Tight, Letters::Utf8) => "array-tight",
+            (Commas::Compact, Letters::Ascii) => "array-compact-ascii",
+            (Commas::Compact, Letters::Utf8) => "array-compact",
         }
     }
 }
@@ -109,7 +115,7 @@ pub(super) fn put_real(value: f64, form: ArrayText, out: &mut Vec<u8>) {
     let text = match (form.commas, value) {
         _ if value.is_nan() => "NaN".to_owned(),
         _ if value.is_infinite() => (if value > 0.0 { "Infinity" } else { "-Infinity" }).to_owned(),
-        (Commas::Spaced, _) => match exponent(value) {
+        (Commas::Spaced | Commas::Compact, _) => match exponent(value) {
             -4..=15 => format!("{value:?}"),
             exponent => scientific(value, format_args!("{}{:02}", sign(exponent), exponent.abs())),
         },

@@ -23,6 +23,10 @@ pub(super) enum Rest {
 /// 1970-01-01T00:00:00 in Julian days.
 const UNIX_JULIAN: f64 = 2_440_587.5;
 const DAY: f64 = 86_400e6;
+const SECOND_MICROS: i128 = 1_000_000;
+const DAY_MICROS: i128 = 86_400 * SECOND_MICROS;
+/// More than PostgreSQL's intervals hold.
+const DAYS_MAX: i128 = 1 << 40;
 
 /// Reads a number; nothing where the cell is none, or is one that the unit does not count in.
 pub(super) fn count(unit: Unit, cell: Cell<'_>) -> Option<Count> {
@@ -60,6 +64,31 @@ fn real(unit: Unit, value: f64) -> Option<Count> {
     let rest =
         if number(unit, whole).is_some_and(|back| is_same(back, value)) { Rest::None } else { Rest::Cut };
     Some(Count { micros: whole, rest })
+}
+
+/// Reads a length of time in days, whole or broken.
+pub(super) fn count_days(cell: Cell<'_>) -> Option<Count> {
+    match cell {
+        Cell::Integer(value) => Some(Count { micros: i128::from(value) * DAY_MICROS, rest: Rest::None }),
+        Cell::Real(value) => {
+            let days = whole(value.trunc()).filter(|days| days.abs() < DAYS_MAX)?;
+            let micros = days * DAY_MICROS + whole((value.fract() * DAY).round())?;
+            let rest = if is_same(number_of_days(micros)?, value) { Rest::None } else { Rest::Cut };
+            Some(Count { micros, rest })
+        }
+        Cell::Null | Cell::Text(_) | Cell::Blob(_) => None,
+    }
+}
+
+/// INTEGER where the days are whole, else the REAL that Pony computes of days, seconds and microseconds, in its order: another one
+/// may end in another bit.
+pub(super) fn number_of_days(micros: i128) -> Option<Cell<'static>> {
+    let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
+    if rest == 0 {
+        return Some(Cell::Integer(i64::try_from(days).ok()?));
+    }
+    let seconds = float(rest / SECOND_MICROS) + float(rest % SECOND_MICROS) / float(SECOND_MICROS);
+    Some(Cell::Real(float(days) + seconds / 86_400.0))
 }
 
 fn is_same(back: Cell<'static>, value: f64) -> bool {

@@ -25,6 +25,8 @@ pub enum Duration {
     Seconds,
     /// INTEGER nanoseconds, as Go does; Go's durations know no days, so all are microseconds.
     Nanos,
+    /// INTEGER days, REAL where broken, as Pony does.
+    Days,
     /// TEXT `[-][d.]hh:mm:ss[.fffffff]` of .NET.
     DotNet,
     /// TEXT `1970-01-02 02:00:00.000000`: the date that far from 1970, as SQLAlchemy does.
@@ -46,7 +48,7 @@ pub(super) fn encode(ty: &Type, form: Form, _zone: Zone, cell: Cell<'_>, out: &m
     let read = match cell {
         Cell::Null => return Fit::Null,
         Cell::Blob(_) => return Fit::Lost(Reason::Class),
-        Cell::Integer(_) | Cell::Real(_) if duration.unit().is_none() => return Fit::Lost(Reason::NoUnit),
+        Cell::Integer(_) | Cell::Real(_) if !duration.counts() => return Fit::Lost(Reason::NoUnit),
         Cell::Integer(_) | Cell::Real(_) => duration.count(cell).ok_or(Reason::OutOfRange),
         Cell::Text(text) => read(text).ok_or(Reason::NotAnInterval),
     };
@@ -108,18 +110,21 @@ fn grain(ty: &Type) -> i64 {
 }
 
 impl Duration {
-    pub const ALL: [Duration; 7] = [
+    pub const ALL: [Duration; 8] = [
         Duration::Micros,
         Duration::Millis,
         Duration::Seconds,
         Duration::Nanos,
+        Duration::Days,
         Duration::DotNet,
         Duration::Since1970,
         Duration::Iso,
     ];
 
-    /// Who breaks a unit breaks seconds (Python's `total_seconds()`); what is smaller is counted whole.
-    const BROKEN: [Duration; 4] = [Duration::Seconds, Duration::Millis, Duration::Micros, Duration::Nanos];
+    /// Who breaks a unit breaks seconds (Python's `total_seconds()`); what is smaller is counted whole. Hours and minutes are no round
+    /// numbers of days: a column of these tells itself from one of seconds.
+    const BROKEN: [Duration; 5] =
+        [Duration::Seconds, Duration::Millis, Duration::Micros, Duration::Nanos, Duration::Days];
 
     /// ISO 8601 where the column's form is none for lengths of time: it alone writes every interval.
     fn of(form: Form) -> Duration {
@@ -135,12 +140,20 @@ impl Duration {
             Duration::Millis => Some(Unit::Millis),
             Duration::Seconds => Some(Unit::Seconds),
             Duration::Nanos => Some(Unit::Nanos),
-            Duration::DotNet | Duration::Since1970 | Duration::Iso => None,
+            Duration::Days | Duration::DotNet | Duration::Since1970 | Duration::Iso => None,
         }
     }
 
+    /// Whether it is written as a number.
+    pub fn counts(self) -> bool {
+        self == Duration::Days || self.unit().is_some()
+    }
+
     fn count(self, cell: Cell<'_>) -> Option<(Span, Rest)> {
-        let count = epoch::count(self.unit()?, cell)?;
+        let count = match self {
+            Duration::Days => epoch::count_days(cell)?,
+            _ => epoch::count(self.unit()?, cell)?,
+        };
         let micros = i64::try_from(count.micros).ok();
         let span = match self {
             Duration::Nanos => Span { micros: micros?, ..Span::default() },
@@ -163,6 +176,12 @@ impl Duration {
                 Duration::Micros | Duration::Millis | Duration::Seconds | Duration::Nanos => {
                     let unit = self.unit().expect("these four count in units");
                     let number = epoch::number(unit, span.total());
+                    if number.is_some() {
+                        return number;
+                    }
+                }
+                Duration::Days => {
+                    let number = epoch::number_of_days(span.total());
                     if number.is_some() {
                         return number;
                     }
@@ -190,6 +209,7 @@ impl Duration {
             Duration::Millis => "duration-ms",
             Duration::Seconds => "duration-s",
             Duration::Nanos => "duration-ns",
+            Duration::Days => "duration-days",
             Duration::DotNet => "duration-dotnet",
             Duration::Since1970 => "duration-since-1970",
             Duration::Iso => "duration-iso",
@@ -277,8 +297,27 @@ mod tests {
             (Duration::Seconds, Cell::Integer(-1), (86_399_000_000, -1, 0)),
             (Duration::Seconds, Cell::Real(1.5), (1_500_000, 0, 0)),
             (Duration::Nanos, Cell::Integer(90_000_000_000_000), (90_000_000_000, 0, 0)),
+            (Duration::Days, Cell::Integer(-3), (0, -3, 0)),
+            (Duration::Days, Cell::Real(20.0 / 24.0), (72_000_000_000, 0, 0)),
+            (Duration::Days, Cell::Real(-1.5), (43_200_000_000, -2, 0)),
         ] {
             assert_eq!(crossing(&TY, duration, cell), (Fit::Exact, Some(span)), "{duration} {cell:?}");
+        }
+    }
+
+    /// Pony's own expression, for lengths of every size that a REAL tells from each other by microseconds.
+    #[test]
+    fn days_that_pony_computes_come_back() {
+        for micros in [1, 999_999, 1_000_001, 86_399_999_999, 604_799_123_457, 7_776_000_000_000 + 7] {
+            for (days, seconds, rest) in [micros, -micros, micros * 31].map(|micros: i64| {
+                (micros.div_euclid(DAY), micros.rem_euclid(DAY) / 1_000_000, micros.rem_euclid(1_000_000))
+            }) {
+                let [days_, seconds_, rest_] =
+                    [days, seconds, rest].map(|part| f64::from(i32::try_from(part).unwrap()));
+                let cell = Cell::Real(days_ + (seconds_ + rest_ / 1e6) / 86400.0);
+                let span = (seconds * 1_000_000 + rest, i32::try_from(days).unwrap(), 0);
+                assert_eq!(crossing(&TY, Duration::Days, cell), (Fit::Exact, Some(span)));
+            }
         }
     }
 
@@ -380,6 +419,9 @@ mod tests {
             (Duration::Micros, Cell::Blob(b"1"), Reason::Class),
             (Duration::Seconds, Cell::Integer(i64::MAX), Reason::OutOfRange),
             (Duration::Seconds, Cell::Real(f64::INFINITY), Reason::OutOfRange),
+            (Duration::Days, Cell::Integer(i64::MAX), Reason::OutOfRange),
+            (Duration::Days, Cell::Real(1e300), Reason::OutOfRange),
+            (Duration::Days, Cell::Real(f64::NEG_INFINITY), Reason::OutOfRange),
         ] {
             assert_eq!(crossing(&TY, duration, cell).0, Fit::Lost(reason), "{duration} {cell:?}");
         }
@@ -405,8 +447,9 @@ mod tests {
         };
         assert_eq!(forms(Cell::Text(b"PT0S"), None), "duration-iso");
         assert_eq!(forms(Cell::Text(b"00:00:00"), None), "duration-dotnet");
-        assert_eq!(forms(Cell::Integer(7), None), "duration-us duration-ms duration-s");
-        assert_eq!(forms(Cell::Real(86_401.5), None), "duration-s duration-ms");
+        assert_eq!(forms(Cell::Integer(7), None), "duration-us duration-ms duration-s duration-days");
+        assert_eq!(forms(Cell::Real(5.0 / 6.0), None), "duration-days");
+        assert_eq!(forms(Cell::Real(86_401.5), None), "duration-s duration-ms duration-days");
         assert_eq!(forms(Cell::Integer(7000), Some(Unit::Nanos)), "duration-ns");
         assert_eq!(forms(Cell::Text(b"PT0S"), Some(Unit::Nanos)), "duration-iso");
         assert_eq!(forms(Cell::Null, None), "");

@@ -35,7 +35,7 @@ pub struct Resolved {
 /// A modifier counts its own header of four bytes.
 const TYPMOD_HEADER: i32 = 4;
 /// An interval's modifier that restricts neither fields nor digits.
-const INTERVAL_ALL_FIELDS: i32 = 0x7fff;
+const INTERVAL_SECOND: i32 = 1 << 12;
 const INTERVAL_ALL_DIGITS: i32 = 0xffff;
 const TIME_DIGITS_MAX: u8 = 6;
 
@@ -144,13 +144,14 @@ fn digits(typmod: i32) -> u8 {
     u8::try_from(typmod).map_or(TIME_DIGITS_MAX, |digits| digits.min(TIME_DIGITS_MAX))
 }
 
-/// An interval that keeps only some of its fields has no codec: it would drop the others in silence.
+/// Fields right of the last one that a column keeps would be dropped in silence: it has no codec. Those left of its first are kept
+/// (`day to second` is how Pony and Oracle's users declare any interval).
 fn interval_digits(typmod: i32) -> Option<u8> {
     if typmod < 0 {
         return Some(TIME_DIGITS_MAX);
     }
-    let fields = (typmod >> 16) & INTERVAL_ALL_FIELDS;
-    (fields == INTERVAL_ALL_FIELDS).then(|| digits(typmod & INTERVAL_ALL_DIGITS))
+    let keeps_seconds = (typmod >> 16) & INTERVAL_SECOND != 0;
+    keeps_seconds.then(|| digits(typmod & INTERVAL_ALL_DIGITS))
 }
 
 /// Precision in the upper half; scale in the lower eleven bits, signed since PostgreSQL 15.
@@ -236,7 +237,10 @@ mod tests {
         check(1184, 3, Type::Timestamptz(3));
         check(1186, -1, Type::Interval(6));
         check(1186, 0x7fff_0003, Type::Interval(3));
+        check(1186, 0x1c08_ffff, Type::Interval(6));
+        check(1186, 0x1000_0002, Type::Interval(2));
         check(1186, 0x0004_ffff, Type::Other("shown".into()));
+        check(1186, 0x0c08_ffff, Type::Other("shown".into()));
     }
 
     #[test]

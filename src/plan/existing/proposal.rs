@@ -11,8 +11,7 @@ use crate::model::types::Type;
 pub(super) fn assumes_unit(form: Form) -> bool {
     match form {
         Form::Epoch(_) => true,
-        Form::Duration(Duration::Micros | Duration::Millis | Duration::Seconds | Duration::Nanos) => true,
-        Form::Duration(Duration::DotNet | Duration::Since1970 | Duration::Iso) => false,
+        Form::Duration(duration) => duration.counts(),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
         Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
