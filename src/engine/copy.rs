@@ -232,11 +232,7 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
     if prepared.plan.mode == Mode::Existing {
         return None;
     }
-    let taken: Vec<&str> = prepared
-        .plan
-        .tables
-        .iter()
-        .map(|table| table.route.target.name.as_str())
+    let taken: Vec<String> = made_by(&prepared.plan)
         .filter(|name| prepared.catalog.relation_names.iter().any(|relation| relation == name))
         .collect();
     if taken.is_empty() {
@@ -248,6 +244,13 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
             "drop them, choose an empty target.schema, or use target.mode = \"existing\" to fill the tables that are there",
         ),
     )
+}
+
+/// What bears a name of the schema: tables, their indexes and keys, views. Left out one by one, they would be missed later.
+fn made_by(plan: &Plan) -> impl Iterator<Item = String> {
+    let tables = plan.tables.iter().map(|table| table.route.target.name.clone());
+    let statements = plan.tables.iter().flat_map(|table| &table.indexes).chain(&plan.views);
+    tables.chain(statements.filter_map(Statement::made))
 }
 
 pub(super) fn load_role(prepared: &Prepared) -> LoadRole {

@@ -118,6 +118,16 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The name of what it makes.
+    pub fn made(&self) -> Option<String> {
+        let (_, rest) = self.what.split_once('"')?;
+        let whole = rest.replace("\"\"", "\u{0}");
+        let (name, _) = whole.split_once('"')?;
+        Some(name.replace('\u{0}', "\""))
+    }
+}
+
+impl Statement {
     /// What is being done while it runs.
     pub fn making(&self) -> String {
         format!("make {}", self.what)

@@ -296,7 +296,7 @@ fn every_missing_privilege_is_named_with_its_grant() {
     run("copy", &[]).exits_with(0);
     run("copy", &["--set", "target.schema=ferry"]).exits_with(0);
     psql(&target.url, &format!("alter role {role} connection limit 1"));
-    check(&run("copy", &["--restart"]), 1, "too_many_connections");
+    check(&run("copy", &["--restart", "--yes"]), 1, "too_many_connections");
 }
 
 #[test]
@@ -436,4 +436,21 @@ fn untouched(target: &TestDatabase) -> bool {
 
 fn path(file: &TempDb) -> String {
     file.path.display().to_string()
+}
+
+#[test]
+fn a_name_that_an_index_or_a_view_would_bear_is_told_before_anything_begins() {
+    let file = sqlite(
+        "create table t (id integer primary key, v text unique); create index by_v on t (v); create view shown as select v from t;",
+    );
+    let target = database();
+    psql(
+        &target.url,
+        "create table by_v (x int); create view shown as select 1 as v; create sequence t_v_key",
+    );
+    let source = file.path.display().to_string();
+    for command in ["check", "copy"] {
+        let told = liteferry(&[command, "--source", &source, "--target", &target.url]).exits_with(1).stdout;
+        assert!(told.contains("the target already has t_v_key, by_v, shown\n"), "{told}");
+    }
 }
