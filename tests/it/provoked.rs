@@ -130,7 +130,7 @@ fn a_schema_of_somebody_elses_that_bears_our_name_is_not_taken_for_a_rival() {
         "insert into liteferry.schema_version (version, description, success, checksum, execution_time)
                  values (999, 'later', true, '', 0)";
     case.rows(later);
-    refused(case.typed(&["copy", "--restart"]), "journal_version", "made by another version");
+    refused(case.typed(&["copy", "--restart", "--yes"]), "journal_version", "made by another version");
 }
 
 #[test]
