@@ -235,7 +235,11 @@ fn backfill(readings: &Readings) -> Gate {
     match readings.tables_to_load {
         0 => Reading::new("backfill", "complete", "complete").open(),
         tables => Reading::new("backfill", format!("{} to be loaded", counted(tables, "table")), "complete")
-            .shut("Wait until the tables that came or were rebuilt are read equal: `liteferry status` shows how far they are."),
+            .shut(
+                "Wait until the tables that came, were rebuilt or may have changed unseen are read equal: `liteferry status` shows how far they are. \
+                 Where that has no end, the application makes and drops tables or indexes in this database again and again (the journal tells), and \
+                 everything is compared each time: have it use TEMP tables, or stop that job, until the writes have moved.",
+            ),
     }
 }
 
@@ -297,7 +301,7 @@ fn schema(readings: &Readings) -> Gate {
     match readings.validation {
         Some(Validated { same_schema: true, .. }) => gate("unchanged").open(),
         Some(Validated { same_schema: false, .. }) => {
-            gate("changed").shut("Run `liteferry validate`: the last one saw other tables or columns.")
+            gate("changed").shut("Run `liteferry validate`: the last one saw other tables or columns, or they were changed and changed back since.")
         }
         None if readings.comparing => gate(UNKNOWN).unknown(COMPARED),
         None => gate("no validation yet").shut("Run `liteferry validate`."),

@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::until;
+use crate::support::{application, until};
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table item (id integer primary key, a integer, b integer, c integer default 5);
@@ -51,6 +51,28 @@ fn rows_that_a_schema_change_changes_unseen_are_carried_over() {
             case.validate().status == Some(0)
         });
     }
+}
+
+/// An application that makes and drops scratch tables in its own database.
+#[test]
+fn what_has_everything_compared_again_and_again_is_told_once() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    for _ in 0..3 {
+        case.app("begin; create table scratch (a); drop table scratch; update item set a = a + 1; commit");
+        daemon.drained(&case.source);
+        until("everything is compared", || {
+            let source = application(&case.source.path);
+            let version = source.query_row("pragma schema_version", [], |row| row.get::<_, i64>(0));
+            let version = version.expect("a number");
+            let seen = case.rows(&format!("select 1 from liteferry.follow where source_version = {version}"));
+            !seen.is_empty() && case.rows("select 1 from liteferry.captured where suspect").is_empty()
+        });
+    }
+    case.is_equal();
+    let told = case.rows("select count(*) from liteferry.journal where what = 'schema'");
+    assert_eq!(told, [[Some("1".to_owned())]]);
 }
 
 /// PostgreSQL's rows are not to be read anew for our own sake.

@@ -67,6 +67,8 @@ pub(super) struct Life<'a> {
     pub schema: String,
     /// SQLite's version of it, as recorded.
     pub version: Option<i64>,
+    /// When it was last told that the schema was changed and changed back.
+    pub leapt: Option<Instant>,
     pub tables: BTreeMap<i64, Arc<Route>>,
     /// Tables that may differ in ways no captured change tells.
     pub suspects: BTreeMap<i64, Arc<Route>>,
@@ -176,7 +178,7 @@ async fn open<'a>(
     let applier = PgApplier::new(target.clone(), ownership);
     let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
-    let life = Life {
+    Ok(Life {
         job,
         store,
         voice,
@@ -189,14 +191,14 @@ async fn open<'a>(
         drains: Drains::default(),
         schema: recorded.source_schema,
         version: recorded.source_version,
+        leapt: None,
         tables,
         suspects,
         link,
         changes,
         applier,
         role: recorded.role,
-    };
-    Ok(life)
+    })
 }
 
 pub(super) type Tables = BTreeMap<i64, Arc<Route>>;

@@ -116,7 +116,13 @@ impl Life<'_> {
     pub(super) async fn note_version(&mut self, verifying: &mut Verifying) -> Result<(), Fault> {
         if self.changes.take_leap() {
             self.store.suspect_all((self.migration, &self.owner)).await?;
-            self.store.note("schema", LEAPT).await?;
+            if self.leapt.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+                tracing::warn!(
+                    "the schema was changed and changed back between two looks: every table is compared"
+                );
+                self.store.note("schema", LEAPT).await?;
+                self.leapt = Some(Instant::now());
+            }
             self.suspects = self.tables.clone();
             self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
             verifying.suspect(&self.suspects, self.voice);
@@ -134,6 +140,9 @@ impl Life<'_> {
         Ok(())
     }
 }
+
+/// Of an application that makes and drops tables all the time, the journal is not to become a diary.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 const LEAPT: &str = "changed more than once unseen: every table is compared";
 
