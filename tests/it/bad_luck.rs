@@ -35,6 +35,25 @@ fn a_source_that_is_locked_for_good_at_the_start_is_waited_for_by_name() {
     case.is_equal();
 }
 
+/// What nobody can write back grows old all the same.
+#[test]
+fn the_way_back_tells_how_far_it_is_behind_while_sqlite_is_locked() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.switched(&["--set", "validate.on=false", "--set", "switch.validation_max_age=7d"]);
+    let somebody = Connection::open(&case.source.path).expect("it opens");
+    somebody.execute_batch("begin exclusive").expect("locked");
+    psql(&case.target.url, "insert into t values (2, 'b')");
+    daemon.until(|status| {
+        let reverse = &status["reverse"];
+        status["run"]["reason"]["code"] == "source_busy"
+            && reverse["changes"].as_u64() > Some(0)
+            && reverse["lag_seconds"].as_f64() > Some(1.0)
+    });
+    somebody.execute_batch("rollback").expect("let go");
+    daemon.until(|status| status["run"]["state"] == "running" && status["reverse"]["changes"] == 0);
+    case.is_equal();
+}
+
 #[test]
 fn a_target_that_turns_read_only_is_waited_for_by_name() {
     let case = Case::new(SOURCE);

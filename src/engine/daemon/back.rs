@@ -87,7 +87,11 @@ pub async fn follow_back(
     let tended = None;
     let mut back =
         Back { desk, stopping, file, tables, target, changes, applier, left, untouched, suspects, tended };
-    back.keep_following(orders).await
+    let ended = back.keep_following(orders).await;
+    if ended.is_err() {
+        back.tell_lag().await;
+    }
+    ended
 }
 
 /// What is filled in after a change was undone is SQLite: where PostgreSQL lost values with it, SQLite has the last ones.
@@ -300,6 +304,18 @@ impl Back<'_> {
     }
 
     /// How far SQLite is behind, for those who watch and for the gates.
+    /// How far SQLite is behind is PostgreSQL's to say, whatever SQLite is locked by: what was last told would stay.
+    async fn tell_lag(&self) {
+        let Ok(lag) = self.changes.lag().await else { return };
+        let now = Instant::now();
+        self.desk.voice.board.update(now, |status| {
+            if let Some(reverse) = status.standing.reverse.as_mut() {
+                reverse.changes = lag.rows;
+                reverse.oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
+            }
+        });
+    }
+
     async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
         self.left.look(&self.target, &self.tables).await?;
