@@ -303,7 +303,6 @@ impl Back<'_> {
         }
     }
 
-    /// How far SQLite is behind, for those who watch and for the gates.
     /// How far SQLite is behind is PostgreSQL's to say, whatever SQLite is locked by: what was last told would stay.
     async fn tell_lag(&self) {
         let Ok(lag) = self.changes.lag().await else { return };
@@ -316,6 +315,7 @@ impl Back<'_> {
         });
     }
 
+    /// How far SQLite is behind, for those who watch and for the gates.
     async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
         self.left.look(&self.target, &self.tables).await?;
