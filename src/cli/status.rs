@@ -38,6 +38,9 @@ fn told(status: &Value, tables: &Value) -> String {
         row("because", format!("{} [{}]", cell(&reason["sentence"]), cell(&reason["code"])));
         row("what to do", cell(&reason["remedy"]));
     }
+    if let Some(copied) = copied(status) {
+        row("copied", copied);
+    }
     ways(status, &mut row);
     row("source", format!("{}{}", cell(&source["path"]), up(source)));
     row("target", format!("{}, schema {}{}", cell(&target["address"]), cell(&target["schema"]), up(target)));
@@ -60,6 +63,15 @@ fn told(status: &Value, tables: &Value) -> String {
     let fields = ["id", "source", "target", "state", "rows"];
     let listed = cells(tables, &fields);
     if listed.is_empty() { head } else { format!("{head}\n{}", table(&fields, &listed)) }
+}
+
+/// How far the backfill has come, while it is under way.
+fn copied(status: &Value) -> Option<String> {
+    let backfill = status["backfill"].as_object().filter(|_| status["phase"] == "backfill")?;
+    let tables = || backfill["tables"].as_object().into_iter().flat_map(|tables| tables.values());
+    let sum = |field: &str| tables().filter_map(|table| table[field].as_u64()).sum::<u64>();
+    let left = backfill["eta_seconds"].as_f64().map(|seconds| format!(", {seconds:.0} s left"));
+    Some(format!("{} of some {} rows{}", sum("rows"), sum("total"), left.unwrap_or_default()))
 }
 
 /// Where the application writes and reads, and where the migration can go from here.
@@ -159,6 +171,15 @@ mod tests {
         let halted = super::told(&json!({ "run": { "state": "halted" } }), &json!([]));
         assert!(!halted.contains("\nbehind "), "{halted}");
         assert!(told.starts_with("phase          a\\u{1b}b\n") && told.contains("[x]"), "{told}");
+    }
+
+    #[test]
+    fn a_backfill_tells_how_far_it_has_come() {
+        let tables = json!({ "a": { "rows": 5, "total": 10 }, "b": { "rows": 1, "total": null } });
+        let status = |phase: &str, eta: Value| json!({ "phase": phase, "backfill": { "tables": tables, "eta_seconds": eta } });
+        assert_eq!(copied(&status("backfill", json!(61.4))).as_deref(), Some("6 of some 10 rows, 61 s left"));
+        assert_eq!(copied(&status("backfill", Value::Null)).as_deref(), Some("6 of some 10 rows"));
+        assert_eq!(copied(&status("dual-write", Value::Null)), None);
     }
 
     #[test]

@@ -73,7 +73,10 @@ impl<'a> Desk<'a> {
     /// An event of the daemon's own.
     pub async fn happened(&mut self, event: Event, entry: Entry<'_>) -> Result<(), Fault> {
         let after = transition(self.state, event).map_err(|illegal| {
-            Fault::fatal("illegal_phase", illegal.to_string()).with_remedy(illegal.remedy())
+            // What it advises is for whoever gave an order, and this was none.
+            Fault::fatal("illegal_phase", illegal.to_string()).with_remedy(
+                "a defect of liteferry: start the daemon again, it goes on from what is recorded; and report it, with the log",
+            )
         })?;
         self.enter(after, entry).await
     }
