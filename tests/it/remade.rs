@@ -285,3 +285,18 @@ fn a_column_that_is_dropped_after_the_switch_keeps_its_values_in_sqlite_until_th
     daemon.until(|status| status["run"]["state"] == "running" && status["gates"]["rollback"]["open"] == true);
     until("all values are there", || kept() == 1001);
 }
+
+/// What is written through it to another table is noted by nobody.
+#[test]
+fn a_view_in_the_place_of_a_table_halts_by_name_until_it_is_gone() {
+    let case = Case::new(TWO_ROWS);
+    let mut daemon = case.validated(&["--set", "validate.on=false"]);
+    switch(&mut daemon);
+    case.rows(
+        "begin; create table t2 (like t including all); insert into t2 select * from t; alter table t rename to t_old;
+         create view t as select * from t2; insert into t values (2, 'through it'); commit",
+    );
+    assert_eq!(daemon.halted(), "schema_drift");
+    case.rows("begin; drop view t; alter table t2 rename to t; commit");
+    until_held(&case, "1 2 150");
+}
