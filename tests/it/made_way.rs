@@ -50,7 +50,9 @@ fn an_autovacuum_makes_way_for_the_switch_and_for_the_way_back() {
 #[test]
 fn whoever_stays_in_the_way_of_a_crossing_is_named() {
     let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key, v text)");
-    let mut daemon = case.validated(&[]);
+    // Nobody is waited for as long as elsewhere.
+    let hurried = ["--set", "switch.deadline_ms=3000", "--set", "switch.pause_budget_ms=3000"];
+    let mut daemon = case.validated(&hurried);
     let held = HeldSession::open(&case.target.url);
     let named = |refused: &serde_json::Value| {
         let pid = case.rows("select pid from pg_locks where relation = 't'::regclass and granted and mode ~ 'Exclusive' order by pid");
