@@ -314,7 +314,7 @@ fn ledger(readings: &Readings) -> Gate {
         rows => Reading::new("ledger", format!("{} open", counted(rows, "entry")), "every entry accepted").shut(
             "`liteferry ledger` lists them; `liteferry ledger accept ID` (or `all`) says that PostgreSQL may keep what it has, \
              `liteferry ledger retry ID` reads the row again. Where the application goes on making entries that stand as `kept`, \
-             [misfits] accept names their reason.",
+             [misfits] accept = [\"rounded\"], with the reason that the list shows, takes these and those to come.",
         ),
     }
 }
