@@ -2,7 +2,7 @@
 
 use super::apply;
 use super::changes::Held;
-use super::connect::SqliteFile;
+use super::connect::{SqliteFile, journal_mode};
 use super::control;
 use super::digest;
 use super::fault::from_sqlite;
@@ -55,6 +55,11 @@ impl SqliteHalf {
             }
         });
         opened.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", doing).with_source(error)))
+    }
+
+    /// Whether somebody can commit while it is held. Nobody changes the mode meanwhile.
+    pub async fn lets_others_write(&self) -> Result<bool, Fault> {
+        self.read(|db| Ok(journal_mode(db)? == "wal")).await
     }
 
     /// Stretches of a table that each take a short while; one where it cannot be cut.

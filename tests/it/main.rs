@@ -18,6 +18,7 @@ mod generate;
 mod generated;
 mod held;
 mod http;
+mod journaled;
 mod levers;
 mod machine;
 mod made_way;

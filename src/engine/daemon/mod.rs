@@ -24,6 +24,7 @@ pub mod moved;
 mod newcomers;
 mod order;
 mod orphans;
+mod owed;
 mod owning;
 mod pace;
 mod pairing;

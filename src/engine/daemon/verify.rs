@@ -9,6 +9,7 @@
 //! A row that differs is mended by naming its key where the following looks for changes, so that it is read again from the source like
 //! any changed row; a mended table is unverified until it has been read equal again. On the way back PostgreSQL is the source.
 
+use super::owed::{Naming, Owed};
 use super::reread;
 use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
 use crate::journal::follow::Which;
@@ -92,30 +93,42 @@ impl Validation {
     }
 
     /// Compares what is left, stretch by stretch, until the pair is `age_max` old.
+    /// What is to be read again is named meanwhile, or, beside a rollback journal, once the pair has ended.
     pub async fn go_on(self, pair: Pair, log: Log, age_max: Duration) -> Result<Progress, Fault> {
         let Pair { sqlite, postgres } = pair.clone();
+        let mut naming = match log {
+            Log::Sqlite(..) if !sqlite.lets_others_write().await? => Naming::Owed(Owed::default()),
+            Log::Sqlite(..) | Log::Postgres(..) => Naming::AtOnce,
+        };
         let compared = async {
+            let with = (&pair, &log, &mut naming);
             match log {
                 Log::Sqlite(..) => {
-                    self.compare(Link { source: sqlite, target: postgres }, (&pair, &log), age_max).await
+                    self.compare(Link { source: sqlite, target: postgres }, with, age_max).await
                 }
                 Log::Postgres(..) => {
-                    self.compare(Link { source: postgres, target: sqlite }, (&pair, &log), age_max).await
+                    self.compare(Link { source: postgres, target: sqlite }, with, age_max).await
                 }
             }
         };
         // Tables that have been read are held on to: who empties or alters one must not wait for all that is left.
-        tokio::select! {
+        let progress = tokio::select! {
             compared = compared => compared,
             fault = pair.postgres.stood_in_the_way() => Err(fault),
+        }?;
+        drop(pair);
+        match naming {
+            Naming::AtOnce => {}
+            Naming::Owed(owed) => owed.name(&log).await?,
         }
+        Ok(progress)
     }
 
     /// SQLite tells where its tables can be cut, whichever side it is.
     async fn compare<S: Comparable, T: Comparable>(
         mut self,
         link: Link<S, T>,
-        (pair, log): (&Pair, &Log),
+        (pair, log, naming): (&Pair, &Log, &mut Naming),
         age_max: Duration,
     ) -> Result<Progress, Fault> {
         let began = Instant::now();
@@ -139,11 +152,13 @@ impl Validation {
                 Some(spans) => spans,
                 None => stretches(cuts, now.comparison.route()).await?,
             };
-            let mut mender = Toucher::of(log, now.id, self.repair);
+            let mut toucher = Toucher::of(log, now.id, self.repair);
             let mut ends = false;
             while let Some(span) = spans.pop_front() {
-                now.comparison.compare(&link, span, scope, &mut mender).await?;
-                ends = began.elapsed() >= age_max || pair.postgres.is_in_the_way().await?;
+                now.comparison.compare(&link, span, scope, &mut naming.mender(&mut toucher)).await?;
+                ends = began.elapsed() >= age_max
+                    || naming.is_owed_much()
+                    || pair.postgres.is_in_the_way().await?;
                 if ends && !spans.is_empty() {
                     now.spans = Some(spans);
                     self.now = Some(now);
@@ -167,8 +182,8 @@ async fn stretches(cuts: &SqliteHalf, route: &Arc<Route>) -> Result<VecDeque<Spa
 /// Names differing rows of one table, by the number that its triggers know it by.
 pub struct Toucher<'a> {
     log: &'a Log,
-    id: i64,
-    repair: Repair,
+    pub id: i64,
+    pub repair: Repair,
     /// Whether all rows that the ledger has entries of are named already.
     has_named_ledger: bool,
 }
