@@ -175,6 +175,11 @@ pub fn schema_version(db: &Connection) -> Result<i64, Fault> {
         .map_err(|error| from_sqlite("read schema_version", error))
 }
 
+/// From here on.
+pub(super) fn wait_at_most(db: &Connection, bound: Duration) -> rusqlite::Result<()> {
+    db.busy_handler(busy_handler(bound))
+}
+
 /// SQLite opens a tree that is kept in an order of the application's own only if that order has a name. A reader's statements walk such
 /// trees from end to end and compare nothing by them (`plan::route::ScanOrder`, `plan::capture`); a writer has no stand-in, for it would
 /// put rows where the application does not look for them.
@@ -303,7 +308,8 @@ fn effective_uid() -> Option<u32> {
 /// SQLite's own timeout sleeps up to 100 ms between tries and starves beside a busy writer, so we ask often. The driver takes
 /// a plain function, which cannot know the timeout: the next longer of these is used.
 fn busy_handler(timeout: Duration) -> Option<BusyHandler> {
-    const LADDER: [(u64, BusyHandler); 10] = [
+    const LADDER: [(u64, BusyHandler); 11] = [
+        (25, wait::<25>),
         (50, wait::<50>),
         (100, wait::<100>),
         (250, wait::<250>),

@@ -3,7 +3,9 @@
 
 use crate::follow::Case;
 use crate::support::application;
+use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
 use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -42,6 +44,48 @@ impl Reader {
     }
 }
 
+/// A process of its own that has begun to read and is not done: SQLite's locks keep apart processes.
+struct Report {
+    child: Child,
+    heard: BufReader<ChildStdout>,
+}
+
+const PLACE: &str = "JOURNALED_REPORT";
+/// The test of this program that is a report where the environment says so.
+const ENTRY: &str = "journaled::a_report_is_made_where_one_is_asked_for";
+const BEGUN: &str = "has begun to read";
+
+impl Report {
+    fn begin(path: &Path) -> Report {
+        let mut command = Command::new(std::env::current_exe().expect("a program knows its file"));
+        command.args(["--exact", ENTRY, "--nocapture", "--test-threads=1"]).env(PLACE, path);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a report starts");
+        let mut heard = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let begun = heard.by_ref().lines().map_while(Result::ok).any(|line| line.contains(BEGUN));
+        assert!(begun, "it ended before it had begun");
+        Report { child, heard }
+    }
+
+    /// Its input ends.
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        self.heard.read_to_end(&mut Vec::new()).expect("it says no more");
+        self.child.wait().expect("it ends");
+    }
+}
+
+/// Is a report, if this process was started to be one.
+#[test]
+fn a_report_is_made_where_one_is_asked_for() {
+    let Ok(place) = std::env::var(PLACE) else { return };
+    let db = application(Path::new(&place));
+    db.execute_batch("begin; select count(*) from t").expect("rows are read");
+    writeln!(stdout(), "{BEGUN}").expect("somebody listens");
+    // Or with the test, however that ends.
+    stdin().read_to_end(&mut Vec::new()).expect("it ends");
+}
+
 /// A fifth of what it took when one of us waited for another, and ten times what a busy machine makes of a read.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -70,3 +114,28 @@ fn a_repair_keeps_no_reader_of_the_application_waiting() {
     assert_eq!(case.rows("select key from liteferry.ledger"), [[Some("[2]".to_owned())]]);
     case.is_equal();
 }
+
+/// A report that takes long is no reason to keep those waiting who only read, too.
+#[test]
+fn a_repair_beside_a_long_reader_keeps_no_other_waiting() {
+    let case = Case::new(
+        "create table t (k text primary key, v text); insert into t values ('a', 'v'), ('b', 'v'), ('c', 'v')",
+    );
+    let mut daemon = case.daemon(ANY);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    case.rows("update t set v = 'spoiled'");
+    let report = Report::begin(&case.source.path);
+    let reader = Reader::start(&case.source.path);
+    let (status, told) = daemon.post("/v1/validation", r#"{"repair": true}"#);
+    assert_eq!(status, 202, "{told:#}");
+    daemon.wait_for(|daemon| daemon.log().contains("rows that differ are read again").then_some(()));
+    sleep(LONG);
+    let longest = reader.longest();
+    report.end();
+    assert!(longest < WAIT_MAX, "a read took {longest:?}\n{}", daemon.log());
+    daemon.until(|status| status["validation"]["verdict"] == "equal");
+    case.is_equal();
+}
+
+const LONG: Duration = Duration::from_secs(3);

@@ -10,11 +10,12 @@ mod turns;
 
 pub use objects::{Census, Standing, census};
 
+use super::connect::wait_at_most;
 use super::fault::from_sqlite;
 use super::history::{log_lost, of_log};
 use super::scan::Bound;
 use crate::model::cell::CellBuf;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::name::ident;
 use crate::plan::capture::{
@@ -22,6 +23,7 @@ use crate::plan::capture::{
 };
 use objects::Objects;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::time::{Duration, Instant};
 use turns::Turns;
 
 /// Whose capture it is.
@@ -35,6 +37,12 @@ pub struct Origin {
 
 /// How many rows one transaction of `touch` appends.
 const TOUCHED_MAX: usize = 500;
+
+/// In the rollback modes nobody begins to read while a commit waits for those who read already.
+const IN_THE_WAY_MAX: Duration = Duration::from_millis(25);
+/// Whoever has waited for that gets through.
+const OUT_OF_THE_WAY: Duration = Duration::from_millis(75);
+const TOUCH_TIME: Duration = Duration::from_secs(10);
 
 /// Puts everything in and writes a marker row, whose position is given: from there on no change of these tables goes unlogged.
 /// Where the same migration was here before, its log and its epoch stay, and only what is missing, stale or altered is made anew.
@@ -125,12 +133,26 @@ pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fau
     Ok(pruned)
 }
 
-/// Logs keys as though their rows had changed, so that the follower reads these rows again.
+/// Logs keys as though their rows had changed, so that the follower reads these rows again. Where the write lock cannot be had, or a reader
+/// stays in the way of a commit, it is tried again and again, for as long as `TOUCH_TIME`.
 pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<(), Fault> {
+    let doing = "log keys to be read again";
+    wait_at_most(db, IN_THE_WAY_MAX).map_err(|error| from_sqlite(doing, error))?;
+    let log = |keys: &[Vec<CellBuf>]| {
+        let tx = begin(db, doing)?;
+        append(&tx, table_id, keys).map_err(|error| of_log(doing, error))?;
+        commit(tx, doing)
+    };
     for keys in keys.chunks(TOUCHED_MAX) {
-        let tx = begin(db, "log keys to be read again")?;
-        append(&tx, table_id, keys).map_err(|error| of_log("log keys to be read again", error))?;
-        commit(tx, "log keys to be read again")?;
+        let began = Instant::now();
+        loop {
+            match log(keys) {
+                Err(fault) if fault.class == FaultClass::Transient && began.elapsed() < TOUCH_TIME => {
+                    std::thread::sleep(OUT_OF_THE_WAY);
+                }
+                logged => break logged?,
+            }
+        }
     }
     Ok(())
 }
