@@ -97,7 +97,8 @@ pub(super) fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
         unit.is_none() || duration.unit() == unit
     };
     let durations = if cell.class() == Class::Real { &Duration::BROKEN[..] } else { &Duration::ALL };
-    let durations = durations.iter().filter(|duration| stated(duration) && exact(duration));
+    let durations =
+        durations.iter().filter(|duration| stated(duration) && duration.tells(cell) && exact(duration));
     durations.map(|duration| Form::Duration(*duration)).collect()
 }
 
@@ -108,6 +109,9 @@ fn grain(ty: &Type) -> i64 {
         other => unreachable!("{} is no interval", other.sql()),
     }
 }
+
+/// Eleven years: one value in twenty-five of this size is a whole number of microseconds by chance.
+const TELLING_DAYS: f64 = 4096.0;
 
 impl Duration {
     pub const ALL: [Duration; 8] = [
@@ -142,6 +146,12 @@ impl Duration {
             Duration::Nanos => Some(Unit::Nanos),
             Duration::Days | Duration::DotNet | Duration::Since1970 | Duration::Iso => None,
         }
+    }
+
+    /// Whether it says something that the cell crosses exactly. A REAL of more days than that tells hardly more than microseconds apart:
+    /// whatever was measured in seconds would come back from it.
+    fn tells(self, cell: Cell<'_>) -> bool {
+        !matches!(cell, Cell::Real(days) if self == Duration::Days && days.abs() > TELLING_DAYS)
     }
 
     /// Whether it is written as a number.
@@ -449,7 +459,8 @@ mod tests {
         assert_eq!(forms(Cell::Text(b"00:00:00"), None), "duration-dotnet");
         assert_eq!(forms(Cell::Integer(7), None), "duration-us duration-ms duration-s duration-days");
         assert_eq!(forms(Cell::Real(5.0 / 6.0), None), "duration-days");
-        assert_eq!(forms(Cell::Real(86_401.5), None), "duration-s duration-ms duration-days");
+        assert_eq!(forms(Cell::Real(401.5), None), "duration-s duration-ms duration-days");
+        assert_eq!(forms(Cell::Real(86_401.5), None), "duration-s duration-ms");
         assert_eq!(forms(Cell::Integer(7000), Some(Unit::Nanos)), "duration-ns");
         assert_eq!(forms(Cell::Text(b"PT0S"), Some(Unit::Nanos)), "duration-iso");
         assert_eq!(forms(Cell::Null, None), "");

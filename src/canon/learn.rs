@@ -4,6 +4,7 @@
 
 use super::form::{Form, Hints};
 use super::formset::FormSet;
+use super::interval::Duration;
 use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms, unread};
 use crate::model::cell::Cell;
 use crate::model::schema::Affinity;
@@ -178,7 +179,8 @@ impl Learner {
         let rank = |vote: &&Vote| {
             (Reverse(vote.exact), Some(vote.form) != self.habit, vote.form != usual, vote.place)
         };
-        let best = self.votes.iter().min_by(|one, other| {
+        let told = self.votes.iter().filter(|vote| self.is_more_than_chance(vote));
+        let best = told.min_by(|one, other| {
             rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
         });
         // Where no value speaks, columns like this one do.
@@ -198,6 +200,18 @@ impl Learner {
             empty: self.empty,
             first_reason: self.first_reason,
         }
+    }
+
+    /// Days carry some lengths of time by chance that were measured in another unit, finer than microseconds. Where they are what is
+    /// counted, they carry more than another form does of those that are left.
+    fn is_more_than_chance(&self, vote: &Vote) -> bool {
+        if vote.form != Form::Duration(Duration::Days) {
+            return true;
+        }
+        let others = self.votes.iter().filter(|other| other.form != vote.form);
+        let other = others.map(|other| other.exact).max().unwrap_or(0);
+        let missed = (self.carried + self.kept + self.lost).saturating_sub(vote.exact);
+        vote.exact.saturating_sub(other) > missed
     }
 
     /// Values that the form carries exactly.
@@ -318,6 +332,32 @@ mod tests {
         let mut learner = Learner::new(ty, Hints { affinity, ..Hints::default() });
         cells.iter().for_each(|cell| learner.observe(*cell));
         learner
+    }
+
+    /// Measured lengths of time are cut to microseconds as seconds, and a REAL of days tells finer things apart than these.
+    #[test]
+    fn measured_seconds_are_not_taken_for_days() {
+        let mut spread = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut measured = |longest: f64| {
+            spread = spread.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Cell::Real(f64::from(u32::try_from(spread >> 32).unwrap()) / f64::from(u32::MAX) * longest)
+        };
+        for longest in [1e3, 3e4, 2e5, 1e6, 1e8] {
+            let mut cells: Vec<Cell<'_>> = (0..1000).map(|_| measured(longest)).collect();
+            let form = |cells: &[Cell<'_>]| {
+                learner(Type::Interval(6), Affinity::Real, cells).learned().codec.form.to_string()
+            };
+            assert_ne!(form(&cells), "duration-days", "{longest}");
+            cells.extend((0..200).map(|second| Cell::Real(f64::from(second) + 0.5)));
+            cells.extend((0..9000).map(Cell::Integer));
+            assert_eq!(form(&cells), "duration-s", "{longest}");
+        }
+        let hours = |hour: i32| Cell::Real(f64::from(hour) / 24.0);
+        let mut days: Vec<Cell<'_>> = (1..8).map(hours).collect();
+        days.extend((0..93).map(Cell::Integer));
+        days.extend([Cell::Text(b"soon"), Cell::Real(1e300)]);
+        let learned = learner(Type::Interval(6), Affinity::Real, &days).learned();
+        assert_eq!((learned.codec.form.to_string().as_str(), learned.exact), ("duration-days", 100));
     }
 
     #[test]
