@@ -185,25 +185,34 @@ impl Store {
         terms.map(|terms| serde_json::from_str(&terms).map_err(|_| unreadable("settings"))).transpose()
     }
 
-    /// Makes the migration ours; whoever had it finds out at the next write. Not where another daemon has taken it since we had it: one
-    /// that took it earlier is what a target that lost commits remembers.
+    /// A name that nobody has borne as an owner.
+    pub async fn unheard_name(&self) -> Result<String, Fault> {
+        let asked = sqlx::query("select gen_random_uuid()::text").fetch_one(&self.pool).await;
+        asked.map(|row| row.get(0)).map_err(|error| of_control(error, "make a name for an owner"))
+    }
+
+    /// Makes the migration ours under `owner`; whoever had it finds out at the next write. Not where another daemon has taken it since we
+    /// had it: one that took it earlier is what a target that lost commits remembers. `before` is how we had it, and the names
+    /// that we have asked for since: the answer that gave us one may have been lost on the way.
     pub async fn take_over(
         &self,
         migration: i64,
-        name: &str,
-        before: Option<&Taken>,
+        (owner, name): (&str, &str),
+        before: Option<(&Taken, &[String])>,
     ) -> Result<Taken, Fault> {
         let doing = "take the migration over";
-        let sql =
-            "update liteferry.follow set owner = gen_random_uuid()::text, owner_name = $2, owner_seen = now()
+        let sql = "update liteferry.follow set owner = $5, owner_name = $2, owner_seen = now()
                    where migration_id = $1
-                   and ($3::text is null or owner = $3 or owner_seen <= timestamptz 'epoch' + $4::bigint * interval '1 microsecond')
+                   and ($4::bigint is null or owner = any($3) or owner_seen <= timestamptz 'epoch' + $4::bigint * interval '1 microsecond')
                    returning owner, (extract(epoch from owner_seen) * 1000000)::bigint";
+        let ours = before
+            .map_or_else(Vec::new, |(taken, asked)| [std::slice::from_ref(&taken.owner), asked].concat());
         let row = sqlx::query(sql)
             .bind(migration)
             .bind(name)
-            .bind(before.map(|before| before.owner.as_str()))
-            .bind(before.map(|before| before.at_us))
+            .bind(ours)
+            .bind(before.map(|(taken, _)| taken.at_us))
+            .bind(owner)
             .fetch_optional(&self.pool)
             .await
             .map_err(|error| of_control(error, doing))?;

@@ -56,7 +56,12 @@ impl Bench {
     }
 
     fn take_over_after(&self, before: Option<&Taken>) -> Result<Taken, Fault> {
-        self.runtime.block_on(self.store.take_over(MIGRATION, "a test", before))
+        self.runtime.block_on(async {
+            let owner = self.store.unheard_name().await?;
+            self.store
+                .take_over(MIGRATION, (&owner, "a test"), before.map(|taken| (taken, [].as_slice())))
+                .await
+        })
     }
 
     fn recorded(&self) -> Result<Recorded, Fault> {

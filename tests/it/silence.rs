@@ -204,6 +204,28 @@ fn a_daemon_that_lost_the_migration_does_not_take_it_back_from_one_that_is_cut_o
     case.is_equal();
 }
 
+/// The word that it was given is in the answer that is swallowed: the migration bears one that it never heard of.
+#[test]
+fn a_daemon_that_took_the_migration_and_did_not_hear_of_it_goes_on() {
+    let case = Case::new(SOURCE);
+    let proxy = Swallower::before(&case.target);
+    let mut daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("begin; select from liteferry.follow for update");
+    psql(&case.target.url, &format!("select pg_terminate_backend(pid) {CLAIMS}"));
+    let taking = format!("{WAITING} and query ilike '%owner_name =%'");
+    wait(&daemon, "it takes the migration again", || !case.rows(&taking).is_empty());
+    let owner = || case.rows("select owner from liteferry.follow");
+    let before = owner();
+    proxy.swallow();
+    blocker.run("rollback");
+    wait(&daemon, "the server has given it", || owner() != before);
+    case.app("insert into t values (9, 'z')");
+    wait(&daemon, "what came later", || is_followed(&daemon, &case));
+    case.is_equal();
+}
+
 #[test]
 fn an_index_that_a_target_refused_after_it_fell_back_is_made_all_the_same() {
     let case = Case::new(SOURCE);

@@ -11,7 +11,9 @@ use crate::postgres::claim::{Claim, end_held};
 pub(super) struct Owned {
     migration: i64,
     taken: Taken,
-    /// The session that held the target for it.
+    /// Names that it has asked for since, and heard nothing of.
+    asked: Vec<String>,
+    /// The session that holds the target for it.
     claim: i32,
 }
 
@@ -22,11 +24,28 @@ pub(super) async fn take_over(
     (migration, claim): (i64, &Claim),
     owned: &mut Option<Owned>,
 ) -> Result<String, Fault> {
-    let before = owned.as_ref().filter(|owned| owned.migration == migration).map(|owned| &owned.taken);
-    let taken = store.take_over(migration, &owner_name(), before).await?;
-    let owner = taken.owner.clone();
-    *owned = Some(Owned { migration, taken, claim: claim.backend() });
+    let owner = store.unheard_name().await?;
+    let mut had = owned.as_mut().filter(|owned| owned.migration == migration);
+    if let Some(had) = &mut had {
+        // Before it is asked for: whether it was given may never be heard.
+        had.asked.push(owner.clone());
+        had.claim = claim.backend();
+    }
+    let before = had.as_ref().map(|had| (&had.taken, had.asked.as_slice()));
+    let taken = store.take_over(migration, (&owner, &owner_name()), before).await?;
+    *owned = Some(Owned { migration, taken, asked: Vec::new(), claim: claim.backend() });
     Ok(owner)
+}
+
+impl Owned {
+    async fn is_still_ours(&self, store: &Store) -> Result<bool, Fault> {
+        for owner in self.asked.iter().chain([&self.taken.owner]) {
+            if store.is_owned(self.migration, owner).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Sessions of our own that were cut off hold the claim until the server notices that nobody is behind them. While the migration bears
@@ -37,9 +56,9 @@ pub(super) async fn claimed_by_whom(
     owned: Option<&Owned>,
     fault: Fault,
 ) -> Fault {
-    let Some(Owned { migration, taken, claim }) = owned else { return fault };
-    let still_ours = match store.is_owned(*migration, &taken.owner).await {
-        Ok(true) => end_held(&request.address, &request.schema, *claim).await.map(|()| true),
+    let Some(owned) = owned else { return fault };
+    let still_ours = match owned.is_still_ours(store).await {
+        Ok(true) => end_held(&request.address, &request.schema, owned.claim).await.map(|()| true),
         other => other,
     };
     match still_ours {
