@@ -161,6 +161,13 @@ impl SqliteChanges {
         self.shared.state().hold = true;
     }
 
+    /// Ends what is held, and keeps nothing open that is not asked for anew.
+    pub fn hold_none(&self) {
+        let mut state = self.shared.state();
+        state.hold = false;
+        drop(state.held.take());
+    }
+
     pub fn take_held(&self) -> Option<Held> {
         self.shared.state().held.take()
     }

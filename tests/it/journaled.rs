@@ -139,3 +139,26 @@ fn a_repair_beside_a_long_reader_keeps_no_other_waiting() {
 }
 
 const LONG: Duration = Duration::from_secs(3);
+
+/// Guards, and a canary that is sent the whole way round, are writes to SQLite too.
+#[test]
+fn an_order_that_comes_upon_a_comparison_keeps_no_reader_waiting() {
+    // Without a number for its key it is compared in one piece, which takes some seconds.
+    let case = Case::new(
+        "create table t (k text primary key, v text);
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 200000) insert into t select 'k' || i, 'v' from n",
+    );
+    let mut daemon = case.daemon(ANY);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    let (status, told) = daemon.post("/v1/validation", "{}");
+    assert_eq!(status, 202, "{told:#}");
+    daemon.until(|status| status["validation"]["state"] == "running");
+    sleep(Duration::from_millis(200));
+    let reader = Reader::start(&case.source.path);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    let longest = reader.longest();
+    assert!(longest < WAIT_MAX, "a read took {longest:?}\n{}", daemon.log());
+    let status = daemon.until(|status| status["validation"]["verdict"].is_string());
+    assert_eq!(status["validation"]["verdict"], "equal");
+}

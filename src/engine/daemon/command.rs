@@ -18,6 +18,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::phase::RunState;
 use crate::phase::gate::{Readings, to_switch};
 use crate::phase::machine::{Command, Crossing, Event, State};
+use crate::sqlite::connect::journal_mode;
 use crate::telemetry::labels::CutoverOutcome;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -38,6 +39,7 @@ impl Life<'_> {
             }
             Order::Ledger(entries, settle) => {
                 self.desk.take_up(&ordered);
+                self.let_go_of_sqlite(verifying).await?;
                 self.settle_entries(&ordered, (entries, settle)).await.map(|()| None)
             }
             Order::Phase(command) => {
@@ -84,8 +86,12 @@ impl Life<'_> {
         verifying: &mut Verifying,
     ) -> Result<Option<Next>, Fault> {
         match command {
-            Command::Switch => return self.switch(&ordered, after).await,
+            Command::Switch => {
+                self.let_go_of_sqlite(verifying).await?;
+                return self.switch(&ordered, after).await;
+            }
             Command::Validate => {
+                self.let_go_of_sqlite(verifying).await?;
                 match self.open_way_back().await {
                     Err(fault) if fault.class == FaultClass::Transient => {
                         self.desk.answer(&ordered, Some(Reason::of(&fault))).await?;
@@ -107,6 +113,15 @@ impl Life<'_> {
         }
         self.desk.answer(&ordered, None).await?;
         Ok(None)
+    }
+
+    /// Beside a rollback journal what is written to SQLite now would wait for a comparison, and the application's readers for both.
+    async fn let_go_of_sqlite(&self, verifying: &mut Verifying) -> Result<(), Fault> {
+        if self.link.source.read(journal_mode).await? != "wal" {
+            verifying.let_go(self.voice).await;
+            self.changes.hold_none();
+        }
+        Ok(())
     }
 
     async fn enter(&mut self, ordered: &Ordered, after: State) -> Result<(), Fault> {

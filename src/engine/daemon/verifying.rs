@@ -250,6 +250,16 @@ impl Verifying {
         voice.board.update(Instant::now(), |status| status.validation.state = ValidationState::Idle);
     }
 
+    /// The same, and returns once nothing of it reads SQLite any more.
+    pub async fn let_go(&mut self, voice: &Voice) {
+        if let State::Comparing { work, .. } = &mut self.state {
+            work.0.abort();
+            // Whether it was cut off or had just ended.
+            let _ended = (&mut work.0).await;
+        }
+        self.rest(voice);
+    }
+
     /// The same before the process ends. A comparison that still read would keep SQLite's log from going away with the last connection.
     pub async fn end(&mut self) {
         if let State::Comparing { work, .. } = &mut self.state {
