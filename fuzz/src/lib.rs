@@ -154,7 +154,7 @@ fn types() -> Vec<Type> {
 
 const ZONES: [&str; 6] = ["UTC", "+05:30", "-15:59", "Europe/Paris", "America/St_Johns", "Pacific/Apia"];
 
-const FORMS: [&str; 58] = [
+const FORMS: &[&str] = &[
     "native",
     "number",
     "real",
