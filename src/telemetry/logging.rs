@@ -4,7 +4,7 @@ use super::lines::{Line, Lines};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing::Level;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::{Registry, fmt};
@@ -17,13 +17,19 @@ pub enum Shape {
 
 /// Changes what is logged while the process runs.
 #[derive(Clone, Debug)]
-pub struct LevelSwitch(Handle<LevelFilter, Registry>);
+pub struct LevelSwitch(Handle<Targets, Registry>);
 
 impl LevelSwitch {
     pub fn set(&self, level: Level) {
         // It fails where the logs have gone already, and then there is nobody to tell.
-        let _gone = self.0.reload(LevelFilter::from_level(level));
+        let _gone = self.0.reload(targets(level));
     }
+}
+
+/// What our libraries complain of they also hand to us, who wait or say it in our words: theirs are for whoever looks for a bug.
+fn targets(level: Level) -> Targets {
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    if level >= Level::DEBUG { ours.with_default(level) } else { ours }
 }
 
 /// As <https://no-color.org> has it.
@@ -33,7 +39,7 @@ fn no_colour() -> bool {
 
 /// Starts logging; a second call changes nothing.
 pub fn start(shape: Shape, level: Level) -> LevelSwitch {
-    let (filter, handle) = Layer::new(LevelFilter::from_level(level));
+    let (filter, handle) = Layer::new(targets(level));
     let out = Arc::new(Lines::to(std::io::stderr()));
     let lines = fmt::layer()
         .with_writer(move || Line(Arc::clone(&out)))
@@ -51,4 +57,22 @@ pub fn start(shape: Shape, level: Level) -> LevelSwitch {
         tracing::debug!("logging was already started");
     }
     LevelSwitch(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::targets;
+    use tracing::Level;
+
+    #[test]
+    fn a_library_is_heard_by_who_looks_for_a_bug_alone() {
+        for level in [Level::ERROR, Level::WARN, Level::INFO] {
+            assert!(targets(level).would_enable("liteferry::engine::daemon", &level));
+            assert!(!targets(level).would_enable("sqlx_core::pool::inner", &Level::ERROR));
+        }
+        for level in [Level::DEBUG, Level::TRACE] {
+            assert!(targets(level).would_enable("sqlx_core::pool::inner", &level));
+        }
+        assert!(!targets(Level::INFO).would_enable("liteferry::engine::daemon", &Level::DEBUG));
+    }
 }
