@@ -4,6 +4,8 @@
 //! batch begins, and never takes a commit whose answer was lost for done or undone. A call that is dropped half-way takes its session
 //! with it, and the server rolls back.
 
+mod ahead;
+mod lane;
 mod pipeline;
 mod refused;
 mod renewal;
@@ -21,6 +23,7 @@ use super::target::PgTarget;
 use crate::link::{Applied, Applier, Extent, Outcome, POSITION_MOVED, Portion, Sending};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use ahead::Ahead;
 use futures_util::future::{join, ready};
 use pipeline::What;
 use staged::{Staging, part_refused};
@@ -33,6 +36,8 @@ pub struct PgApplier {
     ownership: Ownership,
     /// Outside of any transaction.
     writer: Option<Writer>,
+    /// Another session, for most batches; nothing where none was to be had.
+    ahead: Option<Ahead>,
     batch: Option<Batch>,
 }
 
@@ -53,27 +58,48 @@ const POSITION: &str =
 
 impl PgApplier {
     pub fn new(target: PgTarget, ownership: Ownership) -> PgApplier {
-        PgApplier { target, ownership, writer: None, batch: None }
+        PgApplier { target, ownership, writer: None, ahead: None, batch: None }
     }
 
     /// The session at hand, or another where it has ended.
     async fn take_writer(&mut self) -> Result<Writer, Fault> {
-        match self.writer.take().filter(Writer::is_of_use) {
+        let is_whole = self.ahead.as_ref().is_none_or(Ahead::is_of_use);
+        match self.writer.take().filter(|writer| is_whole && writer.is_of_use()) {
             Some(mut writer) => {
                 writer.patience = patience::SMALL;
                 Ok(writer)
             }
             None => {
+                self.ahead = None;
                 let made =
                     async { Writer::new(self.target.writing_session().await?, self.ownership.clone()).await };
-                answered(patience::SMALL, "open a session that writes batches", made).await
+                let writer = answered(patience::SMALL, "open a session that writes batches", made).await?;
+                let made =
+                    async { Ahead::new(self.target.writing_session().await?, self.ownership.clone()).await };
+                match answered(patience::SMALL, "open a session that sends batches ahead", made).await {
+                    Ok(ahead) => self.ahead = Some(ahead),
+                    // A server may have no connection left: all can be done without it.
+                    Err(fault) => tracing::debug!(%fault, "no batch is sent ahead"),
+                }
+                Ok(writer)
             }
+        }
+    }
+
+    /// Returns once the server has done what was sent ahead.
+    async fn in_turn(&mut self) {
+        let Some(ahead) = self.ahead.as_ref().filter(|ahead| !ahead.lane.is_clear()) else { return };
+        if let Err(fault) = ahead.clear().await {
+            // What it still does is refused where the position has moved on.
+            tracing::debug!(%fault, "the session that sends batches ahead is given up");
+            ahead.lane.give_up();
         }
     }
 
     /// Returns once the target has on disk what has been committed so far.
     pub async fn settle(&mut self) -> Result<(), Fault> {
         let doing = "see applied changes safe on the target's disk";
+        self.in_turn().await;
         let writer = self.take_writer().await?;
         let settled = writer.answer(doing, writer.settle()).await?;
         self.writer = Some(writer);
@@ -91,18 +117,28 @@ impl PgApplier {
         durable: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Result<Outcome, Fault> {
         let mut writer = self.take_writer().await?;
-        if !small::is_cheap(&mut writer, &portion).await? {
+        let is_cheap = small::is_cheap(&mut writer, &portion).await?;
+        if is_cheap
+            && sending == Sending::Ahead
+            && let Some(ahead) = &mut self.ahead
+            && ahead.can_send(&writer, &portion).await?
+        {
+            let sent = ahead.send((&writer, step), &portion, durable).await;
+            if sent.is_err() {
+                // It may be in a transaction, which ends with it.
+                ahead.lane.give_up();
+            }
+            self.writer = Some(writer);
+            return sent;
+        }
+        self.in_turn().await;
+        if !is_cheap {
             let mut staging = Staging::begin(writer).await?;
             staging.put(&portion).await?;
             return Box::pin(self.commit_staged(step, staging, extent, durable)).await.map(Outcome::Known);
         }
-        if sending == Sending::Answered || !small::is_sure(&writer, &portion) {
-            let committing = self.commit_when_written(writer, step, (portion, extent), durable);
-            return Box::pin(committing).await.map(Outcome::Known);
-        }
-        let outcome = small::send(&writer, step, &portion, durable).await?;
-        self.writer = Some(writer);
-        Ok(outcome)
+        let committing = self.commit_when_written(writer, step, (portion, extent), durable);
+        Box::pin(committing).await.map(Outcome::Known)
     }
 
     async fn commit_when_written(
@@ -198,6 +234,7 @@ impl Applier for PgApplier {
     async fn position(&mut self) -> Result<Position, Fault> {
         let doing = "read where the target stands";
         self.batch = None;
+        self.in_turn().await;
         let writer = self.take_writer().await?;
         // A commit in doubt still holds the row; a plain look would show what was before it.
         writer.run(BEGIN, doing).await?;
@@ -232,6 +269,7 @@ impl Applier for PgApplier {
         let work = match work {
             Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),
             Work::Kept(kept) => {
+                self.in_turn().await;
                 let mut staging = Staging::begin(self.take_writer().await?).await?;
                 staging.put(&kept).await?;
                 staging.put(&portion).await?;

@@ -3,6 +3,7 @@
 mod begun;
 mod ground;
 mod renewed;
+mod single;
 mod under_way;
 
 use crate::support::held::HeldSession;

@@ -24,6 +24,8 @@ pub enum What {
     InsertRow(Arc<Route>),
     WriteEntry,
     Commit,
+    /// All of a batch.
+    Single(Arc<Route>),
 }
 
 /// Statements that were sent, in their order, and their answers as far as they have come.
@@ -48,7 +50,9 @@ impl What {
             What::ForgetEntries | What::WriteEntry => "write the ledger".into(),
             What::Commit => "commit a batch".into(),
             What::Delete(route) => format!("delete changed rows of table {}", route.target),
-            What::InsertRow(route) => format!("write changed rows of table {}", route.target),
+            What::InsertRow(route) | What::Single(route) => {
+                format!("write changed rows of table {}", route.target)
+            }
         }
     }
 
@@ -60,8 +64,8 @@ impl What {
             What::Advance => Err(Fault::new(FaultClass::Unknown, POSITION_MOVED, self.doing()).with_remedy(
                 "The target does not stand where the batch begins; its position is read again.",
             )),
-            What::InsertRow(_) | What::WriteEntry if rows == 1 => Ok(()),
-            What::InsertRow(_) | What::WriteEntry => Err(rows_swallowed(self.doing())),
+            What::InsertRow(_) | What::WriteEntry | What::Single(_) if rows == 1 => Ok(()),
+            What::InsertRow(_) | What::WriteEntry | What::Single(_) => Err(rows_swallowed(self.doing())),
         }
     }
 }

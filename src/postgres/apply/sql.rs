@@ -16,20 +16,65 @@ pub fn key_of(route: &Route) -> &[usize] {
 
 /// Deletes the row with one key.
 pub fn delete(route: &Route) -> String {
-    let key = key_names(route).into_iter().zip(1..);
+    delete_where(route, 1)
+}
+
+fn delete_where(route: &Route, first: usize) -> String {
+    let key = key_names(route).into_iter().zip(first..);
     let terms: Vec<String> = key.map(|(name, number)| format!("{} = ${number}", ident(name))).collect();
     format!("delete from {} where {}", route.target.sql(), terms.join(" and "))
 }
 
 /// Inserts one row.
 pub fn insert(route: &Route) -> String {
-    let values: Vec<String> = (1..=route.columns.len()).map(|number| format!("${number}")).collect();
-    format!("{} values ({})", insert_into(route), values.join(", "))
+    format!("{} values ({})", insert_into(route), values(route, 1))
 }
 
-/// A statement that fails by itself where it touches no row, and else answers with one.
+fn values(route: &Route, first: usize) -> String {
+    let values: Vec<String> =
+        (first..first + route.columns.len()).map(|number| format!("${number}")).collect();
+    values.join(", ")
+}
+
+/// The word that a BEGIN leaves for as long as its transaction lasts.
+const BEGUN: &str = "current_setting('liteferry.batch') = 'begun'";
+
+/// A statement that fails by itself where it touches no row, or nothing was begun, and else answers with one.
 pub fn surely(statement: &str) -> String {
-    format!("with touched as ({statement} returning 1) select 1 / count(*) from touched")
+    format!("with touched as ({statement} returning 1) select 1 / count(*) from touched where {BEGUN}")
+}
+
+/// A statement that does nothing where nothing was begun. It ends with its conditions.
+pub fn if_begun(statement: &str) -> String {
+    format!("{statement} and {BEGUN}")
+}
+
+/// How many parameters the statement takes that moves the position.
+pub const ADVANCE_VALUES: usize = 10;
+
+/// In one statement: `advance` moves the position, and the row with a key is written anew; it fails by itself where either cannot be.
+/// The parameters are those of `advance`, the key and the row. Each part waits for what the one before it gives.
+pub fn put_single(advance: &str, route: &Route) -> String {
+    let (take, key) = (take_part(advance, route), key_of(route).len());
+    let row = values(route, ADVANCE_VALUES + key + 1);
+    format!(
+        "{take}, written as ({} select {row} from moved where (select count(*) from gone) >= 0 returning 1) \
+         select 1 / count(*) from written",
+        insert_into(route)
+    )
+}
+
+/// The same without a row.
+pub fn take_single(advance: &str, route: &Route) -> String {
+    format!("{} select 1 / count(*) from moved", take_part(advance, route))
+}
+
+fn take_part(advance: &str, route: &Route) -> String {
+    let delete = delete_where(route, ADVANCE_VALUES + 1);
+    format!(
+        "with moved as ({advance} returning 1), \
+         gone as ({delete} and (select count(*) from moved) = 1 returning 1)"
+    )
 }
 
 /// Tables of the session in which one table's changes gather. `number` tells those of different routes apart.

@@ -5,7 +5,7 @@
 use super::pipeline::What;
 use super::refused;
 use super::renewal::{self, Renewal};
-use super::small::{forget_entries, tuples};
+use super::small::tuples;
 use super::writer::{BEGIN, Step, Writer};
 use crate::link::{Applied, Changed, Extent, PART_REFUSED};
 use crate::model::chunk::{Chunk, Keys};
@@ -161,7 +161,7 @@ impl Staging {
     async fn write_ledger(&mut self, changed: &Changed, entries: &ledger::Entries) -> Result<(), Fault> {
         let doing = What::WriteEntry.doing();
         if self.writer.table(&changed.route).ledger {
-            self.writer.answer(&doing, forget_entries(&self.writer, changed)).await?;
+            self.writer.answer(&doing, self.writer.hand().forget_entries(changed)).await?;
         }
         if !entries.ends.is_empty() {
             copy(&self.writer, ledger::COPY, &entries.arena, &doing).await?;

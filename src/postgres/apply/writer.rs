@@ -1,8 +1,8 @@
 //! A session that writes batches, with what it has prepared and what it knows of each table. Outside of a batch it is in no transaction.
 
 use super::pipeline::Answering;
-use super::small::Room;
-use super::sql::{self, Stage};
+use super::small::Hand;
+use super::sql::{self, ADVANCE_VALUES, Stage};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::model::name::literal;
@@ -16,7 +16,6 @@ use futures_util::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{SimpleQueryMessage, Statement};
@@ -40,17 +39,12 @@ pub struct Step {
 pub struct Writer {
     /// Shared with the answers that are still to come.
     pub session: Arc<Session>,
-    /// For statements that nobody waits for before the next batch is sent.
-    pub room: Room,
-    /// An answer was not had, and none is to be had any more.
-    pub silent: Arc<AtomicBool>,
     pub ownership: Ownership,
     /// The `synchronous_commit` that the session came with.
     waiting: String,
     pub delete_entries: Statement,
     pub insert_entry: Statement,
     advance: Statement,
-    surely_advance: Statement,
     /// By the table's name in the source.
     tables: HashMap<String, Table>,
     stages: u32,
@@ -60,11 +54,9 @@ pub struct Writer {
 
 /// What the session knows of a table.
 pub struct Table {
-    route: Arc<Route>,
+    pub route: Arc<Route>,
     pub delete: Statement,
     pub insert: Statement,
-    /// The same, which fails by itself where the row is not there afterwards; nothing where a rule of the table's forbids it.
-    pub surely_insert: Option<Statement>,
     number: u32,
     /// An index leads from the key to the row.
     indexed: bool,
@@ -100,7 +92,7 @@ const INDEXED: &str = "select exists (
     where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and a.attname = any($2))";
 
 /// Whether an index leads from a key to one row at most.
-const UNIQUE: &str = "select exists (
+pub const UNIQUE: &str = "select exists (
     select from pg_catalog.pg_index as i
     where i.indrelid = $1::text::regclass and i.indisvalid and i.indisunique and i.indpred is null and i.indexprs is null
     and not exists (
@@ -108,24 +100,51 @@ const UNIQUE: &str = "select exists (
         join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = part
         where a.attname <> all($2)))";
 
-const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
+pub const ADVANCE: &str = "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, owner_seen = now(), seen_seq = $9, seen_nonce = $10
     where migration_id = $1 and owner = $2 and epoch = $6 and seq = $7 and nonce = $8
     and current_setting('default_transaction_read_only') = 'off'";
 
-/// A batch is sent behind its BEGIN without a wait for the answer: were that refused or cancelled, each statement would commit by itself,
-/// so that outside of a transaction nothing may be written. An idle transaction holds the position against everybody: it is ended some
-/// time after this process is out of reach. A plan made while a table was small would go on reading all of it after it has grown; each has
+/// Of each session that writes batches. A plan made while a table was small would go on reading all of it after it has grown; each has
 /// an index that finds its keys. A batch does not wait for the target's disk, unless the connection's options say so: one that is lost
 /// takes its position with it and is applied again from the source, which forgets nothing before `settle`.
-const SESSION: &str = "set default_transaction_read_only = on; \
-    set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
+pub const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '60s'; \
+    set idle_in_transaction_session_timeout = '30s'; \
     set enable_seqscan = off; select set_config('synchronous_commit', 'off', false) from pg_catalog.pg_settings \
     where name = 'synchronous_commit' and source <> 'client'";
+
+/// A batch is sent behind its BEGIN without a wait for the answer: were that refused or cancelled, each statement would commit by itself,
+/// so that outside of a transaction nothing may be written. An idle transaction holds the position against everybody: it is ended some
+/// time after this process is out of reach.
+const NOTHING_ALONE: &str = "set default_transaction_read_only = on";
 
 /// Begins every transaction of the session's that writes. The setting is then again what the server says beneath the session's own default:
 /// whatever moves or tells a position asks it, for one that was turned read-only since is obeyed.
 pub const BEGIN: &str = "begin read write; set local default_transaction_read_only to default; \
     set local liteferry.writer = 'liteferry'; set constraints all immediate";
+
+/// The parameters of `ADVANCE`.
+pub fn advance_values<'v>(
+    Ownership { migration, owner }: &'v Ownership,
+    Step { from, to, newest }: &'v Step,
+) -> [&'v (dyn ToSql + Sync); ADVANCE_VALUES] {
+    [
+        migration,
+        owner,
+        &to.epoch,
+        &to.seq,
+        &to.nonce,
+        &from.epoch,
+        &from.seq,
+        &from.nonce,
+        &newest.seq,
+        &newest.nonce,
+    ]
+}
+
+pub async fn has_index(session: &Session, query: &str, route: &Route) -> Result<bool, Fault> {
+    let answer = session.query_one(query, &[&route.target.sql(), &sql::key_names(route)]).await;
+    Ok(answer.map_err(|error| fault::of(error, "look for an index on the key"))?.get(0))
+}
 
 impl Writer {
     pub async fn new(session: Session, ownership: Ownership) -> Result<Writer, Fault> {
@@ -136,26 +155,23 @@ impl Writer {
             return Err(fault::read_only(doing));
         }
         let waiting = as_it_came.get(0);
-        session.batch_execute(SESSION).await.map_err(|error| fault::of(error, doing))?;
+        let settings = format!("{NOTHING_ALONE}; {SETTINGS}");
+        session.batch_execute(&settings).await.map_err(|error| fault::of(error, doing))?;
         let prepare = async |sql: &str| {
             session.prepare(sql).await.map_err(|error| fault::of(error, "prepare to write batches"))
         };
         let advance = prepare(ADVANCE).await?;
-        let surely_advance = prepare(&sql::surely(ADVANCE)).await?;
         let delete_entries = prepare(ledger::DELETE).await?;
         let insert_entry = prepare(ledger::INSERT).await?;
         let tables = HashMap::new();
         let patience = patience::SMALL;
         Ok(Writer {
             session: Arc::new(session),
-            room: Room::new(),
-            silent: Arc::default(),
             ownership,
             waiting,
             delete_entries,
             insert_entry,
             advance,
-            surely_advance,
             tables,
             stages: 0,
             patience,
@@ -164,7 +180,7 @@ impl Writer {
 
     /// Whether another batch may be sent by it.
     pub fn is_of_use(&self) -> bool {
-        !self.session.is_closed() && !self.silent.load(Ordering::Relaxed)
+        !self.session.is_closed()
     }
 
     /// The answer to a statement, which is not waited for without an end.
@@ -181,34 +197,15 @@ impl Writer {
         self.answer(doing, self.session.batch_execute(sql)).await
     }
 
+    pub fn hand(&self) -> Hand<'_> {
+        Hand { session: &self.session, ownership: &self.ownership, forget: &self.delete_entries }
+    }
+
     /// Moves the position on if it stands where it should and is ours; gives the number of rows moved.
     pub fn advance(&self, step: Step) -> Answering {
-        self.advance_by(&self.advance, step)
-    }
-
-    /// The same, and it fails by itself where none is moved.
-    pub fn surely_advance(&self, step: Step) -> Answering {
-        self.advance_by(&self.surely_advance, step)
-    }
-
-    fn advance_by(&self, statement: &Statement, Step { from, to, newest }: Step) -> Answering {
-        let (session, statement) = (Arc::clone(&self.session), statement.clone());
-        let Ownership { migration, owner } = self.ownership.clone();
-        let answering = async move {
-            let values: [&(dyn ToSql + Sync); 10] = [
-                &migration,
-                &owner,
-                &to.epoch,
-                &to.seq,
-                &to.nonce,
-                &from.epoch,
-                &from.seq,
-                &from.nonce,
-                &newest.seq,
-                &newest.nonce,
-            ];
-            session.execute(&statement, &values).await
-        };
+        let (session, statement) = (Arc::clone(&self.session), self.advance.clone());
+        let ownership = self.ownership.clone();
+        let answering = async move { session.execute(&statement, &advance_values(&ownership, &step)).await };
         answering.boxed()
     }
 
@@ -248,9 +245,7 @@ impl Writer {
             false => known.outdated.clone(),
         });
         let delete = self.answer(&doing, self.session.prepare(&sql::delete(route))).await?;
-        let insert = sql::insert(route);
-        let surely_insert = self.answer(&doing, self.unless_refused(&sql::surely(&insert))).await?;
-        let insert = self.answer(&doing, self.session.prepare(&insert)).await?;
+        let insert = self.answer(&doing, self.session.prepare(&sql::insert(route))).await?;
         // Its parameters are of the types that the columns have now, and stay so.
         let target = route.target.sql();
         answered(self.patience, &doing, types::confirm(&self.session, &target, route, &doing)).await?;
@@ -260,17 +255,9 @@ impl Writer {
         let (route, number) = (Arc::clone(route), self.stages);
         let name = route.source.clone();
         let (indexed, unique, staged) = (false, false, false);
-        let table =
-            Table { route, delete, insert, surely_insert, number, indexed, unique, staged, outdated, ledger };
+        let table = Table { route, delete, insert, number, indexed, unique, staged, outdated, ledger };
         self.tables.insert(name, table);
         Ok(())
-    }
-
-    async fn unless_refused(&self, sql: &str) -> Result<Option<Statement>, tokio_postgres::Error> {
-        match self.session.prepare(sql).await {
-            Err(error) if fault::is_refusal(&error) => Ok(None),
-            prepared => prepared.map(Some),
-        }
     }
 
     /// Of the stage that was made for the table: it keeps them, whatever becomes of the table's own.
@@ -283,7 +270,7 @@ impl Writer {
     pub async fn finds_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
         self.learn(route).await?;
         if !self.table(route).indexed {
-            self.table_mut(route).indexed = self.has_index(INDEXED, route).await?;
+            self.table_mut(route).indexed = has_index(&self.session, INDEXED, route).await?;
         }
         Ok(self.table(route).indexed)
     }
@@ -292,14 +279,9 @@ impl Writer {
     pub async fn finds_one_by_key(&mut self, route: &Arc<Route>) -> Result<bool, Fault> {
         self.learn(route).await?;
         if !self.table(route).unique {
-            self.table_mut(route).unique = self.has_index(UNIQUE, route).await?;
+            self.table_mut(route).unique = has_index(&self.session, UNIQUE, route).await?;
         }
         Ok(self.table(route).unique)
-    }
-
-    async fn has_index(&self, query: &str, route: &Route) -> Result<bool, Fault> {
-        let answer = self.session.query_one(query, &[&route.target.sql(), &sql::key_names(route)]).await;
-        Ok(answer.map_err(|error| fault::of(error, "look for an index on the key"))?.get(0))
     }
 
     /// A table that the session has got to know.

@@ -22,6 +22,7 @@ struct Orders {
     holds_back: AtomicBool,
     keeps: AtomicBool,
     delay_micros: AtomicU64,
+    ahead_waits: AtomicBool,
     commits: AtomicUsize,
     links: Mutex<Vec<(TcpStream, Arc<Gate>)>>,
 }
@@ -102,6 +103,15 @@ impl Begins {
         self.orders.links().iter().for_each(|(_, gate)| gate.open());
     }
 
+    /// What is sent ahead from now on reaches nobody as yet.
+    pub fn keep_what_is_sent_ahead(&self) {
+        self.orders.ahead_waits.store(true, Ordering::SeqCst);
+    }
+
+    pub fn let_through_what_is_sent_ahead(&self) {
+        self.orders.ahead_waits.store(false, Ordering::SeqCst);
+    }
+
     /// Each answer takes so long from now on.
     pub fn delay_answers(&self, delay: Duration) {
         let micros = u64::try_from(delay.as_micros()).expect("a short time");
@@ -137,10 +147,14 @@ impl Orders {
     }
 }
 
+/// What only the session prepares that sends batches ahead.
+const AHEAD: &[u8] = b"with moved as";
+
 /// A letter and a length that counts itself head each message, but for the first, which has no letter.
 fn pass(mut from: TcpStream, mut to: &UnixStream, (orders, gate): (&Orders, &Gate)) -> std::io::Result<()> {
     let (_, startup) = message(&mut from, None)?;
     to.write_all(&startup)?;
+    let mut is_ahead = false;
     loop {
         let mut letter = [0];
         from.read_exact(&mut letter)?;
@@ -157,6 +171,10 @@ fn pass(mut from: TcpStream, mut to: &UnixStream, (orders, gate): (&Orders, &Gat
             if !orders.keeps.load(Ordering::SeqCst) {
                 gate.open();
             }
+        }
+        is_ahead |= letter == *b"P" && body.windows(AHEAD.len()).any(|part| part == AHEAD);
+        while is_ahead && orders.ahead_waits.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(1));
         }
         to.write_all(&whole)?;
     }
