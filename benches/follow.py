@@ -259,7 +259,7 @@ def read_along(open_reader, last, answers):
 
 
 def lag(open_writer, open_reader, first, arguments):
-    """Milliseconds to the first look that shows a row, from its commit's return and from its making: p50, p99, p50, p99; and the rate."""
+    """Milliseconds to the first look that shows a row, from its commit's return (p50, p95, p99) and from its making (p50, p99); and the rate."""
     count = int(arguments.seconds * arguments.rate)
     answers = multiprocessing.Queue()
     reader = multiprocessing.Process(target=read_along, args=(open_reader, first + count - 1, answers), daemon=True)
@@ -272,9 +272,10 @@ def lag(open_writer, open_reader, first, arguments):
         sys.exit(f"the last row was not seen within {READER_GIVES_UP} s")
     known = [at for (newest, at), before in zip(seen, [first - 1, *(newest for newest, _ in seen)]) for _ in range(newest - before)]
     from_return, from_making = ([(at - one[stamp]) / 1e6 for at, one in zip(known, times)] for stamp in (1, 0))
-    p99 = lambda lags: statistics.quantiles(lags, n=100)[98]
+    of_hundred = lambda lags, which: statistics.quantiles(lags, n=100)[which - 1]
     took = (times[-1][1] - times[0][0]) / 1e9
-    return statistics.median(from_return), p99(from_return), statistics.median(from_making), p99(from_making), count / took
+    wanted = (from_return, 50), (from_return, 95), (from_return, 99), (from_making, 50), (from_making, 99)
+    return *(of_hundred(lags, which) for lags, which in wanted), count / took
 
 
 def pass_on(source, sink, seconds):
@@ -387,8 +388,37 @@ def far_lags(ground, arguments):
                 ours = lag(lambda: in_sqlite(source, "full"), lambda: newest_row(subscriber, "far"), first, arguments)
                 rounds.append((theirs, ours))
                 first += count
-        found[apart] = [[statistics.median(one[side][at] for one in rounds) for at in (0, 1)] for side in (0, 1)]
+        found[apart] = [[statistics.median(one[side][at] for one in rounds) for at in (0, 2)] for side in (0, 1)]
     return found
+
+
+# What the machine itself does.
+
+
+def stood_still(core, seconds, answers):
+    """Sends the gaps, in milliseconds, that a process which only looks at the clock found between two looks."""
+    os.sched_setaffinity(0, {core})
+    began = last = time.monotonic_ns()
+    gaps = []
+    while last - began < seconds * 1e9:
+        now = time.monotonic_ns()
+        if now - last > 500_000:
+            gaps.append((now - last) / 1e6)
+        last = now
+    answers.put(gaps)
+
+
+def standstill(seconds=5):
+    """The share of the time for which a busy process was kept from a core, and for how many milliseconds at the longest: what waits for a
+    commit waits that long too."""
+    answers, cores = multiprocessing.Queue(), sorted(os.sched_getaffinity(0))
+    lookers = [multiprocessing.Process(target=stood_still, args=(core, seconds, answers), daemon=True) for core in cores]
+    for looker in lookers:
+        looker.start()
+    found = [answers.get() for _ in lookers]
+    for looker in lookers:
+        looker.join()
+    return max(sum(gaps) for gaps in found) / (seconds * 1e3), max((gap for gaps in found for gap in gaps), default=0)
 
 
 # What capture costs the application.
@@ -597,22 +627,24 @@ def verdict(figure, goal):
     return f"{figure:.2f} | {'≤' if figure <= goal else '**>**'} {goal:g}"
 
 
-def lag_lines(rounds, memory, arguments):
+def lag_lines(still, rounds, memory, arguments):
     normal, full, theirs, back = range(4)
     middle = lambda side, at: statistics.median(one[side][at] for one in rounds)
     ratio = lambda side, at: statistics.median(one[side][at] / one[theirs][at] for one in rounds)
-    held = lambda side, at: verdict(ratio(side, at), 2) if at < 2 else f"{ratio(side, at):.2f} |"
+    held = lambda side, at: verdict(ratio(side, at), 2) if at in (0, 2) else f"{ratio(side, at):.2f} |"
     yield f"Lag at {arguments.rate:,} transactions/s of one row, until the first look at the target that shows the row ({arguments.rounds} rounds of {arguments.seconds} s each, the way back after the switch):"
     yield ""
     yield "| lag | logical replication | `liteferry run`, application at synchronous=FULL | ratio | goal | at NORMAL | ratio | goal | the way back, PostgreSQL → SQLite | ratio |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    names = "p50 from the commit's return", "p99 from the commit's return", "p50 from before the commit", "p99 from before the commit"
+    names = [f"{which} from the commit's return" for which in ("p50", "p95", "p99")] + ["p50 from before the commit", "p99 from before the commit"]
     for at, name in enumerate(names):
         sides = " | ".join(f"{middle(side, at):.2f} ms | {held(side, at)}" for side in (full, normal))
         yield f"| {name} | {middle(theirs, at):.2f} ms | {sides} | {middle(back, at):.2f} ms | {ratio(back, at):.2f} |"
-    reached = [f"{middle(side, 4):,.0f}" for side in (theirs, full, normal, back)]
+    reached = [f"{middle(side, 5):,.0f}" for side in (theirs, full, normal, back)]
     yield f"| transactions/s that the writer reached | {reached[0]} | {reached[1]} | | | {reached[2]} | | | {reached[3]} | |"
     yield f"| peak memory | | {memory:.0f} MiB | | ≤ 64 MiB | | | | | |"
+    yield ""
+    yield f"Right before, this machine kept a process that only looked at the clock from its core for {still[0]:.1%} of the time, for {still[1]:.1f} ms at the longest: a p99 holds that too."
 
 
 def far_lines(found, arguments):
@@ -673,7 +705,7 @@ def measure(folder, arguments):
             clusters.append(bench.Cluster(folder / name, ["wal_level=logical"]))
         ground = Ground(arguments.binary, *clusters, folder, arguments.port)
         parts = {
-            "lag": lambda: lag_lines(*lags(ground, arguments), arguments),
+            "lag": lambda: lag_lines(standstill(), *lags(ground, arguments), arguments),
             "far": lambda: far_lines(far_lags(ground, arguments), arguments),
             "cost": lambda: cost_lines(slowdowns(ground, arguments), arguments),
             "backlog": lambda: backlog_lines(sustained(ground, arguments), catch_up(ground, arguments.keys), arguments),
