@@ -77,10 +77,12 @@ impl Ahead {
         !self.session.is_closed() && !self.lane.is_silent()
     }
 
-    /// Returns once the server has done all that was sent to it.
+    /// Returns once the server has done all that was sent to it. It is at fault where it is then in a transaction that has failed, which only
+    /// a COMMIT ends that a single row does not have.
     pub async fn clear(&self) -> Result<(), Fault> {
         let doing = "wait for batches that were sent ahead";
-        let asked = async { self.session.batch_execute("").await.map_err(|error| fault::of(error, doing)) };
+        let asked =
+            async { self.session.batch_execute("select").await.map_err(|error| fault::of(error, doing)) };
         answered(patience::SMALL, doing, asked).await?;
         self.lane.has_answered();
         Ok(())
@@ -122,7 +124,8 @@ impl Ahead {
         let delete = unless_refused(sql::if_begun(&sql::delete(route)), key).await?;
         let insert = unless_refused(sql::surely(&sql::insert(route)), row).await?;
         let (Some(delete), Some(insert)) = (delete, insert) else { return Ok(None) };
-        // It looks at the table as it was before it waited for its turn: where that is not how it is by then, the row must be refused.
+        // It looks at the table as it was before it waited for its turn. Whatever of ours writes rows moves the position with them, and it
+        // is refused; somebody else's row stands in the way of the new one where an index does not let both be.
         let single = if has_index(&self.session, UNIQUE, route).await? {
             let put = unless_refused(sql::put_single(ADVANCE, route), &[key, row].concat()).await?;
             let take = unless_refused(sql::take_single(ADVANCE, route), key).await?;
@@ -133,8 +136,8 @@ impl Ahead {
         Ok(Some(Statements { delete, insert, single }))
     }
 
-    /// Sends the portion, and what commits it as soon as the source has made it durable. Where the outcome is `BATCH_REFUSED` the session is
-    /// in no transaction, and the portion is durable. After any other fault it is not to be used again.
+    /// Sends the portion, and what commits it as soon as the source has made it durable. Where the outcome is `BATCH_REFUSED` the portion is
+    /// durable and not written, and `clear` tells whether the session is of use. After any other fault it is not to be used again.
     pub async fn send(
         &self,
         (writer, step): (&Writer, Step),

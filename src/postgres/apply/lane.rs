@@ -26,7 +26,7 @@ struct State {
     /// An answer was not had, and none is to be had any more.
     silent: AtomicBool,
     unanswered: AtomicUsize,
-    /// Nobody waits any more for an answer that may be to come.
+    /// Of something that was sent nobody heard that it is done, or will.
     forgotten: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ pub type Room = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 /// A batch that was sent.
 struct Leg {
     state: Arc<State>,
-    answered: bool,
+    landed: bool,
 }
 
 impl Lane {
@@ -73,12 +73,10 @@ impl Lane {
                     leg.state.silent.store(true, Ordering::Relaxed);
                     Err(fault)
                 }
-                Err(fault) => {
-                    leg.landed();
-                    Err(Fault::new(FaultClass::Transient, BATCH_REFUSED, WRITE)
-                        .with_remedy("It is written once more, statement by statement.")
-                        .with_source(fault))
-                }
+                // Where the COMMIT itself was refused the session is still in what has failed: it is asked before anything counts as done.
+                Err(fault) => Err(Fault::new(FaultClass::Transient, BATCH_REFUSED, WRITE)
+                    .with_remedy("It is written once more, statement by statement.")
+                    .with_source(fault)),
             }
         };
         Outcome::Awaited(outcome.boxed())
@@ -107,18 +105,18 @@ impl Lane {
 impl Leg {
     fn begun(state: &Arc<State>) -> Leg {
         state.unanswered.fetch_add(1, Ordering::Relaxed);
-        Leg { state: Arc::clone(state), answered: false }
+        Leg { state: Arc::clone(state), landed: false }
     }
 
     fn landed(mut self) {
-        self.answered = true;
+        self.landed = true;
     }
 }
 
 impl Drop for Leg {
     fn drop(&mut self) {
         self.state.unanswered.fetch_sub(1, Ordering::Relaxed);
-        if !self.answered {
+        if !self.landed {
             self.state.forgotten.store(true, Ordering::Relaxed);
         }
     }

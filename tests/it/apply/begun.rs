@@ -4,8 +4,9 @@ use super::ground::{Sides, at};
 use super::{MANY, PAIRS};
 use crate::support::begins::Begins;
 use crate::support::{OwnServer, TestDatabase, psql, until};
-use liteferry::link::{Changed, Extent};
+use liteferry::link::{Changed, Extent, Sending};
 use liteferry::model::fault::{Fault, FaultClass};
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,26 @@ fn a_few_changes_that_were_not_begun_are_begun_once_more_if_the_source_is_durabl
         assert!(begins.is_replaced());
         sides.equal();
     }
+}
+
+/// A single row is no COMMIT: it would be refused for as long as the session is kept.
+#[test]
+fn a_commit_that_is_refused_holds_up_nothing_behind_it() {
+    let sides = Sides::copied(PAIRS);
+    let begins = Begins::before(sides.url());
+    let mut applier = sides.applier_through(&begins.url(sides.database()));
+    begins.replace_next_commit("select pg_cancel_backend(pg_backend_pid()), pg_sleep(9)");
+    sides.write("update t set n = 99");
+    let all = vec![vec![sides.changed("t", "1, 2, 3")]];
+    applier.apply((1, 2), all, Extent::Whole).expect("it is written by the other session");
+    for from in 2..5 {
+        sides.write(&format!("update t set n = {from} where id = 1"));
+        let terms = (Extent::Whole, Sending::Ahead);
+        let row = vec![vec![sides.changed("t", "1")]];
+        let outcome = applier.send((from, from + 1), row, terms, ready(Ok(()))).expect("it is sent");
+        applier.answer(outcome).expect("it is not refused");
+    }
+    sides.equal();
 }
 
 /// In one statement with others, which could tell that it failed, a rule's table takes no row.

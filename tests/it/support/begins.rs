@@ -19,6 +19,7 @@ pub struct Begins {
 #[derive(Default)]
 struct Orders {
     instead: Mutex<Option<&'static str>>,
+    instead_of_commit: Mutex<Option<&'static str>>,
     holds_back: AtomicBool,
     keeps: AtomicBool,
     delay_micros: AtomicU64,
@@ -87,6 +88,11 @@ impl Begins {
         *self.orders.instead() = Some(sql);
     }
 
+    /// Stands in the place of the next COMMIT that comes by.
+    pub fn replace_next_commit(&self, sql: &'static str) {
+        *self.orders.instead_of_commit() = Some(sql);
+    }
+
     /// From now on nothing is answered between a BEGIN and its COMMIT.
     pub fn hold_back_answers(&self) {
         self.orders.holds_back.store(true, Ordering::SeqCst);
@@ -142,6 +148,10 @@ impl Orders {
         self.instead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn instead_of_commit(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.instead_of_commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn links(&self) -> MutexGuard<'_, Vec<(TcpStream, Arc<Gate>)>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,6 +177,8 @@ fn pass(mut from: TcpStream, mut to: &UnixStream, (orders, gate): (&Orders, &Gat
             }
         }
         if letter == *b"Q" && body.starts_with(b"commit") {
+            let words = orders.instead_of_commit().take();
+            whole = words.map_or(whole, query);
             orders.commits.fetch_add(1, Ordering::SeqCst);
             if !orders.keeps.load(Ordering::SeqCst) {
                 gate.open();
