@@ -64,7 +64,7 @@ pub fn put_single(advance: &str, route: &Route) -> String {
     )
 }
 
-/// The same without a row.
+/// The same without a row. It does not see a row that came while it waited for the position: whoever locks that and writes rows moves it.
 pub fn take_single(advance: &str, route: &Route) -> String {
     format!("{} select 1 / count(*) from moved", take_part(advance, route))
 }
