@@ -30,7 +30,7 @@ pub struct Ground<'a> {
 }
 
 /// A table under its wider columns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Wider {
     pub route: Route,
     pub statement: Statement,

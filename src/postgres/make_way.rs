@@ -25,6 +25,8 @@ struct Holder {
     like_a_vacuum: bool,
     called: String,
     patience_ms: i64,
+    /// No vacuum that begins by itself, then: nobody ends it.
+    a_clients: bool,
 }
 
 /// Whether the fault is that a lock was not to be had in time.
@@ -36,7 +38,7 @@ pub fn has_missed(fault: &Fault) -> bool {
 pub async fn make_way(session: &Session, tables: &BTreeMap<i64, Arc<Route>>) -> Result<(), Fault> {
     let mut before = holders(session, tables).await?;
     before.retain(|holder| holder.like_a_vacuum);
-    for holder in &before {
+    for holder in before.iter().filter(|holder| !holder.a_clients) {
         let wait = holder.patience_ms.saturating_add(MORE_MS).min(WAIT_MAX_MS);
         outwait(session, &holder.table, wait).await?;
     }
@@ -71,6 +73,7 @@ async fn holders(session: &Session, tables: &BTreeMap<i64, Arc<Route>>) -> Resul
         like_a_vacuum: row.get(3),
         called: row.get(4),
         patience_ms: row.get(5),
+        a_clients: row.get(6),
     };
     Ok(answered(patience::SMALL, doing, asked).await?.iter().map(holder).collect())
 }

@@ -1,18 +1,20 @@
 //! Tables of the target that somebody made anew, or a column of them: `alter column … using`, a column that was dropped and added again, a
-//! part that was detached. Their rows are others then, and no trigger has fired.
+//! part that was detached. Their rows are others then, and no trigger has fired. None fires for a table or a column that is gone either.
 
 use super::connect::Session;
 use super::fault;
 use super::patience::{self, answered};
 use crate::model::fault::Fault;
+use crate::model::name::PgName;
 use crate::plan::route::Route;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio_postgres::Row;
 
 /// A table that is not made of what it was.
 pub struct Made {
     pub id: i64,
-    /// Whether its rows may be others; else a column came or went.
+    /// Whether its rows may be others, or have a column less; else one came.
     pub remade: bool,
     now: String,
 }
@@ -23,7 +25,7 @@ const NOTE: &str = "update liteferry.captured c set made = now.made::jsonb, susp
     where c.migration_id = $1 and c.id = now.id";
 const LOOK: &str = "look what the target's tables are made of";
 
-/// Nothing is locked, and nothing written.
+/// Nothing is locked, and nothing written. A table that is gone, or bears another name, is the fault.
 pub async fn made_otherwise(
     session: &Session,
     migration: i64,
@@ -37,7 +39,19 @@ pub async fn made_otherwise(
         session.query(&statement, &[&ids, &names, &migration]).await.map_err(failed)
     };
     let rows = answered(patience::SMALL, LOOK, asked).await?;
-    Ok(rows.iter().map(|row| Made { id: row.get(0), now: row.get(1), remade: row.get(2) }).collect())
+    let made = |row: &Row| {
+        let id: i64 = row.get(0);
+        let now: Option<String> = row.get(1);
+        let now = now.ok_or_else(|| is_gone(&tables[&id].target))?;
+        Ok(Made { id, now, remade: row.get(2) })
+    };
+    rows.iter().map(made).collect()
+}
+
+fn is_gone(table: &PgName) -> Fault {
+    Fault::fatal("schema_drift", format!("find {table} in the target")).with_remedy(
+        "somebody dropped the table, or gave it another name: put it back under the name that it had. What its rows lack then is found by comparing",
+    )
 }
 
 /// From now on they are taken as they were found; the rows of those that were made anew are to be compared.

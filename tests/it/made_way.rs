@@ -72,3 +72,26 @@ fn whoever_stays_in_the_way_of_a_crossing_is_named() {
     daemon.drained(&case.source);
     case.is_equal();
 }
+
+#[test]
+fn an_autovacuum_makes_way_for_a_wider_column() {
+    let mut server = OwnServer::new();
+    server.restart_with([("autovacuum_naptime", "1s".to_owned())]);
+    let target = TestDatabase { url: server.url("postgres"), name: "postgres".to_owned() };
+    let case = Case {
+        source: sqlite(&format!("{SOURCE}; create table w (id integer primary key, n integer)")),
+        target,
+    };
+    let mut daemon = case.daemon(&["--set", "validate.on=false", "--set", "misfits.policy=widen"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    psql(&case.target.url, &SLOWLY.replace("table t ", "table w "));
+    case.app("insert into w select id, id from t; update w set n = id + 1");
+    daemon.drained(&case.source);
+    let vacuumed = "select pid from pg_locks where relation = 'w'::regclass and mode = 'ShareUpdateExclusiveLock' and granted";
+    until("a vacuum is at it", || !case.rows(vacuumed).is_empty());
+    case.app("update w set n = 'a word' where id = 7");
+    let wider = "select 1 from pg_attribute where attrelid = 'w'::regclass and attname = 'n' and atttypid = 'text'::regtype";
+    until("it is wider", || !case.rows(wider).is_empty());
+    let ended = "select 1 from pg_stat_user_tables where relname = 'w' and last_autovacuum is not null";
+    assert!(case.rows(ended).is_empty(), "it was not waited for");
+}

@@ -58,6 +58,27 @@ fn a_foreign_key_that_cascades_is_taken_away_until_the_switch_and_what_it_delete
     assert_eq!(case.rows("select count(*) from child"), [[Some("1".to_owned())]], "it cascades again");
 }
 
+/// Nobody looks for it by himself any more, and the rows that it deletes are none of those that changed last.
+#[test]
+fn what_is_put_on_a_table_as_the_switch_begins_keeps_the_writes_where_they_are() {
+    let case = Case::new(SOURCE);
+    let [begun, go] = ["begun", "go"].map(|name| case.source.path.with_file_name(name));
+    let hook = format!("touch '{}'; until [ -e '{}' ]; do sleep 0.02; done", begun.display(), go.display());
+    let hook = format!("hooks.before_switch={hook}");
+    let mut daemon = case.validated(&["--set", &hook, "--set", "hooks.timeout_ms=600000"]);
+    let order = daemon.post("/v1/phase", r#"{"to":"switch"}"#).1["order"].as_i64();
+    until("the switch has begun", || begun.exists());
+    psql(&case.target.url, KEY);
+    case.app("update parent set v = v || '!'");
+    std::fs::write(&go, "").expect("the hook is let go of");
+    let refused = daemon.until(|status| status["answer"]["order"].as_i64() >= order);
+    assert_eq!(refused["answer"]["refused"]["code"], "target_disturbed", "{refused:#}");
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["run"]["state"] == "running");
+    assert_eq!(case.rows("select count(*) from child"), [[Some("3".to_owned())]], "{}", daemon.log());
+    assert!(!case.rows(STANDS).is_empty(), "it is given back");
+}
+
 /// Somebody has one of two tables and asks for the other, which was taken hold of first.
 #[test]
 fn what_is_taken_away_from_two_tables_ends_in_no_deadlock() {

@@ -76,6 +76,51 @@ fn rows_of_a_table_that_was_made_anew_are_mended_before_the_writes_move() {
     assert_eq!(case.rows(mended), [[Some("1000".to_owned())]]);
 }
 
+/// What takes a table or a column away, and what puts it back.
+const GONE: [(&str, &str); 4] = [
+    ("alter table other rename to elsewhere", "alter table elsewhere rename to other"),
+    ("drop table other", "create table other (id bigint primary key, v text)"),
+    ("alter table t rename column v to w", "alter table t rename column w to v"),
+    ("alter table t drop column v", "alter table t add column v text"),
+];
+
+#[test]
+fn what_is_gone_from_postgres_shuts_the_switch_by_name_until_it_is_back() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.validated(&["--set", "validate.on=false"]);
+    for (taken, back) in GONE {
+        psql(&case.target.url, taken);
+        let refused = daemon.refuses("/v1/phase", r#"{"to":"switch"}"#, "schema_drift");
+        assert!(
+            refused["sentence"].as_str().is_some_and(|told| told.contains("find public.")),
+            "{refused:#}"
+        );
+        psql(&case.target.url, back);
+        daemon
+            .until(|status| status["run"]["state"] == "running" && status["gates"]["switch"]["open"] == true);
+    }
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    let there =
+        "select (select count(*) from t where v = 'v' || id), (select count(*) from other where v = 'a')";
+    assert_eq!(case.rows(there), [[Some("1000".to_owned()), Some("1".to_owned())]], "{}", daemon.log());
+}
+
+/// Nothing is written that would tell.
+#[test]
+fn what_is_gone_from_postgres_after_the_switch_is_told_at_once() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.validated(&["--set", "validate.on=false"]);
+    switch(&mut daemon);
+    for (taken, back) in GONE {
+        case.rows(taken);
+        assert_eq!(daemon.halted(), "schema_drift", "{taken}");
+        case.rows(back);
+        daemon.until(|status| {
+            status["run"]["state"] == "running" && status["gates"]["rollback"]["open"] == true
+        });
+    }
+}
+
 #[test]
 fn rows_of_a_table_that_was_made_anew_after_the_switch_come_back() {
     for remade in REMADE {

@@ -132,7 +132,7 @@ impl Life<'_> {
     /// Moves the writes to PostgreSQL, or tells why not.
     async fn switch(&mut self, ordered: &Ordered, begun: State) -> Result<Option<Next>, Fault> {
         // To make ready puts guards back too, and would leave nobody to say that strangers were let in.
-        let ready = match self.tend().await {
+        let ready = match self.look_for_newcomers().await {
             Ok(()) => self.ready_to_switch().await,
             Err(fault) => Err(fault),
         };

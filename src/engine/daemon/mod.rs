@@ -46,6 +46,7 @@ mod window;
 use super::begun::as_begun;
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide, less_may_do};
+use super::standing::Answer;
 use super::status::{Board, Reason, Run, Status, ValidationState};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::{Fault, FaultClass};
@@ -221,11 +222,11 @@ pub async fn run(
                 wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Halt => {
-                halted(voice, &fault, &mut told);
+                halted((voice, &mut orders), &fault, &mut told);
                 stopping.asked().await;
             }
             Verdict::HaltFor(pause) => {
-                halted(voice, &fault, &mut told);
+                halted((voice, &mut orders), &fault, &mut told);
                 wait_out(voice, pause, &mut stopping).await;
             }
             Verdict::Leave => return Err(fault),
@@ -237,12 +238,28 @@ pub async fn run(
 }
 
 /// Said once, however often it is looked at again.
-fn halted(voice: &Voice, fault: &Fault, told: &mut String) {
+fn halted((voice, orders): (&Voice, &mut mpsc::Receiver<Ordered>), fault: &Fault, told: &mut String) {
     if *told != fault.doing {
         tracing::error!(code = fault.code, doing = fault.doing, remedy = fault.remedy, "halted");
         fault.doing.clone_into(told);
     }
     voice.say(RunState::Halted, Some(fault));
+    while let Ok(ordered) = orders.try_recv() {
+        refuse(voice, ordered, fault);
+    }
+}
+
+/// It came when nobody knew yet, and is refused as if at the door: obeyed hours later, once all is mended, it would surprise whoever gave it.
+fn refuse(voice: &Voice, ordered: Ordered, fault: &Fault) {
+    let (number, refused) = (ordered.number, Some(Reason::of(fault)));
+    if matches!(ordered.order, Order::Phase(_) | Order::Ledger(..)) {
+        tracing::warn!(code = fault.code, order = number, "refused: replication has halted");
+    }
+    voice.board.update(Instant::now(), |status| match ordered.order {
+        Order::Phase(_) | Order::Ledger(..) => status.standing.tell(Answer { number, refused }),
+        // A comparison moves nothing: it is made once there is something to compare.
+        Order::Validate(_) => status.validation.ordered = Some(ordered),
+    });
 }
 
 /// One life, from what is recorded on.

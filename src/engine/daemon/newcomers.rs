@@ -23,11 +23,16 @@ pub const LOOK_FOR_NEWCOMERS: Duration = Duration::from_secs(2);
 impl Life<'_> {
     /// Ends this life where something is found: the next one begins without it.
     pub(super) async fn look_for_newcomers(&self) -> Result<(), Fault> {
+        self.is_undisturbed().await?;
+        self.tend().await
+    }
+
+    /// Whether what was brought to the target is all that became of its rows.
+    pub(super) async fn is_undisturbed(&self) -> Result<(), Fault> {
         let session = self.link.target.session().await?;
         let found = self.newcomers(&session).await?;
         self.link.target.give_back(session);
-        found.first().map_or(Ok(()), |first| Err(disturbed(first)))?;
-        self.tend().await
+        found.first().map_or(Ok(()), |first| Err(disturbed(first)))
     }
 
     /// What the fault becomes once what may have caused it is taken away; itself, where there is nothing to take away.

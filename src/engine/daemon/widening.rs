@@ -13,7 +13,9 @@ use crate::journal::reshape::TableChange;
 use crate::model::fault::{Fault, FaultClass};
 use crate::plan::route::Route;
 use crate::plan::widen::{Ground, Stays, Wider, wider};
-use std::collections::BTreeSet;
+use crate::postgres::make_way::{has_missed, make_way, who_holds};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a look at the types has come to.
@@ -38,7 +40,7 @@ impl Life<'_> {
             }
             let Some(wider) = wider else { continue };
             let altering = wider.statement.making();
-            match self.take_wider(id, wider).await {
+            match self.take_wider_from_a_vacuum(id, wider).await {
                 Ok(()) => widened = Widened::Anew,
                 // Nothing happened: it was one transaction.
                 Err(fault) if fault.doing == altering => {
@@ -78,6 +80,28 @@ impl Life<'_> {
         Ok(doubtful.map(|(name, _)| name).collect())
     }
 
+    /// An autovacuum, which keeps the table for hours where it is large, gives way; of all others it is told who does not.
+    async fn take_wider_from_a_vacuum(&self, id: i64, wider: Wider) -> Result<(), Fault> {
+        let (altering, table) =
+            (wider.statement.making(), BTreeMap::from([(id, Arc::clone(&self.tables[&id]))]));
+        match self.take_wider(id, wider.clone()).await {
+            Err(fault) if has_missed(&fault) => {}
+            done => return done,
+        }
+        let session = self.link.target.session().await?;
+        let again = match make_way(&session, &table).await {
+            Ok(()) => self.take_wider(id, wider).await,
+            held => held,
+        };
+        let Err(fault) = again else {
+            self.link.target.give_back(session);
+            return Ok(());
+        };
+        let fault = who_holds(&session, &table, fault).await;
+        // It stays the statement that was put off.
+        Err(if has_missed(&fault) { Fault { doing: altering, ..fault } } else { fault })
+    }
+
     async fn take_wider(&self, id: i64, wider: Wider) -> Result<(), Fault> {
         let Wider { route, statement, said } = wider;
         let table = route.source.clone();
@@ -94,7 +118,12 @@ impl Life<'_> {
     async fn put_off(&self, table: &str, fault: Fault) -> Result<bool, Fault> {
         match fault.class {
             FaultClass::Transient => {
-                tracing::warn!(table, code = fault.code, "no wider columns yet: tried again");
+                tracing::warn!(
+                    table,
+                    code = fault.code,
+                    why = fault.remedy,
+                    "no wider columns yet: tried again"
+                );
                 Ok(true)
             }
             FaultClass::Data | FaultClass::Fatal => {

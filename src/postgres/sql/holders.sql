@@ -10,7 +10,9 @@ select n.nspname::text as schema,
        l.pid,
        l.mode = 'ShareUpdateExclusiveLock' as like_a_vacuum,
        coalesce(nullif(a.application_name, ''), a.backend_type, '') as called,
-       (extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::bigint as patience_ms
+       (extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::bigint as patience_ms,
+       -- Nobody is told what others' sessions are who may not read that.
+       a.backend_type is not distinct from 'client backend' as a_clients
 from pg_locks l
 join member on member.oid = l.relation
 join pg_class c on c.oid = l.relation

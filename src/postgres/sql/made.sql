@@ -1,11 +1,11 @@
 -- Of the tables $2, which migration $3 knows by the numbers $1, those that are not made of what they were: parts, and of each column the
 -- number, the type and the transaction that defined it last. Whoever defines a column anew may have changed its values in all rows; whoever
--- detaches a part takes its rows away, and an attached one brings some, which one that was made as a part does not.
-with recursive wanted as (
-    select given.id, to_regclass(given.name)::oid as oid
-    from unnest($1::bigint[], $2::text[]) as given (id, name)
-    where to_regclass(given.name) is not null
+-- detaches a part takes its rows away, and an attached one brings some, which one that was made as a part does not. Of a table that is gone, or
+-- bears another name, nothing is found.
+with recursive given as (
+    select given.id, to_regclass(given.name)::oid as oid from unnest($1::bigint[], $2::text[]) as given (id, name)
 ),
+wanted as (select id, oid from given where oid is not null),
 part (id, oid, attached) as (
     select id, oid, false from wanted
     union all
@@ -36,15 +36,15 @@ select c.id,
        found.made::text,
        exists (
            select from jsonb_each(c.made -> 'columns') as was
-           join jsonb_each(found.made -> 'columns') as now on now.key = was.key
-           where now.value <> was.value
+           where found.made -> 'columns' -> was.key is distinct from was.value
        )
        or exists (select from jsonb_object_keys(c.made -> 'parts') as was (key) where not found.made -> 'parts' ? was.key)
        or exists (
            select from jsonb_each(found.made -> 'parts') as now
            where now.value = 'true' and c.made is not null and not c.made -> 'parts' ? now.key
        ) as remade
-from found
-join liteferry.captured c on c.migration_id = $3 and c.id = found.id
-where c.made is distinct from found.made
+from given
+left join found using (id)
+join liteferry.captured c on c.migration_id = $3 and c.id = given.id
+where c.made is distinct from found.made or found.id is null
 order by c.id

@@ -204,6 +204,8 @@ impl Sides for Forward<'_, '_> {
 
     async fn check(&mut self, drained: &Drained) -> Result<u64, Fault> {
         let rows = self.life.compare_newest(drained.last()).await?;
+        // What came since the last look may have done to other rows what it likes.
+        self.life.is_undisturbed().await?;
         if self.life.changes.has_leapt() {
             let doing = "rely on what was compared";
             return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing).with_remedy(
