@@ -5,6 +5,7 @@
 //! run a trigger or expand a view, and only the writer's can write.
 
 use super::fault::from_sqlite;
+use super::halves;
 use super::mathematics;
 use super::mount::{Kind, mount_of};
 use crate::model::fault::Fault;
@@ -129,6 +130,7 @@ impl SqliteFile {
             Connection::open_with_flags(&self.path, flags).map_err(|error| from_sqlite(doing(), error))?;
         restrict(&db, schema, wait).map_err(|error| from_sqlite(doing(), error))?;
         mathematics::register(&db).map_err(|error| from_sqlite(doing(), error))?;
+        halves::register(&db).map_err(|error| from_sqlite(doing(), error))?;
         // The first read tells whether this is a database, whether it is locked, and whether its schema can be parsed.
         schema_version(&db)?;
         db.prepare("select 1 from sqlite_schema").map_err(|error| from_sqlite(doing(), error))?;
