@@ -57,6 +57,11 @@ impl SqliteFile {
         &self.path
     }
 
+    /// How long the file is; nothing where it is gone.
+    pub fn bytes(&self) -> Option<u64> {
+        self.path.metadata().ok().map(|file| file.len())
+    }
+
     /// What is odd about the place of the file, yet no reason to refuse it.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
