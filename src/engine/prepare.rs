@@ -95,6 +95,7 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     let mut findings: Vec<Finding> = file.findings().to_vec();
     let source = SqliteSource::new(file, request.limit);
     let schema = source.introspect().await?;
+    findings.extend(nothing_there(source.file(), &schema));
     let session = connect(&request.address).await?;
     let catalog = catalog(&session, &request.schema).await?;
     drop(session);
@@ -121,6 +122,20 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
     plan.findings = findings;
     plan.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(Prepared { source, schema, survey, catalog, plan, misplaced })
+}
+
+/// SQLite makes a file of any path that it is asked to open, so that a typo is a database too.
+fn nothing_there(file: &SqliteFile, schema: &SqliteSchema) -> Option<Finding> {
+    if !schema.tables.is_empty() {
+        return None;
+    }
+    let text = match file.bytes() {
+        Some(0) => "the file is empty (0 bytes): there is nothing to carry over",
+        Some(_) | None => "the database has no table: there is nothing to carry over",
+    };
+    let remedy = "check source.path: the application's database is another file, unless it has made no table yet (SQLite makes an empty file \
+                  of any path that it is asked to open)";
+    Some(Finding::warning("source_empty", file.path().display().to_string(), text).with_remedy(remedy))
 }
 
 async fn misplaced_rows(

@@ -18,6 +18,7 @@ use super::capture;
 use super::connect::{SqliteFile, journal_mode};
 use super::fault::from_sqlite;
 use super::gather::{Gathering, gathered, log_rows};
+use super::halves::Encoding;
 use super::harden::Hardener;
 use super::history::{self, FileIdentity};
 use crate::link::{Batch, Captured, Extent, Pieces, Portion, Portions, Take};
@@ -385,12 +386,13 @@ impl Shared {
         changes: (i64, i64),
         bytes_max: usize,
     ) -> Result<Option<Portion>, Fault> {
+        let encoding = Encoding::of(db)?;
         let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
         let mut bytes = 0;
-        for (id, key) in log_rows(db, changes)? {
+        for (id, key) in log_rows(db, encoding, changes)? {
             // The marker, and tables that are followed no more.
             let Some(route) = self.expected.tables.get(&id) else { continue };
-            let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
+            let table = tables.entry(id).or_insert_with(|| Gathering::new(route, encoding));
             let before = table.rows.bytes();
             table.add(db, key)?;
             bytes += table.rows.bytes() - before;

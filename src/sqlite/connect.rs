@@ -5,6 +5,7 @@
 //! run a trigger or expand a view, and only the writer's can write.
 
 use super::fault::from_sqlite;
+use super::halves;
 use super::mathematics;
 use super::mount::{Kind, mount_of};
 use crate::model::fault::Fault;
@@ -54,6 +55,11 @@ impl SqliteFile {
     /// Absolute, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How long the file is; nothing where it is gone.
+    pub fn bytes(&self) -> Option<u64> {
+        self.path.metadata().ok().map(|file| file.len())
     }
 
     /// What is odd about the place of the file, yet no reason to refuse it.
@@ -129,6 +135,7 @@ impl SqliteFile {
             Connection::open_with_flags(&self.path, flags).map_err(|error| from_sqlite(doing(), error))?;
         restrict(&db, schema, wait).map_err(|error| from_sqlite(doing(), error))?;
         mathematics::register(&db).map_err(|error| from_sqlite(doing(), error))?;
+        halves::register(&db).map_err(|error| from_sqlite(doing(), error))?;
         // The first read tells whether this is a database, whether it is locked, and whether its schema can be parsed.
         schema_version(&db)?;
         db.prepare("select 1 from sqlite_schema").map_err(|error| from_sqlite(doing(), error))?;

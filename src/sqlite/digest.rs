@@ -1,5 +1,6 @@
 //! Digests of a table as it should stand in the target: every row packed as for loading, then hashed instead of sent.
 
+use super::halves::Encoding;
 use super::scan::{Reading, Turns, cell, for_each_row_in_turns};
 use crate::diff::compare::Seen;
 use crate::diff::digest::{RowHasher, ledger_digest};
@@ -53,7 +54,7 @@ pub fn sums(
     (span, buckets): (Span, usize),
     turns: &Turns<'_>,
 ) -> Result<Sums, Fault> {
-    let reading = Reading::of_route(route);
+    let reading = Reading::of_route(route, Encoding::of(db)?);
     let mut reader = RowReader::new(route, &reading);
     let (mut rows, mut ledger) = (Buckets::new(buckets), Sum::default());
     for_each_row_in_turns(db, &reading, span, turns, |row| {
@@ -74,7 +75,7 @@ pub fn keys_for_the_ledger(
     (span, read_time): (Span, Duration),
     name: impl Fn(&[Vec<CellBuf>]) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let reading = Reading::of_route(route);
+    let reading = Reading::of_route(route, Encoding::of(db)?);
     let mut reader = RowReader::new(route, &reading);
     let (keys, named) = (RefCell::new(Vec::new()), RefCell::new(Ok(())));
     let ended = |_| {
@@ -98,7 +99,7 @@ pub fn rows(
     wanted: &Wanted,
     read_time: Duration,
 ) -> Result<Vec<Seen>, Fault> {
-    let reading = Reading::of_route(route);
+    let reading = Reading::of_route(route, Encoding::of(db)?);
     let mut reader = RowReader::new(route, &reading);
     let mut found = Vec::new();
     for_each_row_in_turns(db, &reading, wanted.span, &unwatched(read_time), |row| {
@@ -119,7 +120,7 @@ pub fn tuples(
     read_time: Duration,
 ) -> Result<Vec<(RowDigest, Vec<u8>)>, Fault> {
     let wanted: HashSet<RowDigest> = digests.iter().copied().collect();
-    let reading = Reading::of_route(route);
+    let reading = Reading::of_route(route, Encoding::of(db)?);
     let mut reader = RowReader::new(route, &reading);
     let mut found = Vec::new();
     for_each_row_in_turns(db, &reading, span, &unwatched(read_time), |row| {

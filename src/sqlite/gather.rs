@@ -1,6 +1,7 @@
 //! The log's rows folded by key, and the rows they name, table by table, until a portion is full. In the caller's snapshot.
 
 use super::fault::from_sqlite;
+use super::halves::Encoding;
 use super::lookup::Lookup;
 use super::scan::cell;
 use crate::link::{Changed, Portion};
@@ -8,6 +9,7 @@ use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::{Chunk, Keys};
 use crate::model::fault::Fault;
 use crate::model::key::key_json;
+use crate::model::name::ident;
 use crate::plan::packer::put_key;
 use crate::plan::route::{Identity, Route};
 use rusqlite::Connection;
@@ -25,10 +27,10 @@ pub struct Gathering<'r> {
 }
 
 impl<'r> Gathering<'r> {
-    pub fn new(route: &'r Arc<Route>) -> Gathering<'r> {
+    pub fn new(route: &'r Arc<Route>, encoding: Encoding) -> Gathering<'r> {
         Gathering {
             route,
-            lookup: Lookup::new(route),
+            lookup: Lookup::new(route, encoding),
             known: HashSet::new(),
             keys: Keys::default(),
             names: Vec::new(),
@@ -67,10 +69,15 @@ pub fn gathered(tables: &mut BTreeMap<i64, Gathering<'_>>) -> Portion {
 }
 
 /// Table numbers and keys of the changes after `from` up to and with `to`.
-pub fn log_rows(db: &Connection, (from, to): (i64, i64)) -> Result<Vec<(i64, Vec<CellBuf>)>, Fault> {
+pub fn log_rows(
+    db: &Connection,
+    encoding: Encoding,
+    (from, to): (i64, i64),
+) -> Result<Vec<(i64, Vec<CellBuf>)>, Fault> {
     let failed = |error| from_sqlite("read the change table", error);
-    let sql = "select * from main._liteferry_change where seq > ?1 and seq <= ?2 order by seq";
-    let mut statement = db.prepare_cached(sql).map_err(failed)?;
+    let terms = log_terms(db, encoding).map_err(failed)?;
+    let sql = format!("select {terms} from main._liteferry_change where seq > ?1 and seq <= ?2 order by seq");
+    let mut statement = db.prepare_cached(&sql).map_err(failed)?;
     let width = statement.column_count();
     let mut rows = statement.query([from, to]).map_err(failed)?;
     let mut found = Vec::new();
@@ -80,6 +87,17 @@ pub fn log_rows(db: &Connection, (from, to): (i64, i64)) -> Result<Vec<(i64, Vec
         found.push((id, key));
     }
     Ok(found)
+}
+
+/// What is read of the change table; its keys may be halved texts, as the rows that they name.
+fn log_terms(db: &Connection, encoding: Encoding) -> rusqlite::Result<String> {
+    if encoding == Encoding::Utf8 {
+        return Ok("*".to_owned());
+    }
+    let statement = db.prepare_cached("select * from main._liteferry_change")?;
+    let terms: Vec<String> =
+        statement.column_names().into_iter().map(|name| encoding.term(&ident(name))).collect();
+    Ok(terms.join(", "))
 }
 
 /// Columns of the change table: seq, table, nonce, then the key.

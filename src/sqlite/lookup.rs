@@ -4,6 +4,7 @@
 //! 'ABC' for 'abc' under NOCASE, and 5 for '5'.
 
 use super::fault::from_sqlite;
+use super::halves::Encoding;
 use super::scan::{Bound, Reading, cell, select};
 use crate::model::cell::CellBuf;
 use crate::model::chunk::Chunk;
@@ -19,30 +20,35 @@ pub struct Lookup<'r> {
     packer: Packer<'r>,
     reading: Reading,
     columns: &'r [usize],
-    /// For keys without a NULL, which nearly all are.
+    /// For keys without a NULL and of whole texts, which nearly all are.
     by_whole_key: String,
 }
 
 impl<'r> Lookup<'r> {
     /// Of a table whose identity is its columns; others cannot be followed.
-    pub fn new(route: &'r Route) -> Lookup<'r> {
+    pub fn new(route: &'r Route, encoding: Encoding) -> Lookup<'r> {
         let Identity::Columns(columns) = &route.identity else {
             unreachable!("a table without a key is refused before it is captured")
         };
-        let reading = Reading::of_route(route);
-        let by_whole_key = select(&reading, &condition(route, columns, |_| Sign::Equal));
+        let reading = Reading::of_route(route, encoding);
+        let by_whole_key = select(&reading, &condition(route, columns, |at| format!("= ?{}", at + 1)));
         Lookup { route, packer: Packer::new(route), reading, columns, by_whole_key }
     }
 
     /// Packs the rows that have exactly this key: none, one, or several where the key is NULL.
     pub fn pack(&self, db: &Connection, key: &[CellBuf], chunk: &mut Chunk) -> Result<(), Fault> {
         let failed = |error| from_sqlite(format!("read table {} by key", self.route.source), error);
-        let is_null = |at: usize| key[at].as_cell().is_null();
-        let sign = |at| if is_null(at) { Sign::Is } else { Sign::Equal };
-        let with_nulls = (0..key.len())
-            .any(is_null)
-            .then(|| select(&self.reading, &condition(self.route, self.columns, sign)));
-        let sql = with_nulls.as_ref().unwrap_or(&self.by_whole_key);
+        let encoding = self.reading.encoding();
+        let is_asked = |at: usize| {
+            // NULL equals nothing.
+            let sign = if key[at].as_cell().is_null() { "is" } else { "=" };
+            format!("{sign} {}", encoding.place(key[at].as_cell(), at + 1))
+        };
+        let is_plain = key.iter().all(|cell| !cell.as_cell().is_null())
+            && encoding.binds(key.iter().map(CellBuf::as_cell));
+        let of_its_own =
+            (!is_plain).then(|| select(&self.reading, &condition(self.route, self.columns, is_asked)));
+        let sql = of_its_own.as_ref().unwrap_or(&self.by_whole_key);
         let mut statement = db.prepare_cached(sql).map_err(failed)?;
         let binds = key.iter().map(|cell| Bound(cell.as_cell()));
         let mut rows = statement.query(rusqlite::params_from_iter(binds)).map_err(failed)?;
@@ -59,14 +65,8 @@ impl<'r> Lookup<'r> {
     }
 }
 
-/// How a part of a key is asked for: NULL equals nothing.
-#[derive(Clone, Copy)]
-enum Sign {
-    Equal,
-    Is,
-}
-
-fn condition(route: &Route, columns: &[usize], sign: impl Fn(usize) -> Sign) -> String {
+/// `asked` says what a part of the key must be.
+fn condition(route: &Route, columns: &[usize], asked: impl Fn(usize) -> String) -> String {
     let term = |(at, column): (usize, &usize)| {
         let name = match (&route.columns[*column].source, &route.scan) {
             (Some(name), _) => ident(name),
@@ -75,11 +75,7 @@ fn condition(route: &Route, columns: &[usize], sign: impl Fn(usize) -> Sign) -> 
                 unreachable!("only a table read by rowid keeps it in a column of its own")
             }
         };
-        let sign = match sign(at) {
-            Sign::Equal => "=",
-            Sign::Is => "is",
-        };
-        format!("x.{name} {sign} ?{}", at + 1)
+        format!("x.{name} {}", asked(at))
     };
     let terms: Vec<String> = columns.iter().enumerate().map(term).collect();
     format!(" where {}", terms.join(" and "))

@@ -12,6 +12,7 @@ mod ddl;
 pub mod digest;
 pub mod fault;
 mod gather;
+mod halves;
 mod harden;
 pub mod history;
 pub mod introspect;

@@ -3,6 +3,7 @@
 //! It never holds a read transaction while it waits for anybody: a pinned reader makes the application's WAL grow.
 
 use super::fault::from_sqlite;
+use super::halves::Encoding;
 use crate::link::Span;
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::chunk::Chunk;
@@ -31,6 +32,7 @@ pub struct Reading {
     /// SQL of the scan key; empty where nothing tells how far a reading has come, which then goes to its end at once.
     key: Vec<String>,
     scan: ScanOrder,
+    encoding: Encoding,
 }
 
 /// How a table is read in turns, each a read transaction of its own.
@@ -50,15 +52,15 @@ struct Leg {
 }
 
 impl Reading {
-    pub fn of_route(route: &Route) -> Reading {
+    pub fn of_route(route: &Route, encoding: Encoding) -> Reading {
         let columns = route.columns.iter().map(|column| column.source.as_deref());
-        Reading::new(&route.source, columns, route.scan.clone())
+        Reading::new(&route.source, columns, (route.scan.clone(), encoding))
     }
 
     /// Every column in the table's order, in the order of reading that the declaration vouches for.
-    pub fn of_table(table: &SqliteTable) -> Reading {
+    pub fn of_table(table: &SqliteTable, encoding: Encoding) -> Reading {
         let columns = table.columns.iter().map(|column| Some(column.name.as_str()));
-        let mut reading = Reading::new(&table.name, columns, ScanOrder::declared(table));
+        let mut reading = Reading::new(&table.name, columns, (ScanOrder::declared(table), encoding));
         if reading.terms.len() + reading.key.len() > RESULT_COLUMNS_MAX {
             reading.key.clear();
         }
@@ -66,17 +68,23 @@ impl Reading {
     }
 
     /// A column without a name is the rowid.
-    fn new<'n>(table: &str, columns: impl Iterator<Item = Option<&'n str>>, scan: ScanOrder) -> Reading {
+    fn new<'n>(
+        table: &str,
+        columns: impl Iterator<Item = Option<&'n str>>,
+        (scan, encoding): (ScanOrder, Encoding),
+    ) -> Reading {
+        let text = |name: &str| encoding.term(&format!("x.{}", ident(name)));
         let (rowid, key) = match &scan {
             ScanOrder::Rowid { name, .. } => (format!("x.{name}"), vec![format!("x.{name}")]),
-            ScanOrder::Key { names, .. } => {
-                (String::new(), names.iter().map(|name| format!("x.{}", ident(name))).collect())
-            }
+            ScanOrder::Key { names, .. } => (String::new(), names.iter().map(|name| text(name)).collect()),
             ScanOrder::Whole => (String::new(), Vec::new()),
         };
-        let term =
-            |name: Option<&str>| name.map_or_else(|| rowid.clone(), |name| format!("x.{}", ident(name)));
-        Reading { table: table.to_owned(), terms: columns.map(term).collect(), key, scan }
+        let term = |name: Option<&str>| name.map_or_else(|| rowid.clone(), text);
+        Reading { table: table.to_owned(), terms: columns.map(term).collect(), key, scan, encoding }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// The scan key of a row.
@@ -99,7 +107,7 @@ pub fn next_chunk(
 ) -> Result<Chunk, Fault> {
     let mut chunk = Chunk::default();
     chunk.ends_range = true;
-    let (packer, reading) = (Packer::new(route), Reading::of_route(route));
+    let (packer, reading) = (Packer::new(route), Reading::of_route(route, Encoding::of(db)?));
     let mut turn = Turn::begin(limit.read_time);
     for_each_row(db, &reading, (span, after), |row| {
         packer.pack(|at| cell(row, at), || reading.position(row), &mut chunk);
@@ -174,7 +182,7 @@ fn for_each_row(
     let mut read = || -> rusqlite::Result<()> {
         // A snapshot that is held for a comparison stays as it is.
         let transaction = if db.is_autocommit() { Some(db.unchecked_transaction()?) } else { None };
-        'legs: for leg in legs(&reading.scan, span, after) {
+        'legs: for leg in legs(reading, span, after) {
             let sql = select(reading, &leg.condition);
             let mut statement = db.prepare(&sql)?;
             let binds: Vec<Bound<'_>> = leg.binds.iter().map(|cell| Bound(cell.as_cell())).collect();
@@ -264,8 +272,8 @@ fn ordered(name: &str, key: &KeyOrder) -> String {
 
 /// Statements that together read what lies after a key, in order. For a composite key: first the rows that share all but its last part,
 /// then those that share one part less, and so on, so that each is a plain search in the key's own tree.
-fn legs(scan: &ScanOrder, span: Span, after: &[CellBuf]) -> Vec<Leg> {
-    match scan {
+fn legs(reading: &Reading, span: Span, after: &[CellBuf]) -> Vec<Leg> {
+    match &reading.scan {
         ScanOrder::Whole => vec![Leg { condition: String::new(), binds: Vec::new() }],
         ScanOrder::Rowid { name, .. } => {
             let (mut terms, mut binds) = (Vec::new(), Vec::new());
@@ -292,12 +300,13 @@ fn legs(scan: &ScanOrder, span: Span, after: &[CellBuf]) -> Vec<Leg> {
             vec![Leg { condition: String::new(), binds: Vec::new() }]
         }
         ScanOrder::Key { names, order } => {
-            (1..=names.len()).rev().map(|depth| key_leg(&names[..depth], &order[..depth], after)).collect()
+            let leg = |depth| key_leg(&names[..depth], &order[..depth], (after, reading.encoding));
+            (1..=names.len()).rev().map(leg).collect()
         }
     }
 }
 
-fn key_leg(names: &[String], order: &[KeyOrder], after: &[CellBuf]) -> Leg {
+fn key_leg(names: &[String], order: &[KeyOrder], (after, encoding): (&[CellBuf], Encoding)) -> Leg {
     let last = names.len() - 1;
     let terms: Vec<String> = names
         .iter()
@@ -309,7 +318,7 @@ fn key_leg(names: &[String], order: &[KeyOrder], after: &[CellBuf]) -> Leg {
                 (true, false) => ">",
                 (true, true) => "<",
             };
-            format!("{} {compare} ?{}", collated(name, key), index + 1)
+            format!("{} {compare} {}", collated(name, key), encoding.place(after[index].as_cell(), index + 1))
         })
         .collect();
     Leg { condition: format!(" where {}", terms.join(" and ")), binds: after[..names.len()].to_vec() }

@@ -1,6 +1,7 @@
 //! The survey's reading: one pass over a table's values, span by span, side by side.
 
 use super::fault::from_sqlite;
+use super::halves::Encoding;
 use super::scan::{Reading, Turns, cell, damaged, for_each_row_in_turns};
 use crate::link::Span;
 use crate::model::cell::Cell;
@@ -20,7 +21,8 @@ pub fn survey_span(
     (span, mut found): (Span, TableSurvey),
     turns: &Turns<'_>,
 ) -> Result<TableSurvey, Fault> {
-    for_each_row_in_turns(db, &Reading::of_table(table), span, turns, |row| observe(row, table, &mut found))?;
+    let reading = Reading::of_table(table, Encoding::of(db)?);
+    for_each_row_in_turns(db, &reading, span, turns, |row| observe(row, table, &mut found))?;
     Ok(found)
 }
 

@@ -16,6 +16,7 @@ mod follow;
 mod fresh_keys;
 mod generate;
 mod generated;
+mod halved;
 mod held;
 mod http;
 mod journaled;

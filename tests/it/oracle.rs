@@ -23,6 +23,20 @@ type Row = Vec<CellBuf>;
 /// A value as PostgreSQL sends it; nothing for NULL.
 type Sent = Option<Vec<u8>>;
 
+type Unit = fn([u8; 2]) -> u16;
+
+/// A text in UTF-16 as the ledger has it: in UTF-8, or in hexadecimal with half a pair behind it where there is none.
+fn told(bytes: &[u8], unit: Unit) -> Vec<u8> {
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    match String::from_utf16(&units) {
+        Ok(text) if bytes.len() == units.len() * 2 => text.into_bytes(),
+        _ => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            [hex.as_bytes(), b"\xed\xa0\x80"].concat()
+        }
+    }
+}
+
 /// One line of the ledger.
 struct Entry {
     key: String,
@@ -115,15 +129,34 @@ impl<'a> Oracle<'a> {
             None => format!("x.{}", rowid.expect("a rowid was kept, so SQL reaches it")),
         };
         let terms: Vec<String> = route.columns.iter().map(|column| term(&column.source)).collect();
-        let sql = format!("select {} from main.{} as x", terms.join(", "), ident(&route.source));
+        let unit = self.unit();
+        // The units of a text, where it is kept in units: what SQLite makes of half a surrogate pair is not asked.
+        let units = unit.iter().flat_map(|_| terms.iter().map(|term| format!("cast({term} as blob)")));
+        let read: Vec<String> = terms.iter().cloned().chain(units).collect();
+        let sql = format!("select {} from main.{} as x", read.join(", "), ident(&route.source));
         let mut statement = self.source.prepare(&sql).expect("the table can be read");
         let mut rows = statement.query([]).expect("the table can be read");
         let mut found = Vec::new();
         while let Some(row) = rows.next().expect("rows can be read") {
-            found
-                .push((0..terms.len()).map(|at| cell(row.get_ref(at).expect("it has the column"))).collect());
+            let held = |at: usize| row.get_ref(at).expect("it has the column");
+            let read = |at: usize| match (cell(held(at)), unit) {
+                (CellBuf::Text(_), Some(unit)) => {
+                    CellBuf::Text(told(held(at + terms.len()).as_blob().expect("bytes"), unit))
+                }
+                (cell, _) => cell,
+            };
+            found.push((0..terms.len()).map(read).collect());
         }
         found
+    }
+
+    /// How two bytes make a unit, in a database that keeps its texts in UTF-16.
+    fn unit(&self) -> Option<Unit> {
+        match self.names("select encoding from pragma_encoding")[0].as_str() {
+            "UTF-16le" => Some(u16::from_le_bytes),
+            "UTF-16be" => Some(u16::from_be_bytes),
+            _ => None,
+        }
     }
 
     /// The source's rows as target and ledger tell them.

@@ -40,6 +40,22 @@ fn a_source_that_is_no_database_is_refused() {
 }
 
 #[test]
+fn a_source_without_a_table_is_told_as_the_mistake_that_it_mostly_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mistyped = dir.path().join("ap.db");
+    std::fs::write(&mistyped, "").expect("written");
+    let unused = sqlite("pragma journal_mode = wal");
+    for (source, said) in [(mistyped, "the file is empty (0 bytes)"), (unused.path.clone(), "has no table")] {
+        let target = database();
+        let at = source.display().to_string();
+        check(&liteferry(&["check", "--source", &at, "--target", &target.url]), 0, "source_empty");
+        let copied = copy(&source, &target.url);
+        check(&copied, 0, "source_empty");
+        assert!(copied.stdout.contains(said), "{copied:#?}");
+    }
+}
+
+#[test]
 fn a_truncated_source_is_refused() {
     const PAGE: usize = 4096;
     let file = sqlite(&format!(

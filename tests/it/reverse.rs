@@ -1,7 +1,7 @@
 //! The way back: what the application writes to PostgreSQL after the switch arrives in SQLite, each value in the class and spelling of
 //! its column, once, and nothing else is touched.
 
-mod ground;
+pub mod ground;
 mod history;
 mod objects;
 mod pairs;

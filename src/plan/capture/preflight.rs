@@ -5,7 +5,7 @@ use super::probe::unread_finding;
 use super::triggers::{Inserts, Updates};
 use crate::model::finding::Finding;
 use crate::model::name::{folded, ident};
-use crate::model::schema::{SqliteSchema, SqliteTable, SqliteTrigger};
+use crate::model::schema::{IndexTerm, SqliteIndex, SqliteSchema, SqliteTable, SqliteTrigger};
 use crate::plan::parse;
 use sqlite3_parser::Bump;
 use sqlite3_parser::ast::{TriggerEvent, TriggerTime};
@@ -32,7 +32,8 @@ pub fn preflight(schema: &SqliteSchema) -> Vec<Finding> {
         Finding::warning("capture_trigger_raises", &trigger.table, text)
             .with_remedy("Let it raise in a BEFORE trigger, or with ABORT.")
     });
-    taken.chain(unread).chain(raising).collect()
+    let mixing = schema.triggers.iter().filter_map(|trigger| mixing(schema, trigger));
+    taken.chain(unread).chain(raising).chain(mixing).collect()
 }
 
 /// Whether an insert's own AFTER trigger may be kept from running.
@@ -42,15 +43,59 @@ pub(super) fn cuts_inserts_off(schema: &SqliteSchema, table: &SqliteTable) -> In
     if cuts { Inserts::CutOff } else { Inserts::Followed }
 }
 
+/// An update takes the columns that it does not name as its BEFORE triggers leave them. Where such a trigger writes its own row, a unique
+/// index over several columns can meet a row that no trigger could look for: it knows the statement's values, or those of the write in
+/// between, never both.
+fn mixing(schema: &SqliteSchema, trigger: &SqliteTrigger) -> Option<Finding> {
+    let table = schema.table(&trigger.table)?;
+    let index = table.indexes.iter().find(|index| index.unique && mixes(table, index))?;
+    if !precedes(trigger) || !writes(&trigger.sql, &table.name) {
+        return None;
+    }
+    let text = format!(
+        "trigger {} writes to the table before an update of it: should that be an UPDATE OR REPLACE, or the index one that replaces, the row \
+         that it deletes through {} goes unseen until the next validation",
+        ident(&trigger.name),
+        ident(&index.name)
+    );
+    let remedy = "Nothing, where the application replaces no rows by updates of this table; else let the trigger run AFTER the update.";
+    Some(Finding::warning("capture_trigger_mixes", &table.name, text).with_remedy(remedy))
+}
+
+/// Whether a row's place in the index depends on more than one column. Through the key a row is met whose key is the new row's, and that
+/// is logged once it is written; two rows of one rowid are one row.
+fn mixes(table: &SqliteTable, index: &SqliteIndex) -> bool {
+    let column = |term: &IndexTerm| match term {
+        IndexTerm::Column(column) => Some(*column),
+        IndexTerm::Rowid | IndexTerm::Expression(_) => None,
+    };
+    let columns: Vec<Option<usize>> = index.parts.iter().map(|part| column(&part.term)).collect();
+    let plain: Vec<usize> = columns.iter().copied().flatten().collect();
+    let is_computed = |at: &usize| table.columns[*at].generated.is_some();
+    let holds_rowid = index.parts.iter().any(|part| matches!(part.term, IndexTerm::Rowid))
+        || table.rowid_alias().is_some_and(|alias| plain.contains(&alias));
+    let depends_on_several =
+        columns.len() > 1 || plain.len() < columns.len() || plain.iter().any(is_computed);
+    depends_on_several && !holds_rowid && plain != table.primary_key
+}
+
+/// Whether the trigger's body may write to the table, as far as its words tell.
+fn writes(sql: &str, table: &str) -> bool {
+    let sql = folded(sql);
+    let body = sql.split_once("begin").map_or(sql.as_str(), |(_, body)| body);
+    body.contains(&folded(table)) && (body.contains("update") || body.contains("replace"))
+}
+
 /// Whether a trigger of the application runs before updates of the table; what it does is not read out of its text.
 pub(super) fn precedes_updates(schema: &SqliteSchema, table: &SqliteTable) -> Updates {
     let mut of_table = schema.triggers.iter().filter(|trigger| folded(&trigger.table) == folded(&table.name));
-    let precedes = of_table.any(|trigger| {
-        let arena = Bump::new();
-        let Ok((time, event)) = parse::trigger(&arena, &trigger.sql) else { return true };
-        time == TriggerTime::Before && matches!(event, TriggerEvent::Update | TriggerEvent::UpdateOf(_))
-    });
-    if precedes { Updates::Preceded } else { Updates::AsTold }
+    if of_table.any(precedes) { Updates::Preceded } else { Updates::AsTold }
+}
+
+fn precedes(trigger: &SqliteTrigger) -> bool {
+    let arena = Bump::new();
+    let Ok((time, event)) = parse::trigger(&arena, &trigger.sql) else { return true };
+    time == TriggerTime::Before && matches!(event, TriggerEvent::Update | TriggerEvent::UpdateOf(_))
 }
 
 /// Updates and deletes are logged before they happen; only a new row's key may have to wait. A text that cannot be read may fire at

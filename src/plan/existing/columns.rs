@@ -312,6 +312,13 @@ impl Crossing<'_> {
         Some(Finding::warning("nulls_refused", self.subject(), text).with_remedy(remedy))
     }
 
+    /// Lengths of time that a library writes are longer; whole days and hours that somebody else counts there are not.
+    fn is_below_a_second(&self, form: Form) -> bool {
+        let integers = self.surveyed.and_then(|column| column.integers);
+        let longest = integers.map_or(0, |(min, max)| min.unsigned_abs().max(max.unsigned_abs()));
+        form == Form::Duration(Duration::Micros) && (1..1_000_000).contains(&longest)
+    }
+
     fn propose(&self, codec: &Codec, adapted: &mut Adapted) {
         let pinned = self.overrides.column(&self.mapped.source.name, &self.source.name);
         let zone_stated =
@@ -332,7 +339,15 @@ impl Crossing<'_> {
                 ),
                 _ => pin.clone(),
             };
-            adapted.findings.push(Finding::note("unit_proposed", &subject, text).with_remedy(remedy));
+            adapted.findings.push(match self.is_below_a_second(codec.form) {
+                false => Finding::note("unit_proposed", &subject, text).with_remedy(remedy),
+                true => {
+                    let text = format!("{text}, of which none would be as long as a second: do they count days, hours or seconds?");
+                    let remedy = "say what they count, for each: [types.column.\"table.column\"] form = \"duration-days\", \"duration-s\" or \
+                                  \"duration-us\"; what counts anything else belongs into a number there";
+                    Finding::warning("unit_proposed", &subject, text).with_remedy(remedy)
+                }
+            });
         }
         if assumes_byte_order(codec.form) && !form_stated {
             let text = format!("the 16 bytes of each value are read as {}", codec.form);
@@ -659,6 +674,11 @@ mod tests {
         let mut case = Case::with_value("bigint", Type::Interval(6));
         assert_eq!(case.plan_unread().tables[0].route.columns[1].codec.form.to_string(), "duration-us");
         expect(&case.plan_unread(), Note, "unit_proposed", "t.v");
+        expect(&case.plan_with_value(Cell::Integer(90_000_000)), Note, "unit_proposed", "t.v");
+        expect(&case.plan_with_value(Cell::Integer(0)), Note, "unit_proposed", "t.v");
+        for days in [30, -14, 999_999] {
+            expect(&case.plan_with_value(Cell::Integer(days)), Warning, "unit_proposed", "duration-days");
+        }
         let pinned = ColumnOverride { form: "duration-ns".parse().ok(), ..ColumnOverride::default() };
         assert!(pinned.form.is_some());
         case.overrides.columns.insert("t.v".into(), pinned);

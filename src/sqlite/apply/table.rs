@@ -9,6 +9,7 @@ use crate::model::fault::Fault;
 use crate::model::name::{folded, ident};
 use crate::plan::route::{Identity, Route, ScanOrder};
 use crate::sqlite::fault::from_sqlite;
+use crate::sqlite::halves::Encoding;
 use crate::sqlite::scan::{Bound, Reading, cell, select};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 pub struct Table {
     pub route: Arc<Route>,
     reading: Reading,
-    by_key: String,
     /// What a row is found by once it is known: its rowid, or its key.
     address: Vec<String>,
     /// By the route's columns: SQLite computes those that are not.
@@ -38,13 +38,7 @@ impl Table {
     /// All but whether it counts, which takes a look at every table's text.
     fn shape(db: &Connection, route: &Arc<Route>) -> Result<Table, Fault> {
         let generated = generated_columns(db, &route.source).map_err(|error| unprepared(route, error))?;
-        let reading = Reading::of_route(route);
-        let terms: Vec<String> = key_of(route)
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("x.{} = ?{}", name_of(route, *column), at + 1))
-            .collect();
-        let by_key = select(&reading, &format!(" where {}", terms.join(" and ")));
+        let reading = Reading::of_route(route, Encoding::of(db)?);
         let (address, hidden_rowid) = match &route.scan {
             ScanOrder::Rowid { name, column: Some(_) } => (vec![ident(name)], None),
             ScanOrder::Rowid { name, column: None } => (vec![ident(name)], Some(ident(name))),
@@ -55,7 +49,7 @@ impl Table {
             |source: &Option<String>| source.as_ref().is_none_or(|name| !generated.contains(&folded(name)));
         let writable = route.columns.iter().map(|column| is_writable(&column.source)).collect();
         let route = Arc::clone(route);
-        Ok(Table { route, reading, by_key, address, writable, hidden_rowid, counts: false, largest: None })
+        Ok(Table { route, reading, address, writable, hidden_rowid, counts: false, largest: None })
     }
 
     pub fn key(&self) -> &[usize] {
@@ -98,7 +92,7 @@ impl Table {
     /// The row that has exactly this key: by its column's collation SQLite might find another's.
     pub fn find(&self, db: &Connection, key: &[CellBuf]) -> Result<Option<Present>, Fault> {
         let failed = |error| from_sqlite(format!("read table {} by key", self.route.source), error);
-        let mut statement = db.prepare_cached(&self.by_key).map_err(failed)?;
+        let mut statement = db.prepare_cached(&self.by_key(key)).map_err(failed)?;
         let binds = key.iter().map(|cell| Bound(cell.as_cell()));
         let mut rows = statement.query(rusqlite::params_from_iter(binds)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -111,7 +105,7 @@ impl Table {
     }
 
     pub fn delete(&self, db: &Connection, address: &[CellBuf]) -> Result<(), Fault> {
-        let sql = format!("delete from {}{}", self.sql(), self.at(1));
+        let sql = format!("delete from {}{}", self.sql(), self.at(1, address));
         let deleted = db
             .prepare_cached(&sql)
             .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(bound(address))));
@@ -154,16 +148,16 @@ impl Table {
     ) -> Result<Written, Fault> {
         let columns: Vec<usize> =
             wanted.changed.iter().copied().filter(|column| self.writable[*column]).collect();
-        let sql = self.update_sql(&columns);
         let cells = columns.iter().map(|column| &wanted.cells[*column]).chain(address);
         let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
+        let sql = self.update_sql(&columns, &cells, address);
         self.run_one(db, &sql, &cells, (&columns, wanted))
     }
 
     pub fn insert(&self, db: &Connection, wanted: &Wanted<'_>) -> Result<Written, Fault> {
         let columns = self.written_columns();
-        let sql = format!("{} returning {}", self.insert_sql(&columns, None), self.names(&columns));
         let cells: Vec<Cell<'_>> = columns.iter().map(|column| wanted.cells[*column].as_cell()).collect();
+        let sql = format!("{} returning {}", self.insert_sql(&columns, None, &cells), self.read(&columns));
         self.run_one(db, &sql, &cells, (&columns, wanted))
     }
 
@@ -176,10 +170,11 @@ impl Table {
     ) -> Result<Written, Fault> {
         let columns = self.written_columns();
         let rowid = self.hidden_rowid.as_deref().zip(address.and_then(<[CellBuf]>::first));
-        let sql = self.insert_sql(&columns, rowid.map(|(name, _)| name));
         let cells = columns.iter().map(|column| &cells[*column]).chain(rowid.map(|(_, cell)| cell));
+        let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
+        let sql = self.insert_sql(&columns, rowid.map(|(name, _)| name), &cells);
         let inserted = db.prepare_cached(&sql).and_then(|mut statement| {
-            statement.execute(rusqlite::params_from_iter(cells.map(|cell| Bound(cell.as_cell()))))
+            statement.execute(rusqlite::params_from_iter(cells.iter().map(|cell| Bound(*cell))))
         });
         judged(&self.route, inserted.map(drop))
     }
@@ -226,24 +221,47 @@ impl Table {
     pub fn compile(db: &Connection, route: &Arc<Route>) -> Result<(), Fault> {
         let table = Table::shape(db, route)?;
         let columns = table.written_columns();
-        let delete = format!("delete from {}{}", table.sql(), table.at(1));
-        let statements = [table.insert_sql(&columns, None), table.update_sql(&columns), delete];
+        let nothing = |count: usize| vec![CellBuf::Null; count];
+        let (cells, address) = (nothing(columns.len()), nothing(table.address.len()));
+        let cells: Vec<Cell<'_>> = cells.iter().map(CellBuf::as_cell).collect();
+        let delete = format!("delete from {}{}", table.sql(), table.at(1, &address));
+        let insert = table.insert_sql(&columns, None, &cells);
+        let statements = [insert, table.update_sql(&columns, &cells, &address), delete];
         let compiled = statements.iter().try_for_each(|sql| db.prepare(sql).map(drop));
         compiled.map_err(|error| unprepared(route, error))
     }
 
-    fn update_sql(&self, columns: &[usize]) -> String {
+    fn by_key(&self, key: &[CellBuf]) -> String {
+        let terms: Vec<String> = self
+            .key()
+            .iter()
+            .zip(key)
+            .enumerate()
+            .map(|(at, (column, cell))| {
+                format!("x.{} = {}", name_of(&self.route, *column), self.place(cell.as_cell(), at))
+            })
+            .collect();
+        select(&self.reading, &format!(" where {}", terms.join(" and ")))
+    }
+
+    /// Where the value of a parameter, counted from zero, stands.
+    fn place(&self, cell: Cell<'_>, at: usize) -> String {
+        self.reading.encoding().place(cell, at + 1)
+    }
+
+    /// `cells` are what will be bound, the address among it.
+    fn update_sql(&self, columns: &[usize], cells: &[Cell<'_>], address: &[CellBuf]) -> String {
         let set: Vec<String> = columns
             .iter()
             .enumerate()
-            .map(|(at, column)| format!("{} = ?{}", name_of(&self.route, *column), at + 1))
+            .map(|(at, column)| format!("{} = {}", name_of(&self.route, *column), self.place(cells[at], at)))
             .collect();
         format!(
             "update or abort {} set {}{} returning {}",
             self.sql(),
             set.join(", "),
-            self.at(columns.len() + 1),
-            self.names(columns)
+            self.at(columns.len() + 1, address),
+            self.read(columns)
         )
     }
 
@@ -251,23 +269,27 @@ impl Table {
         (0..self.route.columns.len()).filter(|column| self.writable[*column]).collect()
     }
 
-    fn insert_sql(&self, columns: &[usize], rowid: Option<&str>) -> String {
+    fn insert_sql(&self, columns: &[usize], rowid: Option<&str>, cells: &[Cell<'_>]) -> String {
         let names: Vec<String> = columns
             .iter()
             .map(|column| name_of(&self.route, *column))
             .chain(rowid.map(str::to_owned))
             .collect();
-        let values: Vec<String> = (1..=names.len()).map(|at| format!("?{at}")).collect();
+        let values: Vec<String> = cells.iter().enumerate().map(|(at, cell)| self.place(*cell, at)).collect();
         format!("insert or abort into {}({}) values ({})", self.sql(), names.join(", "), values.join(", "))
     }
 
-    fn names(&self, columns: &[usize]) -> String {
-        columns.iter().map(|column| name_of(&self.route, *column)).collect::<Vec<_>>().join(", ")
+    /// What reads these columns of a row that was written.
+    fn read(&self, columns: &[usize]) -> String {
+        let term = |column: &usize| self.reading.encoding().term(&name_of(&self.route, *column));
+        columns.iter().map(term).collect::<Vec<_>>().join(", ")
     }
 
-    fn at(&self, first: usize) -> String {
-        let terms: Vec<String> =
-            self.address.iter().enumerate().map(|(at, name)| format!("{name} = ?{}", first + at)).collect();
+    fn at(&self, first: usize, address: &[CellBuf]) -> String {
+        let parts = self.address.iter().zip(address).enumerate();
+        let terms: Vec<String> = parts
+            .map(|(at, (name, cell))| format!("{name} = {}", self.place(cell.as_cell(), first - 1 + at)))
+            .collect();
         format!(" where {}", terms.join(" and "))
     }
 

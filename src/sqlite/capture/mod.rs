@@ -12,6 +12,7 @@ pub use objects::{Census, Standing, census};
 
 use super::connect::wait_at_most;
 use super::fault::from_sqlite;
+use super::halves::Encoding;
 use super::history::{log_lost, of_log};
 use super::scan::Bound;
 use crate::model::cell::CellBuf;
@@ -138,9 +139,10 @@ pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fau
 pub fn touch(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> Result<(), Fault> {
     let doing = "log keys to be read again";
     wait_at_most(db, IN_THE_WAY_MAX).map_err(|error| from_sqlite(doing, error))?;
+    let encoding = Encoding::of(db)?;
     let log = |keys: &[Vec<CellBuf>]| {
         let tx = begin(db, doing)?;
-        append(&tx, table_id, keys).map_err(|error| of_log(doing, error))?;
+        append(&tx, (table_id, encoding), keys).map_err(|error| of_log(doing, error))?;
         commit(tx, doing)
     };
     for keys in keys.chunks(TOUCHED_MAX) {
@@ -272,14 +274,19 @@ fn mark(db: &Connection) -> Result<(i64, i64), Fault> {
 }
 
 /// All keys are of one table, and so of one width.
-fn append(db: &Connection, table_id: i64, keys: &[Vec<CellBuf>]) -> rusqlite::Result<()> {
+fn append(
+    db: &Connection,
+    (table_id, encoding): (i64, Encoding),
+    keys: &[Vec<CellBuf>],
+) -> rusqlite::Result<()> {
     let width = keys.first().map_or(0, Vec::len);
-    let marks: String = (0..width).map(|at| format!(",?{}", at + 2)).collect();
     let columns = log_key_columns(width);
-    let mut statement =
-        db.prepare(&format!("insert into {CHANGE}(tbl,nonce,{columns}) values(?1,random(){marks})"))?;
     for key in keys {
         assert_eq!(key.len(), width, "a table's keys have one width");
+        let place = |(at, cell): (usize, &CellBuf)| format!(",{}", encoding.place(cell.as_cell(), at + 2));
+        let places: String = key.iter().enumerate().map(place).collect();
+        let sql = format!("insert into {CHANGE}(tbl,nonce,{columns}) values(?1,random(){places})");
+        let mut statement = db.prepare_cached(&sql)?;
         statement.raw_bind_parameter(1, table_id)?;
         for (at, cell) in key.iter().enumerate() {
             statement.raw_bind_parameter(at + 2, Bound(cell.as_cell()))?;

@@ -7,6 +7,7 @@ use crate::model::chunk::Keys;
 use crate::model::fault::Fault;
 use crate::plan::route::Route;
 use crate::sqlite::gather::{Gathering, gathered, log_rows};
+use crate::sqlite::halves::Encoding;
 use crate::sqlite::scan::{ChunkLimit, next_chunk};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
@@ -109,15 +110,16 @@ impl Shared {
         renewed: &BTreeMap<i64, &Arc<Route>>,
         outlet: &mut Outlet<'_>,
     ) -> Result<Ended, Fault> {
+        let encoding = Encoding::of(db)?;
         let mut reached = from;
         while reached < to {
             let until = to.min(reached + LOG_ROWS_PER_PORTION);
             let mut tables: BTreeMap<i64, Gathering<'_>> = BTreeMap::new();
-            for (id, key) in log_rows(db, (reached, until))? {
+            for (id, key) in log_rows(db, encoding, (reached, until))? {
                 // The marker, and tables that are followed no more.
                 let followed = self.expected.tables.get(&id).filter(|_| !renewed.contains_key(&id));
                 let Some(route) = followed else { continue };
-                let table = tables.entry(id).or_insert_with(|| Gathering::new(route));
+                let table = tables.entry(id).or_insert_with(|| Gathering::new(route, encoding));
                 table.add(db, key)?;
                 if table.rows.bytes() >= self.portion_bytes
                     && outlet.give(Ok(Piece::Portion(gathered(&mut tables)))).is_err()
