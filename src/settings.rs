@@ -11,7 +11,7 @@ use crate::canon::form::Unit;
 use crate::canon::{Reason, Zone};
 use crate::plan::Mode;
 use crate::plan::overrides::{
-    ColumnOverride, ExistingRows, IntWidth, JsonChoice, NumericChoice, Overrides, SequenceStart,
+    ColumnOverride, ExistingRows, IntWidth, JsonChoice, Letters, NumericChoice, Overrides, SequenceStart,
 };
 use named::{columns, sequences};
 use read::{
@@ -75,6 +75,7 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     pub unguarded_password: UnguardedPassword,
     pub existing_rows: ExistingRows,
+    pub names: Letters,
 }
 
 /// What is done about a server that asks over TCP without TLS for what gives the password away.
@@ -279,6 +280,7 @@ impl Settings {
             include: self.tables.include.clone(),
             exclude: self.tables.exclude.clone(),
             no_foreign_key: self.tables.no_foreign_key.clone(),
+            letters: self.target.names,
             json: self.types.json,
             numeric: self.types.numeric,
             int_width: self.types.int_width,
@@ -315,6 +317,7 @@ impl Target {
             ca_file: from.take("target.ca_file", optional(file_path)),
             unguarded_password: from.take("target.unguarded_password", choice(&UNGUARDED_PASSWORDS)),
             existing_rows: from.take("target.existing_rows", choice(&EXISTING_ROWS)),
+            names: from.take("target.names", choice(&LETTERS)),
         }
     }
 }
@@ -421,6 +424,9 @@ const UNGUARDED_PASSWORDS: [(&str, UnguardedPassword); 2] =
 const EXISTING_ROWS: [(&str, ExistingRows); 3] =
     [("refuse", ExistingRows::Refuse), ("replace", ExistingRows::Replace), ("merge", ExistingRows::Merge)];
 
+const LETTERS: [(&str, Letters); 2] =
+    [(Letters::Keep.word(), Letters::Keep), (Letters::Lower.word(), Letters::Lower)];
+
 const JSON_CHOICES: [(&str, JsonChoice); 3] =
     [("json", JsonChoice::Json), ("jsonb", JsonChoice::Jsonb), ("text", JsonChoice::Text)];
 
@@ -524,6 +530,7 @@ mod tests {
             ("target.ca_file", "[]"),
             ("target.unguarded_password", "'md5'"),
             ("target.existing_rows", "'keep'"),
+            ("target.names", "'upper'"),
             ("tables.include", "5"),
             ("tables.exclude", "['']"),
             ("tables.no_foreign_key", "['']"),

@@ -10,7 +10,7 @@ use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::phase::Phase;
 use crate::plan::Mode;
-use crate::plan::overrides::{ExistingRows, Overrides};
+use crate::plan::overrides::{ExistingRows, Letters, Overrides};
 use crate::plan::route::Route;
 use crate::postgres::connect::pool_of_one;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ pub type Terms = BTreeMap<String, String>;
 
 const MODE: &str = "target.mode";
 const EXISTING_ROWS: &str = "target.existing_rows";
+const NAMES: &str = "target.names";
 const COLUMN: &str = "types.column";
 
 /// A migration that is under way, and what it began with.
@@ -36,11 +37,12 @@ pub struct Begun {
 
 /// What decides the plan, and nothing afterwards.
 pub fn terms(request: &Request) -> Terms {
-    let Overrides { json, numeric, int_width, source_tz, unit, columns, existing_rows, .. } =
+    let Overrides { json, numeric, int_width, source_tz, unit, columns, existing_rows, letters, .. } =
         &request.overrides;
     let mut terms: Terms = [
         (MODE, request.mode.word().to_owned()),
         (EXISTING_ROWS, existing_rows.word().to_owned()),
+        (NAMES, letters.word().to_owned()),
         ("types.json", word(json)),
         ("types.numeric", word(numeric)),
         ("types.int_width", word(int_width)),
@@ -122,7 +124,14 @@ impl Begun {
     pub fn holds(&self, request: &Request) -> Request {
         let mut held = Request { mode: self.mode, ..request.clone() };
         held.overrides.existing_rows = self.existing_rows(request.overrides.existing_rows);
+        held.overrides.letters = self.letters();
         held
+    }
+
+    /// What is not stated began before there was a choice.
+    fn letters(&self) -> Letters {
+        let stated = self.terms.as_ref().and_then(|terms| Letters::from_word(terms.get(NAMES)?));
+        stated.unwrap_or_default()
     }
 
     /// Whether the target's other rows count as differences is decided once. Between the others it is chosen for tables that come later.
@@ -140,6 +149,7 @@ impl Begun {
         let now = terms(request);
         let mut began = self.terms.clone().unwrap_or_else(|| now.clone());
         began.insert(MODE.to_owned(), self.mode.word().to_owned());
+        began.insert(NAMES.to_owned(), self.letters().word().to_owned());
         let keys: BTreeSet<&String> = began.keys().chain(now.keys()).collect();
         let changed = keys.into_iter().filter(|key| began.get(*key) != now.get(*key));
         let rows = request.overrides.existing_rows;
@@ -189,7 +199,7 @@ fn told(key: &str, (began, now): (Option<&String>, Option<&String>)) -> String {
     };
     let changed = format!("{} when the migration began, and {} now: ", spelt(began), spelt(now));
     let stays = match key {
-        MODE | EXISTING_ROWS => "it goes on as it began",
+        MODE | EXISTING_ROWS | NAMES => "it goes on as it began",
         _ => "columns that are followed stay as they are, and those that come later are made by it",
     };
     changed + stays

@@ -1,9 +1,10 @@
-//! Naming: every name of the source as PostgreSQL can take it, case preserved, and what had to be renamed.
+//! Naming: every name of the source as PostgreSQL can take it, in the letters that are wanted, and what had to be renamed.
 //!
 //! The outcome depends on the names alone, never on values or on the order of a hash map. It must never leave a name to
 //! PostgreSQL's silent truncation, and never give two relations of a schema the same name.
 
 use super::Renamed;
+use super::overrides::Letters;
 use crate::model::name::PG_NAME_BYTES_MAX;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,9 @@ pub const ROWID_COLUMN: &str = "_liteferry_rowid";
 const HASH_BYTES: usize = 9;
 
 /// Names of which no two may be equal: a schema's relations, a table's columns, a table's constraints.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Namespace {
+    letters: Letters,
     taken: BTreeSet<String>,
 }
 
@@ -41,10 +43,10 @@ pub struct ColumnNames {
 
 impl Names {
     /// Names that can stay as they are come first, so that a renamed one never takes another's place.
-    pub fn of_schema(schema: &SqliteSchema) -> Names {
+    pub fn of_schema(schema: &SqliteSchema, letters: Letters) -> Names {
         let sources = relations_of(schema);
         let mut names =
-            Names { relations: Namespace::default(), by_source: BTreeMap::new(), renamed: Vec::new() };
+            Names { relations: Namespace::new(letters), by_source: BTreeMap::new(), renamed: Vec::new() };
         let (kept, changed): (Vec<_>, Vec<_>) =
             sources.into_iter().partition(|(_, name)| fitted(name) == *name);
         for (kind, source) in kept.into_iter().chain(changed) {
@@ -57,7 +59,17 @@ impl Names {
 
     /// The name of a table, view or created index of the source.
     pub fn of(&self, source: &str) -> String {
-        self.by_source.get(&source.to_ascii_lowercase()).cloned().unwrap_or_else(|| fitted(source))
+        let known = self.by_source.get(&source.to_ascii_lowercase());
+        known.cloned().unwrap_or_else(|| fitted(&self.letters().of(source)))
+    }
+
+    fn letters(&self) -> Letters {
+        self.relations.letters
+    }
+
+    /// For names that are apart from the relations'.
+    pub fn space(&self) -> Namespace {
+        Namespace::new(self.letters())
     }
 
     /// A name of our own making for an index, a sequence or a type: the wished one, or the next free.
@@ -66,19 +78,18 @@ impl Names {
     }
 
     pub fn columns(&mut self, table: &SqliteTable) -> ColumnNames {
-        let mut space = Namespace::default();
+        let (mut space, letters) = (self.space(), self.letters());
         let usable = |name: &str| !SYSTEM_COLUMNS.contains(&name) && fitted(name) == name;
-        for column in table.columns.iter().filter(|column| usable(&column.name)) {
-            space.taken.insert(column.name.clone());
-        }
-        let mut names = Vec::with_capacity(table.columns.len());
-        for column in &table.columns {
-            let name = if usable(&column.name) {
-                column.name.clone()
-            } else if SYSTEM_COLUMNS.contains(&column.name.as_str()) {
-                space.claim(&format!("_{}", column.name))
+        let wished: Vec<String> = table.columns.iter().map(|column| letters.of(&column.name)).collect();
+        space.taken.extend(wished.iter().filter(|name| usable(name)).cloned());
+        let mut names = Vec::with_capacity(wished.len());
+        for (column, wish) in table.columns.iter().zip(wished) {
+            let name = if usable(&wish) {
+                wish
+            } else if SYSTEM_COLUMNS.contains(&wish.as_str()) {
+                space.claim(&format!("_{wish}"))
             } else {
-                space.claim(&column.name)
+                space.claim(&wish)
             };
             self.record("column", &table.name, &column.name, &name);
             names.push(name);
@@ -86,8 +97,9 @@ impl Names {
         ColumnNames { names, rowid: space.claim(ROWID_COLUMN) }
     }
 
-    pub fn record(&mut self, kind: &'static str, table: &str, source: &str, target: &str) {
-        if source != target {
+    /// Of other letters the settings tell.
+    fn record(&mut self, kind: &'static str, table: &str, source: &str, target: &str) {
+        if self.letters().of(source) != target {
             self.renamed.push(Renamed {
                 kind,
                 table: table.to_owned(),
@@ -103,9 +115,14 @@ impl Names {
 }
 
 impl Namespace {
+    fn new(letters: Letters) -> Namespace {
+        Namespace { letters, taken: BTreeSet::new() }
+    }
+
     /// The wished name made to fit, or with the smallest number behind it that is still free.
     pub fn claim(&mut self, wish: &str) -> String {
-        let mut name = fitted(wish);
+        let wish = self.letters.of(wish);
+        let mut name = fitted(&wish);
         let mut number = 1_u32;
         while !self.taken.insert(name.clone()) {
             number += 1;
@@ -161,7 +178,7 @@ mod tests {
 
     #[test]
     fn system_columns_and_empty_names_are_renamed_without_collisions() {
-        let mut names = Names::of_schema(&SqliteSchema::default());
+        let mut names = Names::of_schema(&SqliteSchema::default(), Letters::Keep);
         let table = samples::table("t", &["ctid INT", "_ctid INT", " INT", "_ INT", "oid INT", "Xmin INT"]);
         let columns = names.columns(&table);
         assert_eq!(columns.names, ["_ctid_2", "_ctid", "_2", "_", "oid", "Xmin"]);
@@ -177,7 +194,7 @@ mod tests {
                 .into(),
             ..SqliteSchema::default()
         };
-        let mut names = Names::of_schema(&schema);
+        let mut names = Names::of_schema(&schema, Letters::Keep);
         assert_eq!(names.invent("idxtab_pkey"), "idxtab_pkey_2");
         assert_eq!(names.invent("idxtab_pkey"), "idxtab_pkey_3");
         assert_eq!(names.of("IDXTAB"), "idxtab");

@@ -13,6 +13,8 @@ pub struct Overrides {
     pub exclude: Vec<String>,
     /// Columns, `table.column`, or patterns with `*`, whose foreign keys the application does not keep to.
     pub no_foreign_key: Vec<String>,
+    /// Of names in the target, `create` mode only.
+    pub letters: Letters,
     pub json: JsonChoice,
     pub numeric: NumericChoice,
     pub int_width: IntWidth,
@@ -44,6 +46,37 @@ pub struct ColumnOverride {
     pub type_sql: Option<String>,
     pub form: Option<Form>,
     pub zone: Option<Zone>,
+}
+
+/// The letters of a name in the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Letters {
+    /// As the source has them: found by whoever quotes the name.
+    #[default]
+    Keep,
+    /// Small ones, as PostgreSQL reads a name without quotes.
+    Lower,
+}
+
+impl Letters {
+    /// PostgreSQL folds the letters of ASCII alone; no two names of SQLite's differ by these.
+    pub fn of(self, name: &str) -> String {
+        match self {
+            Letters::Keep => name.to_owned(),
+            Letters::Lower => name.to_ascii_lowercase(),
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Letters> {
+        [Letters::Keep, Letters::Lower].into_iter().find(|letters| letters.word() == word)
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Letters::Keep => "keep",
+            Letters::Lower => "lower",
+        }
+    }
 }
 
 /// What a column declared JSON becomes in `create` mode.

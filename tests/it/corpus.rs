@@ -19,7 +19,7 @@ const NEXT: &str = "select attrelid::regclass || ' ' || nextval(pg_get_serial_se
 const RENAMED: &str =
     "select kind || ' ' || source_name || ' ' || target_name from liteferry.renamed order by 1";
 const FINDINGS: &str = "select f ->> 'code' || ' ' || (f ->> 'subject') from liteferry.verdict, jsonb_array_elements(report -> 'findings') f
-    where f ->> 'code' not in ('shadow_table', 'key_replaced', 'column_widened') order by 1";
+    where f ->> 'code' not in ('shadow_table', 'key_replaced', 'column_widened', 'capital_letters') order by 1";
 const LEDGER: &str = "select source_table || ' ' || column_name || ' ' || reason || ' ' || count(*)
     from liteferry.ledger group by source_table, column_name, reason order by 1";
 

@@ -14,7 +14,7 @@ use liteferry::flow::backfill::OnMisfit;
 use liteferry::flow::progress::Unwatched;
 use liteferry::model::finding::Finding;
 use liteferry::plan::Mode;
-use liteferry::plan::overrides::{IntWidth, JsonChoice, NumericChoice, Overrides};
+use liteferry::plan::overrides::{IntWidth, JsonChoice, Letters, NumericChoice, Overrides};
 use liteferry::postgres::url::Target as Address;
 use liteferry::sqlite::scan::ChunkLimit;
 use std::path::Path;
@@ -77,6 +77,7 @@ fn request(seed: u64, source: &Path, target: &TestDatabase) -> Request {
         json: *random.pick(&[JsonChoice::Json, JsonChoice::Text]),
         numeric: *random.pick(&[NumericChoice::Numeric, NumericChoice::Numeric, NumericChoice::Float8]),
         int_width: *random.pick(&[IntWidth::Bigint, IntWidth::Declared]),
+        letters: *random.pick(&[Letters::Keep, Letters::Lower]),
         source_tz: *random.pick(&[Zone::Utc, Zone::Utc, Zone::Named(chrono_tz::Europe::Paris)]),
         ..Overrides::default()
     };

@@ -20,6 +20,7 @@ mod halved;
 mod held;
 mod http;
 mod journaled;
+mod letters;
 mod levers;
 mod machine;
 mod made_way;

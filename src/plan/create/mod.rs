@@ -18,7 +18,7 @@ mod sequences;
 mod views;
 mod width;
 
-use super::naming::{Names, Namespace};
+use super::naming::Names;
 use super::overrides::Overrides;
 use super::route::{ColumnRoute, Route};
 use super::survey::Survey;
@@ -48,7 +48,7 @@ pub fn plan(
     overrides: &Overrides,
 ) -> Plan {
     let ground = Ground { schema, survey, target_schema, overrides };
-    let mut names = Names::of_schema(schema);
+    let mut names = Names::of_schema(schema, overrides.letters);
     let mut findings = rest::findings(ground);
     findings.extend(migrations::findings(ground));
     let included: Vec<&SqliteTable> =
@@ -113,7 +113,7 @@ fn draft<'a>(
         decisions,
         sequence: None,
         unique: Vec::new(),
-        constraint_names: Namespace::default(),
+        constraint_names: names.space(),
         fills: Vec::new(),
         create: Vec::new(),
         indexes: Vec::new(),

@@ -3,7 +3,12 @@
 use super::Ground;
 use crate::model::finding::Finding;
 use crate::model::schema::LeftOutKind;
+use crate::plan::overrides::Letters;
 use crate::plan::uncomputable;
+use std::collections::BTreeSet;
+
+/// So many names are told of.
+const EXAMPLES: usize = 3;
 
 /// What no table of the plan speaks of.
 pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
@@ -38,5 +43,27 @@ pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
         let text = format!("its texts are {} and cross as UTF-8", schema.encoding);
         Finding::note("encoding_converted", "database", text)
     });
-    excluded.chain(left_out).chain(triggers).chain(unread).chain(wide).collect()
+    excluded.chain(left_out).chain(triggers).chain(unread).chain(wide).chain(capital(ground)).collect()
+}
+
+/// Names that PostgreSQL does not find without quotes.
+fn capital(Ground { schema, overrides, .. }: Ground<'_>) -> Option<Finding> {
+    let tables = schema.tables.iter().filter(|table| overrides.includes(&table.name));
+    let of_tables = tables
+        .flat_map(|table| [&table.name].into_iter().chain(table.columns.iter().map(|column| &column.name)));
+    let names = of_tables.chain(schema.views.iter().map(|view| &view.name)).map(String::as_str);
+    let is_folded = |name: &&str| Letters::Lower.of(name) != **name;
+    let found: BTreeSet<&str> =
+        names.filter(|_| overrides.letters == Letters::Keep).filter(is_folded).collect();
+    let few: Vec<&str> = found.iter().copied().take(EXAMPLES).collect();
+    let more = if found.len() > few.len() { ", …" } else { "" };
+    (!found.is_empty()).then(|| {
+        let text = format!(
+            "{} names have capital letters and keep them: SQL finds them in quotes alone ({}{more})",
+            found.len(),
+            few.join(", ")
+        );
+        let remedy = "nothing, where an ORM writes the SQL, which quotes names; for SQL written by hand: target.names = \"lower\"";
+        Finding::note("capital_letters", "database", text).with_remedy(remedy)
+    })
 }

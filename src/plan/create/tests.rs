@@ -290,7 +290,10 @@ fn sequences_go_on_after_sqlites_own_counter() {
     let plan = plan(&schema, None, "public", &overrides);
     let floors: Vec<_> = plan.sequences.iter().map(|sequence| sequence.floor).collect();
     assert_eq!(floors, [Some(100), Some(7), None, Some(i64::MAX), Some(50)]);
-    assert_eq!(codes(&plan), ["sequence_unknown", "sequence_not_a_number", "sequence_exhausted"]);
+    assert_eq!(
+        codes(&plan),
+        ["capital_letters", "sequence_unknown", "sequence_not_a_number", "sequence_exhausted"]
+    );
 }
 
 #[test]

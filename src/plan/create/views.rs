@@ -5,12 +5,13 @@ use super::Ground;
 use super::draft::Draft;
 use super::scope;
 use crate::model::finding::Finding;
-use crate::model::name::{PgName, ident};
+use crate::model::name::{PgName, ident, ident_list};
 use crate::model::schema::SqliteView;
 use crate::plan::Statement;
+use crate::plan::expr::ScopeColumn;
 use crate::plan::naming::Names;
 use crate::plan::parse::Refusal;
-use crate::plan::view::{self, ViewTable, ViewTables};
+use crate::plan::view::{self, TranslatedView, ViewTable, ViewTables};
 
 /// What a view may read: the tables of the plan, and the views that stand by now.
 struct Readable<'a> {
@@ -33,10 +34,9 @@ pub(super) fn translated(
         for view in &open {
             let target = PgName::new(ground.target_schema, names.of(&view.name));
             match view::translate_view(&view.sql, &readable) {
-                Ok(translated) => {
-                    let table = ViewTable { sql: target.sql(), columns: translated.columns };
-                    readable.views.push((&view.name, table));
-                    statements.push(statement(&target, &translated.query));
+                Ok(TranslatedView { query, mut columns }) => {
+                    statements.push(statement(&target, &call(&mut columns, names), &query));
+                    readable.views.push((&view.name, ViewTable { sql: target.sql(), columns }));
                 }
                 Err(refusal) => refused.push((view, refusal)),
             }
@@ -53,10 +53,21 @@ pub(super) fn translated(
     statements
 }
 
-fn statement(target: &PgName, query: &str) -> Statement {
+/// Gives the columns their names in the target, and what stands behind the view's own name for it.
+fn call(columns: &mut [ScopeColumn], names: &Names) -> String {
+    let mut space = names.space();
+    let called: Vec<String> = columns.iter().map(|column| space.claim(&column.name)).collect();
+    let as_they_were = columns.iter().map(|column| &column.name).eq(&called);
+    for (column, name) in columns.iter_mut().zip(&called) {
+        column.sql = ident(name);
+    }
+    if as_they_were { String::new() } else { format!(" ({})", ident_list(called.iter().map(String::as_str))) }
+}
+
+fn statement(target: &PgName, columns: &str, query: &str) -> Statement {
     Statement {
         what: format!("view {}", ident(&target.name)),
-        sql: format!("create view {} as {query}", target.sql()),
+        sql: format!("create view {}{columns} as {query}", target.sql()),
         fallback: None,
         required: false,
     }

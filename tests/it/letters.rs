@@ -1,0 +1,104 @@
+//! Names in small letters, for SQL that quotes none: through every phase there and back.
+
+use crate::follow::Case;
+use crate::support::{application, liteferry, psql};
+use serde_json::Value;
+
+const SOURCE: &str = "
+    pragma journal_mode = wal;
+    create table Users (userId integer primary key autoincrement, eMail text unique collate nocase, XMIN int,
+        constraint ageOk check (XMIN > 0 or xmin is null));
+    create table \"Order\" (Id text primary key, UserID int references users (USERID) on delete cascade, Total int, ÉTAT text);
+    create index idxUserTotal on \"Order\" (userid, total) where total > 5;
+    create table noKey (A, B);
+    create view Totals as select u.userId, u.eMail as Mail, o.Total as \"theTotal\" from Users u join \"Order\" o on o.UserId = u.USERID;
+    create view Second as select mail, thetotal from Totals where TheTotal > 1;
+    insert into Users (eMail, XMIN) values ('a@b', 3), ('c@d', null);
+    insert into \"Order\" values ('x', 1, 7, 'é'), ('y', 2, 1, 'z');
+    insert into noKey values (1, 'q');";
+
+const LOWER: &[&str] = &["--set", "target.names=lower"];
+
+#[test]
+fn names_in_small_letters_go_there_and_back() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.validated(LOWER);
+    case.app(
+        "insert into users (email) values ('e@f'); update \"order\" set TOTAL = 9 where id = 'y';
+         delete from nokey; alter table Users add column nickName text; alter table noKey rename column A to someThing;
+         create table LateCome (K text primary key, vAl int); insert into latecome values ('k', 1);
+         update users set nickname = 'nick' where userid = 2",
+    );
+    let newest: i64 = application(&case.source.path)
+        .query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
+        .expect("capture is armed");
+    daemon.until(|status| {
+        status["target"]["position"]["seq"].as_i64() >= Some(newest)
+            && status["gates"]["switch"]["open"] == true
+    });
+    assert_eq!(daemon.compared("{}")["verdict"], "equal");
+    let capitals = psql(
+        &case.target.url,
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relname ~ '[A-Z]'
+         union select attname from pg_attribute join pg_class c on c.oid = attrelid
+         where relnamespace = 'public'::regnamespace and attname ~ '[A-Z]'
+         union select conname from pg_constraint where connamespace = 'public'::regnamespace and conname ~ '[A-Z]'",
+    );
+    assert!(capitals.is_empty(), "{capitals:?}");
+
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+    psql(
+        &case.target.url,
+        "insert into Users (eMail, nickName) values ('new', 'n'); update \"order\" set ÉTAT = 'there' where Id = 'x';
+         insert into noKey (someThing) values (7); insert into LateCome values ('l', 2)",
+    );
+    let read = psql(&case.target.url, "select Mail from Totals order by theTotal");
+    assert_eq!(read, [["a@b"], ["c@d"]].map(|row| row.map(|text| Some(text.to_owned()))));
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] != "switch");
+    let back = "select (select nickName from Users where eMail = 'new') || (select \"ÉTAT\" from \"Order\" where Id = 'x')
+        || (select someThing from noKey) || (select sum(vAl) from LateCome)";
+    let told: String =
+        application(&case.source.path).query_row(back, [], |row| row.get(0)).expect("all of it came back");
+    assert_eq!(told, "nthere73");
+    daemon.stop();
+}
+
+/// New names would be other tables'.
+#[test]
+fn a_migration_keeps_the_letters_that_it_began_with() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(LOWER);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["run"]["state"] == "running");
+    case.app(
+        "alter table Users add column nickName text; insert into users (email, nickname) values ('e@f', 'n')",
+    );
+    daemon.drained(&case.source);
+    let named = psql(&case.target.url, "select nickName from Users where eMail = 'e@f'");
+    assert_eq!(named, [[Some("n".to_owned())]]);
+    let log = daemon.log();
+    assert!(
+        log.contains("\"lower\" when the migration began, and \"keep\" now: it goes on as it began"),
+        "{log}"
+    );
+    daemon.stop();
+}
+
+#[test]
+fn capital_letters_are_told_of_unless_they_go() {
+    let case = Case::new(SOURCE);
+    let path = case.source.path.display().to_string();
+    let told = |set: &[&str]| -> Vec<Value> {
+        let args = [&["check", "--json", "--source", &path, "--target", &case.target.url], set].concat();
+        let findings = liteferry(&args).exits_with(0).json()["findings"].as_array().expect("a list").clone();
+        findings.into_iter().filter(|finding| finding["code"] == "capital_letters").collect()
+    };
+    let kept = told(&[]);
+    let text = kept[0]["text"].as_str().expect("a text");
+    assert!(text.starts_with("14 names have capital letters") && text.contains("(A, B, Id, …)"), "{text}");
+    assert_eq!(told(LOWER), [Value::Null; 0]);
+}
