@@ -255,3 +255,25 @@ fn a_subscription_halts_by_name_and_what_it_brought_is_taken_away() {
     daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
     assert_eq!(case.rows("select v from t"), [[Some("ours".to_owned())]]);
 }
+
+/// The look at the target's tables takes its time: somebody holds what it reads.
+#[test]
+fn no_change_waits_until_it_is_known_whether_there_is_a_newcomer() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into a values (2, 'known to the session that writes')");
+    daemon.drained(&case.source);
+    let holder = HeldSession::open(&case.target.url);
+    holder.run("begin; lock table pg_catalog.pg_subscription_rel in access exclusive mode");
+    let waiting = "select 1 from pg_locks where relation = 'pg_subscription_rel'::regclass and not granted";
+    until("somebody looks", || !case.rows(waiting).is_empty());
+    case.app("insert into a values (3, 'meanwhile')");
+    until("it has come, or nobody waits", || {
+        !case.rows("select 1 from a where id = 3").is_empty() || case.rows(waiting).is_empty()
+    });
+    assert!(!case.rows(waiting).is_empty(), "it came only after the look was over");
+    holder.run("rollback");
+    daemon.drained(&case.source);
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -5,7 +5,6 @@ use super::crossing::Work;
 use super::desk::Desk;
 use super::flight::{Course, Flown};
 use super::gates::Closer;
-use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::orphans::Orphans;
 use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES, Throng};
 use super::relearn::Doubts;
@@ -412,9 +411,8 @@ impl Life<'_> {
             looks.ledger = Instant::now();
             self.look_at_ledger().await?;
         }
-        if looks.newcomers.is_none_or(|looked| looked.elapsed() >= LOOK_FOR_NEWCOMERS) {
-            looks.newcomers = Some(Instant::now());
-            self.look_for_newcomers().await?;
+        if Instant::now() >= looks.lookout.due() {
+            self.keep_lookout(&mut looks.lookout).await?;
         }
         if verifying.has_concluded() || looks.gates.is_none_or(|looked| looked.elapsed() >= SHOW_GATES) {
             looks.gates = Some(Instant::now());

@@ -20,6 +20,7 @@ mod follow;
 mod gates;
 mod hooks;
 mod left;
+mod lookout;
 pub mod moved;
 mod newcomers;
 mod order;

@@ -3,7 +3,7 @@
 //!
 //! What may not be taken away halts by its name. Nothing of it is ever dropped without the words that give it back.
 
-use super::follow::Life;
+use super::follow::{Life, Tables};
 use super::reread;
 use crate::journal::follow::Which;
 use crate::model::catalog::PgTable;
@@ -93,17 +93,26 @@ impl Life<'_> {
     }
 
     async fn newcomers(&self, session: &Session) -> Result<Vec<Newcomer>, Fault> {
-        let tables: Vec<String> = self.tables.values().map(|route| route.target.sql()).collect();
-        let writers = match self.role {
-            LoadRole::Origin => Writers::Origin,
-            LoadRole::Replica => Writers::Replica,
-        };
-        let checks = match self.job.request.mode {
-            Mode::Create => Checks::Stay,
-            Mode::Existing => Checks::Disturb,
-        };
-        newcomers(session, &tables, (writers, checks)).await
+        disturbing(session, &self.tables, (self.role, self.job.request.mode)).await
     }
+}
+
+/// What disturbs the sessions that write the tables.
+pub(super) async fn disturbing(
+    session: &Session,
+    tables: &Tables,
+    (role, mode): (LoadRole, Mode),
+) -> Result<Vec<Newcomer>, Fault> {
+    let names: Vec<String> = tables.values().map(|route| route.target.sql()).collect();
+    let writers = match role {
+        LoadRole::Origin => Writers::Origin,
+        LoadRole::Replica => Writers::Replica,
+    };
+    let checks = match mode {
+        Mode::Create => Checks::Stay,
+        Mode::Existing => Checks::Disturb,
+    };
+    newcomers(session, &names, (writers, checks)).await
 }
 
 fn not_ours_to_take(newcomer: &Newcomer) -> Fault {

@@ -1,6 +1,7 @@
 //! How the following paces itself: when a pause is long enough to leave the source alone, when it is looked into all the same, and when
 //! applied changes may be forgotten.
 
+use super::lookout::Lookout;
 use crate::journal::store::Store;
 use crate::link::Captured;
 use crate::model::fault::{Fault, FaultClass};
@@ -126,18 +127,18 @@ pub struct Looks {
     pub ledger: Instant,
     /// Nothing before the first look.
     pub gates: Option<Instant>,
-    pub newcomers: Option<Instant>,
+    pub lookout: Lookout,
 }
 
 impl Looks {
     pub fn new() -> Looks {
         let now = Instant::now();
-        Looks { target: now, ledger: now, gates: None, newcomers: None }
+        Looks { target: now, ledger: now, gates: None, lookout: Lookout::new(now) }
     }
 
     /// When the next look is due that is worth the while between two flights.
     pub fn next(&self) -> Instant {
-        self.gates.map_or_else(Instant::now, |looked| looked + SHOW_GATES)
+        self.gates.map_or_else(Instant::now, |looked| self.lookout.due().min(looked + SHOW_GATES))
     }
 }
 
