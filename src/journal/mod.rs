@@ -5,6 +5,7 @@
 mod control;
 pub mod crossing;
 pub mod follow;
+mod ground;
 pub mod look;
 pub mod machine;
 mod mark;

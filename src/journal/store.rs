@@ -11,9 +11,8 @@ use crate::model::fault::Fault;
 use crate::model::position;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, TableRole};
-use crate::postgres::fault::{of_control, of_migration};
+use crate::postgres::fault::of_control;
 use crate::postgres::patience;
-use sqlx::migrate::MigrateError;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
 use std::sync::Arc;
 
@@ -71,51 +70,6 @@ impl State {
 impl Store {
     pub fn new(pool: PgPool) -> Store {
         Store { pool: Control::new(pool) }
-    }
-
-    /// Whether the target has ever seen us; reads only.
-    pub async fn exists(&self) -> Result<bool, Fault> {
-        sqlx::query("select to_regclass('liteferry.verdict') is not null")
-            .fetch_one(&self.pool)
-            .await
-            .map(|row| row.get(0))
-            .map_err(|error| of_control(error, "look for liteferry's schema"))
-    }
-
-    /// Creates or upgrades the schema `liteferry`.
-    pub async fn upgrade(&self) -> Result<(), Fault> {
-        // Only where it is missing: `if not exists` would still ask for the right to create schemas.
-        sqlx::raw_sql("do $$ begin if to_regnamespace('liteferry') is null then create schema liteferry; end if; end $$")
-            .execute(&self.pool)
-            .await
-            .map_err(|error| begun_elsewhere(error, "create schema liteferry"))?;
-        let mut migrator = sqlx::migrate!("src/journal/migrations");
-        // A session lock would not exclude anybody behind a transaction pooler; one copy at a time is seen to by the ranges.
-        migrator.set_locking(false);
-        migrator.dangerous_set_table_name("liteferry.schema_version");
-        let doing = "upgrade schema liteferry";
-        let upgraded = patience::answered(patience::LONG, doing, async {
-            match migrator.run(self.pool.pool()).await {
-                Ok(()) => Ok(()),
-                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                    if is(&error, &[TABLE_IS_THERE]) && !self.was_ever_ours().await? {
-                        return Err(strangers_schema(doing));
-                    }
-                    Err(begun_elsewhere(error, doing))
-                }
-                Err(other) => Err(of_migration(other, doing)),
-            }
-        });
-        upgraded.await
-    }
-
-    /// Whoever makes the schema at this moment has committed a version together with the first tables.
-    async fn was_ever_ours(&self) -> Result<bool, Fault> {
-        sqlx::query("select exists (select from liteferry.schema_version)")
-            .fetch_one(&self.pool)
-            .await
-            .map(|row| row.get(0))
-            .map_err(|error| of_control(error, "look whose the schema liteferry is"))
     }
 
     pub async fn find(&self, target_schema: &str) -> Result<Option<Migration>, Fault> {
@@ -458,30 +412,6 @@ async fn record_renamed(
             .map_err(|error| of_control(error, "record the renamed names"))?;
     }
     Ok(())
-}
-
-/// Copies into two schemas of a database make the one schema that remembers both; who comes second finds it half made.
-fn begun_elsewhere(error: sqlx::Error, doing: &str) -> Fault {
-    if is(&error, &["23505", "42P06", TABLE_IS_THERE]) {
-        return Fault::fatal("another_owner", doing).with_remedy(
-            "another liteferry begins a copy into this database at this moment: run the command again",
-        );
-    }
-    of_control(error, doing)
-}
-
-const TABLE_IS_THERE: &str = "42P07";
-
-fn is(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(|answer| answer.code());
-    code.is_some_and(|code| codes.contains(&&*code))
-}
-
-fn strangers_schema(doing: &str) -> Fault {
-    Fault::fatal("state_schema", doing).with_remedy(
-        "something else has a schema liteferry in this database, with tables of its own: rename it (alter schema liteferry rename to …), \
-         or take another database",
-    )
 }
 
 pub fn unreadable(what: &str) -> Fault {

@@ -248,8 +248,8 @@ pub async fn begin_history(client: &Client, migration: i64, at: Position) -> Res
     let failed = |error| fault::of(error, "open the way back");
     let sql = "delete from liteferry.reverse_change where migration_id = $1";
     client.execute(sql, &[&migration]).await.map_err(failed)?;
-    let sql = "insert into liteferry.reverse (migration_id, epoch, mark, nonce) values ($1, $2, $3, $4)
-        on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce";
+    let sql = "insert into liteferry.reverse (migration_id, epoch, mark, nonce, timeline) values ($1, $2, $3, $4, liteferry.timeline())
+        on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce, timeline = excluded.timeline";
     client.execute(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await.map(drop).map_err(failed)
 }
 

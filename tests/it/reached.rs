@@ -4,7 +4,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::{
-    Output, OwnServer, TempDb, TestDatabase, command, finished, liteferry, psql, sqlite, until,
+    Output, OwnServer, TempDb, TestDatabase, application, command, finished, liteferry, psql, sqlite, until,
 };
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -342,5 +342,43 @@ fn of_several_hosts_the_one_that_takes_writes_is_followed_into_also_after_a_fail
     let source = case.source.path.display().to_string();
     let report = liteferry(&["validate", "--json", "--source", &source, "--target", &case.target.url]);
     assert_eq!(report.exits_with(0).json()["verdict"], "equal");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// The standby lacks the last batch that SQLite has taken, and nothing else.
+#[test]
+fn what_a_failover_after_the_switch_has_lost_does_not_stay_in_sqlite() {
+    let mut primary = OwnServer::new();
+    let mut standby = primary.standby();
+    let hosts = format!("{},{}", standby.socket_dir().display(), primary.socket_dir().display());
+    let url = format!("host={hosts} user=postgres dbname=postgres target_session_attrs=read-write");
+    let case = Case { source: sqlite(SOURCE), target: TestDatabase { url, name: "postgres".into() } };
+    let mut daemon = case.switched(&[]);
+    let there = |server: &OwnServer, sql: &str| psql(&server.url("postgres"), sql);
+    let forgotten = "select count(*) from liteferry.reverse_change";
+    let count = |sql: &str| -> i64 {
+        let counted = application(&case.source.path).query_row(sql, [], |row| row.get(0));
+        counted.expect("SQLite has the table")
+    };
+    let taken = |row: &str| count(row) == 1 && there(&primary, forgotten)[0][0].as_deref() == Some("0");
+    there(&primary, "insert into t values (2, 'replicated')");
+    until("SQLite has the row, and PostgreSQL knows", || taken("select count(*) from t where id = 2"));
+    let written = there(&primary, "select pg_current_wal_insert_lsn()")[0][0].clone().expect("it writes");
+    let replayed = format!("select pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
+    until("the standby has replayed it", || there(&standby, &replayed)[0][0].as_deref() == Some("t"));
+    standby.stop_immediately();
+    there(&primary, "insert into t values (3, 'lost')");
+    until("SQLite has the row", || taken("select count(*) from t where id = 3"));
+
+    primary.stop_immediately();
+    standby.start();
+    there(&standby, "select pg_promote()");
+    there(&standby, "insert into t values (4, 'after the failover')");
+    until("SQLite is as PostgreSQL is", || {
+        count("select count(*) from t where id = 3") == 0 && count("select count(*) from t where id = 4") == 1
+    });
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+    assert!(daemon.log().contains("reverse_failed_over"), "{}", daemon.log());
+    assert_eq!(daemon.compared("{}")["verdict"], "equal");
     assert_eq!(daemon.stop(), Some(0));
 }

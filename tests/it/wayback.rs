@@ -425,6 +425,24 @@ fn a_table_that_comes_before_the_switch_gets_its_way_back_and_nobody_is_accused(
 }
 
 #[test]
+fn a_server_that_forbids_changes_of_its_schema_keeps_no_daemon_from_starting() {
+    let case = Case::new(ROWS);
+    let daemon = case.switched(&[]);
+    assert_eq!(daemon.stop(), Some(0));
+    psql(
+        &case.target.url,
+        "create function forbid() returns event_trigger language plpgsql as
+             $$ begin raise exception '% is forbidden', tg_tag; end $$;
+         create event trigger forbid on ddl_command_start execute function forbid()",
+    );
+    let mut daemon = case.daemon(&[]);
+    psql(&case.target.url, "update item set name = 'written later' where id = 7");
+    daemon.until(|status| status["reverse"]["applied"] == 1 && status["gates"]["rollback"]["open"] == true);
+    assert_eq!(daemon.compared("{}")["verdict"], "equal");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_null_that_comes_back_as_a_text_which_may_stand_once_is_told_by_check() {
     let source = sqlite(
         "create table t (id integer primary key, ip varchar(15) unique); insert into t values (1, '')",

@@ -52,6 +52,12 @@ const NOTED: &str =
 
 const EXTENT: &str = include_str!("../sql/reverse_extent.sql");
 
+/// After a failover the server is on another timeline than the way back began on. Every table may differ then, by as much as was lost.
+const FAILED_OVER: &str = "with failed_over as (
+        update liteferry.reverse set timeline = liteferry.timeline()
+        where migration_id = $1 and timeline <> liteferry.timeline() returning migration_id)
+    update liteferry.captured c set suspect = true from failed_over f where c.migration_id = f.migration_id";
+
 const ADVANCE: &str = "update liteferry.reverse set epoch = $2, mark = $3, nonce = $4
     where migration_id = $1 and epoch = $5 and mark = $6 and nonce = $7";
 
@@ -170,7 +176,7 @@ impl Shared {
     }
 
     /// The forgetting of SQLite's last batch was lost, and no more than that: what it took is read again. This is settled before SQLite
-    /// takes another batch, for it tells of one batch alone.
+    /// takes another batch, for it tells of one batch alone. In a failover the changes that it took may have been lost as well.
     async fn catch_up(
         &self,
         session: &Session,
@@ -179,6 +185,13 @@ impl Shared {
     ) -> Result<(), Fault> {
         if stood.epoch != from.epoch || stood.seq + 1 != from.seq || before != Some(stood.nonce) {
             return Err(fork());
+        }
+        let failed_over = session.execute(FAILED_OVER, &[&self.migration]).await;
+        if failed_over.map_err(|error| fault::of(error, READ))? > 0 {
+            return Err(Fault::new(FaultClass::Transient, "reverse_failed_over", READ).with_remedy(
+                "PostgreSQL has failed over since, and may have lost what SQLite took last: all tables are compared, and SQLite is made equal \
+                 to PostgreSQL",
+            ));
         }
         let moved = session.execute(ADVANCE, &places(&self.migration, &from, &stood)).await;
         moved.map(drop).map_err(|error| fault::of(error, "tell PostgreSQL where SQLite stands"))
