@@ -43,6 +43,8 @@ pub struct PgTable {
     pub triggers: Vec<PgTrigger>,
     /// Names of rewrite rules other than a view's own.
     pub rules: Vec<String>,
+    /// Quoted names of the table, or of parts of it, that are empty after a crash.
+    pub unlogged: Vec<String>,
     /// Row security is on and holds for the role.
     pub row_security: bool,
     pub row_security_forced: bool,

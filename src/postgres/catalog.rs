@@ -170,6 +170,7 @@ impl Found {
                 indexes: Vec::new(),
                 triggers: Vec::new(),
                 rules: line.get("rules")?,
+                unlogged: line.get("unlogged")?,
                 row_security: line.get("row_security")?,
                 is_partition: line.get("is_partition")?,
                 row_security_forced: line.get("row_security_forced")?,

@@ -82,6 +82,7 @@ pub fn target(name: &str, columns: Vec<PgColumn>) -> PgTable {
         row_security: false,
         is_partition: false,
         row_security_forced: false,
+        unlogged: Vec::new(),
         missing_privileges: Vec::new(),
         has_rows: false,
     }

@@ -58,6 +58,7 @@ pub(super) fn table(
             findings.extend(target.rules.iter().map(|rule| rewrite_rule(target, rule)));
             findings.extend(unlike_equality(mapped));
             findings.extend(stricter_uniqueness(target));
+            findings.extend(unlogged(target));
         }
     }
     findings
@@ -122,6 +123,16 @@ fn row_security(target: &PgTable, catalog: &Catalog) -> Option<Finding> {
     };
     let text = format!("row security hides rows of this table from role {}", catalog.role);
     Some(Finding::blocker("row_security", target.name.to_string(), text).with_remedy(remedy))
+}
+
+fn unlogged(target: &PgTable) -> Option<Finding> {
+    if target.unlogged.is_empty() {
+        return None;
+    }
+    let text = "the table, or a part of it, is UNLOGGED: after PostgreSQL has crashed it is empty, and nothing tells but the next validation";
+    let remedy: Vec<String> =
+        target.unlogged.iter().map(|name| format!("alter table {name} set logged;")).collect();
+    Some(Finding::warning("target_unlogged", target.name.to_string(), text).with_remedy(remedy.join(" ")))
 }
 
 fn rewrite_rule(target: &PgTable, rule: &str) -> Finding {

@@ -7,6 +7,13 @@ select c.oid,
        c.relforcerowsecurity as row_security_forced,
        row_security_active(c.oid) as row_security,
        array(
+           select format('%I.%I', m.nspname, u.relname)
+           from pg_class u
+           join pg_namespace m on m.oid = u.relnamespace
+           where u.relpersistence = 'u' and (u.oid = c.oid or u.oid in (select relid from pg_partition_tree(c.oid)))
+           order by 1
+       ) as unlogged,
+       array(
            select w.rulename::text
            from pg_rewrite w
            where w.ev_class = c.oid and w.rulename <> '_RETURN' and w.ev_enabled <> 'D'
