@@ -41,7 +41,8 @@ pub const TRIGGERS: [&str; 3] = [CAPTURE_ROWS, CAPTURE_TRUNCATE, GUARD];
 pub const EXEMPT: &str = "set local liteferry.writer = 'liteferry'";
 
 impl Watched<'_> {
-    /// The function that notes the table's changed keys. It runs as its owner, for the application may not write where we keep them.
+    /// The function that notes the table's changed keys. It runs as its owner, for the application may not write where we keep them; and in
+    /// our encoding, for a key's bytes are those that are sent, and the application's session may be sent other letters.
     pub fn capture_function(&self) -> String {
         let (old, new) = (self.key("old"), self.key("new"));
         let note = |key: &str| {
@@ -71,7 +72,7 @@ end",
         let name = self.function().sql();
         format!(
             "create or replace function {name}() returns trigger language plpgsql security definer \
-             set search_path = pg_catalog, pg_temp as {}; revoke all on function {name}() from public",
+             set search_path = pg_catalog, pg_temp set client_encoding = 'UTF8' as {}; revoke all on function {name}() from public",
             literal(&body)
         )
     }
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(
             watched.capture_function(),
             "create or replace function \"liteferry\".\"capture_7_3\"() returns trigger language plpgsql security definer \
-             set search_path = pg_catalog, pg_temp as 'begin
+             set search_path = pg_catalog, pg_temp set client_encoding = 'UTF8' as 'begin
     if tg_op = ''TRUNCATE'' then
         insert into liteferry.reverse_change (migration_id, tbl, key) values (7, 3, null);
         return null;
