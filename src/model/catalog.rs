@@ -147,7 +147,6 @@ pub struct PgTrigger {
 pub struct PgSequence {
     pub name: PgName,
     pub last_value: Option<i64>,
-    pub start: i64,
     pub max: i64,
     pub increment: i64,
     /// Of SELECT and UPDATE, which setting it needs: those that the role lacks.

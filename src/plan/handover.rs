@@ -18,7 +18,6 @@ pub struct Sequence {
     pub counter: Option<String>,
     /// By the settings: it never falls below this.
     pub floor: Option<i64>,
-    start: i64,
     max: i64,
 }
 
@@ -44,7 +43,6 @@ pub fn sequences<'r>(
             numbers,
             counter,
             floor: sequence.and_then(|sequence| overrides.sequence_floor(&sequence.name)),
-            start: sequence.map_or(1, |sequence| sequence.start),
             max: sequence.map_or(i64::MAX, |sequence| sequence.max),
         };
         match start {
@@ -127,9 +125,8 @@ pub fn left_alone<'r>(
             .filter(|(table, column)| is_told_by_rows && is_free(&tables[*table], *column))?;
         let column = format!("{}.{}", tables[table].name, tables[table].columns[column].0);
         let (numbers, counter) = column_named(&column, &routes, (schema, &catalog.schema));
-        let (start, max) = (sequence.start, sequence.max);
-        let name = sequence.name.clone();
-        let as_if_set = Sequence { name, numbers: Some(numbers), counter, floor: None, start, max };
+        let (name, max) = (sequence.name.clone(), sequence.max);
+        let as_if_set = Sequence { name, numbers: Some(numbers), counter, floor: None, max };
         Some(Suspect { column, as_if_set })
     };
     let left = catalog.sequences.iter().filter(|sequence| !fills(sequence) && !is_set(&sequence.name));
@@ -164,11 +161,10 @@ fn is_free(table: &Numbered<'_>, column: usize) -> bool {
 impl Suspect {
     /// One row if the column has numbers that the sequence has yet to give.
     pub fn behind_sql(&self, counters: &[(String, i64)]) -> String {
-        let Sequence { name, start, .. } = &self.as_if_set;
-        let reached = self.as_if_set.reached_sql(counters);
+        let Sequence { name, .. } = &self.as_if_set;
+        let (reached, now) = (self.as_if_set.reached_sql(counters), name.sql());
         format!(
-            "select 1 from ({reached}) as reached (v) where v >= {start} and v > coalesce({}, {start} - 1)",
-            last_sql(name)
+            "select 1 from ({reached}) as reached (v), {now} as now where v > now.last_value or v = now.last_value and not now.is_called"
         )
     }
 }
@@ -189,7 +185,6 @@ fn of_table(
             numbers: Some((table.name.clone(), column.name.clone())),
             counter: counts(route, schema, &column.name).then(|| route.source.clone()),
             floor: overrides.sequence_floor(name),
-            start: sequence.start,
             max: sequence.max,
         })
     });
@@ -197,14 +192,14 @@ fn of_table(
 }
 
 impl Sequence {
-    /// Moves it on, never back. `counters` are SQLite's own.
+    /// Moves it on, never back: what it stands at it has issued, or issues next. `counters` are SQLite's own.
     pub fn set_sql(&self, counters: &[(String, i64)]) -> String {
         format!(
-            "select pg_catalog.setval({}::pg_catalog.regclass, least(v, {}), true) from ({}) as reached (v) where v >= {}",
+            "select pg_catalog.setval({}::pg_catalog.regclass, least(v, {}), true) from ({}) as reached (v), {} as now where v >= now.last_value",
             literal(&self.name.sql()),
             self.max,
             self.reached_sql(counters),
-            self.start
+            self.name.sql()
         )
     }
 
@@ -245,7 +240,6 @@ mod tests {
             numbers: Some((PgName::new("s", "t"), "id".into())),
             counter: Some("T".into()),
             floor: None,
-            start: 1,
             max: 99,
         };
         let counters = [("t".to_owned(), 41), ("other".to_owned(), 77)];
@@ -253,7 +247,7 @@ mod tests {
             sequence.set_sql(&counters),
             "select pg_catalog.setval('\"s\".\"it''s_seq\"'::pg_catalog.regclass, least(v, 99), true) from (select \
              greatest(pg_catalog.pg_sequence_last_value('\"s\".\"it''s_seq\"'::pg_catalog.regclass), \
-             (select max(\"id\")::bigint from \"s\".\"t\"), 41)) as reached (v) where v >= 1"
+             (select max(\"id\")::bigint from \"s\".\"t\"), 41)) as reached (v), \"s\".\"it's_seq\" as now where v >= now.last_value"
         );
         sequence.counter = None;
         sequence.floor = Some(50);

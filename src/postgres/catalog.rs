@@ -310,7 +310,6 @@ impl Found {
             sequences.push(PgSequence {
                 name,
                 last_value: line.get("last_value")?,
-                start: line.get("start")?,
                 max: line.get("max")?,
                 increment: line.get("increment")?,
                 missing_privileges: line.get("missing_privileges")?,

@@ -9,7 +9,7 @@ use crate::plan::{SequencePlan, SequenceSource};
 /// Where a sequence was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SequenceSet {
-    /// Nothing was ever issued: the sequence is left as it is.
+    /// It issues nothing that anybody has: it is left as it is.
     Untouched,
     /// The last value it counts as issued.
     At(i64),
@@ -26,22 +26,18 @@ pub async fn set_sequence(session: &Session, plan: &SequencePlan) -> Result<Sequ
         SequenceSource::Setting => "set a sequence".to_owned(),
     };
     let Some(sequence) = sequence_name(session, plan, &doing).await? else { return Ok(SequenceSet::Absent) };
-    let state = session
-        .query_one(
-            "select s.seqmax, pg_sequence_last_value(s.seqrelid) from pg_sequence s where s.seqrelid = $1::text::regclass",
-            &[&sequence],
-        )
-        .await
-        .map_err(|error| fault::of(error, &doing))?;
-    let (limit, issued): (i64, Option<i64>) = (state.get(0), state.get(1));
+    // What it stands at it has issued, or issues next.
+    let sql = format!(
+        "select s.seqmax, now.last_value, now.is_called from {sequence} as now, pg_sequence as s where s.seqrelid = $1::text::regclass"
+    );
+    let state = session.query_one(&sql, &[&sequence]).await.map_err(|error| fault::of(error, &doing))?;
+    let (limit, stands, is_issued): (i64, i64, bool) = (state.get(0), state.get(1), state.get(2));
     let largest = match &plan.source {
         SequenceSource::Column { table, column } => largest_value(session, table, column, &doing).await?,
         SequenceSource::Setting => None,
     };
-    let Some(last) = [largest, plan.floor, issued].into_iter().flatten().filter(|value| *value >= 1).max()
-    else {
-        return Ok(SequenceSet::Untouched);
-    };
+    let reached = [largest, plan.floor, is_issued.then_some(stands)].into_iter().flatten().max();
+    let Some(last) = reached.filter(|last| *last >= stands) else { return Ok(SequenceSet::Untouched) };
     session
         .execute("select setval($1::text::regclass, $2, true)", &[&sequence, &last.min(limit)])
         .await

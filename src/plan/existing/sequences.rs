@@ -75,8 +75,6 @@ fn goes_on_after(
     // What the target has issued itself counts too: its rows may be gone, but others may have seen them.
     let issued = sequence.and_then(|sequence| sequence.last_value);
     let floor = counter.max(ground.overrides.sequence_floor(name)).max(issued);
-    // Below its start a sequence issues nothing, and may refuse to be set.
-    let floor = floor.filter(|floor| sequence.is_none_or(|sequence| *floor >= sequence.start));
     let largest = source.and_then(|index| surveyed(ground, mapped, index)).and_then(|column| column.integers);
     let reached = floor.max(largest.map(|(_, largest)| largest));
     if let (Some(sequence), Some(reached)) = (sequence, reached)
@@ -250,7 +248,6 @@ mod tests {
         PgSequence {
             name: PgName::new("public", name),
             last_value: None,
-            start: 1,
             max: i64::MAX,
             increment: 1,
             missing_privileges: Vec::new(),
@@ -296,13 +293,6 @@ mod tests {
         expect(&plan, Note, "sequence_by_name", "public.t_id_seq");
         assert_eq!(plan.sequences.len(), 1);
         assert_eq!(plan.sequences[0].floor, Some(60));
-    }
-
-    #[test]
-    fn a_counter_below_the_start_says_nothing() {
-        let mut case = numbered();
-        case.schema.sequences = vec![("t".into(), CellBuf::Integer(0))];
-        assert_eq!(case.plan().sequences[0].floor, None);
     }
 
     #[test]

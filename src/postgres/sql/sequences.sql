@@ -53,7 +53,6 @@ used as (
 select n.nspname::text as schema,
        c.relname::text as name,
        v.last_value,
-       s.seqstart as start,
        s.seqmax as max,
        s.seqincrement as increment,
        array(
