@@ -37,9 +37,6 @@ pub const GUARD: &str = "liteferry_guard";
 /// All of them, with what makes them of a table's own.
 pub const TRIGGERS: [&str; 3] = [CAPTURE_ROWS, CAPTURE_TRUNCATE, GUARD];
 
-/// A transaction that sets this may write past the guards.
-pub const EXEMPT: &str = "set local liteferry.writer = 'liteferry'";
-
 impl Watched<'_> {
     /// The function that notes the table's changed keys. It runs as its owner, for the application may not write where we keep them; and in
     /// our encoding, for a key's bytes are those that are sent, and the application's session may be sent other letters.

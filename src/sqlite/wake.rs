@@ -127,13 +127,6 @@ impl Wake {
                 .map_or((0, 0, 0, 0), |found| (found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
         }))
     }
-
-    /// Waits until the files look otherwise than they did.
-    pub async fn wait_for_change(&mut self, before: Look) {
-        while self.look() == before {
-            self.wait().await;
-        }
-    }
 }
 
 fn names_of(database: &Path) -> Vec<OsString> {

@@ -2,7 +2,7 @@
 
 use super::ground::Pair;
 use liteferry::model::history::Position;
-use liteferry::plan::reverse::{EXEMPT, Firing};
+use liteferry::plan::reverse::Firing;
 use liteferry::postgres::capture::{self as there, Part, State};
 use liteferry::sqlite::capture::{self, Origin};
 use liteferry::sqlite::control::{self, Writes};
@@ -38,7 +38,9 @@ fn guards_refuse_all_writes_but_ours_and_capture_is_told_to_stand() {
                 session.batch_execute("rollback").await.expect("rolled back");
             }
             session
-                .batch_execute(&format!("begin; {EXEMPT}; delete from public.{table}; commit"))
+                .batch_execute(&format!(
+                    "begin; set local liteferry.writer = 'liteferry'; delete from public.{table}; commit"
+                ))
                 .await
                 .expect("ours");
         }
