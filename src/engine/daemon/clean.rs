@@ -3,7 +3,7 @@
 //! What must not go stays: ledger and journal, which say what of the source the target does not give back, and who did what.
 
 use super::back::prove_constraints;
-use super::crossing::blocking;
+use super::blocking::blocking;
 use super::desk::{Desk, Told};
 use super::follow::followed;
 use super::{Next, TICK};

@@ -1,18 +1,19 @@
 //! What the gates look at, brought together: from the board, the records, and both sides. What costs a look at many rows is taken only
 //! where somebody is about to act on it.
 
+use super::blocking::blocking;
 use super::crossing::switch::Preparations;
 use super::desk::Desk;
 use super::follow::Life;
 use super::verify::Repair;
 use crate::engine::status::{ValidationState, View};
 use crate::model::fault::Fault;
-use crate::phase::RunState;
 use crate::phase::gate::{
     BadSequence, Compared, Disk, Limits, Readings, Reverse, Rows, SequenceTrouble, Validated, to_switch,
 };
 use crate::phase::machine::Command;
 use crate::phase::pause::{Work, predicted_pause};
+use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::reference::Reference;
 use crate::plan::route::Route;
@@ -89,7 +90,7 @@ impl Life<'_> {
 
     /// Shows how the gates stand, every now and then.
     pub(super) async fn show_gates(&mut self) -> Result<(), Fault> {
-        if self.desk.state.phase != crate::phase::Phase::Validate {
+        if self.desk.state.phase != Phase::Validate {
             self.voice.board.update(Instant::now(), |status| status.standing.gates.clear());
             return Ok(());
         }
@@ -161,10 +162,7 @@ impl Life<'_> {
             let strange = misplaced(&file.open_unaided_reader()?, Sample::GLANCE, followed)?;
             Ok((unwritable(&file, &routes)?, strange))
         };
-        let looked = tokio::task::spawn_blocking(look).await;
-        let (found, strange) = looked.unwrap_or_else(|error| {
-            Err(Fault::fatal("stopped", "look whether SQLite can be written").with_source(error))
-        })?;
+        let (found, strange) = blocking("look whether SQLite can be written", look).await?;
         let strange = strange.into_iter().map(|tree| format!("{}: {}", tree.table, tree.why()));
         Ok(found.into_iter().map(|found| format!("{}: {}", found.table, found.why)).chain(strange).collect())
     }

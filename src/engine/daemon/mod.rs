@@ -11,6 +11,7 @@ mod agree;
 mod back;
 mod batch;
 mod bite;
+mod blocking;
 mod clean;
 mod command;
 mod crossing;

@@ -3,6 +3,7 @@
 //!
 //! Naming a row too often does no harm, so that this is done before whatever calls for it is recorded.
 
+use super::blocking::blocking;
 use crate::journal::follow::Which;
 use crate::journal::store::Store;
 use crate::model::cell::CellBuf;
@@ -28,13 +29,15 @@ pub async fn ledger_of(
         let names: BTreeSet<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
         // An entry under another name than a key's is of a table that had none.
         let keys: Vec<Vec<CellBuf>> = names.into_iter().filter_map(cells_of_key).collect();
-        let file = file.clone();
-        let touched =
-            tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));
-        touched
-            .await
-            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "name rows again").with_source(error)))?;
+        name_again(file, id, keys).await?;
     }
 }
 
-const TOUCH_WAIT: Duration = Duration::from_secs(10);
+/// Names rows of a table in SQLite's change table, by their keys.
+pub async fn name_again(file: &SqliteFile, id: i64, keys: Vec<Vec<CellBuf>>) -> Result<(), Fault> {
+    let file = file.clone();
+    blocking(NAMING, move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys)).await
+}
+
+pub const NAMING: &str = "name rows again";
+pub const TOUCH_WAIT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 //! transaction; then capture is armed again; then every table whose rows may have changed unseen (its triggers were gone, a column
 //! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
 
+use super::blocking::{ARM_WAIT, blocking};
 use super::follow::Life;
 use super::setup::{capture_findings, captures};
 use super::verifying::Verifying;
@@ -183,14 +184,12 @@ async fn arm_again(
     let (captures, findings) = captures(schema, &tables);
     refuse_blockers(&findings)?;
     let (file, voice) = (source.file().clone(), voice.clone());
-    let armed = tokio::task::spawn_blocking(move || {
+    blocking("arm capture again", move || {
         let turned = || voice.board.tick(Instant::now());
         capture::rearm(&file.open_writer(ARM_WAIT)?, &captures, &turned)
-    });
-    armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture again").with_source(error)))
+    })
+    .await
 }
-
-const ARM_WAIT: Duration = Duration::from_secs(30);
 
 /// What became of the followed tables, and which came anew.
 struct Changes {

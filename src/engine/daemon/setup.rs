@@ -3,6 +3,7 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
+use super::blocking::{ARM_WAIT, blocking};
 use super::follow::Tables;
 use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
@@ -37,7 +38,7 @@ use crate::sqlite::misplaced::Misplaced;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub enum Begun {
     Migration(Migration),
@@ -446,7 +447,7 @@ pub async fn begin_new_history(
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
     let in_postgres = recorded.phase > Phase::Validate;
     let voice = voice.clone();
-    let armed = tokio::task::spawn_blocking(move || {
+    let armed = blocking("arm capture", move || {
         let turned = || voice.board.tick(Instant::now());
         let db = file.open_writer(ARM_WAIT)?;
         let closed = is_closed(&db)?;
@@ -466,9 +467,7 @@ pub async fn begin_new_history(
             }
         }
     });
-    let armed =
-        armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)));
-    store.begin_history((migration, owner), armed?).await?;
+    store.begin_history((migration, owner), armed.await?).await?;
     store.note("resync", "a new history began; every table is compared").await
 }
 
@@ -480,12 +479,9 @@ pub async fn arm(
     voice: &Voice,
 ) -> Result<Position, Fault> {
     let voice = voice.clone();
-    let armed = tokio::task::spawn_blocking(move || {
+    blocking("arm capture", move || {
         let turned = || voice.board.tick(Instant::now());
         capture::arm(&file.open_writer(ARM_WAIT)?, &origin, &captures, &turned)
-    });
-    armed.await.unwrap_or_else(|error| Err(Fault::fatal("stopped", "arm capture").with_source(error)))
+    })
+    .await
 }
-
-/// How long the triggers may wait for the application to end its transaction.
-const ARM_WAIT: Duration = Duration::from_secs(30);

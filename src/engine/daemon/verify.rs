@@ -9,8 +9,9 @@
 //! A row that differs is mended by naming its key where the following looks for changes, so that it is read again from the source like
 //! any changed row; a mended table is unverified until it has been read equal again. On the way back PostgreSQL is the source.
 
+use super::blocking::blocking;
 use super::owed::{Naming, Owed};
-use super::reread;
+use super::reread::{self, NAMING, TOUCH_WAIT};
 use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
 use crate::journal::follow::Which;
 use crate::journal::store::Store;
@@ -205,19 +206,14 @@ impl Mender for Toucher<'_> {
         }
         tracing::warn!(table = route.source, rows = keys.len(), "rows that differ are read again");
         let file = match self.log {
-            Log::Sqlite(file, ..) => file.clone(),
+            Log::Sqlite(file, ..) => file,
             Log::Postgres(target, migration) => {
                 return name_again(target, *migration, (self.id, route), &keys).await;
             }
         };
         let keys: Vec<Vec<CellBuf>> =
             keys.iter().map(|key| cells_of(route, key)).collect::<Result<_, _>>()?;
-        let id = self.id;
-        let touched =
-            tokio::task::spawn_blocking(move || capture::touch(&file.open_writer(TOUCH_WAIT)?, id, &keys));
-        touched
-            .await
-            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "name rows again").with_source(error)))
+        reread::name_again(file, self.id, keys).await
     }
 
     /// Every row that has cells for the ledger is named, and every row that the ledger has cells of: some too many, which does no harm.
@@ -231,17 +227,15 @@ impl Mender for Toucher<'_> {
             "rows are read again of which the ledger does not tell what it should"
         );
         let (id, columns, named) = (self.id, columns.clone(), (file.clone(), Arc::clone(route)));
-        let touched = tokio::task::spawn_blocking(move || {
+        blocking(NAMING, move || {
             let (file, route) = named;
             let name = |keys: &[Vec<CellBuf>]| match keys {
                 [] => Ok(()),
                 keys => capture::touch(&file.open_writer(TOUCH_WAIT)?, id, keys),
             };
             keys_for_the_ledger(&file.open_reader()?, (&route, &columns), (span, READ_TIME), name)
-        });
-        touched
-            .await
-            .unwrap_or_else(|error| Err(Fault::fatal("stopped", "name rows again").with_source(error)))?;
+        })
+        .await?;
         if !std::mem::replace(&mut self.has_named_ledger, true) {
             reread::ledger_of(store, file, (*migration, id), (&route.source, Which::All)).await?;
         }
@@ -251,7 +245,6 @@ impl Mender for Toucher<'_> {
 
 /// A longer read would let the application's WAL grow.
 const READ_TIME: Duration = Duration::from_millis(500);
-const TOUCH_WAIT: Duration = Duration::from_secs(10);
 
 /// The source's own cells of a key that both sides match rows by.
 fn cells_of(route: &Route, key: &[u8]) -> Result<Vec<CellBuf>, Fault> {

@@ -252,22 +252,22 @@ impl Verifying {
 
     /// The same, and returns once nothing of it reads SQLite any more.
     pub async fn let_go(&mut self, voice: &Voice) {
-        if let State::Comparing { work, .. } = &mut self.state {
-            work.0.abort();
-            // Whether it was cut off or had just ended.
-            let _ended = (&mut work.0).await;
-        }
+        self.cut_off().await;
         self.rest(voice);
     }
 
     /// The same before the process ends. A comparison that still read would keep SQLite's log from going away with the last connection.
     pub async fn end(&mut self) {
+        self.cut_off().await;
+        self.state = State::Idle { next: None };
+    }
+
+    async fn cut_off(&mut self) {
         if let State::Comparing { work, .. } = &mut self.state {
             work.0.abort();
             // Whether it was cut off or had just ended: what it held is let go of.
             let _ended = (&mut work.0).await;
         }
-        self.state = State::Idle { next: None };
     }
 
     /// What came in between, and a validation begins anew after. Whatever is not over by itself is passed on.

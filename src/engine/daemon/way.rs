@@ -3,7 +3,7 @@
 
 use super::Next;
 use super::back::back_to;
-use super::crossing::blocking;
+use super::blocking::blocking;
 use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::follow::Life;

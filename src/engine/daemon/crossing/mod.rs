@@ -4,6 +4,7 @@ pub(super) mod rollback;
 pub(super) mod switch;
 pub mod untouched;
 
+use super::blocking::blocking;
 use super::desk::{Desk, Told};
 use crate::engine::standing::Writes as Shown;
 use crate::model::fault::Fault;
@@ -143,13 +144,4 @@ async fn open(file: &SqliteFile, token: &str, as_decided: (Position, Option<Posi
         open_as_decided(&file.open_writer(OPEN_WAIT)?, &token, as_decided)
     })
     .await
-}
-
-/// Work on SQLite, on a thread where it may wait.
-pub(super) async fn blocking<T: Send + 'static>(
-    doing: &str,
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Fault::fatal("stopped", doing).with_source(error)))
 }

@@ -2,8 +2,8 @@
 //! every table, PostgreSQL's commit decides, and SQLite's transaction is open until then.
 
 use super::super::back::Back;
+use super::super::blocking::blocking;
 use super::super::desk::Told;
-use super::blocking;
 use crate::engine::standing::Writes;
 use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, rolled_back};

@@ -2,11 +2,11 @@
 //!
 //! All that PostgreSQL needs is done in one transaction that stays open until SQLite has decided: abandoned, it leaves nothing.
 
+use super::super::blocking::blocking;
 use super::super::desk::Told;
 use super::super::follow::Life;
 use super::super::setup::captures;
 use super::super::tended::{is_as_made, untouched};
-use super::blocking;
 use crate::engine::standing::Writes;
 use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, switched};
