@@ -91,7 +91,8 @@ fn the_first_row_of_every_table_of_the_applications_own_schema_gets_a_fresh_key(
         create table as_text (id bigint primary key default nextval('Texts'::text), v text);
         create table as_quoted (id bigint primary key default nextval('\"The Quoted\"'::text), v text);
         create table as_qualified (id bigint primary key default nextval('apart.qualified'::varchar), v text);
-        create table small (id smallserial primary key, v text);";
+        create table small (id smallserial primary key, v text);
+        do $$ begin execute format('alter database %I set quote_all_identifiers = on', current_database()); end $$;";
     let at_least = |name, at_least| Table { name, at_least };
     let tables = [
         at_least("counted", 43),

@@ -6,6 +6,7 @@ set timezone = 'UTC';
 set datestyle = 'ISO, YMD';
 set intervalstyle = 'postgres';
 set extra_float_digits = 3;
+set quote_all_identifiers = off;
 set search_path = pg_catalog, pg_temp;
 set row_security = off;
 -- What a role or a database allows an application's sessions is too little for ours, which have bounds of their own: a snapshot that is
