@@ -91,6 +91,14 @@ impl Daemon {
 }
 
 #[test]
+fn a_source_without_a_table_goes_there_and_back() {
+    let case = Case::new("pragma journal_mode = wal");
+    let mut daemon = case.switched(&[]);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write");
+}
+
+#[test]
 fn sqlite_is_compared_with_postgres_while_postgres_is_written() {
     let case = Case::new(ROWS);
     let mut daemon = case.switched(&["--set", "validate.pair_max_ms=100"]);

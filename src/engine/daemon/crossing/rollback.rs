@@ -121,13 +121,14 @@ async fn lock(session: &Session, tables: &[String], wait: Duration) -> Result<()
     // Zero would be no bound at all.
     let wait = wait.max(Duration::from_millis(1));
     let (each, all) = (wait.as_millis(), (wait * 2).as_millis());
-    let lock = format!(
-        "begin; set local lock_timeout = '{each}ms'; set local statement_timeout = '{all}ms'; \
-         lock table {} in share row exclusive mode",
-        tables.join(", ")
-    );
+    let mut begin =
+        format!("begin; set local lock_timeout = '{each}ms'; set local statement_timeout = '{all}ms'; ");
+    // Of a source without a table there is nothing to lock.
+    if !tables.is_empty() {
+        begin.push_str(&format!("lock table {} in share row exclusive mode", tables.join(", ")));
+    }
     session
-        .batch_execute(&lock)
+        .batch_execute(&begin)
         .await
         .map_err(|error| fault::of(error, "keep the application's writers waiting"))
 }
