@@ -21,9 +21,11 @@ const WAIT_MAX_MS: i64 = 3_000;
 
 struct Holder {
     table: PgName,
-    pid: i32,
+    /// None for a prepared transaction.
+    pid: Option<i32>,
     like_a_vacuum: bool,
     called: String,
+    prepared: Option<String>,
     patience_ms: i64,
     /// No vacuum that begins by itself, then: nobody ends it.
     a_clients: bool,
@@ -72,8 +74,9 @@ async fn holders(session: &Session, tables: &BTreeMap<i64, Arc<Route>>) -> Resul
         pid: row.get(2),
         like_a_vacuum: row.get(3),
         called: row.get(4),
-        patience_ms: row.get(5),
-        a_clients: row.get(6),
+        prepared: row.get(5),
+        patience_ms: row.get(6),
+        a_clients: row.get(7),
     };
     Ok(answered(patience::SMALL, doing, asked).await?.iter().map(holder).collect())
 }
@@ -97,14 +100,21 @@ async fn outwait(session: &Session, table: &PgName, wait_ms: i64) -> Result<(), 
 }
 
 fn named(holder: &Holder) -> Fault {
-    let Holder { table, pid, called, .. } = holder;
+    let Holder { table, called, .. } = holder;
     let called = if called.is_empty() { String::new() } else { format!(" ({called})") };
-    let remedy = match holder.like_a_vacuum {
-        true => format!(
+    let remedy = match (holder.pid, holder.like_a_vacuum) {
+        (None, _) => {
+            let gid = holder.prepared.as_deref().unwrap_or_default();
+            format!(
+                "a prepared transaction ({gid:?}, see pg_prepared_xacts) holds the table: whoever prepared it has yet to say `commit prepared` \
+                 or `rollback prepared`"
+            )
+        }
+        (Some(pid), true) => format!(
             "session {pid}{called} holds the table and does not give way: a VACUUM, an ANALYZE or a `create index concurrently` that somebody \
              began, or an autovacuum against wraparound: wait for its end, or end it"
         ),
-        false => format!(
+        (Some(pid), false) => format!(
             "session {pid}{called} holds the table in a transaction that it does not end: end it, or wait until it does"
         ),
     };

@@ -74,6 +74,24 @@ fn whoever_stays_in_the_way_of_a_crossing_is_named() {
 }
 
 #[test]
+fn a_prepared_transaction_in_the_way_of_a_rollback_is_named() {
+    let mut server = OwnServer::new();
+    server.restart_with([("max_prepared_transactions", "2".to_owned())]);
+    let target = TestDatabase { url: server.url("postgres"), name: "postgres".to_owned() };
+    let case =
+        Case { source: sqlite("pragma journal_mode = wal; create table t (id integer primary key)"), target };
+    let mut daemon = case.switched(&[]);
+    psql(&case.target.url, "begin; insert into t values (1); prepare transaction 'of the application'");
+    let refused = daemon.refuses("/v1/phase", r#"{"to":"dual-write"}"#, "lock_timeout");
+    let told = refused["remedy"].as_str().unwrap_or_default();
+    assert!(told.contains("\"of the application\""), "{refused:#}");
+    psql(&case.target.url, "commit prepared 'of the application'");
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+#[test]
 fn an_autovacuum_makes_way_for_a_wider_column() {
     let mut server = OwnServer::new();
     server.restart_with([("autovacuum_naptime", "1s".to_owned())]);

@@ -10,6 +10,11 @@ select n.nspname::text as schema,
        l.pid,
        l.mode = 'ShareUpdateExclusiveLock' as like_a_vacuum,
        coalesce(nullif(a.application_name, ''), a.backend_type, '') as called,
+       -- A prepared transaction holds its locks without a session, its own number among them.
+       (select min(p.gid)
+        from pg_locks own
+        join pg_prepared_xacts p on p.transaction = own.transactionid
+        where l.pid is null and own.pid is null and own.virtualtransaction = l.virtualtransaction) as prepared,
        (extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::bigint as patience_ms,
        -- Nobody is told what others' sessions are who may not read that.
        a.backend_type is not distinct from 'client backend' as a_clients
@@ -18,7 +23,7 @@ join member on member.oid = l.relation
 join pg_class c on c.oid = l.relation
 join pg_namespace n on n.oid = c.relnamespace
 left join pg_stat_activity a on a.pid = l.pid
-where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
+where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
   and l.database = (select oid from pg_database where datname = current_database())
   and l.mode not in ('AccessShareLock', 'RowShareLock')
 order by l.pid, n.nspname, c.relname
