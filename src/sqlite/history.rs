@@ -4,12 +4,13 @@
 //! refused by name; nothing is guessed.
 
 use super::fault::from_sqlite;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -22,11 +23,7 @@ pub struct FileIdentity {
 
 impl FileIdentity {
     pub fn of(path: &Path) -> Result<FileIdentity, Fault> {
-        let metadata: Metadata = path.metadata().map_err(|error| {
-            Fault::fatal("source_missing", format!("find {}", path.display()))
-                .with_remedy("put the database file back and start again: the target stands where it was")
-                .with_source(error)
-        })?;
+        let metadata: Metadata = path.metadata().map_err(|error| lost_sight(path, error))?;
         Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
     }
 
@@ -40,6 +37,24 @@ impl FileIdentity {
              and carries over what differs",
         ))
     }
+}
+
+/// Whoever is told that a file is missing restores a backup: a directory that is closed to us, or a disk that fails, is not said so.
+fn lost_sight(path: &Path, error: std::io::Error) -> Fault {
+    let (class, code, remedy) = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => (
+            FaultClass::Fatal,
+            "source_missing",
+            "put the database file back and start again: the target stands where it was",
+        ),
+        ErrorKind::PermissionDenied => (
+            FaultClass::Fatal,
+            "source_permission",
+            "a directory above the database is closed to the user that runs us: open it, and start again; the target stands where it was",
+        ),
+        _ => (FaultClass::Transient, "source_disk", "the path cannot be looked up: see the cause"),
+    };
+    Fault::new(class, code, format!("find {}", path.display())).with_remedy(remedy).with_source(error)
 }
 
 /// Refuses a snapshot that does not continue the history of `from`; gives its newest position. What `from` names was once read there.
@@ -156,4 +171,20 @@ pub fn schema_digest(db: &Connection) -> Result<String, Fault> {
         }
     }
     Ok(format!("{:x}", hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_directory_is_not_called_a_missing_file() {
+        let check = |kind: ErrorKind, code: &str, class: FaultClass| {
+            let fault = lost_sight(Path::new("/srv/app.db"), kind.into());
+            assert_eq!((fault.code, fault.class), (code, class));
+        };
+        check(ErrorKind::NotFound, "source_missing", FaultClass::Fatal);
+        check(ErrorKind::PermissionDenied, "source_permission", FaultClass::Fatal);
+        check(ErrorKind::StaleNetworkFileHandle, "source_disk", FaultClass::Transient);
+    }
 }
