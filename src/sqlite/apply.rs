@@ -135,7 +135,7 @@ impl SqliteApplier {
 
     /// What opens a connection, unless one is open.
     fn take_hand(&mut self) -> Result<Reach, Fault> {
-        self.identity.confirm(self.file.path())?;
+        self.identity.confirm(&self.file)?;
         Ok(Reach { idle: self.idle.take(), file: self.file.clone() })
     }
 

@@ -349,7 +349,7 @@ impl Shared {
     }
 
     fn reader(&self) -> Result<Reader, Fault> {
-        self.identity.confirm(self.file.path())?;
+        self.identity.confirm(&self.file)?;
         if let Some(reader) = self.state().reader.take() {
             return Ok(reader);
         }

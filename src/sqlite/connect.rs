@@ -27,6 +27,8 @@ const LIBRARY_MIN: i32 = 3_051_003;
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     path: PathBuf,
+    /// What we were told to follow, where symbolic links lead from there to the file.
+    links: Option<PathBuf>,
     busy_timeout: Duration,
     findings: Vec<Finding>,
 }
@@ -49,7 +51,15 @@ impl SqliteFile {
         check_file(&resolved, &metadata)?;
         check_owner(&resolved, &metadata)?;
         let findings = check_mount(&resolved)?;
-        Ok(SqliteFile { path: resolved, busy_timeout, findings })
+        // Kept whole, so that a link stays a link wherever the process goes.
+        let named = std::path::absolute(path).map_err(|error| unreachable_file(path, error))?;
+        let links = (named != resolved).then_some(named);
+        Ok(SqliteFile { path: resolved, links, busy_timeout, findings })
+    }
+
+    /// The application opens the file by this name, and by it another one as soon as a link is turned.
+    pub(super) fn links(&self) -> Option<&Path> {
+        self.links.as_deref()
     }
 
     /// Absolute, without symbolic links.

@@ -3,6 +3,7 @@
 //! Asked inside the read transaction of every batch, because the answer holds for that snapshot alone. What is not proved is
 //! refused by name; nothing is guessed.
 
+use super::connect::SqliteFile;
 use super::fault::from_sqlite;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
@@ -27,15 +28,24 @@ impl FileIdentity {
         Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
     }
 
-    /// A file that was renamed over ours goes unnoticed by a connection, which keeps reading the old one.
-    pub fn confirm(self, path: &Path) -> Result<(), Fault> {
-        if FileIdentity::of(path)? == self {
-            return Ok(());
+    /// A file that was renamed over ours goes unnoticed by a connection, which keeps reading the old one. So does a link that was turned. One
+    /// that leads nowhere is no matter: nobody finds another file by it.
+    pub fn confirm(self, file: &SqliteFile) -> Result<(), Fault> {
+        let gone = |path: &Path| Fault::fatal("file_replaced", format!("go on reading {}", path.display()));
+        if FileIdentity::of(file.path())? != self {
+            return Err(gone(file.path()).with_remedy(
+                "another file lies in its place (a restored backup, a rebuilt database): run it with --resync, which compares both sides \
+                 and carries over what differs",
+            ));
         }
-        Err(Fault::fatal("file_replaced", format!("go on reading {}", path.display())).with_remedy(
-            "another file lies in its place (a restored backup, a rebuilt database): run it with --resync, which compares both sides \
-             and carries over what differs",
-        ))
+        match file.links().map(|links| (links, FileIdentity::of(links))) {
+            Some((links, Ok(there))) if there != self => Err(gone(links).with_remedy(format!(
+                "a symbolic link was turned, and another file is found by that name than {}: turn it back. If the application has written to \
+                 the other file, stop it, put that one in the old one's place, and run it with --resync",
+                file.path().display()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

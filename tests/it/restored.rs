@@ -2,8 +2,9 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{application, liteferry, psql, try_psql};
+use crate::support::{application, database, liteferry, psql, sqlite, try_psql};
 use rusqlite::functions::{Context, FunctionFlags};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering;
 
 /// Rows of `first` and `last` that the target's integer columns cannot hold stop a backfill on both sides of `middle`.
@@ -270,4 +271,40 @@ fn records_that_are_gone_after_the_switch_have_nobody_empty_postgres() {
     let source = case.source.path.display().to_string();
     liteferry(&["detach", "--open-sqlite", "--yes", "--source", &source]).exits_with(0);
     case.rows("insert into t values (3, 'goes on')");
+}
+
+/// As a release does whose directory is what `current` leads to.
+#[test]
+fn a_link_that_is_turned_to_another_file_is_refused() {
+    for turned in ["releases", "source.db"] {
+        let mut source = sqlite("pragma journal_mode = wal; create table t (id integer primary key)");
+        let dir = source.path.parent().expect("a file lies somewhere").to_owned();
+        let at = |name: &str| dir.join(name);
+        std::fs::create_dir_all(at("1")).expect("a directory can be made");
+        std::fs::rename(&source.path, at("1/source.db")).expect("a file can be moved");
+        std::fs::create_dir_all(at("2")).expect("a directory can be made");
+        std::fs::copy(at("1/source.db"), at("2/source.db")).expect("a file can be copied");
+        let link = |to: &str| {
+            let to = if turned == "source.db" { format!("{to}/source.db") } else { to.to_owned() };
+            symlink(to, at("link")).expect("a link can be made");
+            std::fs::rename(at("link"), at(turned)).expect("and turned");
+        };
+        link("1");
+        source.path = if turned == "source.db" { at(turned) } else { at("releases/source.db") };
+        let case = Case { source, target: database() };
+        let mut daemon = Daemon::start_in(&dir, &case.source, &case.target.url, &[]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        case.app("insert into t values (1)");
+        daemon.drained(&case.source);
+
+        link("2");
+        case.app("insert into t values (2)");
+        assert_eq!(daemon.halted(), "file_replaced", "{turned}");
+        link("1");
+        daemon.stop();
+        let mut daemon = Daemon::start_in(&dir, &case.source, &case.target.url, &[]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        daemon.drained(&case.source);
+        case.is_equal();
+    }
 }

@@ -93,7 +93,7 @@ MUTANTS = [
      "(Some(newest), Some(at)) if at == from => Ok(newest)", "(Some(newest), Some(at)) if at.seq == from.seq => Ok(newest)",
      "--test it follow::another_history"),
     ("a replaced file is not noticed", "src/sqlite/changes.rs",
-     "        self.identity.confirm(self.file.path())?;\n", "",
+     "        self.identity.confirm(&self.file)?;\n", "",
      "--test it follow::a_file_put_in_the_place"),
     ("schema changes are not noticed", "src/sqlite/changes/schema.rs",
      "schema_digest(&reader.db)? != expected.schema || !captured()?", "!captured()?",

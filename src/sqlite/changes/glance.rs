@@ -17,7 +17,7 @@ impl Shared {
         let at_hand =
             self.state().reader.take_if(|reader| reader.never_waits && reader.looked.elapsed() < LOOK_AGAIN);
         let Some(reader) = at_hand else { return Some(asked) };
-        let still_there = self.identity.confirm(self.file.path());
+        let still_there = self.identity.confirm(&self.file);
         let (begun, hardened) = self.open(still_there.map(|()| reader), asked)?;
         let is_short = begun.head.to.seq - begun.head.from.seq <= CHANGES_MAX;
         if !(is_short && self.hardener.is_quick()) {
