@@ -299,6 +299,25 @@ fn tables_that_a_rollback_would_leave_in_postgres_are_told_before_it() {
     assert!(daemon.log().contains("its rows would stay in PostgreSQL"), "{}", daemon.log());
 }
 
+/// What is looked at under the locks takes as long as there are columns, and not as long as a writer is waited for.
+#[test]
+fn a_rollback_of_many_columns_has_the_time_to_look_at_them() {
+    let columns: Vec<String> = (0..900).map(|n| format!("c{n} integer")).collect();
+    let tables: Vec<String> = (0..12)
+        .map(|n| {
+            format!(
+                "create table t{n} (id integer primary key, {}); insert into t{n} (c1) values (2)",
+                columns.join(", ")
+            )
+        })
+        .collect();
+    let case = Case::new(&format!("pragma journal_mode = wal; {}", tables.join("; ")));
+    let mut daemon =
+        case.switched(&["--set", "switch.deadline_ms=20000", "--set", "switch.pause_budget_ms=10000"]);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write");
+}
+
 #[test]
 fn a_comparison_that_a_cleanup_comes_before_is_refused() {
     let case = Case::new(ROWS);

@@ -50,7 +50,7 @@ impl Sides for Backward<'_, '_> {
         let (began, mut wait) = (Instant::now(), FENCE_WAITS.0);
         loop {
             let left = self.deadline.saturating_sub(began.elapsed());
-            match lock(&session, &tables, wait.min(left)).await {
+            match lock(&session, &tables, (wait.min(left), left)).await {
                 Err(fault) if has_missed(&fault) && wait < left => {
                     session
                         .batch_execute("rollback")
@@ -116,17 +116,19 @@ impl Sides for Backward<'_, '_> {
     }
 }
 
-/// All of them, or nothing: then the session's transaction has failed.
-async fn lock(session: &Session, tables: &[String], wait: Duration) -> Result<(), Fault> {
+/// All of them, or nothing: then the session's transaction has failed. What follows under the locks has what is left of the deadline: how
+/// long it takes is a matter of how many tables and columns there are, and not of who writes to them.
+async fn lock(session: &Session, tables: &[String], (wait, left): (Duration, Duration)) -> Result<(), Fault> {
     // Zero would be no bound at all.
-    let wait = wait.max(Duration::from_millis(1));
-    let (each, all) = (wait.as_millis(), (wait * 2).as_millis());
+    let at_least = |bound: Duration| bound.max(Duration::from_millis(1)).as_millis();
+    let (each, all, rest) = (at_least(wait), at_least(wait * 2), at_least(left));
     let mut begin =
         format!("begin; set local lock_timeout = '{each}ms'; set local statement_timeout = '{all}ms'; ");
     // Of a source without a table there is nothing to lock.
     if !tables.is_empty() {
-        begin.push_str(&format!("lock table {} in share row exclusive mode", tables.join(", ")));
+        begin.push_str(&format!("lock table {} in share row exclusive mode; ", tables.join(", ")));
     }
+    begin.push_str(&format!("set local lock_timeout = '{rest}ms'; set local statement_timeout = '{rest}ms'"));
     session
         .batch_execute(&begin)
         .await
