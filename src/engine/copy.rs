@@ -232,9 +232,9 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
     if prepared.plan.mode == Mode::Existing {
         return None;
     }
-    let taken: Vec<String> = made_by(&prepared.plan)
-        .filter(|name| prepared.catalog.relation_names.iter().any(|relation| relation == name))
-        .collect();
+    let taken = taken_of(&prepared.plan, |name| {
+        prepared.catalog.relation_names.iter().any(|relation| relation == name)
+    });
     if taken.is_empty() {
         return None;
     }
@@ -246,11 +246,14 @@ pub fn standing_in_the_way(prepared: &Prepared) -> Option<Finding> {
     )
 }
 
-/// What bears a name of the schema: tables, their indexes and keys, views. Left out one by one, they would be missed later.
-fn made_by(plan: &Plan) -> impl Iterator<Item = String> {
-    let tables = plan.tables.iter().map(|table| table.route.target.name.clone());
-    let statements = plan.tables.iter().flat_map(|table| &table.indexes).chain(&plan.views);
-    tables.chain(statements.filter_map(Statement::made))
+/// What bears a name of the schema: tables, their indexes and keys, views. Left out one by one, they would be missed later. Those of a table
+/// that is in the way itself go with it, and hundreds of them would hide its name.
+fn taken_of(plan: &Plan, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
+    let name = |table: &TablePlan| table.route.target.name.clone();
+    let (there, free): (Vec<_>, Vec<_>) = plan.tables.iter().partition(|table| is_taken(&name(table)));
+    let statements = free.iter().flat_map(|table| &table.indexes).chain(&plan.views);
+    let made = statements.filter_map(Statement::made).filter(|made| is_taken(made));
+    there.into_iter().map(name).chain(made).collect()
 }
 
 pub(super) fn load_role(prepared: &Prepared) -> LoadRole {

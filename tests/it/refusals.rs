@@ -470,3 +470,16 @@ fn a_name_that_an_index_or_a_view_would_bear_is_told_before_anything_begins() {
         assert!(told.contains("the target already has t_v_key, by_v, shown\n"), "{told}");
     }
 }
+
+#[test]
+fn indexes_of_a_table_that_is_in_the_way_itself_do_not_hide_its_name() {
+    let file = sqlite(
+        "create table t (id integer primary key, v text unique); create index by_v on t (v); create table free (v text unique);",
+    );
+    let target = database();
+    psql(&target.url, "create table t (id int primary key, v text unique); create index by_v on t (v)");
+    psql(&target.url, "create sequence free_v_key");
+    let source = file.path.display().to_string();
+    let told = liteferry(&["check", "--source", &source, "--target", &target.url]).exits_with(1).stdout;
+    assert!(told.contains("the target already has t, free_v_key\n"), "{told}");
+}
