@@ -14,8 +14,10 @@ use crate::sqlite::history::log_lost;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use std::time::{Duration, Instant};
 
-/// How long the write lock is held, one table's triggers at least.
-const TURN: Duration = Duration::from_millis(10);
+/// How long the write lock is held at least, or one table's triggers.
+const TURN_MIN: Duration = Duration::from_millis(10);
+/// How long a statement of the application waits at most, for the lock and for its connection's reading.
+const WAIT_MAX: Duration = Duration::from_millis(45);
 /// Whoever waits for the lock asks for it again within a quarter of that, most of the time.
 const REST: Duration = Duration::from_millis(100);
 /// So many readings of the schema more.
@@ -35,11 +37,12 @@ impl<'t> Turns<'t> {
         Turns { db, doing, turned }
     }
 
-    /// Lets the others go on.
-    fn rest(&self) -> Result<(), Fault> {
+    /// Lets the others go on; gives how long the next turn may be.
+    fn rest(&self) -> Result<Duration, Fault> {
         (self.turned)();
-        std::thread::sleep(REST + self.reading()? * REST_BY_READING);
-        Ok(())
+        let reading = self.reading()?;
+        std::thread::sleep(REST + reading * REST_BY_READING);
+        Ok(turn_beside(reading))
     }
 
     /// How long a connection takes to read the schema now.
@@ -55,6 +58,14 @@ impl<'t> Turns<'t> {
     }
 }
 
+/// Where the reading alone takes too long, each turn makes one statement of each connection late, and the fewer of them the better.
+fn turn_beside(reading: Duration) -> Duration {
+    match WAIT_MAX.saturating_sub(reading) {
+        room if room < TURN_MIN => reading,
+        room => room.min(reading).max(TURN_MIN),
+    }
+}
+
 /// Begins in the transaction that is given, and gives the one in which everything stands.
 pub fn install<'db>(
     mut tx: Transaction<'db>,
@@ -63,9 +74,9 @@ pub fn install<'db>(
 ) -> Result<Transaction<'db>, Fault> {
     let (mut known, mut left) = (Objects::read(&tx)?, tables);
     let origin = read_origin(&tx, &known)?;
-    let mut told = Instant::now();
+    let (mut told, mut turn) = (Instant::now(), TURN_MIN);
     loop {
-        left = known.install_until(&tx, left, Instant::now() + TURN)?;
+        left = known.install_until(&tx, left, Instant::now() + turn)?;
         if left.is_empty() {
             break;
         }
@@ -73,7 +84,7 @@ pub fn install<'db>(
         mark(&tx)?;
         let version = schema_version(&tx)?;
         commit(tx, turns.doing)?;
-        turns.rest()?;
+        turn = turns.rest()?;
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             let done = tables.len() - left.len();
@@ -95,14 +106,27 @@ pub fn install<'db>(
 /// Takes out all triggers, and gives the transaction in which none is left. What says whose capture it is goes first: a daemon that finds
 /// triggers gone would else put them in again, between any two turns.
 pub fn take_out<'db>(turns: &Turns<'db>) -> Result<Transaction<'db>, Fault> {
+    let mut turn = TURN_MIN;
     loop {
         let tx = begin(turns.db, turns.doing)?;
         let objects = Objects::read(&tx)?;
         drop_table(&tx, objects.control.as_deref(), CONTROL)?;
-        if objects.drop_triggers_until(&tx, Instant::now() + TURN)? {
+        if objects.drop_triggers_until(&tx, Instant::now() + turn)? {
             return Ok(tx);
         }
         commit(tx, turns.doing)?;
-        turns.rest()?;
+        turn = turns.rest()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_too_long_or_turns_are_few() {
+        let of = |millis| turn_beside(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 10, 20, 25, 35].map(of), [10, 10, 20, 20, 10]);
+        assert_eq!([36, 80, 400].map(of), [36, 80, 400]);
     }
 }
