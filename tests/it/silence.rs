@@ -60,6 +60,24 @@ fn swallowed_while(block: &str, release: &str) {
     case.is_equal();
 }
 
+/// A guardian that had the daemon restarted would have the index begun anew each time.
+#[test]
+fn an_index_that_takes_long_is_no_standstill() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, SLOW_INDEX);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("select pg_advisory_lock(7)");
+    let daemon = case.daemon(&[]);
+    wait(&daemon, "an index that waits", || !case.rows(WAITING).is_empty());
+    let age = || daemon.status().and_then(|status| status["tick_age_seconds"].as_u64());
+    for _ in 0..6 {
+        sleep(Duration::from_secs(1));
+        assert!(age().is_some_and(|age| age < 4), "{}", daemon.log());
+    }
+    blocker.run("select pg_advisory_unlock(7)");
+    wait(&daemon, "following", || is_followed(&daemon, &case));
+}
+
 #[test]
 fn an_index_whose_answer_is_swallowed_is_not_waited_for_for_ever() {
     swallowed_while("select pg_advisory_lock(7)", "select pg_advisory_unlock(7)");

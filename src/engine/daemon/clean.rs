@@ -2,11 +2,11 @@
 //!
 //! What must not go stays: ledger and journal, which say what of the source the target does not give back, and who did what.
 
+use super::Next;
 use super::back::prove_constraints;
 use super::blocking::blocking;
 use super::desk::{Desk, Told};
 use super::follow::followed;
-use super::{Next, TICK};
 use crate::crash;
 use crate::engine::archive::{Archive, archive};
 use crate::engine::report::timestamp;
@@ -26,7 +26,6 @@ use crate::sqlite::connect::SqliteFile;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,7 +46,7 @@ pub async fn clean_up(desk: &mut Desk<'_>) -> Result<Next, Fault> {
     let taken_out = take_out_of_sqlite(desk, &file).await?;
     crash::passed("cleanup", "sqlite");
     let tables = followed(request, desk.store, desk.migration).await?;
-    prove_what_is_left(desk, &tables).await?;
+    prove_what_is_left(desk, &tables).await;
     let session = connect(&request.address).await?;
     let doing = "take what is ours out of PostgreSQL";
     make_way(&session, &tables).await?;
@@ -82,7 +81,7 @@ async fn take_out_of_sqlite(desk: &Desk<'_>, file: &SqliteFile) -> Result<Vec<St
 }
 
 /// What came back unproven is proved before nobody looks any more.
-async fn prove_what_is_left(desk: &Desk<'_>, tables: &BTreeMap<i64, Arc<Route>>) -> Result<(), Fault> {
+async fn prove_what_is_left(desk: &Desk<'_>, tables: &BTreeMap<i64, Arc<Route>>) {
     let request = &desk.job.request;
     let target = PgTarget::new(
         Arc::clone(&request.address),
@@ -90,13 +89,7 @@ async fn prove_what_is_left(desk: &Desk<'_>, tables: &BTreeMap<i64, Arc<Route>>)
         LoadRole::Origin,
         request.overrides.existing_rows,
     );
-    let mut proving = pin!(prove_constraints(target, tables.clone()));
-    loop {
-        tokio::select! {
-            () = &mut proving => return Ok(()),
-            () = tokio::time::sleep(TICK) => desk.voice.board.tick(Instant::now()),
-        }
-    }
+    desk.voice.attended(prove_constraints(target, tables.clone())).await;
 }
 
 async fn make_archive(desk: &Desk<'_>, file: &SqliteFile) -> Result<Archive, Fault> {

@@ -284,13 +284,17 @@ impl Life<'_> {
     async fn take_steps(&self, stage: Stage, ground: Ground, watch: &dyn Watch) -> Result<(), Fault> {
         let statements = self.store.planned(self.migration, stage).await?;
         let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?.on(ground);
-        let findings = match stage {
-            Stage::Key | Stage::Index => {
-                let side_by_side: Vec<&Statement> = statements.iter().collect();
-                steps.take_side_by_side(&side_by_side, self.job.request.workers).await?
+        let taken = async {
+            match stage {
+                Stage::Key | Stage::Index => {
+                    let side_by_side: Vec<&Statement> = statements.iter().collect();
+                    steps.take_side_by_side(&side_by_side, self.job.request.workers).await
+                }
+                Stage::Last | Stage::Switch => steps.take_one_by_one(statements.iter()).await,
             }
-            Stage::Last | Stage::Switch => steps.take_one_by_one(statements.iter()).await?,
         };
+        // A step asks by itself whether the server is at it.
+        let findings = self.voice.attended(taken).await?;
         for finding in findings {
             tracing::warn!(
                 code = finding.code,

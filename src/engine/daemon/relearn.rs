@@ -137,7 +137,7 @@ impl Life<'_> {
         if due.is_empty() {
             return Ok(None);
         }
-        let widened = match self.attended(self.values_of(&due)).await {
+        let widened = match self.voice.attended(self.values_of(&due)).await {
             Ok(Some(seen)) => {
                 let changes = self.forms_now(&seen);
                 if !changes.is_empty() {

@@ -13,7 +13,6 @@ use crate::engine::copy::{
     unrounded,
 };
 use crate::engine::prepare::{INDEX_REMEDY, Prepared, Request, prepare};
-use crate::flow::progress::Unwatched;
 use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
 use crate::link::{Source, Span};
@@ -182,7 +181,7 @@ pub fn schema_moved(fault: Fault) -> Fault {
 
 async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {
     let request = &job.request;
-    let prepared = prepare(request, &Unwatched).await?;
+    let prepared = prepare(request, voice).await?;
     let mut findings = findings_of_run(&prepared, job.journal).await?;
     findings.extend(moved_before(request, &prepared, job.switch.archive.as_deref()));
     for finding in &findings {

@@ -1,6 +1,6 @@
 //! What the daemon tells its board and its metrics while it works.
 
-use super::Voice;
+use super::{TICK, Voice};
 use crate::engine::status::{Backfill, Followed, Lag, Run, TableProgress, TableState};
 use crate::flow::cross::Crossed;
 use crate::flow::follow::Step;
@@ -16,6 +16,7 @@ use crate::sqlite::scan::count_rows;
 use crate::sqlite::source::SqliteSource;
 use crate::telemetry::labels::{CutoverOutcome, Direction, Operation, Throttle};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ impl<'a> BackfillWatch<'a> {
             if !tables.contains_key(name) {
                 let counted = name.clone();
                 let total = source.read(move |db| count_rows(db, &counted)).await?;
+                voice.board.tick(Instant::now());
                 let blank = TableProgress { rows: 0, total, state: TableState::Waiting };
                 tables.insert(name.clone(), blank);
             }
@@ -90,7 +92,25 @@ impl Watch for BackfillWatch<'_> {
     }
 }
 
+/// What is looked at before there is anything to show.
+impl Watch for Voice {
+    fn see(&self, _event: Event<'_>) {
+        self.board.tick(Instant::now());
+    }
+}
+
 impl Voice {
+    /// Work that takes long is work that goes on: it ends by itself where its server is no longer at it.
+    pub(super) async fn attended<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(TICK) => self.board.tick(Instant::now()),
+            }
+        }
+    }
+
     /// How an attempt to move the writes ended.
     pub(super) fn attempted(&self, outcome: CutoverOutcome) {
         self.metrics.cutover_attempted(outcome);

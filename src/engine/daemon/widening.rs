@@ -5,7 +5,6 @@
 //! tables that are not too large, without waiting long for the lock, and never beside a comparison or an attempt to move the writes. What
 //! it cannot do it says, and leaves the cells in the ledger.
 
-use super::Voice;
 use super::follow::Life;
 use super::relearn::Seen;
 use crate::journal::follow::Held;
@@ -16,7 +15,6 @@ use crate::plan::widen::{Ground, Stays, Wider, wider};
 use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What a look at the types has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +105,7 @@ impl Life<'_> {
         let table = route.source.clone();
         tracing::info!(table, columns = said.join("; "), "columns become wider; the table is rewritten");
         let changes = [TableChange::Altered { id, route, statements: vec![statement] }];
-        self.attended(self.take_changes(&changes)).await?;
+        self.voice.attended(self.take_changes(&changes)).await?;
         for line in &said {
             self.store.note("widened", &format!("{table}.{line}")).await?;
         }
@@ -139,21 +137,4 @@ impl Life<'_> {
         tracing::warn!(table, why, "a column is not made wider; what it does not hold stays in the ledger");
         self.store.note_once("not widened", &format!("{table}.{why}")).await
     }
-
-    /// Work that takes long is work that goes on.
-    pub(super) async fn attended<T>(&self, work: impl Future<Output = T>) -> T {
-        attended(self.voice, work).await
-    }
 }
-
-async fn attended<T>(voice: &Voice, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(TICK) => voice.board.tick(Instant::now()),
-        }
-    }
-}
-
-const TICK: Duration = Duration::from_secs(1);
