@@ -155,9 +155,7 @@ pub async fn remove(client: &Client, migration: i64) -> Result<(), Fault> {
         let sql = format!("delete from liteferry.{table} where migration_id = $1");
         client.execute(&sql, &[&migration]).await.map_err(failed)?;
     }
-    // The canary's own farewell.
-    let sql = "delete from liteferry.reverse_change where migration_id = $1";
-    client.execute(sql, &[&migration]).await.map(drop).map_err(failed)
+    Ok(())
 }
 
 /// Whether everything is where it should be, and fires.
@@ -175,13 +173,9 @@ pub async fn standing(
         if wanted.iter().any(|name| part.holds(&name.1) && !there.contains(name)) {
             return State::Missing;
         }
-        let mut of_part = found.iter().filter(|one| part.holds(&one.trigger));
-        let (mut on, mut off) = (false, false);
-        of_part.by_ref().for_each(|one| match one.enabled.as_str() {
-            "A" => on = true,
-            _ => off = true,
-        });
-        match (on, off) {
+        let of_part = || found.iter().filter(|one| part.holds(&one.trigger));
+        let fires = |one: &Found| one.enabled == enabled_word(Firing::Always);
+        match (of_part().any(fires), of_part().any(|one| !fires(one))) {
             (true, false) => State::On,
             (false, _) => State::Off,
             (true, true) => State::Mixed,
