@@ -4,7 +4,7 @@
 //! it is another connection that asks.
 
 use super::connect::{Session, connect};
-use super::fault;
+use super::fault::{self, Refusal};
 use super::patience::{self, ANSWER_MISSING, answered};
 use super::url::Target as Address;
 use crate::model::fault::{Fault, FaultClass};
@@ -76,7 +76,14 @@ impl Attended {
                 return done;
             }
             // Work that ends while its server is asked about is not lost: it is looked at again first.
-            let at_work = answered(patience::SMALL, doing, self.is_at_work(doing)).await?;
+            let at_work = match answered(patience::SMALL, doing, self.is_at_work(doing)).await {
+                // Who has no connection left for a look is there, and has said nothing of the work.
+                Err(fault) if is_from_server(&fault) => {
+                    tracing::debug!(code = fault.code, "whether the server is at it is not known");
+                    continue;
+                }
+                looked => looked?,
+            };
             idle = if at_work { 0 } else { idle + 1 };
             if idle >= IDLE_LOOKS_MAX {
                 return Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing).with_remedy(
@@ -125,4 +132,8 @@ impl Attended {
         session.close().await;
         Ok(at_work)
     }
+}
+
+fn is_from_server(fault: &Fault) -> bool {
+    fault.source.as_ref().is_some_and(|source| source.is::<Refusal>())
 }

@@ -78,6 +78,29 @@ fn an_index_that_takes_long_is_no_standstill() {
     wait(&daemon, "following", || is_followed(&daemon, &case));
 }
 
+/// As at the peak of an application that holds every connection there is.
+#[test]
+fn an_index_goes_on_while_nobody_can_connect_to_ask_for_it() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, SLOW_INDEX);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("select pg_advisory_lock(7)");
+    let daemon = case.daemon(&[]);
+    let name = &case.target.name;
+    let admin = case.target.url.replace(name, "postgres");
+    let waiting =
+        format!("select pid from pg_stat_activity where datname = '{name}' and wait_event_type = 'Lock'");
+    wait(&daemon, "an index that waits", || !psql(&admin, &waiting).is_empty());
+    let before = psql(&admin, &waiting);
+    psql(&admin, &format!("alter database {name} allow_connections false"));
+    // Longer than it takes to look.
+    sleep(Duration::from_secs(12));
+    psql(&admin, &format!("alter database {name} allow_connections true"));
+    assert_eq!(psql(&admin, &waiting), before, "{}", daemon.log());
+    blocker.run("select pg_advisory_unlock(7)");
+    wait(&daemon, "following", || is_followed(&daemon, &case));
+}
+
 #[test]
 fn an_index_whose_answer_is_swallowed_is_not_waited_for_for_ever() {
     swallowed_while("select pg_advisory_lock(7)", "select pg_advisory_unlock(7)");
