@@ -83,13 +83,17 @@ impl Costs<'_> {
     }
 
     pub fn wide(&self) -> Vec<Candidate> {
-        vec![self.numeric(), self.bytea(), self.text(Form::Affinity)]
+        let held = [self.numeric(), self.bytea(), self.text(Form::Affinity)];
+        held.into_iter().chain(self.bytes_in_texts()).collect()
     }
 
-    /// A text column whose texts are mostly no text is one of bytes.
     pub fn texts(&self) -> Vec<Candidate> {
+        [self.text(Form::Native), self.bytea()].into_iter().chain(self.bytes_in_texts()).collect()
+    }
+
+    /// A column whose texts are mostly no text is one of bytes.
+    pub fn bytes_in_texts(&self) -> Option<Candidate> {
         let mostly_bytes = self.survey.text_refused * 2 > self.survey.count(Class::Text);
-        let bytes = mostly_bytes.then(|| self.bytea_of_text());
-        [self.text(Form::Native), self.bytea()].into_iter().chain(bytes).collect()
+        mostly_bytes.then(|| self.bytea_of_text())
     }
 }

@@ -18,6 +18,8 @@ pub enum Family {
     Uuid,
     Json,
     Blob,
+    /// NUMERIC affinity under a name that promises bytes: `BINARY(16)`, `VARBINARY`, `BYTEA`.
+    Binary,
     /// NUMERIC affinity under a name that says nothing: `STRING`, `ANY`, `HSTORE`.
     Named,
     /// No type at all, or ANY in a STRICT table: values stay as they were given.
@@ -58,7 +60,7 @@ impl Family {
             Family::Moment => Some(Type::Timestamp(6)),
             Family::Uuid => Some(Type::Uuid),
             Family::Json => Some(Type::Json),
-            Family::Blob => Some(Type::Bytea),
+            Family::Blob | Family::Binary => Some(Type::Bytea),
             Family::Named | Family::Untyped => None,
         }
     }
@@ -80,6 +82,8 @@ impl Family {
                 Some(Family::Numeric)
             }
             "dec" | "num" | "currency" => Some(Family::Numeric),
+            "binary" | "varbinary" | "binary varying" | "longvarbinary" => Some(Family::Binary),
+            "bytea" | "bytes" | "raw" | "image" => Some(Family::Binary),
             _ => None,
         }
     }
@@ -126,6 +130,9 @@ mod tests {
             ("TINYINT", Family::Integer(Width::Big)),
             ("BIT(1)", Family::Boolean),
             ("BIT(8)", Family::Named),
+            ("BINARY(16)", Family::Binary),
+            ("bytea", Family::Binary),
+            ("BINARY_DOUBLE", Family::Real),
             ("bool", Family::Boolean),
             ("STRING", Family::Named),
             ("TEXT[]", Family::Text),

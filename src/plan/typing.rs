@@ -81,7 +81,7 @@ pub fn referring(
         Family::RowidAlias | Family::Integer(_) | Family::Boolean | Family::Real => true,
         Family::Text | Family::Blob => true,
         Family::Numeric | Family::Date | Family::Time | Family::Moment => false,
-        Family::Uuid | Family::Json | Family::Named | Family::Untyped => false,
+        Family::Uuid | Family::Json | Family::Binary | Family::Named | Family::Untyped => false,
     };
     if promises || column.wish().is_some() || column.form_stated().is_some() {
         return None;
@@ -164,7 +164,7 @@ impl<'a> Column<'a> {
             // Texts that look like numbers are told apart from numbers only cell by cell.
             Family::Untyped => vec![Type::Text],
             Family::RowidAlias | Family::Integer(_) | Family::Real | Family::Numeric => self.form_home(),
-            Family::Text | Family::Blob | Family::Named => self.form_home(),
+            Family::Text | Family::Blob | Family::Binary | Family::Named => self.form_home(),
         }
     }
 
@@ -245,7 +245,7 @@ impl<'a> Column<'a> {
                 NumericChoice::Numeric => Type::Numeric(None),
                 NumericChoice::Float8 => Type::Float8,
             },
-            Family::Blob => Type::Bytea,
+            Family::Blob | Family::Binary => Type::Bytea,
             Family::Text | Family::Date | Family::Time | Family::Moment | Family::Uuid => Type::Text,
             Family::Json | Family::Named | Family::Untyped => Type::Text,
         };
@@ -261,7 +261,8 @@ impl<'a> Column<'a> {
         // Binary JSON was asked for, and normalises by nature.
         let normalised = |candidate: &Candidate| candidate.codec.ty == Type::Jsonb && candidate.lost == 0;
         let exact = candidates.iter().find(|candidate| candidate.misfits == 0 || normalised(candidate));
-        let fallback = if self.family == Family::Blob { Type::Bytea } else { Type::Text };
+        let bytes = matches!(self.family, Family::Blob | Family::Binary);
+        let fallback = if bytes { Type::Bytea } else { Type::Text };
         let cheapest =
             || candidates.iter().min_by_key(|candidate| (candidate.misfits, candidate.codec.ty != fallback));
         let best = exact.or_else(cheapest).expect("every family has a candidate");
@@ -293,15 +294,17 @@ impl<'a> Column<'a> {
             }
             Family::Uuid | Family::Json => {
                 let learned = self.learned(|_| true);
-                learned.into_iter().chain([costs.bytea(), costs.text(Form::Affinity)]).collect()
+                let held = [costs.bytea(), costs.text(Form::Affinity)];
+                learned.into_iter().chain(held).chain(costs.bytes_in_texts()).collect()
             }
-            Family::Named => [vec![integer()], costs.wide()].concat(),
+            Family::Binary | Family::Named => [vec![integer()], costs.wide()].concat(),
             // Bytes of any class stand in bytea, so a mixture loses nothing there.
             Family::Blob => vec![costs.bytea(), costs.bytea_of_text(), integer(), costs.real()],
             Family::Untyped => {
                 let singles = [integer(), costs.real(), costs.bytea(), costs.text(Form::Native)];
                 let learned = self.learned(|ty| *ty == Type::Text);
-                singles.into_iter().chain(learned).chain([costs.float(), costs.numeric()]).collect()
+                let last = [costs.float(), costs.numeric()].into_iter().chain(costs.bytes_in_texts());
+                singles.into_iter().chain(learned).chain(last).collect()
             }
         }
     }
@@ -454,7 +457,7 @@ impl<'a> Column<'a> {
             }
             Family::Uuid => *ty == Type::Uuid,
             Family::Json => matches!(ty, Type::Json | Type::Jsonb) || self.overrides.json == JsonChoice::Text,
-            Family::Blob => *ty == Type::Bytea,
+            Family::Blob | Family::Binary => *ty == Type::Bytea,
             Family::Named | Family::Untyped => true,
         }
     }
@@ -530,6 +533,19 @@ mod tests {
             ("BLOB", &[Text(b"\0\xff")], "bytea other-class 0"),
             ("BLOB", &[Blob(b"b"), Text(b"a")], "bytea native 1"),
             ("BLOB", &[Blob(b"b"), Text(b"a"), Integer(7)], "bytea native 2"),
+        ]);
+    }
+
+    /// PHP binds a digest's sixteen bytes as TEXT, and SQLite asks no column whether that is one.
+    #[test]
+    fn bytes_that_were_bound_as_texts_are_bytes_under_any_declaration() {
+        for declared in ["BINARY(16)", "STRING", "UUID", "JSON", "DATE", "NUMERIC", "INTEGER", ""] {
+            check(&[(declared, &[Text(b"\xff\x01"), Text(b"\0"), Text(b"a")], "bytea other-class 0")]);
+        }
+        check(&[
+            ("BINARY(16)", &[Blob(b"b")], "bytea native 0"),
+            ("BINARY(16)", &[Text(b"a word")], "text affinity 0"),
+            ("BINARY(16)", &[Text(b"\xff"), Text(b"\xfe"), Integer(7)], "bytea other-class 1"),
         ]);
     }
 
@@ -654,6 +670,7 @@ mod tests {
             ("DATETIME", "text collate \"C\"", "text collate \"C\""),
             ("varchar(5)", "text collate \"C\"", "text collate \"C\""),
             ("BLOB", "bytea", "bytea"),
+            ("VARBINARY(20)", "bytea", "bytea"),
             ("", "text collate \"C\"", "text collate \"C\""),
         ] {
             let table = samples::table("t", &[&format!("c {declared}")]);

@@ -2,7 +2,7 @@
 //! applications spell them: they cross as if they had been there from the first.
 
 use crate::follow::Case;
-use crate::support::{database, liteferry, psql, sqlite, until};
+use crate::support::{application, database, liteferry, psql, sqlite, until};
 
 const EXISTING: &[&str] = &["--set", "target.mode=existing"];
 
@@ -14,6 +14,32 @@ const TARGET: &str =
     "create table visit (id uuid primary key, at timestamptz not null, took interval, open boolean not null);
      create table tick (id bigint primary key, at timestamptz not null, open boolean not null, note varchar(4));
      create table word (id uuid primary key, at timestamptz)";
+
+/// PHP binds a digest's bytes as TEXT, whatever the column is.
+#[test]
+fn bytes_that_are_bound_as_texts_arrive_in_what_was_empty() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table page (id integer primary key, hash binary(16), body blob)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into page values (1, cast(x'ff01' as text), cast(x'fe00' as text)), (2, cast(x'61' as text), null)");
+    daemon.until(|status| {
+        status["run"]["state"] == "running"
+            && case.rows("select 1 from page").len() == 2
+            && case.rows("select 1 from liteferry.ledger").is_empty()
+    });
+    let as_bytes = [["ff01", "fe00"].map(|hex| Some(hex.to_owned())), [Some("61".to_owned()), None]];
+    assert_eq!(case.rows("select encode(hash, 'hex'), encode(body, 'hex') from page order by id"), as_bytes);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    psql(&case.target.url, "insert into page values (3, '\\xf0', '\\x31')");
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    let classes = "select group_concat(typeof(hash) || typeof(body), ' ') from page";
+    let classes: String =
+        application(&case.source.path).query_row(classes, [], |row| row.get(0)).expect("it is read");
+    assert_eq!(classes, "texttext textnull texttext");
+}
 
 #[test]
 fn what_an_empty_table_comes_to_hold_crosses_however_it_is_spelt() {

@@ -8,16 +8,19 @@
 use super::follow::Life;
 use super::widening::Widened;
 use super::{Next, reread};
+use crate::canon::{Codec, Form};
 use crate::engine::prepare::{Partly, Prepared, Request, Values, prepare};
 use crate::flow::follow::Step;
 use crate::flow::progress::Unwatched;
 use crate::journal::follow::Which;
 use crate::journal::reshape::{Reshaping, TableChange};
+use crate::model::cell::Class;
 use crate::model::fault::Fault;
 use crate::model::name::ident;
 use crate::model::schema::SqliteTable;
+use crate::model::types::Type;
 use crate::plan::route::Route;
-use crate::plan::survey::{Survey, TableSurvey};
+use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
 use crate::sqlite::fault::from_sqlite;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -297,8 +300,20 @@ fn relearned(route: &Arc<Route>, (table, survey): (&SqliteTable, &TableSurvey)) 
                 changed = true;
             }
         }
+        if let Some(form) = class_of_bytes(&column.codec, seen) {
+            column.codec.form = form;
+            changed = true;
+        }
     }
     changed.then_some(fresh)
+}
+
+/// In `create` mode nothing is learned of a column of bytes: the class alone, BLOB or TEXT, tells how it is written.
+fn class_of_bytes(codec: &Codec, seen: &ColumnSurvey) -> Option<Form> {
+    let all = |class| seen.values() > 0 && seen.only(&[class]);
+    let spoken = [(Class::Text, Form::OtherClass), (Class::Blob, Form::Native)];
+    let (_, form) = spoken.into_iter().find(|(class, _)| all(*class))?;
+    (codec.ty == Type::Bytea && seen.learners.is_empty() && codec.form != form).then_some(form)
 }
 
 #[cfg(test)]
