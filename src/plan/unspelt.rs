@@ -55,7 +55,9 @@ fn probes(ty: &Type) -> Vec<Probe> {
         Type::Text | Type::Citext | Type::Varchar(None) => {
             vec![("texts that look like numbers", b"007".to_vec()), ("plain texts", b"abc".to_vec())]
         }
-        Type::Bytea => vec![("bytes that are no text", vec![0, 255])],
+        Type::Bytea => {
+            vec![("bytes that are no text", vec![0, 255]), ("bytes that look like numbers", b"007".to_vec())]
+        }
         Type::Array { element, element_oid } => match **element {
             Type::Text | Type::Varchar(None) | Type::Citext => vec![
                 ("NULL elements", array_of(*element_oid, None)),
@@ -133,6 +135,8 @@ mod tests {
             (Type::Uuid, "uuid-hex", Affinity::Numeric, "UUIDs that are all digits"),
             (Type::Uuid, "uuid", Affinity::Numeric, ""),
             (Type::Bytea, "native", Affinity::Blob, ""),
+            (Type::Bytea, "other-class", Affinity::Blob, ""),
+            (Type::Bytea, "other-class", Affinity::Numeric, "bytes that look like numbers"),
             (texts(), "array-tight", Affinity::Text, ""),
             (texts(), "array-list", Affinity::Text, "NULL elements and elements with a comma"),
         ] {
