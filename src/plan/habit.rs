@@ -8,6 +8,7 @@
 use super::route::Route;
 use super::survey::Survey;
 use crate::canon::Form;
+use crate::canon::form::Moment;
 use crate::canon::learn::Learner;
 use crate::model::types::Type;
 use std::sync::Arc;
@@ -17,16 +18,40 @@ pub fn tell(survey: &mut Survey, followed: &[Arc<Route>]) {
     let habits = habits(survey);
     let columns = survey.tables.values_mut().flat_map(|table| &mut table.columns);
     for learner in columns.flat_map(|column| &mut column.learners).filter(|learner| is_spelt(learner.ty())) {
-        let seen = habits.iter().filter(|(pattern, _)| learner.is_like(pattern)).map(|(_, form)| *form);
+        let seen = habits.iter().find(|(pattern, _)| learner.is_like(pattern));
         let known = followed.iter().flat_map(|route| &route.columns);
         let known = known.filter(|column| learner.is_as(&column.codec, column.affinity));
-        let mut forms = seen.chain(known.map(|column| Some(column.codec.form)));
-        if let Some(Some(form)) = forms.next()
-            && forms.all(|other| other == Some(form))
+        let known: Vec<Form> = known.map(|column| column.codec.form).collect();
+        if let Some(form) = agreed(seen, &known)
             && says_more_than_its_class(learner.ty(), form)
         {
             learner.take_habit(form);
         }
+    }
+}
+
+/// The form that values seen now and columns that are followed speak for. What a followed column's values were is not known any more: they
+/// agree where their form carries whatever is seen, and where the two differ in nothing but when they show a fraction.
+fn agreed(seen: Option<&(Learner, Option<Form>)>, known: &[Form]) -> Option<Form> {
+    let first = known.first().copied();
+    let Some((kind, form)) = seen else {
+        return first.filter(|first| known.iter().all(|one| is_alike(*first, *one)));
+    };
+    let form = (*form)?;
+    match first {
+        Some(first)
+            if known.iter().all(|one| *one == first) && kind.votes_for(first) == kind.learned().exact =>
+        {
+            Some(first)
+        }
+        _ => known.iter().all(|one| is_alike(form, *one)).then_some(form),
+    }
+}
+
+fn is_alike(one: Form, other: Form) -> bool {
+    match (one, other) {
+        (Form::Moment(one), Form::Moment(other)) => Moment { clock: other.clock, ..one } == other,
+        _ => one == other,
     }
 }
 

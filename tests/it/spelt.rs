@@ -15,6 +15,33 @@ const TARGET: &str =
      create table tick (id bigint primary key, at timestamptz not null, open boolean not null, note varchar(4));
      create table word (id uuid primary key, at timestamptz)";
 
+/// Its neighbours' fractions of zero are not among the values that are looked at again beside it.
+#[test]
+fn an_empty_time_that_a_migration_brings_is_of_the_type_of_the_others() {
+    let case = Case::new(
+        "pragma journal_mode = wal;
+         create table followed (id integer primary key, at timestamp);
+         insert into followed values (1, '2024-01-02 03:04:05.678901'), (2, '2024-01-02 03:04:05.000000');
+         create table altered (id integer primary key, at timestamp);
+         insert into altered values (1, '2024-01-02 03:04:05.678901')",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let types = "select distinct data_type from information_schema.columns where table_schema = 'public' and column_name = 'at'";
+    let columns =
+        "select 1 from information_schema.columns where table_schema = 'public' and column_name = 'at'";
+    for (table, more) in [("one", "insert into altered values (2, '2024-01-02 03:04:05', null)"), ("two", "")]
+    {
+        case.app(&format!(
+            "begin; alter table altered add column {table} int; create table {table} (id integer primary key, at timestamp); commit; {more}"
+        ));
+        daemon.drained(&case.source);
+        let wanted = if table == "one" { 3 } else { 4 };
+        until("the new table is there", || case.rows(columns).len() == wanted);
+        assert_eq!(case.rows(types), [[Some("timestamp without time zone".to_owned())]], "{table}");
+    }
+}
+
 /// PHP binds a digest's bytes as TEXT, whatever the column is.
 #[test]
 fn bytes_that_are_bound_as_texts_arrive_in_what_was_empty() {
