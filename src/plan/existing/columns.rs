@@ -107,13 +107,29 @@ impl Crossing<'_> {
             "alter table {} add column {} {}; or leave the column out: [tables] exclude = [\"{subject}\"]",
             self.mapped.target.name.sql(),
             ident(&self.source.name),
-            plain_type(self.source.affinity),
+            self.plain_type(),
         );
         let text = match self.surveyed {
             Some(_) => "the target has no such column, and this one holds values",
             None => "the target has no such column",
         };
         Finding::blocker("column_missing", subject, text).with_remedy(remedy)
+    }
+
+    /// What holds the values that were seen. What is declared does not tell: a `datetime` is a number to SQLite, and most hold texts.
+    fn plain_type(&self) -> &'static str {
+        let holds = |class| self.surveyed.is_some_and(|column| column.count(class) > 0);
+        match self.source.affinity {
+            _ if holds(Class::Text) => "text",
+            _ if holds(Class::Blob) => "bytea",
+            Affinity::Numeric => "numeric",
+            Affinity::Real => "double precision",
+            _ if holds(Class::Real) => "double precision",
+            Affinity::Integer => "bigint",
+            _ if holds(Class::Integer) => "bigint",
+            Affinity::Text => "text",
+            Affinity::Blob => "bytea",
+        }
     }
 
     fn computed(&self, target: &PgColumn, adapted: &mut Adapted) {
@@ -435,16 +451,6 @@ fn read_as(form: Form) -> String {
     form.told().map(|word| format!(", read as {word}")).unwrap_or_default()
 }
 
-fn plain_type(affinity: Affinity) -> &'static str {
-    match affinity {
-        Affinity::Integer => "bigint",
-        Affinity::Real => "double precision",
-        Affinity::Numeric => "numeric",
-        Affinity::Text => "text",
-        Affinity::Blob => "bytea",
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -478,6 +484,24 @@ mod tests {
         case.schema.tables[0].columns[1].generated =
             Some(Generated { stored: true, expression: "id".into() });
         expect(&case.plan(), Warning, "column_missing", "computes");
+    }
+
+    #[test]
+    fn a_missing_column_is_to_be_added_with_a_type_that_holds_what_was_seen() {
+        let check = |declared: &str, value: Cell<'_>, expected: &str| {
+            let mut case = Case::with_value(declared, Type::Text);
+            case.table().columns.truncate(1);
+            let statement = format!("alter table \"public\".\"t\" add column \"v\" {expected};");
+            expect(&case.plan_with_value(value), Blocker, "column_missing", &statement);
+        };
+        check("datetime", Cell::Text(b"2024-02-29 13:14:15"), "text");
+        check("datetime", Cell::Integer(1_709_212_455), "numeric");
+        check("integer", Cell::Text(b"many"), "text");
+        check("integer", Cell::Real(0.5), "double precision");
+        check("text", Cell::Blob(b"\xff"), "bytea");
+        check("", Cell::Integer(1), "bigint");
+        check("", Cell::Text(b"one"), "text");
+        check("", Cell::Real(0.5), "double precision");
     }
 
     #[test]
