@@ -188,8 +188,15 @@ impl Begun {
             }
             Phase::Cleanup | Phase::Done => "put it back as it was".to_owned(),
         };
-        Finding::warning("setting_without_effect", key, text).with_remedy(remedy)
+        let otherwise =
+            if may_be_taken_up(key) { "nothing, if it is read by it then; otherwise " } else { "" };
+        Finding::warning("setting_without_effect", key, text).with_remedy(format!("{otherwise}{remedy}"))
     }
+}
+
+/// Forms are learned anew of values that the ledger holds.
+fn may_be_taken_up(key: &str) -> bool {
+    key.starts_with(COLUMN) && key.ends_with(".form")
 }
 
 fn told(key: &str, (began, now): (Option<&String>, Option<&String>)) -> String {
@@ -200,6 +207,10 @@ fn told(key: &str, (began, now): (Option<&String>, Option<&String>)) -> String {
     let changed = format!("{} when the migration began, and {} now: ", spelt(began), spelt(now));
     let stays = match key {
         MODE | EXISTING_ROWS | NAMES => "it goes on as it began",
+        key if may_be_taken_up(key) => {
+            "a column that is followed is read by it within seconds where the ledger holds values that it reads (in a table of at most \
+             100,000 rows), and else stays as it is; those that come later are made by it"
+        }
         _ => "columns that are followed stay as they are, and those that come later are made by it",
     };
     changed + stays

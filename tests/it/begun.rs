@@ -1,7 +1,7 @@
 //! A daemon that is started again under other settings: it goes on as the migration began, and says which of them have no effect.
 
 use crate::follow::Case;
-use crate::support::{liteferry, psql};
+use crate::support::{liteferry, psql, until};
 use serde_json::Value;
 
 const SOURCE: &str = "
@@ -73,4 +73,28 @@ fn settings_that_come_too_late_are_named() {
         named(&[as_begun, "target.existing_rows=merge", "tables.exclude=visit", "types.numeric=float8"]),
         [r#""target.existing_rows""#, r#""types.numeric""#, r#""tables""#]
     );
+}
+
+/// Numbers that come into a column of texts, when all of them count the same.
+#[test]
+fn a_form_that_is_stated_for_what_the_ledger_holds_is_taken_up_and_told_so() {
+    let case = Case::new(
+        "pragma journal_mode = wal;
+         create table visit (id integer primary key, at datetime default current_timestamp);
+         insert into visit (id) values (1), (2), (3), (4)",
+    );
+    psql(&case.target.url, "create table visit (id bigint primary key, at timestamptz)");
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into visit values (5, 1719829203456)");
+    daemon.until(|status| status["ledger"]["rows"] == 1);
+    daemon.stop();
+
+    let form = "types.column.\"visit.at\".form=epoch-ms";
+    let daemon = case.daemon(&["--set", "target.mode=existing", "--set", form]);
+    let read = "select 1 from visit where id = 5 and at = '2024-07-01 10:20:03.456+00'";
+    until("the number is read", || !case.rows(read).is_empty());
+    let log = daemon.log();
+    assert!(log.contains("is read by it within seconds where the ledger holds values"), "{log}");
+    daemon.stop();
 }

@@ -90,7 +90,7 @@ pub async fn tell_settings(job: &Job, store: &Store, migration: &Migration) -> R
             code = finding.code,
             setting = finding.subject,
             remedy = finding.remedy,
-            "a setting has no effect: {}",
+            "a setting was changed since the migration began: {}",
             finding.text
         );
     }
