@@ -11,10 +11,10 @@
 
 mod glance;
 mod portions;
+mod pruning;
 mod renewal;
 mod schema;
 
-use super::capture;
 use super::connect::{SqliteFile, journal_mode};
 use super::fault::from_sqlite;
 use super::gather::{Gathering, gathered, log_rows};
@@ -30,7 +30,7 @@ use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// What the source must still be for its changes to mean what they say.
@@ -88,6 +88,8 @@ pub type Watch = dyn Fn(Known) + Send + Sync;
 #[derive(Default)]
 struct State {
     reader: Option<Reader>,
+    /// What the reader before this one found.
+    never_waited: Option<bool>,
     hold: bool,
     held: Option<Held>,
     known: Option<Known>,
@@ -102,6 +104,8 @@ struct State {
     version: Option<i64>,
     /// It has gone further than one step at a time, and nobody has done anything about it yet.
     has_leapt: bool,
+    /// Since when somebody else was reading whenever it was to be pruned.
+    read_since: Option<Instant>,
 }
 
 /// A connection, and the schema version that was last found to be the expected schema.
@@ -355,7 +359,15 @@ impl Shared {
         }
         let db = self.file.open_reader()?;
         db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        let never_waits = journal_mode(&db)? == "wal";
+        let mode = journal_mode(&db)?;
+        let never_waits = mode == "wal";
+        // What was asked of it at the start holds no more, and is no reason to stop: nothing is missed.
+        if self.state().never_waited.replace(never_waits) == Some(true) && !never_waits {
+            tracing::warn!(
+                mode,
+                "the application has left WAL mode: from now on each reader, ours too, makes its writers wait"
+            );
+        }
         Ok(Reader { db, never_waits, schema_version: None, looked: Instant::now() })
     }
 
@@ -449,27 +461,9 @@ impl Shared {
         state.reader = Some(reader);
         Ok(())
     }
-
-    fn forget(&self, seq: i64) -> Result<(), Fault> {
-        let db = self.file.open_writer(PRUNE_WAIT)?;
-        for _ in 0..PRUNE_TURNS {
-            if capture::prune(&db, seq, PRUNE_ROWS)? < usize::try_from(PRUNE_ROWS).expect("a small number") {
-                break;
-            }
-            std::thread::sleep(PRUNE_PAUSE);
-        }
-        Ok(())
-    }
 }
 
 /// Begins a snapshot, or ends it: as often as anybody looks, so that its statement stays prepared.
 fn turn(db: &Connection, sql: &'static str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(|_none| ())
 }
-
-/// Pruning is worth no wait: it comes again.
-const PRUNE_WAIT: Duration = Duration::from_millis(50);
-const PRUNE_ROWS: u32 = 500;
-const PRUNE_TURNS: u32 = 10;
-/// The application's own writers come in between.
-const PRUNE_PAUSE: Duration = Duration::from_millis(5);

@@ -23,6 +23,7 @@ mod mount;
 pub mod orphans;
 pub mod pair;
 mod pragma;
+mod readers;
 pub mod sample;
 pub mod scan;
 pub mod source;

@@ -121,8 +121,13 @@ pub fn origin(db: &Connection) -> Result<Option<Origin>, Fault> {
 }
 
 /// Removes log rows up to a position, oldest first and at most `rows_max`. The newest row stays whatever is asked: with it gone the
-/// numbers would start again.
-pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fault> {
+/// numbers would start again. Nothing where it may not be committed, which is asked last.
+pub fn prune(
+    db: &Connection,
+    upto_seq: i64,
+    rows_max: u32,
+    may_commit: impl FnOnce() -> Result<bool, Fault>,
+) -> Result<Option<usize>, Fault> {
     let tx = begin(db, "prune the change table")?;
     let sql = format!(
         "delete from {CHANGE} where seq in (select seq from {CHANGE} where seq <= ?1 and seq < (select max(seq) from {CHANGE}) \
@@ -130,8 +135,11 @@ pub fn prune(db: &Connection, upto_seq: i64, rows_max: u32) -> Result<usize, Fau
     );
     let pruned =
         tx.execute(&sql, (upto_seq, rows_max)).map_err(|error| of_log("prune the change table", error))?;
+    if !may_commit()? {
+        return Ok(None);
+    }
     commit(tx, "prune the change table")?;
-    Ok(pruned)
+    Ok(Some(pruned))
 }
 
 /// Logs keys as though their rows had changed, so that the follower reads these rows again. Where the write lock cannot be had, or a reader

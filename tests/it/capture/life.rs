@@ -107,11 +107,11 @@ fn pruning_keeps_the_newest_row_and_its_bound() {
         replica.run("update t set v = v + 1");
     }
     let db = writer(replica.path());
-    assert_eq!(prune(&db, 3, 100).expect("it prunes"), 3);
-    assert_eq!(prune(&db, i64::MAX, 2).expect("it prunes"), 2);
+    assert_eq!(prune(&db, 3, 100, || Ok(true)).expect("it prunes"), Some(3));
+    assert_eq!(prune(&db, i64::MAX, 2, || Ok(true)).expect("it prunes"), Some(2));
     assert_eq!(count(&db, "_liteferry_change where seq < 6"), 0);
-    assert_eq!(prune(&db, i64::MAX, 100).expect("it prunes"), 5);
-    assert_eq!(prune(&db, i64::MAX, 100).expect("it prunes"), 0);
+    assert_eq!(prune(&db, i64::MAX, 100, || Ok(true)).expect("it prunes"), Some(5));
+    assert_eq!(prune(&db, i64::MAX, 100, || Ok(true)).expect("it prunes"), Some(0));
     let newest = replica.position;
     replica.run("update t set v = 0");
     assert!(replica.position.seq == newest.seq + 1 && replica.position.nonce != newest.nonce);
