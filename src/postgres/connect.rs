@@ -5,6 +5,7 @@
 use super::fault;
 use super::password::{self, Login, Secret};
 use super::plain::Plain;
+use super::pooler;
 use super::tls;
 use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
@@ -194,8 +195,15 @@ async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Resul
     }
 }
 
-async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
-    let doing = || format!("connect to {host} as {} to {}", target.user, target.dbname);
+/// A connection as the driver makes it, of which nothing has been asked.
+struct Opened {
+    client: Client,
+    task: Task,
+    has_proven_itself: bool,
+}
+
+async fn open(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Opened, Fault> {
+    let doing = || to_connect(target, host);
     let mut config = data_options(target, host, address)?;
     let (client, task, announced, has_proven_itself) = if target.guards_password(host) {
         let plain = Plain::default();
@@ -213,6 +221,24 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
     // Before anything is asked of it: to what it does not know it answers in words that say nothing of its age.
     if let Some(major) = announced.filter(|major| major * 10_000 < VERSION_MIN) {
         return Err(too_old(doing(), major));
+    }
+    Ok(Opened { client, task, has_proven_itself })
+}
+
+fn to_connect(target: &Target, host: &Host) -> String {
+    format!("connect to {host} as {} to {}", target.user, target.dbname)
+}
+
+async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<Session, Fault> {
+    let doing = || to_connect(target, host);
+    let Opened { client, task, has_proven_itself } = open(target, host, address).await?;
+    // Before anything is set: what is set behind a pooler, the application finds in its own sessions.
+    if !target.own_sessions.are_proven() {
+        let Opened { client: other, task: mut of_other, .. } = open(target, host, address).await?;
+        pooler::refuse(&client, &other).await?;
+        target.own_sessions.prove();
+        drop(other);
+        let _ = timeout(CLOSE_WAIT, &mut of_other.0).await;
     }
     let answers = client.simple_query(SESSION_SQL).await.map_err(|error| fault::of(error, doing()))?;
     let row = answers.iter().rev().find_map(|answer| match answer {

@@ -33,6 +33,7 @@ mod halves;
 mod ledger;
 pub mod patience;
 mod plain;
+pub mod pooler;
 mod refused;
 mod resolve;
 mod sqlstate;

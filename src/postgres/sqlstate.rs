@@ -24,7 +24,7 @@ const RECONNECTS: &str =
     "The connection is made anew; look at the network and the server's log if it stays so.";
 const LOOKED_UP: &str = "The answer to a commit was lost; what was committed is read on a new connection.";
 const IN_THE_WAY: &str = "Another session holds a lock that is needed; see pg_stat_activity and pg_locks.";
-const POOLER: &str = "A pooler in transaction or statement mode hands out foreign sessions: connect to PostgreSQL itself, or \
+pub const POOLER: &str = "A pooler in transaction or statement mode hands out foreign sessions: connect to PostgreSQL itself, or \
                       to a pool in session mode.";
 const LOGIN: &str = "Check that the role exists and may log in, and what pg_hba.conf asks of it from this host: a method, a client \
     certificate, or TLS (sslmode).";

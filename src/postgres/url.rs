@@ -5,6 +5,7 @@
 
 use super::conninfo::{self, Given, PARAMETERS, TargetError};
 use super::password::{Passfile, Secret};
+use super::pooler::OwnSessions;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub struct Target {
     pub options: Vec<(String, String)>,
     /// For one address, from its first packet until the session can be used.
     pub connect_timeout: Duration,
+    pub own_sessions: OwnSessions,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +129,7 @@ impl Target {
             application_name: words.get("application_name").unwrap_or_else(|| APPLICATION_NAME.to_owned()),
             options: words.options()?,
             connect_timeout: words.connect_timeout()?,
+            own_sessions: OwnSessions::default(),
             hosts,
         })
     }
@@ -149,6 +152,7 @@ impl Target {
             application_name: APPLICATION_NAME.to_owned(),
             options: Vec::new(),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            own_sessions: OwnSessions::default(),
         }
     }
 

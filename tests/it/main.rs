@@ -31,6 +31,7 @@ mod moved;
 mod newcomers;
 mod operators;
 mod oracle;
+mod pooled;
 mod proof;
 mod provoked;
 mod reached;
