@@ -99,7 +99,7 @@ const POLICIES: &[Policy] = &[
         "42501",
         Fatal,
         "privilege_missing",
-        "Grant what the message names to the role; `liteferry check` lists all of it.",
+        "Grant what the message names to the role (bypassrls, where it names row-level security, or switch that off); `liteferry check` lists all of it.",
     ),
     policy("42601", Fatal, "statement_refused", SYNTAX),
     policy("42710", Fatal, "name_taken", NAME),

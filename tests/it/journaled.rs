@@ -162,3 +162,18 @@ fn an_order_that_comes_upon_a_comparison_keeps_no_reader_waiting() {
     let status = daemon.until(|status| status["validation"]["verdict"].is_string());
     assert_eq!(status["validation"]["verdict"], "equal");
 }
+
+#[test]
+fn an_application_that_leaves_wal_is_followed_on_and_told_of() {
+    let case = Case::new("pragma journal_mode = wal; create table t (id integer primary key)");
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("insert into t values (1)");
+    daemon.drained(&case.source);
+    daemon.at_rest(&case.source);
+    assert!(!daemon.log().contains("has left WAL mode"));
+    case.app("pragma journal_mode = delete");
+    daemon.until_told_by("has left WAL mode", || case.app("insert into t select max(id) + 1 from t"));
+    daemon.drained(&case.source);
+    case.is_equal();
+}
