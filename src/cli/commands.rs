@@ -168,7 +168,7 @@ pub async fn give(
         say(&if shared.json { format!("{taken:#}\n") } else { told })?;
         return Ok(Ending::Well);
     }
-    let (answer, mut status) = answered(client, number).await?;
+    let (answer, mut status) = answered(client, (number, &taken["process"])).await?;
     if answer["refused"].is_null() {
         status = match stay {
             Stay::UntilDone => done(client, number).await?,
@@ -253,10 +253,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Waits until the daemon has answered the order, as long as it still can; gives the answer, and the status that it stood in.
-async fn answered(client: &Client, order: u64) -> Result<(Value, Value), Fault> {
-    let (mut waiting, mut uptime) = (Waiting::new(order), 0);
+async fn answered(client: &Client, (order, process): (u64, &Value)) -> Result<(Value, Value), Fault> {
+    let mut waiting = Waiting::new(order);
     loop {
         let status = client.get("/v1/status").await?;
+        // Its orders are counted anew, and it knows nothing of ours.
+        if status["process"] != *process {
+            return Err(Fault::fatal("daemon_restarted", format!("see what became of order {order}"))
+                .with_remedy(
+                    "the daemon was started anew: `liteferry status` and `liteferry journal` tell",
+                ));
+        }
         let mut answers = status["answers"].as_array().into_iter().flatten();
         if let Some(answer) = answers.find(|answer| answer["order"] == order).cloned() {
             return Ok((answer, status));
@@ -265,14 +272,6 @@ async fn answered(client: &Client, order: u64) -> Result<(Value, Value), Fault> 
             return Err(Fault::fatal("order_overtaken", format!("see what became of order {order}"))
                 .with_remedy("many later orders were answered since: `liteferry journal` tells of all"));
         }
-        let now = status["uptime_seconds"].as_u64().unwrap_or(0);
-        if now < uptime {
-            return Err(Fault::fatal("daemon_restarted", format!("see what became of order {order}"))
-                .with_remedy(
-                    "the daemon was started anew: `liteferry status` and `liteferry journal` tell",
-                ));
-        }
-        uptime = now;
         waiting.go_on(&status).await?;
     }
 }

@@ -82,7 +82,7 @@ async fn ordered(
     file: Option<ReportFile>,
 ) -> Result<Ending, Failure> {
     let order = client.post("/v1/validation", &json!({ "repair": args.repair })).await?;
-    let found = answer(client, order["order"].as_u64().unwrap_or(0)).await?;
+    let found = answer(client, &order).await?;
     if let Some(again) = found["read_again"].as_u64().filter(|again| *again > 0) {
         complain(&format!("liteferry: {again} rows differed and were read again from the source\n"));
     }
@@ -96,23 +96,23 @@ async fn ordered(
 }
 
 /// Waits for the verdict that answers the order, as long as the daemon can still give one.
-async fn answer(client: &Client, order: u64) -> Result<Value, Fault> {
-    let (began, mut told, mut uptime) = (Instant::now(), Instant::now(), 0);
+async fn answer(client: &Client, taken: &Value) -> Result<Value, Fault> {
+    let (began, mut told) = (Instant::now(), Instant::now());
+    let order = taken["order"].as_u64().unwrap_or(0);
     loop {
         let found = client.get("/v1/validation").await?;
+        let status = client.get("/v1/status").await?;
+        // Its orders are counted anew, and it knows nothing of ours.
+        if status["process"] != taken["process"] {
+            return Err(Fault::fatal("daemon_restarted", "have both sides compared")
+                .with_remedy("the daemon was started anew and has forgotten the order: give it again"));
+        }
         if found["answered"].as_u64().is_some_and(|answered| answered >= order) {
             return match &found["refused"] {
                 Value::Null => Ok(found),
                 reason => Err(fault_of("daemon_refused", reason)),
             };
         }
-        let status = client.get("/v1/status").await?;
-        let now = status["uptime_seconds"].as_u64().unwrap_or(0);
-        if now < uptime {
-            return Err(Fault::fatal("daemon_restarted", "have both sides compared")
-                .with_remedy("the daemon was started anew and has forgotten the order: give it again"));
-        }
-        uptime = now;
         let run = &status["run"];
         if run["state"] == HALTED {
             return Err(fault_of("daemon_halted", &run["reason"]));

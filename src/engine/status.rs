@@ -15,12 +15,13 @@ use crate::phase::machine::State;
 use crate::phase::{Phase, RunState};
 use crate::telemetry::labels::Direction;
 use crate::telemetry::metrics::Readings;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// A daemon that has not ticked for so long is stuck.
@@ -166,6 +167,7 @@ struct Shared {
 struct Panel {
     status: Status,
     started: Instant,
+    process: Arc<str>,
     ticked: Instant,
     /// When the present phase began, or this process.
     entered: Instant,
@@ -177,6 +179,8 @@ struct Panel {
 #[derive(Clone, Debug)]
 pub struct View {
     pub status: Status,
+    /// When it began: no other process is called so.
+    pub process: Arc<str>,
     pub uptime: Duration,
     pub tick_age: Duration,
     phase_times: BTreeMap<Phase, Duration>,
@@ -186,7 +190,9 @@ pub struct View {
 impl Board {
     pub fn new(status: Status, now: Instant) -> Board {
         let phase_times = BTreeMap::new();
-        let panel = Panel { status, started: now, ticked: now, entered: now, phase_times };
+        let process = DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Micros, true);
+        let process = process.into();
+        let panel = Panel { status, started: now, process, ticked: now, entered: now, phase_times };
         Board(Arc::new(Shared { panel: Mutex::new(panel), moved: watch::Sender::new(()) }))
     }
 
@@ -226,6 +232,7 @@ impl Board {
         }
         View {
             status: panel.status.clone(),
+            process: Arc::clone(&panel.process),
             uptime: now.saturating_duration_since(panel.started),
             tick_age: now.saturating_duration_since(panel.ticked),
             phase_times,
@@ -455,6 +462,7 @@ mod tests {
             let because = json!({ "code": "not_in_this_phase", "sentence": sentence, "remedy": remedy });
             json!({ "open": false, "because": because, "closed": [], "of": 0 })
         };
+        let view = Board::new(status(), now).look(now + 7 * SECOND);
         let expected = json!({
             "phase": "dual-write",
             "run": { "state": "running", "reason": null },
@@ -466,6 +474,7 @@ mod tests {
             "ledger": { "rows": 0 },
             "rollback": { "possible": true, "reason": null },
             "version": env!("CARGO_PKG_VERSION"),
+            "process": *view.process,
             "uptime_seconds": 7,
             "tick_age_seconds": 7,
             "machine": { "crossing": null, "paused": false, "reads": 0 },
@@ -481,7 +490,7 @@ mod tests {
             "answer": null,
             "answers": [],
         });
-        assert_eq!(Board::new(status(), now).look(now + 7 * SECOND).to_json(), expected);
+        assert_eq!(view.to_json(), expected);
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub(super) fn order(state: &HttpState, ordered: Ordered, see: &str) -> Result<Re
     let place = state.orders.try_reserve().map_err(|_| Refusal::TooManyOrders)?;
     let number = state.number.fetch_add(1, Ordering::Relaxed) + 1;
     place.send(Ordered { number, ..ordered });
-    let accepted = json!({ "see": see, "order": number });
+    let accepted = json!({ "see": see, "order": number, "process": *state.view().process });
     Ok((StatusCode::ACCEPTED, as_json(&accepted)).into_response())
 }
 

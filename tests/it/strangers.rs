@@ -27,8 +27,8 @@ struct Told {
     health: Value,
     /// The token that it proves to hold.
     holds: Option<&'static str>,
-    /// To those who bear a token. Where it says how long it has been up, to everybody, and that shrinks with each answer, as if it were
-    /// started anew.
+    /// To those who bear a token. Where it names its process, to everybody, and it is another one with each answer, as if it were started
+    /// anew.
     status: Value,
 }
 
@@ -74,14 +74,14 @@ impl Told {
                 }
                 (200, health)
             }
-            (_, bears_a_token) => match self.status["uptime_seconds"].as_u64() {
-                Some(uptime) => {
+            (_, bears_a_token) => match &self.status["process"] {
+                Value::String(process) => {
                     let mut status = self.status.clone();
-                    status["uptime_seconds"] = json!(usize::try_from(uptime).expect("it is small") - heard);
+                    status["process"] = json!(format!("{process} {heard}"));
                     (200, status)
                 }
-                None if bears_a_token => (200, self.status.clone()),
-                None => (401, refused()),
+                _ if bears_a_token => (200, self.status.clone()),
+                _ => (401, refused()),
             },
         }
     }
@@ -278,7 +278,7 @@ fn our_own_daemon_that_wants_its_token_of_readers_is_known_first() {
 #[test]
 fn whoever_waits_for_a_daemon_that_was_started_anew_is_told_where_to_look() {
     let sides = Sides::copied();
-    let status = json!({ "order": 1, "uptime_seconds": 1_000, "run": { "state": "running" } });
+    let status = json!({ "order": 1, "process": "started", "run": { "state": "running" } });
     let health = json!({ "follows": sides.followed() });
     let daemon = Listener::telling(Told { health, holds: Some(TOKEN), status });
     for (words, remedy) in [

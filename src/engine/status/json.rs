@@ -48,6 +48,7 @@ impl View {
             "ledger": { "rows": ledger_rows },
             "rollback": { "possible": self.way_back().is_ok(), "reason": self.way_back().err() },
             "version": env!("CARGO_PKG_VERSION"),
+            "process": *self.process,
             "uptime_seconds": self.uptime.as_secs(),
             "tick_age_seconds": self.tick_age.as_secs(),
         });

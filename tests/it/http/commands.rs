@@ -36,7 +36,8 @@ fn a_command_reaches_the_daemon_with_who_what_and_why() {
         assert_eq!(answer.status, 202, "{path} {body}: {answer:?}");
         let ordered = server.orders.try_recv().expect("the order was handed on");
         let accepted: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!(accepted, json!({ "see": "/v1/status", "order": ordered.number }));
+        let process = &*server.board.look(Instant::now()).process;
+        assert_eq!(accepted, json!({ "see": "/v1/status", "order": ordered.number, "process": process }));
         assert!(ordered.actor.to_string().starts_with("ann (http 127.0.0.1:"), "{}", ordered.actor);
         (ordered.order, ordered.expect, ordered.reason)
     };

@@ -44,7 +44,8 @@ fn an_order_bears_the_token_is_json_and_holds_nothing_unknown() {
 
     let accepted = server.order("/v1/validation", "X-Liteferry-Actor: ann\r\n", "{\"repair\": true}");
     assert_eq!(accepted.status, 202);
-    assert_eq!(accepted.body, r#"{"see":"/v1/validation","order":1}"#);
+    let process = server.board.look(Instant::now()).process;
+    assert_eq!(accepted.body, format!(r#"{{"see":"/v1/validation","order":1,"process":"{process}"}}"#));
     let ordered = server.orders.try_recv().expect("the order was handed on");
     assert_eq!((ordered.order, ordered.number), (Order::Validate(Repair::ReadAgain), 1));
     assert!(ordered.actor.to_string().starts_with("ann (http 127.0.0.1:"), "{}", ordered.actor);
