@@ -265,8 +265,8 @@ fn no_change_waits_until_it_is_known_whether_there_is_a_newcomer() {
     case.app("insert into a values (2, 'known to the session that writes')");
     daemon.drained(&case.source);
     let holder = HeldSession::open(&case.target.url);
-    holder.run("begin; lock table pg_catalog.pg_subscription_rel in access exclusive mode");
-    let waiting = "select 1 from pg_locks where relation = 'pg_subscription_rel'::regclass and not granted";
+    holder.run("begin; lock table pg_catalog.pg_inherits in access exclusive mode");
+    let waiting = "select 1 from pg_locks where relation = 'pg_inherits'::regclass and not granted";
     until("somebody looks", || !case.rows(waiting).is_empty());
     case.app("insert into a values (3, 'meanwhile')");
     until("it has come, or nobody waits", || {
