@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long the write lock is held at least, or one table's triggers.
 const TURN_MIN: Duration = Duration::from_millis(10);
+/// At most: a disk that pauses makes one reading long, and must not make the next turn so.
+const TURN_MAX: Duration = Duration::from_millis(100);
 /// How long a statement of the application waits at most, for the lock and for its connection's reading.
 const WAIT_MAX: Duration = Duration::from_millis(45);
 /// Whoever waits for the lock asks for it again within a quarter of that, most of the time.
@@ -61,7 +63,7 @@ impl<'t> Turns<'t> {
 /// Where the reading alone takes too long, each turn makes one statement of each connection late, and the fewer of them the better.
 fn turn_beside(reading: Duration) -> Duration {
     match WAIT_MAX.saturating_sub(reading) {
-        room if room < TURN_MIN => reading,
+        room if room < TURN_MIN => reading.min(TURN_MAX),
         room => room.min(reading).max(TURN_MIN),
     }
 }
@@ -127,6 +129,6 @@ mod tests {
     fn nobody_waits_too_long_or_turns_are_few() {
         let of = |millis| turn_beside(Duration::from_millis(millis)).as_millis();
         assert_eq!([0, 10, 20, 25, 35].map(of), [10, 10, 20, 20, 10]);
-        assert_eq!([36, 80, 400].map(of), [36, 80, 400]);
+        assert_eq!([36, 80, 400].map(of), [36, 80, 100]);
     }
 }
