@@ -3,6 +3,7 @@
 //! An application that runs WAL with `synchronous = NORMAL` leaves its commits in the page cache. Syncing the -wal file through a
 //! descriptor of our own makes them last, and takes no lock. The database file itself is never opened here.
 
+use super::glimpse::Glimpse;
 use crate::model::fault::{Fault, FaultClass};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -45,7 +46,7 @@ impl Hardener {
     }
 
     pub fn wal_bytes(&self) -> u64 {
-        self.wal.metadata().map_or(0, |metadata| metadata.len())
+        Glimpse::of(&self.wal).map_or(0, |wal| wal.bytes)
     }
 
     pub fn wal(&self) -> &Path {
@@ -71,8 +72,8 @@ impl Hardener {
                 .with_remedy("see the cause: the file system of the source refuses to sync")
                 .with_source(error)
         };
-        match self.wal.metadata() {
-            Ok(found) => self.sync_wal(found.ino()).map_err(failed),
+        match Glimpse::of(&self.wal) {
+            Ok(found) => self.sync_wal(found.inode).map_err(failed),
             // With a rollback journal a commit is the journal's removal, and that is an entry of the directory.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 *self.synced() = None;

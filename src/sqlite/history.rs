@@ -5,14 +5,13 @@
 
 use super::connect::SqliteFile;
 use super::fault::from_sqlite;
+use super::glimpse::Glimpse;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
-use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Which file lies under the path, by the kernel's own names.
@@ -24,8 +23,8 @@ pub struct FileIdentity {
 
 impl FileIdentity {
     pub fn of(path: &Path) -> Result<FileIdentity, Fault> {
-        let metadata: Metadata = path.metadata().map_err(|error| lost_sight(path, error))?;
-        Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+        let Glimpse { device, inode, .. } = Glimpse::of(path).map_err(|error| lost_sight(path, error))?;
+        Ok(FileIdentity { device, inode })
     }
 
     /// A file that was renamed over ours goes unnoticed by a connection, which keeps reading the old one. So does a link that was turned. One

@@ -12,6 +12,7 @@ mod ddl;
 pub mod digest;
 pub mod fault;
 mod gather;
+mod glimpse;
 mod halves;
 mod harden;
 pub mod history;

@@ -3,12 +3,13 @@
 //! The kernel tells of every write into the directory; a poll is the net below it, for file systems that tell nothing. An event may
 //! come before its commit can be seen, so each is followed by a few looks. Files are looked at by `stat` alone.
 
+use super::glimpse::Glimpse;
 use crate::model::fault::Fault;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -16,17 +17,28 @@ use tokio::time::{Instant, timeout};
 pub struct Wake {
     files: [PathBuf; 2],
     poll: Duration,
-    written: Arc<Notify>,
+    written: Arc<Written>,
     /// Looks that are still due after the last event.
     due: Vec<Instant>,
     told: bool,
     /// Looks since the last event that found nothing.
     early: u8,
-    /// A look has found nothing since something was found.
+    /// When the look at hand began, at the earliest.
+    began: Instant,
+    /// When the last look that found something began.
+    found_from: Option<Instant>,
+    /// A look that an event asked for has found nothing since something was found.
     in_vain: bool,
     /// So many commits more are taken for ones that the disk keeps for a while.
     late: u8,
     _watcher: RecommendedWatcher,
+}
+
+/// What the kernel tells.
+#[derive(Default)]
+struct Written {
+    news: Notify,
+    last: Mutex<Option<Instant>>,
 }
 
 /// How the files looked: what changes with every commit, within the clock tick of the file system.
@@ -46,12 +58,14 @@ pub enum Early {
 const EARLY_LOOKS: u8 = 5;
 /// One that was found late tells of how the application commits.
 const LATE_AFTER_ONE: u8 = 16;
+/// A commit is several writes and as many events, the last of which may be told after a look has found it.
+const TELLING_LASTS: Duration = Duration::from_micros(100);
 const LOOKS_AFTER: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
 impl Wake {
     pub fn watch(files: [PathBuf; 2], poll: Duration) -> Result<Wake, Fault> {
-        let written = Arc::new(Notify::new());
+        let written = Arc::new(Written::default());
         let tell = Arc::clone(&written);
         let names: Vec<OsString> = names_of(&files[0]);
         let failed = |error| {
@@ -60,10 +74,9 @@ impl Wake {
                 .with_source(error)
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-            Ok(event) if concerns(&event, &names) => tell.notify_one(),
-            Ok(_) => {}
-            // Events were lost: whatever they were, a look is due.
-            Err(_) => tell.notify_one(),
+            Ok(event) if !concerns(&event, &names) => {}
+            // Where events were lost, whatever they were, a look is due.
+            Ok(_) | Err(_) => tell.tell(),
         })
         .map_err(failed)?;
         let directory = files[0].parent().unwrap_or(Path::new("/"));
@@ -75,6 +88,8 @@ impl Wake {
             due: Vec::new(),
             told: false,
             early: 0,
+            began: Instant::now(),
+            found_from: None,
             in_vain: false,
             late: 0,
             _watcher: watcher,
@@ -87,13 +102,14 @@ impl Wake {
         self.due.retain(|at| *at > now);
         let next = self.due.iter().min().copied();
         let bound = next.map_or(self.poll, |at| at.duration_since(now).min(self.poll));
-        let is_written = timeout(bound, self.written.notified()).await.is_ok();
+        let is_written = timeout(bound, self.written.news.notified()).await.is_ok();
         self.told = is_written || next.is_some();
         if is_written {
             self.early = 0;
             let now = Instant::now();
             self.due = LOOKS_AFTER.iter().map(|after| now + *after).collect();
         }
+        self.began = Instant::now();
     }
 
     /// Whether it was the file system that told of what is there now: it will tell of what comes next.
@@ -101,23 +117,35 @@ impl Wake {
         self.told
     }
 
-    /// A look found something. Where one before it did not, though an event had come, the commit came late.
+    /// A look found something. Where those before it did not, though an event had come, the commit came late.
     pub fn found(&mut self) {
-        self.late = if self.in_vain { LATE_AFTER_ONE } else { self.late.saturating_sub(1) };
-        self.in_vain = false;
+        let came_late = self.in_vain && self.early != 1;
+        self.late = if came_late { LATE_AFTER_ONE } else { self.late.saturating_sub(1) };
+        (self.in_vain, self.found_from) = (false, Some(self.began));
     }
 
-    /// A look found nothing. It may have come before its commit: a few times after an event, where commits have been found late, and only
-    /// of a -wal file, which is what such a commit waits for.
+    /// A look found nothing. It may have come before its commit: another one is worth the while at once, and where commits have been found
+    /// late a few times more, with the disk; only of a -wal file, which is what such a commit waits for. What tells of the commit that was
+    /// found last tells of nothing else.
     pub fn found_nothing(&mut self) -> Option<Early> {
-        self.in_vain = true;
+        let is_of_the_last = self.is_of_the_last();
+        self.in_vain |= !is_of_the_last;
         self.early = self.early.saturating_add(1);
-        if self.early > EARLY_LOOKS {
-            self.late = self.late.saturating_sub(u8::from(self.early == EARLY_LOOKS + 1));
-            return None;
-        }
-        let early = if self.early == 1 { Early::LookAgain } else { Early::WaitWithTheDisk };
-        (self.late > 0 && self.files[1].exists()).then_some(early)
+        self.began = Instant::now();
+        let early = match self.early {
+            1 => Some(Early::LookAgain),
+            2..=EARLY_LOOKS => (self.late > 0 && !is_of_the_last).then_some(Early::WaitWithTheDisk),
+            _ => {
+                self.late = self.late.saturating_sub(u8::from(self.early == EARLY_LOOKS + 1));
+                None
+            }
+        };
+        early.filter(|_| Glimpse::of(&self.files[1]).is_ok())
+    }
+
+    fn is_of_the_last(&self) -> bool {
+        let is_before = |from: Instant| self.written.last().is_none_or(|told| told < from + TELLING_LASTS);
+        self.found_from.is_some_and(is_before)
     }
 
     pub fn look(&self) -> Look {
@@ -126,6 +154,17 @@ impl Wake {
                 .metadata()
                 .map_or((0, 0, 0, 0), |found| (found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
         }))
+    }
+}
+
+impl Written {
+    fn tell(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.news.notify_one();
+    }
+
+    fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,39 +202,105 @@ fn concerns(event: &Event, names: &[OsString]) -> bool {
 mod tests {
     use super::*;
     use std::fs;
+    use tempfile::TempDir;
+
+    struct Case {
+        wake: Wake,
+        files: [PathBuf; 2],
+        _folder: TempDir,
+    }
+
+    impl Case {
+        fn new() -> Case {
+            let folder = tempfile::tempdir().unwrap();
+            let files = ["app.db", "app.db-wal"].map(|name| folder.path().join(name));
+            let wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
+            Case { wake, files, _folder: folder }
+        }
+
+        async fn write(&mut self, which: usize) {
+            // Nothing tells of what was found before any more, and looks that are due after an earlier event are no event.
+            tokio::time::sleep(TELLING_LASTS * 20).await;
+            self.wake.due.clear();
+            fs::write(&self.files[which], "a page").unwrap();
+            self.wake.wait().await;
+        }
+
+        fn early(&mut self) -> Vec<Early> {
+            (0..9).filter_map(|_| self.wake.found_nothing()).collect()
+        }
+
+        async fn comes_late(&mut self) {
+            self.write(1).await;
+            self.early();
+            self.wake.found();
+        }
+    }
+
+    const ONCE: [Early; 1] = [Early::LookAgain];
+
+    fn all() -> Vec<Early> {
+        [&ONCE[..], &[Early::WaitWithTheDisk; EARLY_LOOKS as usize - 1]].concat()
+    }
 
     #[tokio::test]
     async fn a_look_after_an_event_was_early_a_few_times_where_commits_come_late() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = ["app.db", "app.db-wal"].map(|name| folder.path().join(name));
-        let mut wake = Wake::watch(files.clone(), Duration::from_secs(60)).unwrap();
-        let early = |wake: &mut Wake| (0..9).filter_map(|_| wake.found_nothing()).collect::<Vec<_>>();
-        let all = [&[Early::LookAgain][..], &[Early::WaitWithTheDisk; EARLY_LOOKS as usize - 1]].concat();
-        let write = async |wake: &mut Wake, file: &PathBuf| {
-            // Looks that are due after an earlier event are no event.
-            wake.due.clear();
-            fs::write(file, "a page").unwrap();
-            wake.wait().await;
-        };
-        write(&mut wake, &files[0]).await;
-        assert_eq!(early(&mut wake), [], "none has come late");
-        wake.found();
-        write(&mut wake, &files[0]).await;
-        assert_eq!(early(&mut wake), [], "no -wal is there");
-        wake.found();
-        write(&mut wake, &files[1]).await;
-        assert_eq!(early(&mut wake), all);
-        assert_eq!(early(&mut wake), [], "nothing has happened since");
-        for _ in 1..LATE_AFTER_ONE {
-            write(&mut wake, &files[1]).await;
-            assert_eq!(early(&mut wake), all);
+        let mut case = Case::new();
+        case.write(0).await;
+        assert_eq!(case.early(), [], "no -wal is there");
+        case.wake.found();
+        case.write(0).await;
+        assert_eq!(case.early(), [], "nor now, and it came late");
+        case.write(1).await;
+        assert_eq!(case.early(), all());
+        assert_eq!(case.early(), [], "nothing has happened since");
+        for _ in 2..LATE_AFTER_ONE {
+            case.write(1).await;
+            assert_eq!(case.early(), all());
         }
-        write(&mut wake, &files[1]).await;
-        assert_eq!(early(&mut wake), [], "all that is written is nothing to us");
-        for _ in 0..=LATE_AFTER_ONE {
-            write(&mut wake, &files[1]).await;
-            wake.found();
+        case.write(1).await;
+        assert_eq!(case.early(), ONCE, "all that is written is nothing to us");
+        case.comes_late().await;
+        for _ in 0..LATE_AFTER_ONE {
+            case.write(1).await;
+            case.wake.found();
         }
-        assert_eq!(early(&mut wake), [], "they come at once now");
+        case.write(1).await;
+        assert_eq!(case.early(), ONCE, "they come at once now");
+    }
+
+    #[tokio::test]
+    async fn what_tells_of_a_commit_that_was_found_is_no_sign_of_a_late_one() {
+        let mut case = Case::new();
+        for _ in 0..3 {
+            case.write(1).await;
+            case.wake.found();
+            assert_eq!(case.early(), ONCE);
+        }
+        case.write(1).await;
+        assert_eq!(case.early(), ONCE, "none has come late");
+        case.wake.found();
+        for (after, expected) in
+            [(Duration::ZERO, ONCE.to_vec()), (TELLING_LASTS / 2, ONCE.to_vec()), (TELLING_LASTS, all())]
+        {
+            case.write(1).await;
+            case.wake.found();
+            *case.wake.written.last.lock().unwrap() = Some(case.wake.began + after);
+            assert_eq!(case.early(), expected, "one has, and this was told {after:?} after the look");
+        }
+        case.write(1).await;
+        assert_eq!(case.early(), all());
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_the_second_look_finds_waited_for_no_disk() {
+        let mut case = Case::new();
+        for _ in 0..3 {
+            case.write(1).await;
+            assert_eq!(case.wake.found_nothing(), Some(Early::LookAgain));
+            case.wake.found();
+        }
+        case.write(1).await;
+        assert_eq!(case.early(), ONCE);
     }
 }

@@ -365,7 +365,7 @@ impl Life<'_> {
                 }
                 // Disconnected, files that look otherwise are worth a look inside, or a commit that may have come late.
                 let in_doubt = course.doubts.are_due_again() && !verifying.is_comparing();
-                if long != Some(wake.look()) || late.is_due(Instant::now()) || in_doubt {
+                if long.is_none_or(|long| long != wake.look()) || late.is_due(Instant::now()) || in_doubt {
                     break;
                 }
             }
