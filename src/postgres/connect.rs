@@ -245,12 +245,13 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let row = row.expect("session.sql ends with a query of one row");
-    let version_num = row.get("version").and_then(|version| version.parse().ok()).unwrap_or(0);
+    // Whatever speaks PostgreSQL's protocol without being one is as good as too old.
+    let shown = |name| row.and_then(|row| row.get(name));
+    let version_num = shown("version").and_then(|version| version.parse().ok()).unwrap_or(0);
     if version_num < VERSION_MIN {
         return Err(too_old(doing(), version_num / 10_000));
     }
-    if target.session == SessionAttrs::ReadWrite && row.get("read_only") != Some("f") {
+    if target.session == SessionAttrs::ReadWrite && shown("read_only") != Some("f") {
         return Err(fault::read_only(doing()));
     }
     Ok(Session {

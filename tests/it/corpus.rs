@@ -228,7 +228,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
             "d9 (((EXTRACT(epoch FROM now()))::double precision / (86400)::double precision) + (2440587.5)::double precision)",
             "d10 (floor((EXTRACT(epoch FROM now()) * (1000)::numeric)))::bigint",
             "u1 replace((gen_random_uuid())::text, '-'::text, ''::text)",
-            "u2 ((('x'::text || substr(md5((gen_random_uuid())::text), 1, 16)))::bit(64))::bigint",
+            "u2 hashtextextended((gen_random_uuid())::text, (0)::bigint)",
             "u3 (floor((random() * (100)::double precision)))::bigint",
             "u4 (gen_random_uuid())::text",
             "s1 'dq literal'::text",

@@ -52,7 +52,7 @@ enum Glyph {
 /// More than any default that is read here.
 const GLYPHS_MAX: usize = 64;
 
-const ANY: &str = "('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigint";
+const ANY: &str = "hashtextextended(gen_random_uuid()::text, 0)";
 
 pub(super) fn recognised(expr: &Expr<'_>) -> Option<Chance> {
     if let Some(draw) = draw(expr) {
@@ -91,7 +91,7 @@ impl Chance {
 impl Draw {
     fn sql(self, target: DefaultTarget<'_>) -> Result<String, Refusal> {
         let sql = match self {
-            Draw::Any => format!("({ANY})"),
+            Draw::Any => ANY.to_owned(),
             Draw::NotNegative => format!("({ANY} & 9223372036854775807)"),
             Draw::Among { first: 0, count } => format!("floor(random() * {count})::bigint"),
             Draw::Among { first, count } => format!("(floor(random() * {count})::bigint + {first})"),

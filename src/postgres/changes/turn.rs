@@ -42,8 +42,7 @@ const LOOK: &str = "select r.epoch, r.mark, r.nonce,
 
 /// The row is locked against whoever else might forget. What is forgotten need not wait for the disk: before SQLite commits the next
 /// batch it is there, and one that is lost is made good.
-const STANDS: &str =
-    "select epoch, mark, nonce, ('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigint,
+const STANDS: &str = "select epoch, mark, nonce, hashtextextended(gen_random_uuid()::text, 0),
         set_config('synchronous_commit', 'off', true)
     from liteferry.reverse where migration_id = $1 for update";
 
