@@ -13,8 +13,9 @@ use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
 use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
-use crate::model::name::{ident, literal};
+use crate::model::name::literal;
 use crate::phase::Phase;
+use crate::plan::numbers::Numbers;
 use crate::plan::open_to_null::{nulls_collide_back, nulls_refused_back};
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
@@ -150,12 +151,13 @@ fn sql(plan: &Plan, catalog: &Catalog) -> String {
 fn sequence_sql(plan: &SequencePlan) -> String {
     let floor = plan.floor.map_or_else(|| "null".to_owned(), |floor| floor.to_string());
     match (&plan.source, &plan.sequence) {
-        (SequenceSource::Column { table, column }, sequence) => {
+        (SequenceSource::Column(numbers), sequence) => {
+            let Numbers { table, column, .. } = numbers;
             let name = sequence.as_ref().map_or_else(
                 || format!("pg_get_serial_sequence({}, {})", literal(&table.sql()), literal(column)),
                 |sequence| literal(&sequence.sql()),
             );
-            let largest = format!("(select max({}) from {})", ident(column), table.sql());
+            let largest = format!("({})", numbers.largest_sql());
             format!("select setval({name}, nullif(greatest({largest}, {floor}, 0), 0))")
         }
         (SequenceSource::Setting, Some(sequence)) => {

@@ -123,7 +123,7 @@ pub async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Faul
     let mut findings = Vec::new();
     for sequence in &plan.sequences {
         let subject = match &sequence.source {
-            SequenceSource::Column { table, column } => format!("{table}.{column}"),
+            SequenceSource::Column(numbers) => numbers.to_string(),
             SequenceSource::Setting => {
                 sequence.sequence.as_ref().map(ToString::to_string).unwrap_or_default()
             }

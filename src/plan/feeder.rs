@@ -1,6 +1,7 @@
 //! Which column a sequence that nobody owns looks to number, by its name alone. A guess: it is told, and nothing is set by it.
 
 use crate::model::catalog::{Identity, PgColumn, PgSequence};
+use crate::plan::numbers::Written;
 
 /// A table that rows go into, as SQLite names it.
 pub struct Numbered<'a> {
@@ -11,7 +12,7 @@ pub struct Numbered<'a> {
     pub key: Option<usize>,
 }
 
-/// The place of a table, and of one of its columns that holds whole numbers. `others`: all sequences of the target.
+/// The place of a table, and of one of its columns that holds whole numbers, or texts under the very name. `others`: all sequences of the target.
 pub fn feeder(sequence: &str, tables: &[Numbered<'_>], others: &[PgSequence]) -> Option<(usize, usize)> {
     let stem = stem_of(sequence);
     let bare = |name: &str| name.trim_start_matches('_').to_owned();
@@ -35,6 +36,7 @@ fn named(stem: &str, tables: &[Numbered<'_>], spelled: impl Fn(&str) -> String) 
                     .first(|column| column == rest)
                     .or_else(|| numbered.first(|column| column.starts_with(rest) || stem.ends_with(column)))
                     .or_else(|| numbered.key.filter(|key| rest == "id" && numbered.is_integer(*key)))
+                    .or_else(|| numbered.text(rest))
             }
             None => {
                 table.strip_prefix(stem)?.strip_prefix('_')?;
@@ -92,6 +94,14 @@ impl Numbered<'_> {
         let is_it =
             |place: &usize| self.is_integer(*place) && is_meant(&self.columns[*place].0.to_ascii_lowercase());
         (0..self.columns.len()).find(is_it)
+    }
+
+    fn text(&self, name: &str) -> Option<usize> {
+        let is_text = |target: &PgColumn| Written::in_type(&target.ty) == Some(Written::InDigits);
+        let is_it = |(column, target): &(&str, Option<&PgColumn>)| {
+            column.eq_ignore_ascii_case(name) && target.is_some_and(is_text)
+        };
+        self.columns.iter().position(is_it)
     }
 
     fn is_integer(&self, column: usize) -> bool {

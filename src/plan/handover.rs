@@ -2,9 +2,11 @@
 //! whoever runs it decides when.
 
 use crate::model::catalog::{Catalog, Identity, PgSequence, PgTable};
-use crate::model::name::{PgName, ident, literal};
+use crate::model::name::{PgName, literal};
 use crate::model::schema::SqliteSchema;
+use crate::model::types::Type;
 use crate::plan::feeder::{Numbered, feeder};
+use crate::plan::numbers::Numbers;
 use crate::plan::overrides::{Overrides, SequenceStart};
 use crate::plan::route::{ColumnRoute, Route};
 
@@ -13,7 +15,7 @@ use crate::plan::route::{ColumnRoute, Route};
 pub struct Sequence {
     pub name: PgName,
     /// The column that it numbers; nothing where only the settings say how far it is.
-    pub numbers: Option<(PgName, String)>,
+    pub numbers: Option<Numbers>,
     /// The SQLite table whose own counter it goes on from.
     pub counter: Option<String>,
     /// By the settings: it never falls below this.
@@ -37,7 +39,7 @@ pub fn sequences<'r>(
     for (setting, start) in &overrides.sequences {
         let is_named = |name: &PgName| name.name == *setting || name.to_string() == *setting;
         let sequence = catalog.sequences.iter().find(|sequence| is_named(&sequence.name));
-        let whole = |numbers: Option<(PgName, String)>, counter: Option<String>| Sequence {
+        let whole = |numbers: Option<Numbers>, counter: Option<String>| Sequence {
             name: sequence
                 .map_or_else(|| PgName::new(&catalog.schema, setting), |sequence| sequence.name.clone()),
             numbers,
@@ -66,18 +68,18 @@ fn column_named(
     named: &str,
     routes: &[&Route],
     (schema, target): (&SqliteSchema, &str),
-) -> ((PgName, String), Option<String>) {
+) -> (Numbers, Option<String>) {
     for route in routes {
         for crossing in &route.columns {
             let Some(source) = &crossing.source else { continue };
             if format!("{}.{source}", route.source).eq_ignore_ascii_case(named) {
                 let counter = counts(route, schema, &crossing.target).then(|| route.source.clone());
-                return ((route.target.clone(), crossing.target.clone()), counter);
+                return (Numbers::of(&route.target, &crossing.target, &crossing.codec.ty), counter);
             }
         }
     }
     let (table, column) = named.rsplit_once('.').unwrap_or((named, ""));
-    ((PgName::new(target, table), column.to_owned()), None)
+    (Numbers::of(&PgName::new(target, table), column, &Type::Int8), None)
 }
 
 /// Whether SQLite's own counter numbers the column.
@@ -120,10 +122,14 @@ pub fn left_alone<'r>(
     let tables: Vec<Numbered<'_>> =
         routes.iter().filter_map(|route| numbered(route, (schema, catalog))).collect();
     let suspect = |sequence: &PgSequence| {
-        let is_told_by_rows = sequence.part_of.is_none() && sequence.increment > 0;
-        let (table, column) = feeder(&sequence.name.name, &tables, &catalog.sequences)
-            .filter(|(table, column)| is_told_by_rows && is_free(&tables[*table], *column))?;
-        let column = format!("{}.{}", tables[table].name, tables[table].columns[column].0);
+        let feeder = match &sequence.part_of {
+            _ if sequence.increment < 0 => None,
+            Some(part_of) => holder(part_of, &routes),
+            None => feeder(&sequence.name.name, &tables, &catalog.sequences)
+                .filter(|(table, column)| is_free(&tables[*table], *column))
+                .map(|(table, column)| format!("{}.{}", tables[table].name, tables[table].columns[column].0)),
+        };
+        let column = feeder?;
         let (numbers, counter) = column_named(&column, &routes, (schema, &catalog.schema));
         let (name, max) = (sequence.name.clone(), sequence.max);
         let as_if_set = Sequence { name, numbers: Some(numbers), counter, floor: None, max };
@@ -131,6 +137,13 @@ pub fn left_alone<'r>(
     };
     let left = catalog.sequences.iter().filter(|sequence| !fills(sequence) && !is_set(&sequence.name));
     left.map(|sequence| Left { name: sequence.name.clone(), suspect: suspect(sequence) }).collect()
+}
+
+/// The column that holds the sequence's numbers as a part of its text, by its name in SQLite.
+fn holder((table, column): &(PgName, String), routes: &[&Route]) -> Option<String> {
+    let route = routes.iter().find(|route| route.target == *table)?;
+    let crossing = route.columns.iter().find(|crossing| crossing.target == *column)?;
+    Some(format!("{}.{}", route.source, crossing.source.as_ref()?))
 }
 
 fn numbered<'r>(
@@ -182,7 +195,7 @@ fn of_table(
             catalog.sequences.iter().find(|sequence| sequence.name == *name && sequence.increment > 0)?;
         Some(Sequence {
             name: name.clone(),
-            numbers: Some((table.name.clone(), column.name.clone())),
+            numbers: Some(Numbers::of(&table.name, &column.name, &column.ty)),
             counter: counts(route, schema, &column.name).then(|| route.source.clone()),
             floor: overrides.sequence_floor(name),
             max: sequence.max,
@@ -209,6 +222,11 @@ impl Sequence {
         format!("select 1 from ({reached}) as reached (v) where v >= {}", self.max)
     }
 
+    /// One row if the column that it is to go on after has values, and none of them is a number.
+    pub fn untold_sql(&self) -> Option<String> {
+        self.numbers.as_ref()?.untold_sql()
+    }
+
     /// The largest value that was ever issued, as far as anybody knows.
     fn reached_sql(&self, counters: &[(String, i64)]) -> String {
         let counted = self.counter.as_ref().and_then(|table| {
@@ -216,9 +234,7 @@ impl Sequence {
             of_table.map(|(_, value)| *value).max()
         });
         let mut values = vec![last_sql(&self.name)];
-        if let Some((table, column)) = &self.numbers {
-            values.push(format!("(select max({})::bigint from {})", ident(column), table.sql()));
-        }
+        values.extend(self.numbers.iter().map(|numbers| format!("({})", numbers.largest_sql())));
         values.extend([counted, self.floor].into_iter().flatten().map(|value| value.to_string()));
         format!("select greatest({})", values.join(", "))
     }
@@ -237,7 +253,7 @@ mod tests {
     fn a_sequence_goes_on_after_everything_that_was_issued() {
         let mut sequence = Sequence {
             name: PgName::new("s", "it's_seq"),
-            numbers: Some((PgName::new("s", "t"), "id".into())),
+            numbers: Some(Numbers::of(&PgName::new("s", "t"), "id", &Type::Int8)),
             counter: Some("T".into()),
             floor: None,
             max: 99,

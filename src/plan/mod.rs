@@ -12,6 +12,7 @@ mod feeder;
 pub mod habit;
 pub mod handover;
 mod naming;
+pub mod numbers;
 pub mod open_to_null;
 pub mod overrides;
 pub mod packer;
@@ -36,6 +37,7 @@ pub use parse::number_in;
 
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;
+use numbers::Numbers;
 use overrides::ExistingRows;
 use route::Route;
 
@@ -146,8 +148,8 @@ pub struct SequencePlan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SequenceSource {
-    /// The largest value of a target column.
-    Column { table: PgName, column: String },
+    /// The largest number in a target column.
+    Column(Numbers),
     /// Set by the operator; owned by no column.
     Setting,
 }

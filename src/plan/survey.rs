@@ -1,5 +1,6 @@
 //! The survey: what one pass over a table's values found, gathered cell by cell. Types are decided from it.
 
+use super::numbers::DIGITS_MAX;
 use super::route::{ColumnRoute, Route};
 use crate::canon::form::Unit;
 use crate::canon::learn::Learner;
@@ -30,6 +31,8 @@ pub struct ColumnSurvey {
     counts: [u64; 5],
     /// Smallest and largest INTEGER.
     pub integers: Option<(i64, i64)>,
+    /// Largest number that a TEXT of digits alone spells.
+    pub digits: Option<i64>,
     /// INTEGERs that a double cannot hold exactly.
     pub integers_beyond_double: u64,
     /// Infinite REALs.
@@ -113,6 +116,11 @@ impl ColumnSurvey {
         classes.iter().map(|class| self.count(*class)).sum::<u64>() == self.values()
     }
 
+    /// The largest whole number, in either class.
+    pub fn largest(&self) -> Option<i64> {
+        self.integers.map(|(_, largest)| largest).max(self.digits)
+    }
+
     pub fn observe(&mut self, cell: Cell<'_>) {
         self.counts[cell.class() as usize] += 1;
         match cell {
@@ -135,6 +143,7 @@ impl ColumnSurvey {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
             (a, b) => a.or(b),
         };
+        self.digits = self.digits.max(other.digits);
         self.integers_beyond_double += other.integers_beyond_double;
         self.reals_infinite += other.reals_infinite;
         self.reals_negative_zero += other.reals_negative_zero;
@@ -177,7 +186,15 @@ impl ColumnSurvey {
             }
             _ => self.text_refused += 1,
         }
+        self.digits = self.digits.max(digits_in(bytes));
     }
+}
+
+/// Of digits alone. Nearly every text is told by its length or its first byte.
+fn digits_in(text: &[u8]) -> Option<i64> {
+    let with =
+        |number: i64, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'));
+    if (1..=DIGITS_MAX).contains(&text.len()) { text.iter().try_fold(0, with) } else { None }
 }
 
 impl TableSurvey {
@@ -187,6 +204,33 @@ impl TableSurvey {
         self.row_bytes_max = self.row_bytes_max.max(other.row_bytes_max);
         for (column, more) in self.columns.iter_mut().zip(other.columns) {
             column.merge(more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_number_where_it_is_digits_alone() {
+        let wanted = [
+            ("0", Some(0)),
+            ("000120", Some(120)),
+            ("999999999999999999", Some(999_999_999_999_999_999)),
+            ("0999999999999999999", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.0", None),
+            ("1 ", None),
+            ("INV-7", None),
+            ("\u{663}", None),
+        ];
+        for (text, number) in wanted {
+            let mut column = ColumnSurvey::default();
+            column.observe(Cell::Text(text.as_bytes()));
+            assert_eq!(column.largest(), number, "{text}");
         }
     }
 }

@@ -4,6 +4,7 @@ use super::connect::Session;
 use super::fault;
 use crate::model::fault::Fault;
 use crate::model::name::{PgName, ident};
+use crate::plan::numbers::Numbers;
 use crate::plan::{SequencePlan, SequenceSource};
 
 /// Where a sequence was put.
@@ -22,7 +23,7 @@ pub enum SequenceSet {
 /// Sets a sequence so that it issues no value that the column holds or SQLite has issued before. It is never set back.
 pub async fn set_sequence(session: &Session, plan: &SequencePlan) -> Result<SequenceSet, Fault> {
     let doing = match &plan.source {
-        SequenceSource::Column { table, column } => format!("set the sequence of {table}.{column}"),
+        SequenceSource::Column(numbers) => format!("set the sequence of {numbers}"),
         SequenceSource::Setting => "set a sequence".to_owned(),
     };
     let Some(sequence) = sequence_name(session, plan, &doing).await? else { return Ok(SequenceSet::Absent) };
@@ -33,7 +34,7 @@ pub async fn set_sequence(session: &Session, plan: &SequencePlan) -> Result<Sequ
     let state = session.query_one(&sql, &[&sequence]).await.map_err(|error| fault::of(error, &doing))?;
     let (limit, stands, is_issued): (i64, i64, bool) = (state.get(0), state.get(1), state.get(2));
     let largest = match &plan.source {
-        SequenceSource::Column { table, column } => largest_value(session, table, column, &doing).await?,
+        SequenceSource::Column(numbers) => largest_value(session, numbers, &doing).await?,
         SequenceSource::Setting => None,
     };
     let reached = [largest, plan.floor, is_issued.then_some(stands)].into_iter().flatten().max();
@@ -56,7 +57,7 @@ async fn sequence_name(session: &Session, plan: &SequencePlan, doing: &str) -> R
     match (&plan.sequence, &plan.source) {
         (Some(sequence), _) => Ok(Some(sequence.sql())),
         (None, SequenceSource::Setting) => Ok(None),
-        (None, SequenceSource::Column { table, column }) => session
+        (None, SequenceSource::Column(Numbers { table, column, .. })) => session
             // The first argument is read as SQL, the second is a bare name.
             .query_one("select pg_get_serial_sequence($1, $2)", &[&table.sql(), column])
             .await
@@ -65,14 +66,12 @@ async fn sequence_name(session: &Session, plan: &SequencePlan, doing: &str) -> R
     }
 }
 
-async fn largest_value(
-    session: &Session,
-    table: &PgName,
-    column: &str,
-    doing: &str,
-) -> Result<Option<i64>, Fault> {
-    let sql = format!("select max({})::bigint from {}", ident(column), table.sql());
-    session.query_one(&sql, &[]).await.map(|row| row.get(0)).map_err(|error| fault::of(error, doing))
+async fn largest_value(session: &Session, numbers: &Numbers, doing: &str) -> Result<Option<i64>, Fault> {
+    session
+        .query_one(&numbers.largest_sql(), &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(|error| fault::of(error, doing))
 }
 
 /// A constraint that new rows are held to, and old ones not yet.

@@ -259,6 +259,64 @@ fn a_sequence_that_looks_to_number_a_column_and_is_behind_it_keeps_the_writes_wh
     assert_eq!(next, [[Some("9".to_owned()), Some("1".to_owned())]]);
 }
 
+/// Tryton's and many an invoice's: the number is a text, of digits and of what was typed by hand.
+#[test]
+fn a_sequence_goes_on_after_a_text_of_digits() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table invoice (id integer primary key, no text unique, v text);
+         insert into invoice values (1, '000007', ''), (2, '000120', ''), (3, 'INV-900', ''), (4, '-950', ''), (5, '99999999999999999999', '');
+         create table bill (no text primary key, v text); insert into bill values ('000042', '');
+         create table party (id integer primary key, code text unique); insert into party values (1, '31');
+         create table offer (id integer primary key, code text unique); insert into offer values (1, 'O-31')",
+    );
+    let target =
+        "create sequence numbering increment 10; create table invoice (id serial primary key, no varchar(40) unique, v text);
+         create sequence bill_no; create table bill (no char(6) primary key default lpad(nextval('bill_no')::text, 6, '0'), v text);
+         create sequence party_code_seq; create table party (id serial primary key, code text unique);
+         create sequence offer_code_seq; create table offer (id serial primary key, code text unique)";
+    psql(&case.target.url, target);
+    let existing = ["--set", "target.mode=existing"];
+    let file = case.source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &case.target.url];
+    let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
+    for says in [
+        "under [sequences]: \"bill_no\" = \"bill.no\"",
+        "it looks to number party.code, now at 31",
+        "public.offer_code_seq: no column owns this sequence, so it stays where it is",
+    ] {
+        assert!(told.contains(says), "{told}");
+    }
+    let after = |columns: &'static str| [&existing[..], &["--set", columns]].concat();
+    let wrong = [&["check"], &after("sequences.offer_code_seq=offer.code")[..], &sides].concat();
+    let told = liteferry(&wrong).exits_with(1).stdout;
+    assert!(told.contains("offer.code, which holds no whole number written in digits alone"), "{told}");
+    let numbered = ["--set", "sequences.numbering=invoice.no"];
+    let copied = database();
+    psql(&copied.url, target);
+    let sides = ["--source", &file, "--target", &copied.url];
+    liteferry(&[&["copy"], &existing[..], &numbered, &sides].concat()).exits_with(0);
+    assert_eq!(lines(&copied.url, "select nextval('numbering')", ""), ["130"]);
+    let mut daemon = case.daemon(&[&existing[..], &numbered].concat());
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.obeys("/v1/phase", r#"{"to": "validate"}"#);
+    reading(
+        &mut daemon,
+        "public.bill_no would give numbers that bill.no has, public.party_code_seq would give numbers that party.code has",
+    );
+    drop(daemon);
+    let others = ["--set", "sequences.bill_no=bill.no", "--set", "sequences.offer_code_seq=offer.code"];
+    let settings = [&existing[..], &numbered, &others, &["--set", "sequences.party_code_seq=0"]].concat();
+    let mut daemon = case.daemon(&settings);
+    reading(&mut daemon, "public.offer_code_seq cannot be computed");
+    case.app("update offer set code = '0044'; update invoice set no = '000130' where id = 2");
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    let next = ["numbering", "bill_no", "offer_code_seq", "party_code_seq"]
+        .map(|sequence| lines(&case.target.url, &format!("select nextval('{sequence}')"), "").concat());
+    assert_eq!(next, ["140", "43", "45", "1"]);
+}
+
 /// The gate `sequences`, once it says so.
 fn reading(daemon: &mut Daemon, words: &str) -> Value {
     daemon.wait_for(|daemon| {

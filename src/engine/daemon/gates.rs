@@ -274,7 +274,11 @@ async fn bad_sequences(
 ) -> Result<Vec<BadSequence>, Fault> {
     let mut bad = Vec::new();
     for sequence in preparations.sequences() {
-        let why = match ask(session, &sequence.exhausted_sql(counters)).await? {
+        let is_untold = match sequence.untold_sql() {
+            Some(sql) => ask(session, &sql).await? == Some(true),
+            None => false,
+        };
+        let why = match ask(session, &sequence.exhausted_sql(counters)).await?.filter(|_| !is_untold) {
             Some(false) => continue,
             Some(true) => SequenceTrouble::Exhausted,
             None => SequenceTrouble::NotComputable,

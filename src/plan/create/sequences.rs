@@ -7,6 +7,7 @@ use super::draft::Draft;
 use crate::model::cell::CellBuf;
 use crate::model::finding::Finding;
 use crate::model::schema::SqliteSchema;
+use crate::plan::numbers::{Numbers, Written};
 use crate::plan::overrides::SequenceStart;
 use crate::plan::{SequencePlan, SequenceSource};
 
@@ -27,7 +28,11 @@ pub(super) fn plan(
         let column = sequence.column.clone();
         let floor = counter(draft, schema).max(set);
         warn_of_exhaustion(draft, floor);
-        let source = SequenceSource::Column { table: draft.target.clone(), column };
+        let source = SequenceSource::Column(Numbers {
+            table: draft.target.clone(),
+            column,
+            written: Written::AsNumber,
+        });
         plans.push(SequencePlan { source, sequence: None, floor });
     }
     for (name, start) in &overrides.sequences {

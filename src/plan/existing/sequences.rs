@@ -12,6 +12,7 @@ use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident};
 use crate::model::schema::SqliteSchema;
 use crate::plan::feeder::{Numbered, feeder};
+use crate::plan::numbers::{Numbers, Written};
 use crate::plan::survey::ColumnSurvey;
 use crate::plan::{SequencePlan, SequenceSource};
 
@@ -75,8 +76,8 @@ fn goes_on_after(
     // What the target has issued itself counts too: its rows may be gone, but others may have seen them.
     let issued = sequence.and_then(|sequence| sequence.last_value);
     let floor = counter.max(ground.overrides.sequence_floor(name)).max(issued);
-    let largest = source.and_then(|index| surveyed(ground, mapped, index)).and_then(|column| column.integers);
-    let reached = floor.max(largest.map(|(_, largest)| largest));
+    let largest = source.and_then(|index| surveyed(ground, mapped, index)).and_then(ColumnSurvey::largest);
+    let reached = floor.max(largest);
     if let (Some(sequence), Some(reached)) = (sequence, reached)
         && reached >= sequence.max
     {
@@ -85,7 +86,7 @@ fn goes_on_after(
         out.findings.push(Finding::warning("sequence_exhausted", name.to_string(), text).with_remedy(remedy));
     }
     out.findings.extend(sequence.and_then(|sequence| privileges(sequence, ground)));
-    let source = SequenceSource::Column { table: mapped.target.name.clone(), column: column.name.clone() };
+    let source = SequenceSource::Column(Numbers::of(&mapped.target.name, &column.name, &column.ty));
     out.plans.push(SequencePlan { source, sequence: Some(name.clone()), floor });
 }
 
@@ -109,16 +110,9 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
         return;
     }
     let name = sequence.name.name.as_str();
-    let tables: Vec<Numbered<'_>> = copied.iter().map(|mapped| numbered(mapped)).collect();
-    let feeder = feeder(name, &tables, &ground.catalog.sequences);
-    let (text, value) = match (&sequence.part_of, feeder) {
-        (Some((table, column)), _) => (
-            format!(
-                "this sequence is a part of what {table}.{column} holds, which is no number, so it stays where it is"
-            ),
-            "a number that it will not have reached when the writes move".to_owned(),
-        ),
-        (None, Some((table, index))) => suggestion(copied[table], index, copied, ground),
+    let (text, value) = match (&sequence.part_of, looks_to_number(name, copied, ground)) {
+        (Some(part_of), _) => of_a_part(part_of, copied, ground),
+        (None, Some((mapped, index))) => suggestion(mapped, index, copied, ground),
         (None, None) => {
             (STAYS.to_owned(), "the \"table.column\" whose values it goes on after, or a number".to_owned())
         }
@@ -129,6 +123,51 @@ fn unowned(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_
 }
 
 const STAYS: &str = "no column owns this sequence, so it stays where it is";
+
+/// By its name, and in a text by what that holds.
+fn looks_to_number<'m, 'a>(
+    sequence: &str,
+    copied: &[&'m MappedTable<'a>],
+    ground: Ground<'_>,
+) -> Option<(&'m MappedTable<'a>, usize)> {
+    let tables: Vec<Numbered<'_>> = copied.iter().map(|mapped| numbered(mapped)).collect();
+    let (table, index) = feeder(sequence, &tables, &ground.catalog.sequences)?;
+    let mapped = copied[table];
+    (!holds_no_number(ground, mapped, index)).then_some((mapped, index))
+}
+
+/// What is told of a sequence that is a part of a text, and the setting for it: that text itself, where it is digits alone.
+fn of_a_part(
+    (table, column): &(PgName, String),
+    copied: &[&MappedTable<'_>],
+    ground: Ground<'_>,
+) -> (String, String) {
+    let part = format!("this sequence is a part of what {table}.{column} holds");
+    let mapped = copied.iter().find(|mapped| mapped.target.name == *table);
+    let digits = mapped.and_then(|mapped| {
+        let index = source_of(mapped, column)?;
+        let largest = surveyed(ground, mapped, index)?.largest()?;
+        Some((format!("\"{}.{}\"", mapped.source.name, mapped.source.columns[index].name), largest))
+    });
+    match digits {
+        Some((named, largest)) => {
+            (format!("{part}, so it stays where it is; the largest number there is {largest}"), named)
+        }
+        None => (
+            format!("{part}, which is no number, so it stays where it is"),
+            "a number that it will not have reached when the writes move".to_owned(),
+        ),
+    }
+}
+
+/// A text without a value of digits alone: whatever numbers it, the numbers cannot be told from it.
+fn holds_no_number(ground: Ground<'_>, mapped: &MappedTable<'_>, index: usize) -> bool {
+    let Counterpart::Column(target) = &mapped.columns[index].counterpart else { return true };
+    let is_text = Written::in_type(&target.ty) == Some(Written::InDigits);
+    is_text
+        && surveyed(ground, mapped, index)
+            .is_some_and(|column| column.bytes_max > 0 && column.largest().is_none())
+}
 
 fn numbered<'a>(mapped: &MappedTable<'a>) -> Numbered<'a> {
     let column = |column: &MappedColumn<'a>| match column.counterpart {
@@ -146,12 +185,18 @@ fn numbered<'a>(mapped: &MappedTable<'a>) -> Numbered<'a> {
 fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<'_>, out: &mut Sequences) {
     for named in ground.overrides.sequence_columns(&sequence.name) {
         let found = copied.iter().find_map(|mapped| Some((*mapped, column_named(mapped, named)?)));
-        if let Some(found) = found {
-            goes_on_after(&sequence.name, found, ground, out);
-            continue;
-        }
-        let text =
-            format!("the settings let it go on after {named}, which is no whole number that is carried over");
+        let why = match found {
+            Some((mapped, column)) => {
+                let index = source_of(mapped, &column.name);
+                if !index.is_some_and(|index| holds_no_number(ground, mapped, index)) {
+                    goes_on_after(&sequence.name, (mapped, column), ground, out);
+                    continue;
+                }
+                "holds no whole number written in digits alone"
+            }
+            None => "is no column of whole numbers or of text that is carried over",
+        };
+        let text = format!("the settings let it go on after {named}, which {why}");
         let remedy = "name a column as it is called in SQLite, \"table.column\", or give a number";
         out.findings
             .push(Finding::blocker("sequence_unknown", sequence.name.to_string(), text).with_remedy(remedy));
@@ -160,7 +205,7 @@ fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<
 
 fn column_named<'m>(mapped: &'m MappedTable<'_>, named: &str) -> Option<&'m PgColumn> {
     mapped.columns.iter().find_map(|column| match column.counterpart {
-        Counterpart::Column(target) if target.ty.is_integer() => {
+        Counterpart::Column(target) if Written::in_type(&target.ty).is_some() => {
             let name = format!("{}.{}", mapped.source.name, column.source.name);
             name.eq_ignore_ascii_case(named).then_some(target)
         }
@@ -183,7 +228,7 @@ fn suggestion(
         return (hint, format!("\"{own_name}\""));
     }
     let largest = |mapped: &MappedTable<'_>, index: usize| {
-        surveyed(ground, mapped, index).and_then(|column| column.integers).map(|(_, largest)| largest)
+        surveyed(ground, mapped, index).and_then(ColumnSurvey::largest)
     };
     let own = largest(mapped, index);
     let alike = copied.iter().filter(|_| !name.eq_ignore_ascii_case("id"));
@@ -276,7 +321,7 @@ mod tests {
         let plan = case.plan();
         assert_eq!(plan.sequences[0].floor, Some(41));
         assert_eq!(plan.sequences[0].sequence, Some(PgName::new("public", "t_id_seq")));
-        let source = SequenceSource::Column { table: PgName::new("public", "t"), column: "id".into() };
+        let source = SequenceSource::Column(Numbers::of(&PgName::new("public", "t"), "id", &Type::Int8));
         assert_eq!(plan.sequences[0].source, source);
         case.catalog.sequences[0].last_value = Some(50);
         assert_eq!(floor(&case), Some(50));
@@ -446,9 +491,9 @@ mod tests {
     #[test]
     fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
         let mut case = Case::new();
-        case.schema = schema(vec![source("Person", &[("ID", "BIGINT"), ("name", "TEXT")])]);
+        case.schema = schema(vec![source("Person", &[("ID", "BIGINT"), ("seen", "DATE")])]);
         case.catalog.tables =
-            vec![target("person", vec![column("id", Type::Int8), column("name", Type::Text)])];
+            vec![target("person", vec![column("id", Type::Int8), column("seen", Type::Date)])];
         case.catalog.sequences = vec![sequence("person_seq", None)];
         let mut after = |column: &str| {
             case.overrides.sequences =
@@ -456,10 +501,11 @@ mod tests {
             case.plan()
         };
         let plan = after("person.id");
-        let column = SequenceSource::Column { table: PgName::new("public", "person"), column: "id".into() };
+        let person = PgName::new("public", "person");
+        let column = SequenceSource::Column(Numbers::of(&person, "id", &Type::Int8));
         assert_eq!(plan.sequences.iter().map(|one| &one.source).collect::<Vec<_>>(), [&column]);
         assert!(plan.findings.iter().all(|finding| finding.code != "sequence_unowned"));
-        for wrong in ["person.name", "person.nothing", "nobody.id"] {
+        for wrong in ["person.seen", "person.nothing", "nobody.id"] {
             expect(&after(wrong), Blocker, "sequence_unknown", wrong);
         }
     }
