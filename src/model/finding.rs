@@ -59,3 +59,15 @@ impl Finding {
         Finding { severity, code, subject: subject.into(), text: text.into(), remedy: String::new() }
     }
 }
+
+/// Names in one sentence; the others are counted.
+const NAMES_MAX: usize = 5;
+
+pub fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let mut listed = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        listed.push_str(&format!(" and {more} more"));
+    }
+    listed
+}

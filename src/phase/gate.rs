@@ -4,6 +4,7 @@
 mod back;
 
 use super::RunState;
+use crate::model::finding::listed;
 use back::{
     reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
     reverse_tables_beside, reverse_validation,
@@ -152,8 +153,6 @@ pub struct Disk {
 const MIB: u64 = 1 << 20;
 /// After the switch SQLite goes on growing: a tenth of its size, and never less than this, must be free.
 const FREE_BYTES_MIN: u64 = 256 * MIB;
-/// Names in one reading; the others are counted.
-const NAMES_MAX: usize = 5;
 
 /// To take the application's writes over to PostgreSQL.
 pub fn to_switch(readings: &Readings) -> Vec<Gate> {
@@ -481,15 +480,6 @@ fn counted(number: u64, what: &str) -> String {
         (_, None) => format!("{number} {what}s"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
     }
-}
-
-fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(NAMES_MAX);
-    let mut listed = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        listed.push_str(&format!(" and {more} more"));
-    }
-    listed
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! are; they never open on what nobody has looked at.
 
 use super::{
-    Compared, Gate, LOOK_AGAIN, Reading, Readings, Rows, UNKNOWN, at_most, counted, listed, run_remedy, spell,
+    Compared, Gate, LOOK_AGAIN, Reading, Readings, Rows, UNKNOWN, at_most, counted, run_remedy, spell,
 };
+use crate::model::finding::listed;
 
 pub(super) fn reverse_capture(readings: &Readings) -> Gate {
     let gate = |reading: String| Reading::new("reverse_capture", reading, "in place on every table");

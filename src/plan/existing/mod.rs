@@ -24,7 +24,7 @@ use super::route::{ColumnRoute, Identity, Route};
 use super::survey::Survey;
 use super::{Mode, Plan, TablePlan, TableRole, uncomputable};
 use crate::model::catalog::{Catalog, Identity as Numbered, PgTable};
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, listed};
 use crate::model::name::ident;
 use crate::model::schema::{LeftOut, LeftOutKind, SqliteSchema, SqliteTable};
 use bookkeeping::Bookkeeping;
@@ -217,18 +217,7 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
     let (empty, full): (Vec<&SqliteTable>, Vec<&SqliteTable>) =
         missing.into_iter().partition(|table| rows(table) == Some(0));
     let mut findings = Vec::new();
-    if !full.is_empty() && ground.catalog.schema_exists {
-        let text = format!("the target has no table for: {}", names(&full));
-        let remedy = format!(
-            "run the application's migrations against the target, or leave them out: [tables] exclude = [{}]",
-            full.iter().map(|table| format!("\"{}\"", table.name)).collect::<Vec<_>>().join(", ")
-        );
-        findings.push(Finding::blocker("table_missing", &ground.catalog.schema, text).with_remedy(remedy));
-    }
-    if !empty.is_empty() {
-        let text = format!("the target has no table for these, which are empty: {}", names(&empty));
-        findings.push(Finding::warning("table_missing", &ground.catalog.schema, text));
-    }
+    findings.extend(without_table(mapping, (&full, &empty), ground));
     if !bookkeeping.is_empty() {
         let text =
             format!("the target has no such record of migrations to compare with: {}", names(&bookkeeping));
@@ -308,6 +297,38 @@ fn zone_finding(columns: &[String], overrides: &Overrides) -> Option<Finding> {
     })
 }
 
+/// A schema in which nothing was made has one thing said of it, whatever its tables would hold.
+fn without_table(
+    mapping: &Mapping<'_>,
+    (full, empty): (&[&SqliteTable], &[&SqliteTable]),
+    ground: Ground<'_>,
+) -> Vec<Finding> {
+    let schema = &ground.catalog.schema;
+    let listed = |tables: &[&SqliteTable]| listed(tables.iter().map(|table| table.name.clone()));
+    let all = [full, empty].concat();
+    let is_told = !full.is_empty() && ground.catalog.schema_exists;
+    if is_told && mapping.tables.is_empty() && all.len() > 1 {
+        let text = format!("the target has none of the source's {} tables: {}", all.len(), listed(&all));
+        let remedy = "run the application's migrations against the target first, or say in which schema they made their tables: \
+                      target.schema";
+        return vec![Finding::blocker("table_missing", schema, text).with_remedy(remedy)];
+    }
+    let mut findings = Vec::new();
+    if is_told {
+        let text = format!("the target has no table for: {}", listed(full));
+        let remedy = format!(
+            "run the application's migrations against the target, or leave them out: [tables] exclude = [{}]",
+            full.iter().map(|table| format!("\"{}\"", table.name)).collect::<Vec<_>>().join(", ")
+        );
+        findings.push(Finding::blocker("table_missing", schema, text).with_remedy(remedy));
+    }
+    if !empty.is_empty() {
+        let text = format!("the target has no table for these, which are empty: {}", listed(empty));
+        findings.push(Finding::warning("table_missing", schema, text));
+    }
+    findings
+}
+
 fn names(tables: &[&SqliteTable]) -> String {
     tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -373,6 +394,29 @@ mod tests {
         expect(&plan, Warning, "virtual_table", "fts5");
         assert!(plan.findings.iter().all(|finding| !finding.subject.is_empty()), "{:?}", plan.findings);
         expect(&case.plan_unread(), Blocker, "table_missing", "lost, gone, empty");
+    }
+
+    #[test]
+    fn many_tables_without_a_counterpart_are_counted() {
+        let mut case = Case::new();
+        case.schema.tables = (1..=12).map(|n| source(&format!("t{n}"), &[("a", "TEXT")])).collect();
+        let row: &[&[Cell<'_>]] = &[&[Cell::Text(b"a")]];
+        let rows =
+            [("t1", row), ("t2", row), ("t3", row), ("t4", row), ("t5", row), ("t6", row), ("t7", row)];
+        case.catalog.tables = vec![target("t1", vec![column("a", Type::Text)])];
+        let plan = case.plan_with(&rows);
+        expect(&plan, Blocker, "table_missing", "no table for: t2, t3, t4, t5, t6 and 1 more / ");
+        expect(&plan, Blocker, "table_missing", "exclude = [\"t2\", \"t3\", \"t4\", \"t5\", \"t6\", \"t7\"]");
+        // Nothing was made there at all: that is one thing to say.
+        case.catalog.tables = vec![target("other", vec![column("a", Type::Text)])];
+        let plan = case.plan_with(&rows);
+        let missing = plan.findings.iter().filter(|finding| finding.code == "table_missing");
+        let told: Vec<_> = missing.map(|finding| (finding.severity, finding.text.as_str())).collect();
+        assert_eq!(
+            told,
+            [(Blocker, "the target has none of the source's 12 tables: t1, t2, t3, t4, t5 and 7 more")]
+        );
+        expect(&plan, Blocker, "table_missing", "target.schema");
     }
 
     #[test]
