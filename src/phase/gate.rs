@@ -4,6 +4,7 @@
 mod back;
 
 use super::RunState;
+use super::pause::Pause;
 use crate::model::finding::listed;
 use back::{
     reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
@@ -60,7 +61,7 @@ pub struct Readings {
     /// Of the volume that the SQLite database is on.
     pub disk: Option<Disk>,
     /// See [`super::pause`].
-    pub pause_expected: Duration,
+    pub pause_expected: Pause,
 }
 
 /// From the settings.
@@ -404,15 +405,16 @@ fn disk(readings: &Readings) -> Gate {
 fn pause(readings: &Readings) -> Gate {
     let Limits { pause_budget, deadline, .. } = readings.limits;
     let limit = pause_budget.min(deadline);
-    let expected = format!("{} expected", spell(readings.pause_expected));
+    let expected = format!("{} expected", spell(readings.pause_expected.total()));
     let reading = Reading::new("pause", expected, at_most(limit));
-    if readings.pause_expected <= limit {
-        return reading.open();
-    }
-    if deadline < pause_budget {
-        return reading.shut("Wait until the writes are fewer, or raise [switch] deadline_ms.");
-    }
-    reading.shut("Wait until the writes are fewer, or raise [switch] pause_budget_ms.")
+    let is_above = |limit: Duration| readings.pause_expected.total() > limit;
+    let settings = match (is_above(pause_budget), is_above(deadline)) {
+        (false, false) => return reading.open(),
+        (true, false) => "[switch] pause_budget_ms",
+        (false, true) => "[switch] deadline_ms",
+        (true, true) => "[switch] pause_budget_ms and deadline_ms",
+    };
+    reading.shut(readings.pause_expected.remedy(settings))
 }
 
 fn busy_timeout(readings: &Readings) -> Gate {

@@ -14,13 +14,46 @@ pub struct Work<'a> {
     pub prepared: Duration,
 }
 
+/// What is expected, by what it is spent on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    drain: Duration,
+    distance: Duration,
+    prepared: Duration,
+}
+
 /// Statements to the target that wait for each other: one each to compare, begin, prove, set, guard and commit.
 const ROUND_TRIPS: u32 = 6;
 /// The commits of both sides, each with its write to the disk.
 const COMMITS: Duration = Duration::from_millis(10);
 
-pub fn predicted_pause(work: &Work<'_>) -> Duration {
-    drain(work.drains) + COMMITS + work.round_trip * ROUND_TRIPS + work.prepared
+pub fn predicted_pause(work: &Work<'_>) -> Pause {
+    Pause { drain: drain(work.drains), distance: work.round_trip * ROUND_TRIPS, prepared: work.prepared }
+}
+
+impl Pause {
+    pub fn total(self) -> Duration {
+        self.drain + self.distance + self.prepared + COMMITS
+    }
+
+    /// What takes the most of it, and what can be done about that besides giving it its time by these settings.
+    pub fn remedy(self, settings: &str) -> String {
+        let Pause { drain, distance, prepared } = self;
+        if prepared > drain.max(distance) {
+            let millis = prepared.as_millis();
+            return format!(
+                "{millis} ms of it is what PostgreSQL is given for each table then (constraints, triggers, sequences), however few the \
+                 writes are: raise {settings}, or wait until PostgreSQL has less to do."
+            );
+        }
+        if distance > drain {
+            let millis = distance.as_millis();
+            return format!(
+                "{millis} ms of it is the way to PostgreSQL and back, {ROUND_TRIPS} times: raise {settings}, or run liteferry nearer to it."
+            );
+        }
+        format!("Wait until the writes are fewer, or raise {settings}.")
+    }
 }
 
 /// Three of four drains are no longer. One batch is drained under the fence; without any, the other parts stand alone.
@@ -48,17 +81,33 @@ mod tests {
             (&[8 * MS, 7 * MS, 6 * MS, 5 * MS, 4 * MS, 3 * MS, 2 * MS, MS], 6 * MS),
         ] {
             assert_eq!(drain(drains), expected, "{drains:?}");
-            assert_eq!(predicted_pause(&Work { drains, ..REST }), COMMITS + expected);
+            assert_eq!(predicted_pause(&Work { drains, ..REST }).total(), COMMITS + expected);
         }
     }
 
     #[test]
     fn everything_that_has_to_be_done_takes_time() {
-        let least = predicted_pause(&REST);
+        let least = predicted_pause(&REST).total();
         for (work, more) in
             [(Work { round_trip: 20 * MS, ..REST }, 120 * MS), (Work { prepared: 30 * MS, ..REST }, 30 * MS)]
         {
-            assert_eq!(predicted_pause(&work), least + more, "{work:?}");
+            assert_eq!(predicted_pause(&work).total(), least + more, "{work:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_the_most_of_it_is_said() {
+        let work = Work { drains: &[60 * MS], round_trip: 10 * MS, prepared: 60 * MS };
+        for (work, says) in [
+            (work, "Wait until the writes are fewer, or raise X."),
+            (Work { prepared: 61 * MS, ..work }, "61 ms of it is what PostgreSQL is given for each table"),
+            (
+                Work { round_trip: 11 * MS, ..work },
+                "66 ms of it is the way to PostgreSQL and back, 6 times: raise X",
+            ),
+        ] {
+            let told = predicted_pause(&work).remedy("X");
+            assert!(told.starts_with(says), "{told}");
         }
     }
 }

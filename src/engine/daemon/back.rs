@@ -21,6 +21,7 @@ use crate::model::name::PgName;
 use crate::phase::RunState;
 use crate::phase::gate::{Readings, to_cleanup, to_rollback};
 use crate::phase::machine::{Command, Crossing, Event, State};
+use crate::phase::pause::Pause;
 use crate::plan::route::Route;
 use crate::postgres::changes::PgChanges;
 use crate::postgres::finish::{prove, unproved};
@@ -367,7 +368,7 @@ impl Back<'_> {
             one_way_columns: Vec::new(),
             left_behind: self.left.tables.iter().map(ToString::to_string).collect(),
             disk: None,
-            pause_expected: Duration::ZERO,
+            pause_expected: Pause::default(),
         })
     }
 

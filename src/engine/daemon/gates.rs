@@ -12,7 +12,7 @@ use crate::phase::gate::{
     BadSequence, Compared, Disk, Limits, Readings, Reverse, Rows, SequenceTrouble, Validated, to_switch,
 };
 use crate::phase::machine::Command;
-use crate::phase::pause::{Work, predicted_pause};
+use crate::phase::pause::{Pause, Work, predicted_pause};
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::reference::Reference;
@@ -63,7 +63,7 @@ impl Life<'_> {
         let closer = self.closer.clone();
         let pause_expected = self.predicted(&closer);
         self.voice.board.update(Instant::now(), |status| {
-            status.standing.pause_expected = Some(pause_expected);
+            status.standing.pause_expected = Some(pause_expected.total());
         });
         Ok(Readings {
             limits: limits(&self.desk),
@@ -194,7 +194,7 @@ impl Life<'_> {
         found.map(|finding| finding.subject).collect()
     }
 
-    fn predicted(&self, closer: &Closer) -> Duration {
+    fn predicted(&self, closer: &Closer) -> Pause {
         predicted_pause(&Work {
             drains: &self.drains.lately(Instant::now()),
             round_trip: closer.round_trip,
@@ -207,7 +207,7 @@ impl Closer {
     /// A pause that was measured in a bad moment shuts its gate, and only a look opens it again; so does a canary that got lost.
     fn is_due(&self, readings: &Readings) -> bool {
         let open = readings.reverse.canary
-            && readings.pause_expected <= readings.limits.pause_budget
+            && readings.pause_expected.total() <= readings.limits.pause_budget
             && self.sequences.as_ref().is_some_and(Vec::is_empty)
             && self.uncaptured.as_ref().is_some_and(Vec::is_empty)
             && self.unwritable.as_ref().is_some_and(Vec::is_empty);

@@ -1,6 +1,7 @@
 //! Tests of the gates: each is shut by its own reading alone, and says how it is opened.
 
 use super::*;
+use crate::phase::pause::{Work, predicted_pause};
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,8 +39,15 @@ fn ready() -> Readings {
         one_way_columns: Vec::new(),
         left_behind: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
-        pause_expected: 40 * MS,
+        pause_expected: pause(40),
     }
+}
+
+/// One that is spent on the tables.
+fn pause(millis: u32) -> Pause {
+    let least = predicted_pause(&Work { drains: &[], round_trip: Duration::ZERO, prepared: Duration::ZERO });
+    let prepared = millis * MS - least.total();
+    predicted_pause(&Work { drains: &[], round_trip: Duration::ZERO, prepared })
 }
 
 fn shut(gates: Vec<Gate>) -> Vec<Gate> {
@@ -224,15 +232,25 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
                 ["disk", "255 MiB free", "at least 256 MiB", "Make room"],
             ),
             (
-                |r| r.pause_expected = 251 * MS,
+                |r| r.pause_expected = pause(251),
                 ["pause", "251 ms expected", "at most 250 ms", "[switch] pause_budget_ms"],
             ),
             (
                 |r| {
                     r.limits.deadline = 100 * MS;
-                    r.pause_expected = 101 * MS;
+                    r.pause_expected = pause(101);
                 },
-                ["pause", "101 ms expected", "at most 100 ms", "[switch] deadline_ms"],
+                ["pause", "101 ms expected", "at most 100 ms", "raise [switch] deadline_ms,"],
+            ),
+            (
+                |r| r.pause_expected = pause(1001),
+                [
+                    "pause",
+                    "1.001 s expected",
+                    "at most 250 ms",
+                    "991 ms of it is what PostgreSQL is given for each table then (constraints, triggers, sequences), however \
+                     few the writes are: raise [switch] pause_budget_ms and deadline_ms",
+                ],
             ),
             (
                 |r| r.limits.application_busy_timeout = Duration::ZERO,
@@ -285,7 +303,7 @@ fn a_validation_counts_while_it_is_clean_young_and_of_this_history_and_schema() 
 fn at_its_limit_a_gate_is_open() {
     let mut readings = ready();
     readings.lag = Some(readings.limits.lag_max);
-    readings.pause_expected = readings.limits.pause_budget;
+    readings.pause_expected = pause(250);
     readings.limits.application_busy_timeout = readings.limits.deadline;
     readings.validation.as_mut().unwrap().age = readings.limits.validation_age_max;
     readings.disk = Some(Disk { free_bytes: 256 * MIB, database_bytes: 2_560 * MIB });
