@@ -337,6 +337,28 @@ fn a_column_that_takes_null_from_now_on_does_so_in_postgres() {
     assert_eq!(changed(&daemon), ["item", "item"]);
 }
 
+/// `create` mode: PostgreSQL has it as a plain column, as it has those that SQLite computed from the start.
+#[test]
+fn a_column_that_sqlite_computes_from_now_on_comes_to_postgres() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table item (id integer primary key, n integer, twice integer as (n * 2));
+         insert into item (n) values (1), (2)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app("alter table item add column next integer as (n + 1); insert into item (n) values (7)");
+    let came = "select 1 from information_schema.columns where table_name = 'item' and column_name = 'next'";
+    until("the column is there", || !case.rows(came).is_empty());
+    daemon.drained(&case.source);
+    case.app("update item set n = 5 where id = 1");
+    daemon.drained(&case.source);
+    let rows = case.rows("select n, twice, next from item order by id");
+    let rows: Vec<Vec<&str>> =
+        rows.iter().map(|row| row.iter().flatten().map(String::as_str).collect()).collect();
+    assert_eq!(rows, [["5", "10", "6"], ["2", "4", "3"], ["7", "14", "8"]], "{}", daemon.log());
+    case.is_equal();
+}
+
 /// Values that PostgreSQL has no room for stand in the ledger, also where its rows look as they looked before.
 #[test]
 fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {

@@ -18,7 +18,7 @@ use crate::journal::store::Store;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
-use crate::model::schema::{SqliteColumn, SqliteSchema, SqliteTable, Storage};
+use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::referring::{Referring, referring};
 use crate::plan::renamed::renamed;
@@ -275,13 +275,7 @@ fn refusing_null(route: &Route) -> impl Iterator<Item = &ColumnRoute> {
 fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
     let of_route: BTreeSet<&str> =
         route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
-    // What both sides compute does not travel.
-    let travels = |name: &&str| {
-        let computed = |column: &&SqliteColumn| column.name == *name && column.generated.is_some();
-        of_route.contains(*name) || !table.columns.iter().any(|column| computed(&column))
-    };
-    let of_table: BTreeSet<&str> =
-        table.columns.iter().map(|column| column.name.as_str()).filter(travels).collect();
+    let of_table: BTreeSet<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
     of_route == of_table
 }
 
