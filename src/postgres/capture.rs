@@ -26,10 +26,12 @@ pub enum State {
     Mixed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub capture: State,
     pub guards: State,
+    /// The tables, and parts of tables, that lack a trigger of their capture.
+    pub uncaptured: BTreeSet<PgName>,
 }
 
 /// What of the way back is spoken of.
@@ -169,8 +171,12 @@ pub async fn standing(
     let members = members(client, tables.values()).await?;
     let of = |member: &Member| reverse::TRIGGERS.map(|trigger| (member.name.clone(), trigger.to_owned()));
     let wanted: Vec<(PgName, String)> = members.iter().flat_map(of).collect();
+    let lacking = |part: Part| {
+        let missing = wanted.iter().filter(|name| part.holds(&name.1) && !there.contains(*name));
+        missing.map(|(table, _)| table.clone()).collect::<BTreeSet<PgName>>()
+    };
     let state = |part: Part| {
-        if wanted.iter().any(|name| part.holds(&name.1) && !there.contains(name)) {
+        if !lacking(part).is_empty() {
             return State::Missing;
         }
         let of_part = || found.iter().filter(|one| part.holds(&one.trigger));
@@ -181,7 +187,11 @@ pub async fn standing(
             (true, true) => State::Mixed,
         }
     };
-    Ok(Standing { capture: state(Part::Capture), guards: state(Part::Guards) })
+    Ok(Standing {
+        capture: state(Part::Capture),
+        guards: state(Part::Guards),
+        uncaptured: lacking(Part::Capture),
+    })
 }
 
 /// The tables on which somebody has touched it: capture that does not fire where it should notes nothing, a guard that rests lets strangers in.

@@ -18,7 +18,7 @@ use crate::plan::Statement;
 use crate::plan::reference::Reference;
 use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
-use crate::postgres::capture::{State, standing};
+use crate::postgres::capture::standing;
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
 use crate::postgres::make_way::{has_missed, make_way, who_holds};
@@ -137,17 +137,14 @@ impl Life<'_> {
             // It would stumble over the same.
             false => Duration::ZERO,
         };
-        let uncaptured = match standing(&session, self.migration, &self.tables).await?.capture {
-            State::Missing => self.tables.values().map(|route| route.target.to_string()).collect(),
-            State::Off | State::On | State::Mixed => Vec::new(),
-        };
+        let standing = standing(&session, self.migration, &self.tables).await?;
         self.link.target.give_back(session);
         let unwritable = self.unwritable().await?;
         Ok(Closer {
             at: Some(Instant::now()),
             sequences: Some(sequences),
             sequences_left: preparations.left().iter().map(|left| left.name.to_string()).collect(),
-            uncaptured: Some(uncaptured),
+            uncaptured: Some(standing.uncaptured.iter().map(ToString::to_string).collect()),
             unwritable: Some(unwritable),
             round_trip,
             prepared,

@@ -2,10 +2,12 @@
 
 use super::ground::Pair;
 use liteferry::model::history::Position;
+use liteferry::model::name::PgName;
 use liteferry::plan::reverse::Firing;
 use liteferry::postgres::capture::{self as there, Part, State};
 use liteferry::sqlite::capture::{self, Origin};
 use liteferry::sqlite::control::{self, Writes};
+use std::collections::BTreeSet;
 
 #[test]
 fn guards_refuse_all_writes_but_ours_and_capture_is_told_to_stand() {
@@ -55,7 +57,8 @@ fn guards_refuse_all_writes_but_ours_and_capture_is_told_to_stand() {
     pair.way().drain();
     assert_eq!(pair.here("select v from \"it's \"\"q\"\" $$\""), ["x"]);
     pair.app("drop trigger liteferry_truncate on p");
-    assert_eq!(standing().capture, State::Missing);
+    let lacks_it = BTreeSet::from([PgName::new("public", "p")]);
+    assert_eq!((standing().capture, standing().uncaptured), (State::Missing, lacks_it));
     pair.with_session(async |session| there::install(session, pair.migration, &pair.routes).await);
     assert_eq!(standing().capture, State::Mixed, "what fired goes on, what is new rests");
     for _ in 0..2 {
