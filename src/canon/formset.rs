@@ -12,6 +12,10 @@ impl FormSet {
     const LENGTH_MAX: usize = 12;
     pub const EMPTY: FormSet = FormSet { forms: [Form::Native; FormSet::LENGTH_MAX], length: 0 };
 
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
     fn push(&mut self, form: Form) {
         self.forms[self.length] = form;
         self.length += 1;

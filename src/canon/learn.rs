@@ -45,6 +45,8 @@ pub struct Learned {
     pub endless: u64,
     /// Values that spoke only for other forms: misfits under this one, as a rule.
     pub elsewhere: u64,
+    /// Why these do not cross exactly, where the target holds each of them; nothing where that is not sure.
+    pub kept_elsewhere: Option<Vec<Reason>>,
     /// How numbers that spoke for another form most likely count, where the learned one reads texts alone.
     pub numbers: Option<Form>,
     /// Values that no form carries exactly, but whose value the target holds.
@@ -63,8 +65,29 @@ struct Vote {
     exact: u64,
     /// The best place it had among the forms proposed for a value.
     place: usize,
+    /// How many forms were proposed for the text that says the most of this one, and that text, if it is short.
+    among: usize,
+    sample: Option<Box<[u8]>>,
 }
 
+/// The value that speaks for a form, and for how many.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    cell: Cell<'a>,
+    among: usize,
+}
+
+impl Said<'_> {
+    fn sample(self) -> Option<Box<[u8]>> {
+        match self.cell {
+            Cell::Text(text) if text.len() <= SAMPLE_BYTES_MAX => Some(text.into()),
+            _ => None,
+        }
+    }
+}
+
+/// More than any time is long.
+const SAMPLE_BYTES_MAX: usize = 64;
 /// A trial larger than this is not kept for the next value.
 const TRIAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -103,17 +126,19 @@ impl Learner {
         };
         if self.hints.form.is_none() && proposed != FormSet::EMPTY && proposals_are_proved(&self.codec.ty) {
             self.carried += 1;
-            proposed.into_iter().enumerate().for_each(|(place, form)| self.vote(form, place));
+            let said = Said { cell, among: proposed.len() };
+            proposed.into_iter().enumerate().for_each(|(place, form)| self.vote(form, place, said));
             return;
         }
         let mut first_misfit = None;
         let mut carried = false;
+        let said = Said { cell, among: proposed.len() };
         for (place, form) in proposed.into_iter().enumerate() {
             match self.try_form(form, cell) {
                 // No cell here is NULL: one that stands for it crosses as that.
                 Fit::Exact | Fit::Null => {
                     carried = true;
-                    self.vote(form, place);
+                    self.vote(form, place, said);
                 }
                 misfit @ (Fit::Kept(_) | Fit::Lost(_)) => first_misfit = first_misfit.or(Some(misfit)),
             }
@@ -137,6 +162,9 @@ impl Learner {
                 Some(mine) => {
                     mine.exact += vote.exact;
                     mine.place = mine.place.min(vote.place);
+                    if vote.among < mine.among {
+                        (mine.among, mine.sample) = (vote.among, vote.sample);
+                    }
                 }
                 None => self.votes.push(vote),
             }
@@ -189,8 +217,10 @@ impl Learner {
         let counting = self.votes.iter().filter(|vote| vote.form.counts());
         let numbers =
             counting.filter(|_| !form.counts()).min_by_key(|vote| (Reverse(vote.exact), vote.place));
+        let codec = Codec::new(self.codec.ty.clone(), form, self.hints.zone);
         Learned {
-            codec: Codec::new(self.codec.ty.clone(), form, self.hints.zone),
+            kept_elsewhere: self.kept_elsewhere(&codec),
+            codec,
             exact: votes + self.endless_as(form),
             endless: self.endless,
             elsewhere: self.carried + self.endless - votes - self.endless_as(form),
@@ -200,6 +230,23 @@ impl Learner {
             empty: self.empty,
             first_reason: self.first_reason,
         }
+    }
+
+    /// Of times alone, told by the text of each other form that fewest forms carry.
+    fn kept_elsewhere(&self, codec: &Codec) -> Option<Vec<Reason>> {
+        if !matches!(codec.ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_)) {
+            return None;
+        }
+        let mut reasons = Vec::new();
+        for vote in self.votes.iter().filter(|vote| vote.form != codec.form) {
+            match codec.encode(Cell::Text(vote.sample.as_deref()?), &mut Vec::new()) {
+                Fit::Exact => {}
+                Fit::Kept(reason) if reasons.contains(&reason) => {}
+                Fit::Kept(reason) => reasons.push(reason),
+                Fit::Lost(_) | Fit::Null => return None,
+            }
+        }
+        (!reasons.is_empty()).then_some(reasons)
     }
 
     /// Days carry some lengths of time by chance that were measured in another unit, finer than microseconds. Where they are what is
@@ -260,13 +307,18 @@ impl Learner {
         self.codec.encode(cell, &mut self.trial)
     }
 
-    fn vote(&mut self, form: Form, place: usize) {
+    fn vote(&mut self, form: Form, place: usize, said: Said<'_>) {
         match self.votes.iter_mut().find(|vote| vote.form == form) {
             Some(vote) => {
                 vote.exact += 1;
                 vote.place = vote.place.min(place);
+                if said.among < vote.among {
+                    (vote.among, vote.sample) = (said.among, said.sample());
+                }
             }
-            None => self.votes.push(Vote { form, exact: 1, place }),
+            None => {
+                self.votes.push(Vote { form, exact: 1, place, among: said.among, sample: said.sample() });
+            }
         }
     }
 

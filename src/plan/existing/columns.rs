@@ -17,6 +17,7 @@ use crate::plan::overrides::Overrides;
 use crate::plan::reverse;
 use crate::plan::route::ColumnRoute;
 use crate::plan::survey::{ColumnSurvey, TableSurvey};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Default)]
 pub(super) struct Adapted {
@@ -228,7 +229,8 @@ impl Crossing<'_> {
         if misfits == 0 || has_no_codec(&target.ty) {
             return None;
         }
-        let fate = match (lost + learned.elsewhere, target.not_null) {
+        let held_elsewhere = learned.kept_elsewhere.as_ref().map_or(0, |_| learned.elsewhere);
+        let fate = match (lost + learned.elsewhere - held_elsewhere, target.not_null) {
             (0, _) => "",
             (_, true) => "; the row of each that the target cannot hold is held back",
             (_, false) => "; the target has NULL for each that it cannot hold",
@@ -258,7 +260,10 @@ impl Crossing<'_> {
                      NULL comes back as the empty text"
                 ))
             }
-            None => learned.first_reason.and_then(|reason| self.mend(target, reason)),
+            None => {
+                let mend = learned.first_reason.and_then(|reason| self.mend(target, reason));
+                mend.or_else(|| self.acceptance(target, learned))
+            }
         };
         let remedy = remedy.unwrap_or_default();
         Some(Finding::warning("misfits_expected", self.subject(), text).with_remedy(remedy))
@@ -285,19 +290,31 @@ impl Crossing<'_> {
             }
             (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
             (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
-            // A row whose key does not cross exactly is held back, which no setting accepts.
-            (Reason::Precision, _) if self.is_accepted(reason) || self.is_in_primary_key(target) => None,
-            (Reason::Precision, _) => Some(
-                "[misfits] accept = [\"precision\"] if the target is to have them without those digits: a switch then waits for \
-                 nobody to accept each"
-                    .to_owned(),
-            ),
             _ => None,
         }
     }
 
-    fn is_accepted(&self, reason: Reason) -> bool {
-        self.overrides.accepted.contains(&reason)
+    /// The setting by which a switch does not wait for times that the target holds, if not as they were written.
+    fn acceptance(&self, target: &PgColumn, learned: &Learned) -> Option<String> {
+        let is_of_times = |reason: &Reason| match reason {
+            Reason::Precision => true,
+            Reason::Spelling | Reason::Offset => learned.kept_elsewhere.is_some(),
+            _ => false,
+        };
+        let elsewhere = learned.kept_elsewhere.iter().flatten().filter(|_| learned.elsewhere > 0);
+        let reasons = learned.first_reason.iter().chain(elsewhere);
+        let open = reasons.filter(|reason| is_of_times(reason) && !self.overrides.accepted.contains(reason));
+        let words: BTreeSet<String> = open.map(|reason| format!("\"{}\"", reason.word())).collect();
+        // A row whose key does not cross exactly is held back, which no setting accepts.
+        if words.is_empty() || self.is_in_primary_key(target) {
+            return None;
+        }
+        let words = words.into_iter().collect::<Vec<_>>().join(", ");
+        let if_so = match words.as_str() {
+            "\"precision\"" => "if the target is to have them without those digits",
+            _ => "if the target need not have them as they were written",
+        };
+        Some(format!("[misfits] accept = [{words}] {if_so}: a switch then waits for nobody to accept each"))
     }
 
     fn is_in_primary_key(&self, target: &PgColumn) -> bool {
@@ -607,12 +624,7 @@ mod tests {
     #[test]
     fn a_column_of_addresses_and_empty_texts_is_advised_the_form_for_both() {
         let mut case = Case::with_value("TEXT", Type::Inet);
-        let plan = |case: &Case, values: &[Cell<'_>]| {
-            let rows: Vec<[Cell<'_>; 2]> =
-                (0..).zip(values).map(|(id, value)| [Cell::Integer(id), *value]).collect();
-            let rows: Vec<&[Cell<'_>]> = rows.iter().map(<[_; 2]>::as_slice).collect();
-            case.plan_with(&[("t", &rows)])
-        };
+        let plan = |case: &Case, values: &[Cell<'_>]| case.plan_with_values(values);
         let is_advised = |case: &Case, values: &[Cell<'_>]| {
             let findings = plan(case, values).findings;
             findings.iter().any(|finding| finding.remedy.contains("form = \"empty-null\""))
@@ -653,6 +665,34 @@ mod tests {
         case.overrides.accepted.clear();
         case.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
         assert!(!is_advised(&case), "a row that is held back needs more");
+    }
+
+    #[test]
+    fn times_that_are_written_in_two_ways_are_held_and_may_be_accepted() {
+        let stamp = "2024-01-02 03:04:05";
+        for (declared, ty, usual, other, advised) in [
+            ("DATETIME", Type::Timestamp(6), stamp, "2024-01-02T03:04:05", "[\"spelling\"]"),
+            ("DATETIME", Type::Timestamp(6), stamp, "2024-01-02 03:04:05+02:00", "[\"offset\"]"),
+            (
+                "DATETIME",
+                Type::Timestamptz(6),
+                "2024-01-02 03:04:05Z",
+                "2024-01-02 05:04:05+02:00",
+                "[\"offset\"]",
+            ),
+            ("DATE", Type::Date, "2024-01-02", "20240102", "[\"spelling\"]"),
+        ] {
+            let case = Case::with_value(declared, ty);
+            let (usual, other) = (Cell::Text(usual.as_bytes()), Cell::Text(other.as_bytes()));
+            let plan = case.plan_with_values(&[usual, usual, other]);
+            expect(&plan, Warning, "misfits_expected", &format!("accept = {advised} if"));
+            let told = plan.findings.iter().find(|finding| finding.code == "misfits_expected").unwrap();
+            assert!(!told.text.contains("NULL"), "{}", told.text);
+        }
+        let case = Case::with_value("DATETIME", Type::Timestamp(6));
+        let text = Cell::Text(stamp.as_bytes());
+        let plan = case.plan_with_values(&[text, text, Cell::Integer(1_704_164_640)]);
+        expect(&plan, Warning, "misfits_expected", "the target has NULL for each");
     }
 
     #[test]

@@ -222,6 +222,14 @@ impl Case {
         plan(&self.schema, Some(&survey), &self.catalog, &self.overrides)
     }
 
+    /// One row for each.
+    pub fn plan_with_values(&self, values: &[Cell<'_>]) -> Plan {
+        let rows: Vec<[Cell<'_>; 2]> =
+            (0..).zip(values).map(|(id, value)| [Cell::Integer(id), *value]).collect();
+        let rows: Vec<&[Cell<'_>]> = rows.iter().map(<[_; 2]>::as_slice).collect();
+        self.plan_with(&[("t", &rows)])
+    }
+
     pub fn plan_unread(&self) -> Plan {
         plan(&self.schema, None, &self.catalog, &self.overrides)
     }
