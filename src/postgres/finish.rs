@@ -81,22 +81,31 @@ pub struct Unproved {
     pub name: String,
 }
 
-const UNPROVED: &str = "select n.nspname::text, c.relname::text, k.conname::text from pg_constraint as k
+const UNPROVED: &str =
+    "select n.nspname::text, c.relname::text, k.conname::text, m.nspname::text, p.relname::text
+    from pg_constraint as k
     join pg_class as c on c.oid = k.conrelid join pg_namespace as n on n.oid = c.relnamespace
-    where not k.convalidated and k.contype in ('c', 'f')
+    left join pg_class as p on p.oid = k.confrelid left join pg_namespace as m on m.oid = p.relnamespace
+    where not k.convalidated and k.contype in ('c', 'f') and pg_has_role(c.relowner, 'usage')
     order by 1, 2, 3";
 
-/// Those that came back at the switch without a look at the rows that were there.
+/// Those that came back at the switch without a look at the rows that were there. A foreign key of another table that points at one of
+/// `tables` is one of them; another's table, of which we could have taken nothing away, has none.
 pub async fn unproved(session: &Session, tables: &[PgName]) -> Result<Vec<Unproved>, Fault> {
     let found = session
         .query(UNPROVED, &[])
         .await
         .map_err(|error| fault::of(error, "look for constraints that are not validated"))?;
-    let unproved = |row: &tokio_postgres::Row| Unproved {
-        table: PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
-        name: row.get(2),
+    let unproved = |row: &tokio_postgres::Row| {
+        let table = PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
+        let parent = row
+            .get::<_, Option<&str>>(3)
+            .zip(row.get::<_, Option<&str>>(4))
+            .map(|(schema, name)| PgName::new(schema, name));
+        let ours = tables.contains(&table) || parent.is_some_and(|parent| tables.contains(&parent));
+        ours.then(|| Unproved { table, name: row.get(2) })
     };
-    Ok(found.iter().map(unproved).filter(|constraint| tables.contains(&constraint.table)).collect())
+    Ok(found.iter().filter_map(unproved).collect())
 }
 
 /// Reads the table, and lets its writers go on.

@@ -90,3 +90,35 @@ fn planned_foreign_keys_follow_what_they_name() {
         ]
     );
 }
+
+#[test]
+fn a_foreign_key_of_a_table_that_is_left_out_is_validated_after_the_switch_or_named_by_the_cleanup() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table kind (id integer primary key, name text); insert into kind values (1, 'a'), (2, 'b');
+         create table entry (id integer primary key, kind integer references kind (id))",
+    );
+    case.rows(
+        "create table kind (id bigint primary key, name text); insert into kind values (7, 'x');
+         create table entry (id bigint primary key, kind bigint constraint holds references kind (id));
+         create table beside (id bigint primary key, kind bigint constraint broken references kind (id) deferrable initially deferred)",
+    );
+    let settings = [
+        "target.mode=existing",
+        "tables.exclude=entry",
+        "switch.broken_keys=not-valid",
+        "target.existing_rows=replace",
+    ]
+    .map(|setting| ["--set", setting]);
+    let mut daemon = case.daemon(&settings.concat());
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.rows("insert into entry values (1, 1), (2, null); insert into beside values (1, 2)");
+    case.app("delete from kind where id = 2");
+    switched(&mut daemon);
+    let validated = "select conname::text from pg_constraint where contype = 'f' and convalidated and connamespace = 'public'::regnamespace";
+    daemon.until(|_| case.rows(validated) == [[Some("holds".to_owned())]]);
+    ordered(&mut daemon, r#"{"to":"cleanup","confirm":"source.db"}"#);
+    daemon.until(|status| status["phase"] == "done");
+    assert_eq!(case.rows(validated), [[Some("holds".to_owned())]]);
+    let (_, report) = daemon.get("/v1/validation").expect("the daemon answers");
+    assert!(report.contains("public\\\".\\\"beside\\\": NOT VALID"), "{report}");
+}
