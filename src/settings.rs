@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use layers::{ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT};
+pub use layers::{ENVIRONMENT_PREFIX, ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT};
 pub use switch::{BrokenKeys, Cleanup, Hook, Hooks, Switch};
 
 #[derive(Clone, Debug)]

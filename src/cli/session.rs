@@ -7,8 +7,8 @@ use crate::postgres::embedded::Cluster;
 use crate::postgres::password::Secret;
 use crate::postgres::url::{Target as Address, TlsMode, UnguardedPassword as Unguarded, holds_password};
 use crate::settings::{
-    LogFormat, LogLevel, MisfitPolicy, ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT, Problem, Settings, Tls,
-    UnguardedPassword,
+    ENVIRONMENT_PREFIX, LogFormat, LogLevel, MisfitPolicy, ORIGIN_COMMAND_LINE, ORIGIN_ENVIRONMENT, Problem,
+    Settings, Tls, UnguardedPassword,
 };
 use crate::sqlite::scan::ChunkLimit;
 use crate::telemetry::logging::{self, LevelSwitch, Shape};
@@ -42,6 +42,10 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
         }
     }
     let source = shared.source.as_ref().map(|source| source.display().to_string());
+    if shared.source.as_ref().is_some_and(|source| source.to_str().is_none()) {
+        problems.push(Problem::new("source.path", NOT_UTF8, ORIGIN_COMMAND_LINE));
+    }
+    let env = environment(&mut problems);
     let flags = [("--source", "source.path", source), ("--target", "target.url", shared.target.clone())];
     for (flag, key, value) in flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))) {
         // Either may be the one that was meant.
@@ -54,14 +58,32 @@ pub fn load_settings(shared: &Shared) -> Result<Settings, Failure> {
     if !problems.is_empty() {
         return Err(Failure::Settings(problems));
     }
-    // A variable that is not UTF-8 cannot be one of ours.
-    let env = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let settings = Settings::load(shared.config.as_deref(), env, &sets).map_err(Failure::Settings)?;
+    let settings =
+        Settings::load(shared.config.as_deref(), env.into_iter(), &sets).map_err(Failure::Settings)?;
     match password_in_arguments(&settings).or_else(|| password_in_an_open_file(&settings)) {
         Some(problem) => Err(Failure::Settings(vec![problem])),
         None => Ok(settings),
     }
+}
+
+/// Made a text by force, a path would name another file.
+const NOT_UTF8: &str =
+    "is not UTF-8, which every setting is: give the path of a symbolic link to the file, with a name that is";
+
+/// A variable whose name is not UTF-8 cannot be one of ours, and the value of one that is not ours is nobody's business here.
+fn environment(problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let mut texts = Vec::new();
+    for (name, value) in named {
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if name.starts_with(ENVIRONMENT_PREFIX) => {
+                problems.push(Problem::new(name, NOT_UTF8, ORIGIN_ENVIRONMENT));
+            }
+            Err(_) => {}
+        }
+    }
+    texts
 }
 
 /// Like the files that hold nothing but a password.

@@ -12,7 +12,7 @@ pub const ORIGIN_DEFAULT: &str = "default";
 pub const ORIGIN_COMMAND_LINE: &str = "command line";
 /// Before the variable's name.
 pub const ORIGIN_ENVIRONMENT: &str = "environment";
-const ENVIRONMENT_PREFIX: &str = "LITEFERRY__";
+pub const ENVIRONMENT_PREFIX: &str = "LITEFERRY__";
 
 /// Sections whose keys are names from the databases; the environment has no letter case to tell those.
 const NAMED_BY_DATABASE: [&str; 2] = ["sequences", "types.column"];

@@ -3,8 +3,11 @@
 
 use crate::support::daemon::Daemon;
 use crate::support::disk::{Mounted, SmallDisk};
-use crate::support::{Output, TempDb, database, liteferry};
+use crate::support::{Output, TempDb, command, database, finished, liteferry, sqlite};
 use rusqlite::Connection;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A database in this directory, which its application has closed.
@@ -116,4 +119,25 @@ fn a_file_system_that_a_process_serves_is_refused_by_its_name() {
         names(&output, "source_filesystem");
         assert!(output.stderr.contains("fuse.test"), "{output:#?}");
     }
+}
+
+/// A setting is a text; whatever a name that is none would be turned into names another file.
+#[test]
+fn a_path_that_is_not_utf8_is_refused_as_that_and_a_link_to_it_is_followed() {
+    let file = sqlite("create table t (id integer primary key); insert into t values (1)");
+    let named = file.path.with_file_name(OsStr::from_bytes(b"caf\xe9.db"));
+    let link = file.path.with_file_name("link.db");
+    std::fs::rename(&file.path, &named).expect("renamed");
+    symlink(&named, &link).expect("linked");
+    let target = database();
+    let plain = ["--target", &target.url];
+    let mut flag = command(&[&["check"], &plain[..]].concat());
+    flag.arg("--source").arg(&named);
+    let mut variable = command(&[&["check"], &plain[..]].concat());
+    variable.env("LITEFERRY__SOURCE__PATH", &named);
+    for mut program in [flag, variable] {
+        let told = finished(program.output().expect("it runs")).exits_with(78).stderr;
+        assert!(told.contains("is not UTF-8") && told.contains("symbolic link"), "{told}");
+    }
+    liteferry(&[&["copy", "--source", &link.display().to_string()], &plain[..]].concat()).exits_with(0);
 }
