@@ -6,11 +6,13 @@ use super::run::journal_rule;
 use super::session::{Opened, open};
 use super::{Ending, Failure, Shared, print};
 use crate::engine::begun::{Begun, under_way};
+use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{emptying, standing_in_the_way};
 use crate::engine::daemon::moved::moved_before;
 use crate::engine::daemon::{findings_of_run, records_in_the_way};
 use crate::engine::prepare::{Prepared, Values, prepare};
 use crate::engine::report::findings_to_json;
+use crate::flow::progress::Unwatched;
 use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::literal;
@@ -41,6 +43,8 @@ pub async fn check(shared: &Shared, args: &CheckArgs) -> Result<Ending, Failure>
     let prepared = prepare(&request, &progress).await;
     progress.finish();
     let mut prepared = prepared?;
+    let differing = differing_records(&request, &prepared, &Unwatched).await?;
+    prepared.plan.findings.extend(differing);
     let blocking_run = find(&opened, &mut prepared, begun.as_ref()).await?;
     if shared.json {
         say(&format!("{:#}\n", to_json(&prepared, &blocking_run)))?;

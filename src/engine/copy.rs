@@ -1,6 +1,7 @@
 //! Copy: the one shot, for those who can stop writing. And validate: the same proof by itself.
 
 use super::begun::as_begun;
+use super::bookkept::record_differs;
 use super::computed::computed;
 use super::earlier::{Earlier, known_migration, plan_changed};
 use super::finish::{finish, settle};
@@ -472,16 +473,8 @@ async fn prove(
     for (verdict, Routed { role, .. }) in compared.into_iter().flatten().zip(routes) {
         match role {
             TableRole::Copied => verdicts.push(verdict),
-            TableRole::Compared if verdict.equal() => {}
-            TableRole::Compared => findings.push(bookkeeping_differs(&verdict)),
+            TableRole::Compared => findings.extend(record_differs(&verdict)),
         }
     }
     Ok((verdicts, findings))
-}
-
-fn bookkeeping_differs(verdict: &TableVerdict) -> Finding {
-    let (missing, extra) = (verdict.missing, verdict.extra);
-    let text = format!("{missing} migrations are recorded only in SQLite, {extra} only in PostgreSQL");
-    Finding::warning("bookkeeping_differs", verdict.route.source.clone(), text)
-        .with_remedy("see that both schemas were made by the same version of the application")
 }

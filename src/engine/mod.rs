@@ -2,6 +2,7 @@
 
 mod archive;
 pub mod begun;
+pub mod bookkept;
 mod computed;
 pub mod copy;
 pub mod daemon;

@@ -98,3 +98,30 @@ fn a_form_that_is_stated_for_what_the_ledger_holds_is_taken_up_and_told_so() {
     assert!(log.contains("is read by it within seconds where the ledger holds values"), "{log}");
     daemon.stop();
 }
+
+/// The schemas may be of two ages: said before anything is carried over.
+#[test]
+fn migrations_that_one_side_alone_has_recorded_are_told_beforehand() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'x');
+         create table django_migrations (id integer primary key autoincrement, app varchar(255) not null, name varchar(255) not null,
+             applied datetime not null);
+         insert into django_migrations (app, name, applied) values ('a', '0001', '2024-01-01 00:00:00'), ('a', '0002', '2024-01-01 00:00:00')",
+    );
+    psql(
+        &case.target.url,
+        "create table t (id int primary key, v text);
+         create table django_migrations (id bigserial primary key, app varchar(255) not null, name varchar(255) not null,
+             applied timestamptz not null);
+         insert into django_migrations (app, name, applied) values ('a', '0001', now()), ('a', '0003', now())",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let file = case.source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &case.target.url];
+    let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
+    let says = "1 migrations are recorded only in SQLite, 1 only in PostgreSQL";
+    assert_eq!(told.matches(says).count(), 1, "{told}");
+    let mut daemon = case.daemon(&existing);
+    daemon.until(|status| status["phase"] == "dual-write");
+    assert!(daemon.log().contains(says), "{}", daemon.log());
+}

@@ -8,6 +8,7 @@ use super::follow::Tables;
 use super::moved::moved_before;
 use super::{Job, JournalRule, Voice, agree};
 use crate::engine::begun::{begun, terms};
+use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{
     Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
     unrounded,
@@ -184,6 +185,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     let prepared = prepare(request, voice).await?;
     let mut findings = findings_of_run(&prepared, job.journal).await?;
     findings.extend(moved_before(request, &prepared, job.switch.archive.as_deref()));
+    findings.extend(differing_records(request, &prepared, voice).await?);
     for finding in &findings {
         tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
     }
