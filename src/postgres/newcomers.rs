@@ -93,7 +93,16 @@ const FOREIGN_KEY: &str = "23503";
 /// By a function of PL/pgSQL.
 const RAISED: &str = "P0";
 
+/// Of a table that is not followed.
+pub const FROM_OUTSIDE: &str = "foreign key from outside";
+
 pub fn disturbed(by: &Newcomer) -> Fault {
+    if by.kind == FROM_OUTSIDE {
+        let doing = format!("follow into a table that {by} points at");
+        return Fault::new(FaultClass::Transient, TARGET_DISTURBED, doing).with_remedy(
+            "`run` takes it away until the switch: it would refuse rows that go, or take its own along",
+        );
+    }
     Fault::new(FaultClass::Transient, TARGET_DISTURBED, format!("follow into a table that bears {by}")).with_remedy(
         "it was put there beside liteferry: `run` takes it away until the switch, like those that stood there at the beginning; for a `copy` \
          take it away by hand",

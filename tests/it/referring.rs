@@ -122,3 +122,43 @@ fn a_foreign_key_of_a_table_that_is_left_out_is_validated_after_the_switch_or_na
     let (_, report) = daemon.get("/v1/validation").expect("the daemon answers");
     assert!(report.contains("public\\\".\\\"beside\\\": NOT VALID"), "{report}");
 }
+
+#[test]
+fn rows_of_tables_that_are_not_followed_outlive_what_is_written_to_those_they_point_at() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table kind (id integer primary key, name text);
+         insert into kind values (1, 'a'), (2, 'b'), (3, 'c')",
+    );
+    case.rows(
+        "create schema other; create table kind (id bigint primary key, name text);
+         create table beside (id bigint primary key, kind bigint constraint refuses references kind (id));
+         create table other.beyond (id bigint primary key, kind bigint constraint cascades references kind (id) on delete cascade)",
+    );
+    let mut daemon = case.daemon(&["--set", "target.mode=existing", "--set", "switch.broken_keys=not-valid"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let outside = "select (select count(*) from beside), (select count(*) from other.beyond)";
+    let hold = |rows: &str| assert_eq!(case.rows(outside), [[Some(rows.to_owned()), Some(rows.to_owned())]]);
+    let keys = "select conname::text from pg_constraint where contype = 'f' and conname in ('refuses', 'cascades') order by 1";
+    daemon.until(|_| case.rows(keys).is_empty());
+    case.rows("insert into beside values (1, 1), (2, 2); insert into other.beyond values (1, 1), (2, 2)");
+    case.app("update kind set name = name || '!'");
+    daemon.drained(&case.source);
+    hold("2");
+
+    switched(&mut daemon);
+    daemon.until(|_| case.rows(keys).len() == 2);
+    case.rows("insert into beside values (3, 3); insert into other.beyond values (3, 3)");
+    daemon.until(|status| status["gates"]["rollback"]["open"] == true);
+    ordered(&mut daemon, r#"{"to":"dual-write"}"#);
+    daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+    daemon.until(|_| case.rows(keys).is_empty());
+    case.app("update kind set name = name || '?'; delete from kind where id = 3");
+    daemon.drained(&case.source);
+    hold("3");
+    case.is_equal();
+
+    switched(&mut daemon);
+    let broken = "select conname::text from pg_constraint where conname in ('refuses', 'cascades') and not convalidated order by 1";
+    daemon.until(|_| case.rows(broken).len() == 2);
+    hold("3");
+}

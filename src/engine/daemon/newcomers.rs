@@ -8,12 +8,12 @@ use super::reread;
 use crate::journal::follow::Which;
 use crate::model::catalog::PgTable;
 use crate::model::fault::Fault;
-use crate::plan::existing::suspended_now;
+use crate::plan::existing::{suspended_beyond, suspended_now};
 use crate::plan::{Mode, Suspended};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
 use crate::postgres::make_way::{has_missed, make_way};
-use crate::postgres::newcomers::{Checks, Newcomer, Writers, disturbed, newcomers};
+use crate::postgres::newcomers::{Checks, FROM_OUTSIDE, Newcomer, Writers, disturbed, newcomers};
 use crate::postgres::target::LoadRole;
 use std::time::Duration;
 
@@ -52,10 +52,11 @@ impl Life<'_> {
         }
         let now = catalog(&session, &self.job.request.schema).await?;
         self.link.target.give_back(session);
-        let bearing: Vec<&PgTable> =
-            now.tables.iter().filter(|table| found.iter().any(|one| one.table == table.name)).collect();
+        let is_followed = |table: &&PgTable| self.tables.values().any(|route| route.target == table.name);
+        let followed: Vec<&PgTable> = now.tables.iter().filter(is_followed).collect();
         let is = |one: &Newcomer, item: &Suspended| one.table == item.table && one.name == item.name;
-        let mut suspended = suspended_now(&bearing, &now);
+        let mut suspended = suspended_now(&followed, &now);
+        suspended.extend(suspended_beyond(&followed, &now));
         suspended.retain(|item| found.iter().any(|one| is(one, item)));
         if let Some(stays) = found.iter().find(|one| !suspended.iter().any(|item| is(one, item))) {
             if stays.kind == "subscription" {
@@ -74,14 +75,7 @@ impl Life<'_> {
                 reread::ledger_of(self.store, self.link.source.file(), (self.migration, *id), of).await?;
             }
         }
-        for one in &found {
-            tracing::warn!(
-                table = %one.table,
-                kind = one.kind,
-                name = one.name,
-                "put on a table beside liteferry; taken away until the switch, and the table is compared"
-            );
-        }
+        found.iter().for_each(tell);
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
         let ours = (self.migration, self.owner.as_str());
         let taken = self.store.suspend_newcomers(ours, &suspended, (&suspects, &told.join(", "))).await;
@@ -94,6 +88,16 @@ impl Life<'_> {
 
     async fn newcomers(&self, session: &Session) -> Result<Vec<Newcomer>, Fault> {
         disturbing(session, &self.tables, (self.role, self.job.request.mode)).await
+    }
+}
+
+fn tell(newcomer: &Newcomer) {
+    let (table, name) = (&newcomer.table, &newcomer.name);
+    if newcomer.kind == FROM_OUTSIDE {
+        tracing::info!(%table, name, "a foreign key points at a followed table from one that is not; it is taken away until the switch");
+    } else {
+        let kind = &newcomer.kind;
+        tracing::warn!(%table, kind, name, "put on a table beside liteferry; taken away until the switch, and the table is compared");
     }
 }
 

@@ -17,7 +17,7 @@ mod suspend;
 mod fixture;
 
 pub use keys::{key_at_hand, rowid_at_hand};
-pub use suspend::{needs_replica_sessions, suspended_now};
+pub use suspend::{needs_replica_sessions, suspended_beyond, suspended_now};
 
 use super::overrides::{ExistingRows, Overrides};
 use super::route::{ColumnRoute, Identity, Route};

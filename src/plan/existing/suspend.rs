@@ -67,7 +67,24 @@ pub fn suspended_now(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
     for table in tables.iter().filter(|table| is_disturbing(table) && is_alterable(table, catalog)) {
         suspend_table(table, catalog, &mut out);
     }
+    let others = catalog.tables.iter().filter(|other| tables.iter().all(|table| table.name != other.name));
+    for other in others.filter(|other| is_alterable(other, catalog)) {
+        let keys = disturbing_constraints(other).filter(|key| points_at(key, tables));
+        out.suspended.extend(keys.map(|key| suspended_constraint(key, Validity::of(other, catalog))));
+    }
     out.suspended
+}
+
+/// Foreign keys of other schemas; whose tables those are is not in the catalog.
+pub fn suspended_beyond(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
+    let keys = catalog.foreign_keys_from_outside.iter().filter(|key| points_at(key, tables));
+    keys.map(|key| suspended_constraint(key, Validity::MayWait)).collect()
+}
+
+fn points_at(constraint: &PgConstraint, tables: &[&PgTable]) -> bool {
+    let parent = constraint.parent.as_ref();
+    constraint.kind == ConstraintKind::Foreign
+        && parent.is_some_and(|parent| tables.iter().any(|table| table.name == *parent))
 }
 
 fn is_alterable(table: &PgTable, catalog: &Catalog) -> bool {
@@ -259,16 +276,11 @@ fn suspended_trigger(table: &PgName, trigger: &PgTrigger) -> Suspended {
 /// Foreign keys of tables that we do not fill: replacing the rows they point to would fail, or cascade.
 fn suspend_from_outside(touched: &[&PgTable], copied: &[&PgTable], catalog: &Catalog, out: &mut Suspension) {
     let is_copied = |name: &PgName| copied.iter().any(|table| table.name == *name);
-    let points_at_touched = |constraint: &PgConstraint| {
-        let parent = constraint.parent.as_ref();
-        constraint.kind == ConstraintKind::Foreign
-            && parent.is_some_and(|parent| touched.iter().any(|table| table.name == *parent))
-    };
     let within = catalog.tables.iter().filter(|table| !is_copied(&table.name));
     let within =
         within.flat_map(|table| table.constraints.iter().map(move |constraint| (Some(table), constraint)));
     let beyond = catalog.foreign_keys_from_outside.iter().map(|constraint| (None, constraint));
-    for (table, constraint) in within.chain(beyond).filter(|(_, constraint)| points_at_touched(constraint)) {
+    for (table, constraint) in within.chain(beyond).filter(|(_, constraint)| points_at(constraint, touched)) {
         if table.is_some_and(|table| !is_alterable(table, catalog)) {
             let remedy = owner_remedy(&constraint.table, catalog);
             let text = format!("its foreign key {} points at rows that are to be replaced", constraint.name);
