@@ -1,6 +1,8 @@
 //! `existing` mode: rows and constraints that the data breaks. What the target refuses is held row by row, and told.
 
 use crate::existing::{copied, lines};
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
 use crate::support::{TestDatabase, database, liteferry, psql, sqlite};
 
 /// The keys of the rows that the target refused.
@@ -161,4 +163,39 @@ fn a_row_that_the_target_refuses_halts_where_the_settings_say_so() {
     let output = liteferry(&[&sides[..], &settings[..]].concat()).exits_with(1);
     assert!(output.stderr.contains("[misfit]"), "{}", output.stderr);
     assert_eq!(refused(&target), ["[2]"]);
+}
+
+/// Keys that SQLite tells apart and the target's index takes as equal: the row that is there stays, in small batches and in large ones.
+#[test]
+fn a_row_whose_key_only_the_target_takes_as_equal_overwrites_no_other() {
+    let large = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000)";
+    for (key, here, other) in [("text collate public.ci", "Ann", "ann"), ("numeric", "1.0", "1.00")] {
+        let case = Case::new(&format!(
+            "pragma journal_mode = wal; create table t (k text not null primary key, v text); insert into t values ('{here}', 'first')"
+        ));
+        psql(
+            &case.target.url,
+            &format!(
+                "create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                 create table t (k {key} primary key, v text)"
+            ),
+        );
+        let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        let held = |daemon: &mut Daemon| {
+            daemon.drained(&case.source);
+            let rows = lines(&case.target.url, "select k, v from t where v <> 'n' order by 1", "|");
+            (rows, refused(&case.target))
+        };
+        let first = (vec![format!("{here}|first")], vec![format!("[\"{other}\"]")]);
+        case.app(&format!("insert into t values ('{other}', 'second')"));
+        assert_eq!(held(&mut daemon), first, "{key}");
+        case.app(&format!("{large} insert into t select 1000 + i, 'n' from n; update t set v = v || ''"));
+        assert_eq!(held(&mut daemon), first, "{key}");
+        case.app(&format!("delete from t where k = '{other}'"));
+        assert_eq!(held(&mut daemon), (first.0.clone(), Vec::new()), "{key}");
+        // One that takes its letters from another is no second.
+        case.app(&format!("update t set k = '{other}' where k = '{here}'"));
+        assert_eq!(held(&mut daemon), (vec![format!("{other}|first")], Vec::new()), "{key}");
+    }
 }

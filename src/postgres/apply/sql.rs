@@ -3,7 +3,8 @@
 //! All of them delete by key first and insert afterwards, so that a unique value may move between rows of one batch.
 
 use crate::model::name::{ident, ident_list};
-use crate::plan::route::{Identity, Route};
+use crate::model::types::Type;
+use crate::plan::route::{ColumnRoute, Identity, Route};
 use std::ops::Range;
 
 /// The route's key columns, by index. Rows without a key are not followed, so that there is always one.
@@ -20,8 +21,9 @@ pub fn delete(route: &Route) -> String {
 }
 
 fn delete_where(route: &Route, first: usize) -> String {
-    let key = key_names(route).into_iter().zip(first..);
-    let terms: Vec<String> = key.map(|(name, number)| format!("{} = ${number}", ident(name))).collect();
+    let key = key_of(route).iter().map(|column| &route.columns[*column]).zip(first..);
+    let terms: Vec<String> =
+        key.map(|(column, number)| is_same(column, &ident(&column.target), &format!("${number}"))).collect();
     format!("delete from {} where {}", route.target.sql(), terms.join(" and "))
 }
 
@@ -181,8 +183,39 @@ impl Stage<'_> {
     }
 
     fn same(&self, one: &str, other: &str) -> String {
-        let term = |name| format!("{one}.{name} = {other}.{name}");
-        key_names(self.route).into_iter().map(ident).map(term).collect::<Vec<_>>().join(" and ")
+        let term = |column: &usize| {
+            let column = &self.route.columns[*column];
+            let name = ident(&column.target);
+            is_same(column, &format!("{one}.{name}"), &format!("{other}.{name}"))
+        };
+        key_of(self.route).iter().map(term).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// Where the target takes different values as equal (a collation that knows no case, 1.0 and 1.00), the bytes must be the same too: what
+/// is another row to the source stays. The first term is what an index finds.
+fn is_same(column: &ColumnRoute, one: &str, other: &str) -> String {
+    let equal = format!("{one} = {other}");
+    if !may_take_others_as_equal(&column.codec.ty) {
+        return equal;
+    }
+    let text = |value| format!("{value}::pg_catalog.text collate pg_catalog.\"C\"");
+    format!("{equal} and {} = {}", text(one), text(other))
+}
+
+/// Of texts it is the collation that decides, which the route does not tell.
+fn may_take_others_as_equal(ty: &Type) -> bool {
+    match ty {
+        Type::Text | Type::Varchar(_) | Type::Bpchar(_) | Type::Citext => true,
+        Type::Numeric(None) | Type::Interval(_) | Type::Json | Type::Jsonb => true,
+        Type::Array { .. } | Type::Other(_) => true,
+        Type::Bool | Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Bytea => false,
+        Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) => false,
+        Type::Uuid | Type::Inet | Type::Cidr | Type::Macaddr | Type::Enum(_) | Type::Numeric(Some(_)) => {
+            false
+        }
+        // SQLite takes the two zeros as equal itself.
+        Type::Float4 | Type::Float8 => false,
     }
 }
 
@@ -204,8 +237,7 @@ mod tests {
     use crate::canon::{Codec, Form, Zone};
     use crate::model::name::PgName;
     use crate::model::schema::Affinity;
-    use crate::model::types::Type;
-    use crate::plan::route::{ColumnRoute, ScanOrder};
+    use crate::plan::route::ScanOrder;
 
     fn route() -> Route {
         let column = |name: &str| ColumnRoute {
@@ -242,6 +274,15 @@ mod tests {
         assert_eq!(
             stage.insert_some(&(3..5)),
             r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value select "b", "a""", "liteferry_row" from pg_temp.liteferry_rows_7 where "liteferry_row_" >= 3 and "liteferry_row_" < 5"#
+        );
+    }
+    #[test]
+    fn a_key_that_is_equal_in_other_bytes_is_another() {
+        let mut route = route();
+        route.columns[0].codec = Codec::new(Type::Text, Form::Native, Zone::Utc);
+        assert_eq!(
+            delete(&route),
+            r#"delete from "s"."T" where "a""" = $1 and "b" = $2 and "b"::pg_catalog.text collate pg_catalog."C" = $2::pg_catalog.text collate pg_catalog."C""#
         );
     }
 }
