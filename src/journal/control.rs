@@ -4,6 +4,7 @@
 //! Every statement that is run on `Control` itself is bounded here. A transaction's statements are bounded by whoever begins
 //! it.
 
+use crate::postgres::patience;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub(super) struct Control(PgPool);
 
 /// Small statements, which may have to wait for a commit of ours that is in doubt.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = patience::SMALL;
 
 impl Control {
     pub(super) fn new(pool: PgPool) -> Control {

@@ -12,10 +12,10 @@ use crate::phase::machine::{Crossing, Event, State, transition};
 use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
 use crate::postgres::capture::begin_history;
+use crate::postgres::connect::Session;
 use crate::postgres::fault::{of, of_control};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
-use tokio_postgres::Client;
 
 /// Whose crossing it is.
 #[derive(Clone, Copy, Debug)]
@@ -27,27 +27,27 @@ pub struct Crosser<'a> {
 }
 
 /// Keeps the record as it is until the caller's transaction ends, if it is still ours and where we believe it to be.
-pub async fn held_still(client: &Client, crosser: Crosser<'_>) -> Result<(), Fault> {
+pub async fn held_still(session: &Session, crosser: Crosser<'_>) -> Result<(), Fault> {
     let doing = "look whose the migration is";
     let sql = "select 1 from liteferry.follow
                where migration_id = $1 and owner = $2 and phase = $3 and crossing is not distinct from $4 for update";
     let (phase, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
-    let held = client.query(sql, &[&crosser.migration, &crosser.owner, &phase, &crossing]).await;
+    let held = session.query(sql, &[&crosser.migration, &crosser.owner, &phase, &crossing]).await;
     let held = held.map_err(|error| of(error, doing))?;
     still_ours(u64::try_from(held.len()).expect("a count fits"), doing)
 }
 
 /// Begins the history of the way back: one that is under way is forgotten with all that waits in it, so that whoever is not the owner any
 /// more, or believes to be elsewhere, must not.
-pub async fn begin_way_back(client: &Client, crosser: Crosser<'_>, at: Position) -> Result<(), Fault> {
-    held_still(client, crosser).await?;
-    begin_history(client, crosser.migration, at).await
+pub async fn begin_way_back(session: &Session, crosser: Crosser<'_>, at: Position) -> Result<(), Fault> {
+    held_still(session, crosser).await?;
+    begin_history(session, crosser.migration, at).await
 }
 
 /// The writes belong to PostgreSQL, which holds everything up to `last`; gives the routing's new epoch. What was taken away until now
 /// stands there again.
 pub async fn switched(
-    client: &Client,
+    session: &Session,
     crosser: Crosser<'_>,
     last: Position,
     entry: Entry<'_>,
@@ -59,7 +59,7 @@ pub async fn switched(
                      and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::Switch.word());
     let (before, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
-    let rows = client
+    let rows = session
         .query(
             sql,
             &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing],
@@ -70,15 +70,15 @@ pub async fn switched(
     for table in ["planned", "suspended"] {
         let which = if table == "planned" { " and stage = 'switch'" } else { "" };
         let sql = format!("delete from liteferry.{table} where migration_id = $1{which}");
-        client.execute(&sql, &[&migration]).await.map_err(failed)?;
+        session.execute(&sql, &[&migration]).await.map_err(failed)?;
     }
-    write_down(client, crosser, Crossing::Switch, entry).await?;
+    write_down(session, crosser, Crossing::Switch, entry).await?;
     Ok(rows[0].get(0))
 }
 
 /// The writes belong to SQLite again, from `first` on; gives the routing's new epoch.
 pub async fn rolled_back(
-    client: &Client,
+    session: &Session,
     crosser: Crosser<'_>,
     first: Position,
     entry: Entry<'_>,
@@ -88,19 +88,19 @@ pub async fn rolled_back(
                       epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
                where migration_id = $1 and owner = $2 and phase = 'switch' and crossing = 'rollback' returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
-    let rows = client
+    let rows = session
         .query(sql, &[&migration, &crosser.owner, &first.epoch, &first.seq, &first.nonce, &phase])
         .await
         .map_err(|error| of(error, doing))?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
     let sql = "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1";
-    client.execute(sql, &[&migration]).await.map_err(|error| of(error, doing))?;
-    write_down(client, crosser, Crossing::Rollback, entry).await?;
+    session.execute(sql, &[&migration]).await.map_err(|error| of(error, doing))?;
+    write_down(session, crosser, Crossing::Rollback, entry).await?;
     Ok(rows[0].get(0))
 }
 
 async fn write_down(
-    client: &Client,
+    session: &Session,
     crosser: Crosser<'_>,
     crossing: Crossing,
     entry: Entry<'_>,
@@ -109,7 +109,7 @@ async fn write_down(
     let after =
         transition(begun, Event::Decided(crossing)).expect("a crossing that has begun may be decided");
     let (before, after) = (begun.words(), after.words());
-    client
+    session
         .execute(
             JOURNAL,
             &[&crosser.migration, &entry.what, &entry.detail, &entry.actor, &entry.reason, &before, &after],

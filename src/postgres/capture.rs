@@ -3,6 +3,7 @@
 //! Every function works in the session it is given, and in its transaction where one is open; it never commits one. What is there is
 //! read from the catalog, never assumed, so that tables and partitions which came or went are no surprise.
 
+use super::connect::Session;
 use super::fault;
 use crate::model::fault::Fault;
 use crate::model::history::Position;
@@ -13,7 +14,6 @@ use crate::plan::reverse::{
 use crate::plan::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio_postgres::Client;
 
 /// How one kind of triggers stands, over all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,82 +93,87 @@ const UNWRITTEN: &str = include_str!("sql/unwritten.sql");
 
 /// Puts in what is missing, at rest; what fires goes on firing. The functions are always made anew, for a table's key may have changed.
 pub async fn install(
-    client: &Client,
+    session: &Session,
     migration: i64,
     tables: &BTreeMap<i64, Arc<Route>>,
 ) -> Result<(), Fault> {
-    let there = names(&found(client, migration).await?);
-    run(client, &reverse::guard_function(migration), "make the guard").await?;
+    let there = names(&found(session, migration).await?);
+    run(session, &reverse::guard_function(migration), "make the guard").await?;
     for (id, route) in tables {
         let watched = Watched { migration, id: *id, route };
         let doing = format!("put the way back on table {}", route.target);
-        run(client, &watched.capture_function(), &doing).await?;
+        run(session, &watched.capture_function(), &doing).await?;
         let lacks = |table: &PgName, trigger: &str| !there.contains(&(table.clone(), trigger.to_owned()));
-        for Member { name, handed_on, .. } in members(client, [route]).await? {
+        for Member { name, handed_on, .. } in members(session, [route]).await? {
             // A child by plain inheritance is handed nothing.
             if !handed_on && lacks(&name, CAPTURE_ROWS) {
-                run(client, &watched.row_trigger(&name), &doing).await?;
+                run(session, &watched.row_trigger(&name), &doing).await?;
             }
             if lacks(&name, CAPTURE_TRUNCATE) {
-                run(client, &watched.truncate_trigger(&name), &doing).await?;
+                run(session, &watched.truncate_trigger(&name), &doing).await?;
             }
             if lacks(&name, GUARD) {
-                run(client, &reverse::guard_trigger(migration, &name), &doing).await?;
+                run(session, &reverse::guard_trigger(migration, &name), &doing).await?;
             }
         }
     }
     // A row trigger is handed on to partitions as it was made, which is before it rests.
-    for one in found(client, migration).await?.iter().filter(|one| is_new(one, &there)) {
-        set_one(client, one, Firing::Never).await?;
+    for one in found(session, migration).await?.iter().filter(|one| is_new(one, &there)) {
+        set_one(session, one, Firing::Never).await?;
     }
     Ok(())
 }
 
 /// Lets one part of it fire, or rest, on every table that has it.
-pub async fn set_part(client: &Client, migration: i64, (part, firing): (Part, Firing)) -> Result<(), Fault> {
-    let found = found(client, migration).await?;
+pub async fn set_part(
+    session: &Session,
+    migration: i64,
+    (part, firing): (Part, Firing),
+) -> Result<(), Fault> {
+    let found = found(session, migration).await?;
     let others = found.iter().filter(|one| part.holds(&one.trigger) && one.enabled != enabled_word(firing));
     // One round trip, however many tables: the application's writers may be waiting.
     let all: Vec<String> = others.map(|one| reverse::fire(&one.table, &one.trigger, firing)).collect();
-    run(client, &all.join("; "), "set the triggers of the way back").await
+    run(session, &all.join("; "), "set the triggers of the way back").await
 }
 
 /// Lets fire what has to, and rest what has to.
-pub async fn set(client: &Client, migration: i64, written: Written) -> Result<(), Fault> {
+pub async fn set(session: &Session, migration: i64, written: Written) -> Result<(), Fault> {
     for part in written.parts() {
-        set_part(client, migration, part).await?;
+        set_part(session, migration, part).await?;
     }
     Ok(())
 }
 
 /// Takes out everything of the migration, and forgets what was noted. It is no fault if nothing is there.
-pub async fn remove(client: &Client, migration: i64) -> Result<(), Fault> {
-    for one in found(client, migration).await?.iter().filter(|one| !one.inherited) {
+pub async fn remove(session: &Session, migration: i64) -> Result<(), Fault> {
+    for one in found(session, migration).await?.iter().filter(|one| !one.inherited) {
         let doing = format!("take the way back off table {}", one.table);
-        run(client, &reverse::drop_trigger(&one.table, &one.trigger), &doing).await?;
+        run(session, &reverse::drop_trigger(&one.table, &one.trigger), &doing).await?;
     }
     let doing = "take the way back out";
     let failed = |error| fault::of(error, doing);
     let (prefix, guard) = (capture_prefix(migration), guard_name(migration).name);
-    for row in client.query(FUNCTIONS, &[&prefix, &guard]).await.map_err(failed)? {
-        run(client, &reverse::drop_function(&PgName::new("liteferry", row.get::<_, &str>(0))), doing).await?;
+    for row in session.query(FUNCTIONS, &[&prefix, &guard]).await.map_err(failed)? {
+        run(session, &reverse::drop_function(&PgName::new("liteferry", row.get::<_, &str>(0))), doing)
+            .await?;
     }
     for table in ["canary", "reverse", "reverse_change"] {
         let sql = format!("delete from liteferry.{table} where migration_id = $1");
-        client.execute(&sql, &[&migration]).await.map_err(failed)?;
+        session.execute(&sql, &[&migration]).await.map_err(failed)?;
     }
     Ok(())
 }
 
 /// Whether everything is where it should be, and fires.
 pub async fn standing(
-    client: &Client,
+    session: &Session,
     migration: i64,
     tables: &BTreeMap<i64, Arc<Route>>,
 ) -> Result<Standing, Fault> {
-    let found = found(client, migration).await?;
+    let found = found(session, migration).await?;
     let there = names(&found);
-    let members = members(client, tables.values()).await?;
+    let members = members(session, tables.values()).await?;
     let of = |member: &Member| reverse::TRIGGERS.map(|trigger| (member.name.clone(), trigger.to_owned()));
     let wanted: Vec<(PgName, String)> = members.iter().flat_map(of).collect();
     let lacking = |part: Part| {
@@ -197,13 +202,13 @@ pub async fn standing(
 /// The tables on which somebody has touched it: capture that does not fire where it should notes nothing, a guard that rests lets strangers in.
 /// So it is where a table has a part that was made since. A table that is gone, or bears another name, is none of them.
 pub async fn touched(
-    client: &Client,
+    session: &Session,
     migration: i64,
     (tables, written): (&BTreeMap<i64, Arc<Route>>, Written),
 ) -> Result<BTreeMap<i64, Touched>, Fault> {
-    let found = found(client, migration).await?;
+    let found = found(session, migration).await?;
     let there = names(&found);
-    let members = members(client, tables.values()).await?;
+    let members = members(session, tables.values()).await?;
     let parts = written.parts();
     let amiss = |one: &&Found| {
         parts.iter().any(|(part, due)| part.holds(&one.trigger) && one.enabled != enabled_word(*due))
@@ -232,13 +237,13 @@ pub async fn touched(
 /// Of what was found touched the tables that may have been written to unnoted. Asked once everything is in its place again, in the same
 /// transaction: nobody writes to these tables then.
 pub async fn written_to(
-    client: &Client,
+    session: &Session,
     touched: &BTreeMap<i64, Touched>,
     written: Written,
 ) -> Result<BTreeMap<i64, Arc<Route>>, Fault> {
     let newcomers: Vec<String> =
         touched.values().flat_map(|one| one.newcomers.iter().map(PgName::sql)).collect();
-    let rows = client.query(UNWRITTEN, &[&newcomers, &(written == Written::Sqlite)]).await;
+    let rows = session.query(UNWRITTEN, &[&newcomers, &(written == Written::Sqlite)]).await;
     let rows = rows.map_err(|error| fault::of(error, "look whether new partitions were written to"))?;
     let unwritten: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let may_be_other =
@@ -248,20 +253,20 @@ pub async fn written_to(
 }
 
 /// Begins a history of changes here as in SQLite, whose position it is; what was noted before it counts for nothing.
-pub async fn begin_history(client: &Client, migration: i64, at: Position) -> Result<(), Fault> {
+pub async fn begin_history(session: &Session, migration: i64, at: Position) -> Result<(), Fault> {
     let failed = |error| fault::of(error, "open the way back");
     let sql = "delete from liteferry.reverse_change where migration_id = $1";
-    client.execute(sql, &[&migration]).await.map_err(failed)?;
+    session.execute(sql, &[&migration]).await.map_err(failed)?;
     let sql = "insert into liteferry.reverse (migration_id, epoch, mark, nonce, timeline) values ($1, $2, $3, $4, liteferry.timeline())
         on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce, timeline = excluded.timeline";
-    client.execute(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await.map(drop).map_err(failed)
+    session.execute(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await.map(drop).map_err(failed)
 }
 
 /// Writes a new word for the canary, and gives it: once SQLite shows it, the whole way is open.
-pub async fn send_canary(client: &Client, migration: i64) -> Result<String, Fault> {
+pub async fn send_canary(session: &Session, migration: i64) -> Result<String, Fault> {
     let sql = "insert into liteferry.canary (migration_id, word) values ($1, gen_random_uuid()::text)
         on conflict (migration_id) do update set word = excluded.word returning word";
-    let row = client.query_one(sql, &[&migration]).await;
+    let row = session.query_one(sql, &[&migration]).await;
     row.map(|row| row.get(0)).map_err(|error| fault::of(error, "send the canary"))
 }
 
@@ -274,9 +279,9 @@ impl Part {
     }
 }
 
-async fn found(client: &Client, migration: i64) -> Result<Vec<Found>, Fault> {
+async fn found(session: &Session, migration: i64) -> Result<Vec<Found>, Fault> {
     let (prefix, guard) = (capture_prefix(migration), guard_name(migration).name);
-    let rows = client.query(TRIGGERS, &[&prefix, &guard]).await;
+    let rows = session.query(TRIGGERS, &[&prefix, &guard]).await;
     let rows = rows.map_err(|error| fault::of(error, "look for the way back"))?;
     let found = |row: &tokio_postgres::Row| Found {
         table: PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
@@ -289,11 +294,11 @@ async fn found(client: &Client, migration: i64) -> Result<Vec<Found>, Fault> {
 
 /// The tables and what they are made of: a statement that names a part fires no trigger of the whole. Of a table that is gone nothing.
 async fn members(
-    client: &Client,
+    session: &Session,
     routes: impl IntoIterator<Item = &Arc<Route>>,
 ) -> Result<Vec<Member>, Fault> {
     let targets: Vec<String> = routes.into_iter().map(|route| route.target.sql()).collect();
-    let rows = client.query(PARTITIONS, &[&targets]).await;
+    let rows = session.query(PARTITIONS, &[&targets]).await;
     let rows =
         rows.map_err(|error| fault::of(error, format!("list the partitions of {}", targets.join(", "))))?;
     let member = |row: &tokio_postgres::Row| Member {
@@ -320,12 +325,12 @@ fn enabled_word(firing: Firing) -> &'static str {
     }
 }
 
-async fn set_one(client: &Client, one: &Found, firing: Firing) -> Result<(), Fault> {
+async fn set_one(session: &Session, one: &Found, firing: Firing) -> Result<(), Fault> {
     let doing = format!("set trigger {} of table {}", one.trigger, one.table);
-    run(client, &reverse::fire(&one.table, &one.trigger, firing), &doing).await
+    run(session, &reverse::fire(&one.table, &one.trigger, firing), &doing).await
 }
 
 /// Several statements at once are one transaction, where none is open.
-async fn run(client: &Client, sql: &str, doing: &str) -> Result<(), Fault> {
-    client.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
+async fn run(session: &Session, sql: &str, doing: &str) -> Result<(), Fault> {
+    session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
 }

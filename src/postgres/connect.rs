@@ -2,6 +2,8 @@
 //!
 //! A session owns the task that drives its connection: nothing outlives it. Neither kind ever falls back to a weaker way in.
 
+mod heard;
+
 use super::fault;
 use super::password::{self, Login, Secret};
 use super::plain::Plain;
@@ -14,7 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::task::JoinHandle;
@@ -26,6 +28,8 @@ use tracing::warn;
 /// The oldest server that the catalog queries and the DDL are written for.
 pub const VERSION_MIN: u32 = 130_000;
 const SESSION_SQL: &str = include_str!("sql/session.sql");
+/// Its transactions are statement after statement: one that stands still has lost us, and what it has locked would keep us out.
+const CONTROL_SQL: &str = "set idle_in_transaction_session_timeout = '20s'";
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -45,6 +49,9 @@ pub struct Session {
     /// Statements that come again and again, by their text.
     prepared: Mutex<HashMap<String, Statement>>,
     task: Task,
+    /// Where others like it are to be had, and the server's name for it.
+    address: Arc<Target>,
+    backend: i32,
     host: Host,
     version_num: u32,
     /// By its certificate, by its place, or by SCRAM; or the operator says that it need not.
@@ -90,7 +97,10 @@ async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault>
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(SESSION_SQL).execute(connection).await.map(drop) })
+            Box::pin(async move {
+                sqlx::raw_sql(SESSION_SQL).execute(&mut *connection).await?;
+                sqlx::raw_sql(CONTROL_SQL).execute(connection).await.map(drop)
+            })
         })
         .connect_with(options)
         .await
@@ -113,7 +123,7 @@ impl Session {
         if let Some(known) = known {
             return Ok(known);
         }
-        let statement = self.client.prepare(sql).await?;
+        let statement = self.prepare(sql).await?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if prepared.len() >= PREPARED_MAX {
             prepared.clear();
@@ -247,7 +257,8 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
     });
     // Whatever speaks PostgreSQL's protocol without being one is as good as too old.
     let shown = |name| row.and_then(|row| row.get(name));
-    let version_num = shown("version").and_then(|version| version.parse().ok()).unwrap_or(0);
+    let number = |name| shown(name).and_then(|number| number.parse().ok()).unwrap_or(0);
+    let version_num = u32::try_from(number("version")).unwrap_or(0);
     if version_num < VERSION_MIN {
         return Err(too_old(doing(), version_num / 10_000));
     }
@@ -258,6 +269,8 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         client,
         prepared: Mutex::default(),
         task,
+        address: Arc::new(target.clone()),
+        backend: number("backend"),
         host: host.clone(),
         version_num,
         has_proven_itself,

@@ -112,7 +112,7 @@ pub async fn unproved(session: &Session, tables: &[PgName]) -> Result<Vec<Unprov
 pub async fn prove(session: &Session, constraint: &Unproved) -> Result<(), Fault> {
     let (table, name) = (constraint.table.sql(), ident(&constraint.name));
     session
-        .batch_execute(&format!("set statement_timeout = 0; alter table {table} validate constraint {name}"))
+        .batch_execute(&format!("set statement_timeout = 0; set lock_timeout = '1min'; alter table {table} validate constraint {name}"))
         .await
         .map_err(|error| {
             fault::of(error, format!("validate constraint {name} of table {}", constraint.table))

@@ -194,7 +194,7 @@ impl PgTarget {
     ) -> Result<Outcome, Fault> {
         let doing = format!("make {}", statement.what);
         let begin = format!(
-            "begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; set local idle_in_transaction_session_timeout = '20s'"
+            "begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; set local idle_in_transaction_session_timeout = '20s'; set local lock_timeout = 0"
         );
         let attended = Attended::begin(&self.address, session, (&begin, &doing)).await?;
         let taken = self.take_step_in_transaction(session, statement, (sql, &outcome));

@@ -30,14 +30,16 @@ fn wait(daemon: &Daemon, what: &str, ready: impl Fn() -> bool) {
 }
 
 fn is_followed(daemon: &Daemon, case: &Case) -> bool {
+    is_caught_up(daemon, case) && daemon.status().is_some_and(|status| status["phase"] == "dual-write")
+}
+
+fn is_caught_up(daemon: &Daemon, case: &Case) -> bool {
     // There is no such table before capture is armed.
     let newest = application(&case.source.path)
         .query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
         .unwrap_or(i64::MAX);
     daemon.status().is_some_and(|status| {
-        status["phase"] == "dual-write"
-            && status["run"]["state"] == "running"
-            && status["target"]["position"]["seq"].as_i64() >= Some(newest)
+        status["run"]["state"] == "running" && status["target"]["position"]["seq"].as_i64() >= Some(newest)
     })
 }
 
@@ -321,5 +323,114 @@ fn an_order_given_while_tables_are_brought_together_is_carried_out_afterwards() 
     assert!(case.rows("select 1 from liteferry.captured where suspect").is_empty());
     let noted = case.rows("select detail from liteferry.journal where what = 'validation'");
     assert_eq!(noted.len(), 1, "{noted:?}");
+    case.is_equal();
+}
+
+/// As a table that translates addresses forgets one connection, and keeps the others: the claim's own says nothing of it.
+fn goes_on_past(words: &'static str, phase: &str) {
+    let case = Case::new(SOURCE);
+    let proxy = Swallower::before(&case.target);
+    let daemon = match phase {
+        "setup" => {
+            proxy.swallow_at(words);
+            Daemon::start(&case.source, &proxy.url(&case.target), &[])
+        }
+        _ => {
+            let mut daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
+            daemon.until(|status| status["validation"]["verdict"] == "equal");
+            if phase == "validate" {
+                daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+                daemon.until(|status| status["gates"]["switch"]["open"] == true);
+            }
+            proxy.swallow_at(words);
+            daemon
+        }
+    };
+    if phase == "dual-write" {
+        let (status, answer) = daemon.post("/v1/phase", r#"{"to":"validate"}"#);
+        assert_eq!(status, 202, "{answer}");
+    }
+    wait(&daemon, "the link is swallowed", || proxy.has_swallowed());
+    let began = Instant::now();
+    wait(&daemon, "a word of it", || daemon.log().contains("answer_missing"));
+    assert!(began.elapsed() < Duration::from_secs(45), "{}", daemon.log());
+    wait(&daemon, "it goes on", || is_caught_up(&daemon, &case));
+    case.app("insert into t values (9, 'z')");
+    wait(&daemon, "what came later", || is_caught_up(&daemon, &case));
+    case.is_equal();
+}
+
+#[test]
+fn a_setup_goes_on_past_a_link_that_was_swallowed_at_a_look_at_the_catalog() {
+    goes_on_past("-- Every name in schema", "setup");
+}
+
+#[test]
+fn the_way_back_is_laid_past_a_link_that_was_swallowed_at_it() {
+    goes_on_past("create trigger liteferry_capture", "dual-write");
+}
+
+#[test]
+fn following_goes_on_past_a_link_that_was_swallowed_at_a_look_at_the_triggers() {
+    goes_on_past("-- The triggers of migration", "validate");
+}
+
+#[test]
+fn a_setup_whose_links_are_all_swallowed_is_not_waited_for_for_ever() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, SLOW_TABLE);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("select pg_advisory_lock(9)");
+    let proxy = Swallower::before(&case.target);
+    let daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
+    wait(&daemon, "a table that waits", || !case.rows(WAITING).is_empty());
+    proxy.swallow();
+    blocker.run("select pg_advisory_unlock(9)");
+    wait(&daemon, "a word of it", || daemon.log().contains("claim_lost"));
+    wait(&daemon, "following", || is_followed(&daemon, &case));
+    case.is_equal();
+}
+
+/// A table is not made before the lock is free.
+const SLOW_TABLE: &str = "create function wait() returns event_trigger language plpgsql as
+        $$ begin if current_query() ilike '%public%' then perform pg_advisory_xact_lock(9); end if; end $$;
+    create event trigger wait on ddl_command_start when tag in ('CREATE TABLE') execute function wait()";
+
+/// However long it takes.
+#[test]
+fn a_statement_that_the_server_is_at_is_not_cut_short() {
+    use liteferry::postgres::connect::connect;
+    use liteferry::postgres::url::Target;
+    let target = database();
+    let address = Target::parse(&target.url, &|_| None).expect("a URL");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let session = connect(&address).await.expect("the server answers");
+        let row = session.query_one("select 7 from pg_sleep(26)", &[]).await.expect("it is not ended");
+        assert_eq!(row.get::<_, i32>(0), 7);
+    });
+}
+
+/// A guardian that had the daemon restarted would gain nothing by it, and nobody would learn what it waits for.
+#[test]
+fn a_lock_that_is_held_for_long_is_named_and_is_no_standstill() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["validation"]["verdict"] == "equal");
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("begin; lock table t in access exclusive mode");
+    case.app("insert into t values (9, 'z')");
+    let named = || daemon.log().matches("code=\"lock_timeout\"").count();
+    let began = Instant::now();
+    while named() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(45), "{}", daemon.log());
+        let (healthy, told) = daemon.get("/healthz").expect("it answers");
+        assert_eq!(healthy, 200, "{told}\n{}", daemon.log());
+        sleep(Duration::from_millis(200));
+    }
+    blocker.run("rollback");
+    wait(&daemon, "what waited", || is_caught_up(&daemon, &case));
     case.is_equal();
 }

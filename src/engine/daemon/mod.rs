@@ -49,14 +49,14 @@ use super::begun::as_begun;
 use super::prepare::Request;
 use super::retry::{Backoff, Verdict, decide, less_may_do};
 use super::standing::Answer;
-use super::status::{Board, Reason, Run, Status, ValidationState};
+use super::status::{Board, Reason, Status};
 use crate::journal::store::{Migration, Store};
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::phase::machine::Command;
-use crate::postgres::claim::{VANISHED, claim};
+use crate::postgres::claim::{Claim, VANISHED, claim};
 use crate::postgres::connect::pool;
 use crate::settings::Hooks;
 use crate::sqlite::changes::SqliteChanges;
@@ -284,37 +284,53 @@ async fn attempt(
         status.target.up = true;
         status.target.version = Some(claim.server_version());
     });
-    let migration = match setup::known(job, &store).await? {
+    // Setup too waits for nothing longer than its server is known to be there.
+    let working = claimed((job, voice), (&store, &claim), (start, owned), (orders, stopping));
+    let lost = tokio::select! {
+        attempted = Box::pin(working) => return attempted,
+        lost = claim.lost() => lost,
+    };
+    if owned.is_none() {
+        voice.attended(owning::let_go(request, &claim)).await;
+    }
+    Err(lost)
+}
+
+/// The same once nobody else may begin, resume or drop it.
+async fn claimed(
+    (job, voice): (&Job, &Voice),
+    (store, claim): (&Store, &Claim),
+    (start, owned): (&mut Start, &mut Option<Owned>),
+    (orders, stopping): (&mut mpsc::Receiver<Ordered>, Stopping),
+) -> Result<Attempted, Fault> {
+    let request = &job.request;
+    let migration = match setup::known(job, store).await? {
         Some(migration) => migration,
         None if owned.is_some() => return Err(setup::gone(request)),
         None => {
             voice.board.update(Instant::now(), |status| status.standing.records_read = true);
-            match setup::begin(job, &store, voice).await? {
+            match setup::begin(job, store, voice).await? {
                 setup::Begun::Blocked(findings) => return Ok(Attempted::Ended(Ended::Blocked(findings))),
                 setup::Begun::Migration(migration) => migration,
             }
         }
     };
     if owned.is_none() {
-        setup::tell_settings(job, &store, &migration).await?;
+        setup::tell_settings(job, store, &migration).await?;
     }
-    let request = as_begun(request, &store, Some(&migration)).await?;
+    let request = as_begun(request, store, Some(&migration)).await?;
     let job = &Job { request, ..job.clone() };
-    let ours = owning::take_over(&store, (migration.id, &claim), owned).await?;
+    let ours = owning::take_over(store, (migration.id, claim), owned).await?;
     let begun_anew = *start == Start::Resync;
     if begun_anew {
-        setup::begin_new_history((job, voice), &store, (migration.id, &ours)).await?;
+        setup::begin_new_history((job, voice), store, (migration.id, &ours)).await?;
         *start = Start::GoOn;
     }
-    let mut desk = Desk::open(job, &store, voice, (migration.id, ours)).await?;
+    let mut desk = Desk::open(job, store, voice, (migration.id, ours)).await?;
     if begun_anew {
         desk.back_to_sqlite().await?;
     }
-    let next = tokio::select! {
-        next = Box::pin(work(desk, migration, (orders, stopping))) => next?,
-        lost = claim.lost() => return Err(lost),
-    };
-    Ok(Attempted::Next(next))
+    Box::pin(work(desk, migration, (orders, stopping))).await.map(Attempted::Next)
 }
 
 /// What is to be done where the migration stands.
@@ -422,23 +438,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-enum Side {
-    Source,
-    Target,
-}
-
-/// Which side a fault says is away. Of what only a look at both could tell, neither is.
-fn away(fault: &Fault) -> Option<Side> {
-    let looked_at =
-        ["source_closed", "source_opened", "source_schema_changed", "source_schema_moved", "source_sql"];
-    match fault.class {
-        _ if looked_at.contains(&fault.code) => None,
-        _ if fault.code.starts_with("source_") => Some(Side::Source),
-        FaultClass::Transient | FaultClass::Unknown => Some(Side::Target),
-        FaultClass::Data | FaultClass::Fatal => None,
-    }
-}
-
 impl Voice {
     pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
         Voice { board, metrics, last: Arc::default(), owed: Arc::default(), bites: Default::default() }
@@ -458,22 +457,6 @@ impl Voice {
 
     fn owed(&self) -> Option<Ordered> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn say(&self, state: RunState, fault: Option<&Fault>) {
-        let reason = fault.map(Reason::of);
-        self.board.update(Instant::now(), |status| {
-            match fault.and_then(away) {
-                Some(Side::Source) => status.source.up = false,
-                Some(Side::Target) => status.target.up = false,
-                None => {}
-            }
-            // What was being compared goes with the attempt.
-            if matches!(state, RunState::Halted | RunState::Degraded) {
-                status.validation.state = ValidationState::Idle;
-            }
-            status.run = Run { state, reason };
-        });
     }
 
     /// While the target is away changes pile up, and the lag must say so.

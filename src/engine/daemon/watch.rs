@@ -1,13 +1,15 @@
 //! What the daemon tells its board and its metrics while it works.
 
 use super::{TICK, Voice};
-use crate::engine::status::{Backfill, Followed, Lag, Run, TableProgress, TableState};
+use crate::engine::status::{
+    Backfill, Followed, Lag, Reason, Run, TableProgress, TableState, ValidationState,
+};
 use crate::flow::cross::Crossed;
 use crate::flow::follow::Step;
 use crate::flow::progress::{Event, Watch};
 use crate::journal::store::RangeState;
 use crate::link::Extent;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::RunState;
 use crate::plan::route::Route;
@@ -100,6 +102,22 @@ impl Watch for Voice {
 }
 
 impl Voice {
+    pub(super) fn say(&self, state: RunState, fault: Option<&Fault>) {
+        let reason = fault.map(Reason::of);
+        self.board.update(Instant::now(), |status| {
+            match fault.and_then(away) {
+                Some(Side::Source) => status.source.up = false,
+                Some(Side::Target) => status.target.up = false,
+                None => {}
+            }
+            // What was being compared goes with the attempt.
+            if matches!(state, RunState::Halted | RunState::Degraded) {
+                status.validation.state = ValidationState::Idle;
+            }
+            status.run = Run { state, reason };
+        });
+    }
+
     /// Work that takes long is work that goes on: it ends by itself where its server is no longer at it.
     pub(super) async fn attended<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -214,5 +232,22 @@ impl Voice {
         let rows: u64 = status.backfill.tables.values().map(|table| table.rows).sum();
         let applied = status.target.position.map_or(0, |position| position.seq.unsigned_abs());
         rows + applied
+    }
+}
+
+enum Side {
+    Source,
+    Target,
+}
+
+/// Which side a fault says is away. Of what only a look at both could tell, neither is.
+fn away(fault: &Fault) -> Option<Side> {
+    let looked_at =
+        ["source_closed", "source_opened", "source_schema_changed", "source_schema_moved", "source_sql"];
+    match fault.class {
+        _ if looked_at.contains(&fault.code) => None,
+        _ if fault.code.starts_with("source_") => Some(Side::Source),
+        FaultClass::Transient | FaultClass::Unknown => Some(Side::Target),
+        FaultClass::Data | FaultClass::Fatal => None,
     }
 }

@@ -1,0 +1,145 @@
+//! A statement that lasts is asked after by another connection: one whose bytes are swallowed on the way would be waited for without
+//! an end, for both of its ends look alive. As long as the server is at it nothing is cut short, however long it takes.
+//!
+//! Every statement of a session comes by here, so that none of them needs a bound of its own against that. Rows that are taken one by one
+//! are not waited for here: the server may be done long before we are.
+
+use super::{Session, connect};
+use crate::postgres::fault::{self, Refusal};
+use crate::postgres::patience::{self, ANSWER_MISSING, answered};
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row, SimpleQueryMessage, Statement, ToStatement};
+use tracing::warn;
+
+/// At the second look that finds nothing the connection is given up.
+const LOOK_EVERY: Duration = Duration::from_secs(8);
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Session {
+    pub async fn query<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Vec<Row>, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.heard(self.client.query(statement, parameters)).await
+    }
+
+    pub async fn query_one<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Row, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.heard(self.client.query_one(statement, parameters)).await
+    }
+
+    pub async fn query_opt<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Option<Row>, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.heard(self.client.query_opt(statement, parameters)).await
+    }
+
+    pub async fn execute<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<u64, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.heard(self.client.execute(statement, parameters)).await
+    }
+
+    pub async fn batch_execute(&self, sql: &str) -> Result<(), Error> {
+        self.heard(self.client.batch_execute(sql)).await
+    }
+
+    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
+        self.heard(self.client.simple_query(sql)).await
+    }
+
+    pub async fn query_typed(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Error> {
+        self.heard(self.client.query_typed(sql, parameters)).await
+    }
+
+    pub async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        self.heard(self.client.prepare(sql)).await
+    }
+
+    /// Ends the connection once the server is found not to be at the work: whoever waits for it is told that it is closed.
+    async fn heard<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let (mut work, mut last, mut told) = (pin!(work), Seen::AtWork, false);
+        loop {
+            if let Ok(done) = timeout(LOOK_EVERY, work.as_mut()).await {
+                return done;
+            }
+            let statement = if matches!(last, Seen::Silent) { LOOK_AND_END } else { LOOK };
+            let seen = Box::pin(self.look(statement)).await;
+            match (&seen, &last) {
+                // An answer may be on its way at the moment of one look.
+                (Seen::Silent, Seen::Silent) => {
+                    warn!(
+                        code = ANSWER_MISSING,
+                        "the server is done, or never heard of it: something between here and PostgreSQL swallows bytes, and the \
+                         connection is given up"
+                    );
+                    self.task.0.abort();
+                }
+                (Seen::Behind(others), Seen::Behind(_)) if !told => {
+                    told = true;
+                    warn!(
+                        backend = self.backend,
+                        blocked_by = ?others,
+                        "a statement of ours waits for locks of other sessions: pg_stat_activity tells whose they are"
+                    );
+                }
+                _ => {}
+            }
+            last = seen;
+        }
+    }
+
+    /// Who has no connection left for a look is there, and has said nothing of the work.
+    async fn look(&self, statement: &str) -> Seen {
+        let doing = "ask whether the server is at it";
+        let asked = async {
+            let other = connect(&self.address).await?;
+            // Not by the other session's own word for it, which would be asked after in its turn.
+            let row = other.client.query_opt(statement, &[&self.backend]).await;
+            let row = row.map_err(|error| fault::of(error, doing))?;
+            other.close().await;
+            let seen = |row: Row| match (row.get(0), row.get(1)) {
+                (false, _) => Seen::Silent,
+                (true, None) => Seen::AtWork,
+                (true, Some(others)) => Seen::Behind(others),
+            };
+            Ok(row.map_or(Seen::Silent, seen))
+        };
+        match answered(patience::SMALL, doing, asked).await {
+            Ok(seen) => seen,
+            Err(fault) if fault.source.as_ref().is_some_and(|source| source.is::<Refusal>()) => Seen::AtWork,
+            Err(_) => Seen::Silent,
+        }
+    }
+}
+
+/// What another connection sees of a session.
+enum Seen {
+    AtWork,
+    /// It waits for these sessions to let go of something.
+    Behind(Vec<i32>),
+    Silent,
+}
+
+/// A server that tells nothing of its sessions is believed to be at work.
+const LOOK: &str = "select state is null or state not like 'idle%',
+           case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end
+    from pg_stat_activity where pid = $1";
+/// What it has locked would keep us out for as long as it stands there.
+const LOOK_AND_END: &str = "select state is null or state not like 'idle%',
+           case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end,
+           case when state like 'idle%' and usename = current_user then pg_terminate_backend(pid) end
+    from pg_stat_activity where pid = $1";
