@@ -169,7 +169,9 @@ fn a_row_that_the_target_refuses_halts_where_the_settings_say_so() {
 #[test]
 fn a_row_whose_key_only_the_target_takes_as_equal_overwrites_no_other() {
     let large = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000)";
-    for (key, here, other) in [("text collate public.ci", "Ann", "ann"), ("numeric", "1.0", "1.00")] {
+    for (key, here, other) in
+        [("text collate public.ci", "Ann", "ann"), ("citext", "Ann", "ann"), ("numeric", "1.0", "1.00")]
+    {
         let case = Case::new(&format!(
             "pragma journal_mode = wal; create table t (k text not null primary key, v text); insert into t values ('{here}', 'first')"
         ));
@@ -177,7 +179,7 @@ fn a_row_whose_key_only_the_target_takes_as_equal_overwrites_no_other() {
             &case.target.url,
             &format!(
                 "create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-                 create table t (k {key} primary key, v text)"
+                 create extension citext; create table t (k {key} primary key, v text)"
             ),
         );
         let mut daemon = case.daemon(&["--set", "target.mode=existing"]);

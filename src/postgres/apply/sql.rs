@@ -195,12 +195,18 @@ impl Stage<'_> {
 /// Where the target takes different values as equal (a collation that knows no case, 1.0 and 1.00), the bytes must be the same too: what
 /// is another row to the source stays. The first term is what an index finds.
 fn is_same(column: &ColumnRoute, one: &str, other: &str) -> String {
-    let equal = format!("{one} = {other}");
+    let equal = format!("{one} {} {other}", equality(column));
     if !may_take_others_as_equal(&column.codec.ty) {
         return equal;
     }
     let text = |value| format!("{value}::pg_catalog.text collate pg_catalog.\"C\"");
     format!("{equal} and {} = {}", text(one), text(other))
+}
+
+/// The type's own operator, which alone an index of it serves: found by its name only, citext would be compared as text, row by row.
+fn equality(column: &ColumnRoute) -> String {
+    let schema = column.type_sql.strip_suffix(".citext").filter(|_| column.codec.ty == Type::Citext);
+    schema.map_or_else(|| "=".to_owned(), |schema| format!("operator({schema}.=)"))
 }
 
 /// Of texts it is the collation that decides, which the route does not tell.
@@ -276,6 +282,19 @@ mod tests {
             r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value select "b", "a""", "liteferry_row" from pg_temp.liteferry_rows_7 where "liteferry_row_" >= 3 and "liteferry_row_" < 5"#
         );
     }
+    #[test]
+    fn citext_is_found_by_its_own_operator() {
+        let mut route = route();
+        let key = &mut route.columns[0];
+        (key.codec, key.type_sql) =
+            (Codec::new(Type::Citext, Form::Native, Zone::Utc), "\"X y\".citext".into());
+        let statement = delete(&route);
+        assert!(
+            statement.contains(r#" and "b" operator("X y".=) $2 and "b"::pg_catalog.text"#),
+            "{statement}"
+        );
+    }
+
     #[test]
     fn a_key_that_is_equal_in_other_bytes_is_another() {
         let mut route = route();
