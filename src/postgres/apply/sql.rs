@@ -282,6 +282,7 @@ mod tests {
             r#"insert into "s"."T" ("b", "a""", "liteferry_row") overriding system value select "b", "a""", "liteferry_row" from pg_temp.liteferry_rows_7 where "liteferry_row_" >= 3 and "liteferry_row_" < 5"#
         );
     }
+
     #[test]
     fn citext_is_found_by_its_own_operator() {
         let mut route = route();
