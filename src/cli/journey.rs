@@ -6,7 +6,7 @@ use super::live::{PATIENCE, until};
 use super::output::say;
 use super::till::{Places, Receipts, Till};
 use super::{Failure, print};
-use crate::engine::daemon::{Actor, Entries, Order, Ordered, Settle};
+use crate::engine::order::{Actor, Entries, Order, Ordered, Settle};
 use crate::engine::prepare::Request;
 use crate::engine::standing::Writes;
 use crate::engine::status::{Board, Reason};

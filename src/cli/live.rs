@@ -4,10 +4,8 @@ use super::demo::{expect, rehearsal_failed};
 use super::journey::{Helm, travel};
 use super::output::say;
 use super::{Failure, print, till};
-use crate::engine::daemon::{
-    self, Actor, Ended, Job, JournalRule, ORDERS_MAX, Order, Ordered, Repair, Start, Stopper, SwitchRules,
-    Timetable, Voice,
-};
+use crate::engine::daemon::{self, Ended, Job, JournalRule, Start, Stopper, SwitchRules, Timetable, Voice};
+use crate::engine::order::{Actor, ORDERS_MAX, Order, Ordered, Repair};
 use crate::engine::prepare::Request;
 use crate::engine::records::Records;
 use crate::engine::report::Verdict;

@@ -7,9 +7,8 @@ use super::reload::obey_hangups;
 use super::session::open;
 use super::stop::{self, LastResort, Listening};
 use super::{Ending, Failure, Shared};
-use crate::engine::daemon::{
-    self, Ended, Job, JournalRule, ORDERS_MAX, Start, Stopper, SwitchRules, Timetable, Voice,
-};
+use crate::engine::daemon::{self, Ended, Job, JournalRule, Start, Stopper, SwitchRules, Timetable, Voice};
+use crate::engine::order::ORDERS_MAX;
 use crate::engine::prepare::{Request, Values};
 use crate::engine::records::Records;
 use crate::engine::status::{Board, Status};

@@ -37,6 +37,23 @@ pub fn archive(file: &SqliteFile, path: &Path, tick: &dyn Fn()) -> Result<Archiv
     Ok(Archive { path: path.to_owned(), sha256, bytes })
 }
 
+/// Where archives of a source are, and how their names begin.
+pub fn archived_as(source: &Path, archive: Option<&Path>) -> (PathBuf, String) {
+    let dir = archive.unwrap_or(source.parent().unwrap_or(source));
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (dir.to_owned(), format!("{}.liteferry-", shortened(&name)))
+}
+
+/// File systems take names of 255 bytes. The longest that is made of this one has 32 more: that of the journal of the copy that is packed.
+fn shortened(name: &str) -> &str {
+    const BYTES_MAX: usize = 255 - 32;
+    &name[..name.floor_char_boundary(BYTES_MAX)]
+}
+
+pub fn report_path(archive: &Path) -> PathBuf {
+    archive.with_extension("report.json")
+}
+
 const LEVEL: i32 = 3;
 
 fn compress(copy: &Path, packed: &Path, tick: &dyn Fn()) -> Result<(), Fault> {
@@ -98,4 +115,17 @@ fn pump(from: &mut impl Read, to: &mut impl Write, tick: &dyn Fn()) -> io::Resul
 
 fn remove(path: &Path) -> Result<(), Fault> {
     std::fs::remove_file(path).map_err(|error| unwritable(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_of_a_long_name_has_a_name_that_a_file_can_have() {
+        assert_eq!(shortened("app.db"), "app.db");
+        let journal = format!("{}.liteferry-01234567.copy-journal", shortened(&"x".repeat(247)));
+        assert_eq!(journal.len(), 255);
+        assert_eq!(shortened(&"é".repeat(120)), "é".repeat(111));
+    }
 }

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod earlier;
 mod finish;
 pub mod follows;
+pub mod order;
 mod orphans;
 pub mod outlook;
 pub mod prepare;

@@ -6,7 +6,7 @@
 
 mod json;
 
-use super::daemon::{Ordered, Repair};
+use super::order::{Ordered, Repair};
 use super::report::Verdict;
 use super::standing::Standing;
 use crate::model::fault::Fault;

@@ -5,7 +5,7 @@ use super::error::Refusal;
 use super::levers::{Fields, Given, order};
 use super::readings::{aim, told};
 use super::routes::{HttpState, as_json};
-use crate::engine::daemon::{Order, Ordered};
+use crate::engine::order::{Order, Ordered};
 use crate::engine::status::Status;
 use crate::phase::Phase;
 use crate::phase::machine::{Command, Percent};

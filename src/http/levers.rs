@@ -3,7 +3,7 @@
 
 use super::error::Refusal;
 use super::routes::{HttpState, Peer, as_json};
-use crate::engine::daemon::{Actor, Entries, Order, Ordered, Repair, Settle};
+use crate::engine::order::{Actor, Entries, Order, Ordered, Repair, Settle};
 use crate::engine::status::{Reason, View};
 use crate::phase::{Phase, RunState};
 use axum::body::{Bytes, HttpBody};

@@ -4,7 +4,7 @@ use super::error::Refusal;
 use super::events::{self, Listeners};
 use super::guard::{Guard, admitted};
 use super::{commands, levers, openapi, page, readings};
-use crate::engine::daemon::Ordered;
+use crate::engine::order::Ordered;
 use crate::engine::records::Records;
 use crate::engine::status::{Board, View};
 use crate::telemetry::metrics::Metrics;

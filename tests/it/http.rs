@@ -8,8 +8,8 @@ mod orders;
 mod page;
 
 use crate::support::{PATIENCE, until};
-use liteferry::engine::daemon::{ORDERS_MAX, Ordered};
 use liteferry::engine::follows::digest;
+use liteferry::engine::order::{ORDERS_MAX, Ordered};
 use liteferry::engine::records::Records;
 use liteferry::engine::status::{Board, Lag, Run, Status};
 use liteferry::http::{Handle, HttpState, spawn};

@@ -3,13 +3,16 @@
 use super::crossing::rollback::Backward;
 use super::crossing::untouched::Untouched;
 use super::desk::{Desk, Told, unmet};
-use super::follow::{followed, suspects};
 use super::gates::{limits, reverse};
 use super::hooks::{self, Moment};
+use super::job::Next;
 use super::left::Left;
+use super::stop::Stopping;
+use super::tables::{followed, suspects};
 use super::verifying::Verifying;
-use super::{Next, Order, Ordered, Stopping};
+use super::voice::millis;
 use crate::crash;
+use crate::engine::order::{Order, Ordered};
 use crate::engine::standing::{Reverse, Writes};
 use crate::engine::status::{Reason, Run, Status, View};
 use crate::flow::cross::{Crossed, Failed, cross};
@@ -477,10 +480,7 @@ impl Back<'_> {
 
     async fn rolled_back(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
         self.desk.voice.crossed(crossed);
-        tracing::info!(
-            pause_ms = super::millis(crossed.pause),
-            "the application's writes go to SQLite again"
-        );
+        tracing::info!(pause_ms = millis(crossed.pause), "the application's writes go to SQLite again");
         self.desk.call_due_hook().await?;
         crash::passed("rollback", "told");
         self.desk.answer(ordered, None).await

@@ -2,13 +2,13 @@
 //!
 //! What must not go stays: ledger and journal, which say what of the source the target does not give back, and who did what.
 
-use super::Next;
 use super::back::prove_constraints;
 use super::blocking::blocking;
 use super::desk::{Desk, Told};
-use super::follow::followed;
+use super::job::Next;
+use super::tables::followed;
 use crate::crash;
-use crate::engine::archive::{Archive, archive};
+use crate::engine::archive::{Archive, archive, archived_as, report_path};
 use crate::engine::report::timestamp;
 use crate::model::fault::Fault;
 use crate::model::name::{PgName, ident};
@@ -106,19 +106,6 @@ fn archive_path(desk: &Desk<'_>, source: &Path) -> PathBuf {
     dir.join(format!("{start}{token}.zst"))
 }
 
-/// Where archives of a source are, and how their names begin.
-pub fn archived_as(source: &Path, archive: Option<&Path>) -> (PathBuf, String) {
-    let dir = archive.unwrap_or(source.parent().unwrap_or(source));
-    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    (dir.to_owned(), format!("{}.liteferry-", shortened(&name)))
-}
-
-/// File systems take names of 255 bytes. The longest that is made of this one has 32 more: that of the journal of the copy that is packed.
-fn shortened(name: &str) -> &str {
-    const BYTES_MAX: usize = 255 - 32;
-    &name[..name.floor_char_boundary(BYTES_MAX)]
-}
-
 /// What was moved, how it was last proved, and what of ours is left. Where nothing was ever compared there is no table to tell of.
 async fn final_report(
     desk: &Desk<'_>,
@@ -179,10 +166,6 @@ async fn not_valid(session: &Session, tables: &BTreeMap<i64, Arc<Route>>) -> Res
     Ok(unproved(session, &names).await?.into_iter().map(tell).collect())
 }
 
-fn report_path(archive: &Path) -> PathBuf {
-    archive.with_extension("report.json")
-}
-
 async fn write_report(archive: &Path, report: &Value) -> Result<(), Fault> {
     let path = report_path(archive);
     let text = format!("{report:#}\n");
@@ -209,18 +192,5 @@ pub async fn show_again(desk: &Desk<'_>) {
         && let Ok(report) = serde_json::from_slice(&text)
     {
         show(desk, report);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_archive_of_a_long_name_has_a_name_that_a_file_can_have() {
-        assert_eq!(shortened("app.db"), "app.db");
-        let journal = format!("{}.liteferry-01234567.copy-journal", shortened(&"x".repeat(247)));
-        assert_eq!(journal.len(), 255);
-        assert_eq!(shortened(&"é".repeat(120)), "é".repeat(111));
     }
 }

@@ -5,12 +5,14 @@
 
 use super::crossing::switch::{Forward, Preparations};
 use super::desk::{Told, unmet};
-use super::follow::Life;
 use super::gates::Look;
 use super::hooks::{self, Moment};
+use super::job::Next;
+use super::life::Life;
 use super::verifying::Verifying;
-use super::{Entries, Next, Order, Ordered, Settle};
+use super::voice::millis;
 use crate::crash;
+use crate::engine::order::{Entries, Order, Ordered, Settle};
 use crate::engine::standing::Writes;
 use crate::engine::status::Reason;
 use crate::flow::cross::{Crossed, Failed, cross};
@@ -192,7 +194,7 @@ impl Life<'_> {
 
     async fn after_switch(&mut self, ordered: &Ordered, crossed: &Crossed) -> Result<(), Fault> {
         tracing::info!(
-            pause_ms = super::millis(crossed.pause),
+            pause_ms = millis(crossed.pause),
             last = crossed.last.seq,
             rows_compared = crossed.rows_compared,
             "the application's writes go to postgres"

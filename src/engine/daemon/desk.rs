@@ -3,7 +3,9 @@
 //! Disk first, then memory: nobody is told of a phase that is not recorded.
 
 use super::hooks::{self, Moment};
-use super::{Job, Order, Ordered, Voice};
+use super::job::Job;
+use super::voice::Voice;
+use crate::engine::order::{Order, Ordered};
 use crate::engine::standing::{Answer, Routing, Writes};
 use crate::engine::status::Reason;
 use crate::journal::crossing::{Crosser, held_still};

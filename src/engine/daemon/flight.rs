@@ -7,17 +7,19 @@
 //!
 //! Whatever needs the target to stand still waits until the last answer has come: a snapshot for a comparison, an order, a look at the ledger.
 
-use super::Ordered;
-use super::follow::Life;
+use super::life::Life;
 use super::pace::{Pruning, Quiet, Throng};
 use super::relearn::Doubts;
 use super::verifying::Verifying;
 use super::window::Window;
+use crate::engine::order::Ordered;
 use crate::flow::flight::Flight;
-use crate::flow::follow::Step;
+use crate::flow::follow::{Step, step};
 use crate::link::{Captured, Extent, Take};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
+use crate::phase::machine::Percent;
+use crate::plan::overrides::ExistingRows;
 use crate::sqlite::wake::{Early, Wake};
 use crate::telemetry::labels::Direction;
 use std::collections::VecDeque;
@@ -178,5 +180,39 @@ impl Life<'_> {
         self.voice.stepped((began, next), (course.at, Some(step)), &self.changes);
         self.drains.note(Instant::now(), began.elapsed());
         course.reached(step, began);
+    }
+
+    /// One batch, told to whoever watches.
+    pub(super) async fn step(&mut self, at: Position, take: fn(u64) -> Take) -> Result<Option<Step>, Fault> {
+        let began = Instant::now();
+        let (bite, on_misfit) = (self.voice.bite(Direction::Forward), self.job.request.on_misfit);
+        let most = bite.of(self.job.batch_max);
+        let step = step(&self.changes, &mut self.applier, (at, take(most)), on_misfit).await;
+        if step.is_err() {
+            bite.takes(self.changes.known().map_or(most, |known| known.waiting.unsigned_abs().min(most)));
+        }
+        let step = step?;
+        if step.is_some() {
+            bite.went_well();
+        }
+        self.voice.stepped((began, None), (at, step.as_ref()), &self.changes);
+        if step.is_some() {
+            self.drains.note(Instant::now(), began.elapsed());
+        }
+        Ok(step)
+    }
+
+    /// Not where a table may hold rows of others, is to be read meanwhile, or is seen by a snapshot, for which it would be empty; nor after a
+    /// batch that was too much.
+    pub(super) fn may_renew(&self, verifying: &Verifying) -> bool {
+        let (most, bite) = (self.job.batch_max, self.voice.bite(Direction::Forward));
+        let holds_ours_alone = match self.job.request.overrides.existing_rows {
+            ExistingRows::Refuse | ExistingRows::Replace => true,
+            ExistingRows::Merge => false,
+        };
+        holds_ours_alone
+            && self.desk.state.reads == Percent::NONE
+            && !verifying.is_comparing()
+            && bite.of(most) == most
     }
 }

@@ -1,28 +1,27 @@
 //! From armed to followed: backfill, the first catching up, indexes, and then every change as it comes.
 
-use super::batch::Drains;
 use super::crossing::Work;
 use super::desk::Desk;
 use super::flight::{Course, Flown};
-use super::gates::Closer;
-use super::orphans::Orphans;
+use super::job::Next;
+use super::life::{Life, opened};
 use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES, Throng};
 use super::relearn::Doubts;
-use super::reshape::{Followed, settle};
-use super::setup::{arm, captures, numbered_as_recorded, schema_moved, written};
+use super::reshape::LEAPT;
+use super::returned;
+use super::setup::schema_moved;
+use super::stop::Stopping;
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
 use super::window::Window;
-use super::{Job, Next, Ordered, Stopping, Voice, returned};
-use crate::engine::copy::{Routed, routes};
 use crate::engine::finish::Steps;
-use crate::engine::prepare::Request;
+use crate::engine::order::Ordered;
 use crate::flow::backfill::backfill;
 use crate::flow::progress::Watch;
 use crate::flow::validate::Extra;
-use crate::journal::follow::{Follow, Stage};
-use crate::journal::store::{Migration, Store};
-use crate::link::{Applier, Extent, Link, POSITION_MOVED, Take};
+use crate::journal::follow::Stage;
+use crate::journal::store::Migration;
+use crate::link::{Applier, Extent, POSITION_MOVED, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::State;
@@ -30,56 +29,16 @@ use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
-use crate::postgres::apply::{Ownership, PgApplier};
-use crate::postgres::catalog::catalog;
-use crate::postgres::connect::connect;
 use crate::postgres::finish::analyze;
 use crate::postgres::newcomers::TARGET_DISTURBED;
 use crate::postgres::patience::{self, answered};
-use crate::postgres::target::{Ground, LoadRole, PgTarget};
-use crate::sqlite::capture::Origin;
-use crate::sqlite::changes::{Expected, SqliteChanges};
-use crate::sqlite::connect::SqliteFile;
+use crate::postgres::target::Ground;
 use crate::sqlite::history::schema_digest;
-use crate::sqlite::source::SqliteSource;
 use crate::sqlite::wake::{Look, Wake};
 use crate::telemetry::{labels::Direction, metrics::LedgerRows};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-
-/// What one attempt works with.
-pub(super) struct Life<'a> {
-    pub job: &'a Job,
-    pub store: &'a Store,
-    pub voice: &'a Voice,
-    pub stopping: Stopping,
-    pub migration: i64,
-    pub owner: String,
-    pub desk: Desk<'a>,
-    /// What the gates saw when they were last looked at closely.
-    pub closer: Closer,
-    pub orphans: Orphans,
-    pub drains: Drains,
-    /// Digest of the source's schema that all of this was made for.
-    pub schema: String,
-    /// SQLite's version of it, as recorded.
-    pub version: Option<i64>,
-    /// When it was last told that the schema was changed and changed back.
-    pub leapt: Option<Instant>,
-    pub tables: BTreeMap<i64, Arc<Route>>,
-    /// Tables that may differ in ways no captured change tells.
-    pub suspects: BTreeMap<i64, Arc<Route>>,
-    pub link: Link<SqliteSource, PgTarget>,
-    pub changes: SqliteChanges,
-    pub applier: PgApplier,
-    /// How the sessions that write stand to the target's triggers and foreign keys.
-    pub role: LoadRole,
-}
-
-/// Epochs are counted from here; zero is a migration whose capture was never armed.
-const FIRST_EPOCH: i64 = 1;
 
 const DISTURBED: [&str; 2] = [TARGET_DISTURBED, "rows_swallowed"];
 
@@ -111,112 +70,6 @@ pub(super) async fn follow(
         }
         ended => ended,
     }
-}
-
-/// A table that was seen a moment ago may be gone when it is read: an application's migrations come one after the other.
-async fn opened<'a>(
-    desk: Desk<'a>,
-    from: (&Migration, Follow),
-    stopping: Stopping,
-) -> Result<Life<'a>, Fault> {
-    let request = &desk.job.request;
-    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let seen = schema_digest(&file.open_reader()?)?;
-    match open(desk, from, stopping).await {
-        Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != seen => {
-            Err(schema_moved(fault))
-        }
-        opened => opened,
-    }
-}
-
-async fn open<'a>(
-    mut desk: Desk<'a>,
-    (migration, mut recorded): (&Migration, Follow),
-    stopping: Stopping,
-) -> Result<Life<'a>, Fault> {
-    let (job, store, voice, owner) = (desk.job, desk.store, desk.voice, desk.owner.clone());
-    let request = &job.request;
-    let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let source = SqliteSource::new(file.clone(), request.limit);
-    let mut tables = as_recorded(store, migration.id).await?;
-    if recorded.phase == Phase::Setup {
-        let (captures, _) = captures(&source.introspect().await?, &tables);
-        let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
-        let at = arm(file.clone(), origin, captures, voice).await?;
-        store.armed((migration.id, &owner), at).await?;
-        desk.arrived(State { phase: Phase::Backfill, ..desk.state });
-    }
-    let followed_before =
-        Followed { migration: migration.id, owner: &owner, recorded: &recorded, tables: tables.clone() };
-    settle(job, store, &source, followed_before, voice).await?;
-    if let Some(settled) = store.follow(migration.id).await? {
-        recorded = settled;
-    }
-    tables = written(request, store, migration.id).await?;
-    let (captures, _) = captures(&source.introspect().await?, &tables);
-    let suspects = suspects(&tables, &store.suspects(migration.id).await?);
-    voice.follow_tables(&tables, &suspects);
-    let target = PgTarget::new(
-        Arc::clone(&request.address),
-        Some(migration.id),
-        recorded.role,
-        request.overrides.existing_rows,
-    );
-    let expected = Expected {
-        token: recorded.token.clone(),
-        schema: recorded.source_schema.clone(),
-        version: recorded.source_version,
-        captures,
-        tables: tables.clone(),
-    };
-    let changes = SqliteChanges::new(file, expected, request.limit.bytes, voice.watch(job.log_rows_warn))?;
-    changes.must_show(store.seen(migration.id).await?);
-    let source = source.followed(&recorded.token, recorded.at);
-    let ownership = Ownership { migration: migration.id, owner: owner.clone() };
-    let applier = PgApplier::new(target.clone(), ownership);
-    let link = Link { source, target };
-    voice.board.update(Instant::now(), |status| status.source.up = true);
-    Ok(Life {
-        job,
-        store,
-        voice,
-        stopping,
-        migration: migration.id,
-        owner,
-        desk,
-        closer: Closer::default(),
-        orphans: Orphans::default(),
-        drains: Drains::default(),
-        schema: recorded.source_schema,
-        version: recorded.source_version,
-        leapt: None,
-        tables,
-        suspects,
-        link,
-        changes,
-        applier,
-        role: recorded.role,
-    })
-}
-
-pub(super) type Tables = BTreeMap<i64, Arc<Route>>;
-
-pub(super) async fn followed(request: &Request, store: &Store, migration: i64) -> Result<Tables, Fault> {
-    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
-    Ok(numbered_as_recorded(&routes(&now, store, migration).await?, &store.captured(migration).await?))
-}
-
-/// The same, before anybody has looked whether the target still holds what they name: they name no type by its number.
-pub(super) async fn as_recorded(store: &Store, migration: i64) -> Result<Tables, Fault> {
-    let routes = store.routes(migration).await?;
-    let routed: Vec<Routed> =
-        routes.into_iter().map(|(route, role)| Routed { route: Arc::new(route), role }).collect();
-    Ok(numbered_as_recorded(&routed, &store.captured(migration).await?))
-}
-
-pub(super) fn suspects(tables: &Tables, suspect: &BTreeMap<i64, String>) -> Tables {
-    suspect.keys().filter_map(|id| Some((*id, Arc::clone(tables.get(id)?)))).collect()
 }
 
 impl Life<'_> {
@@ -450,6 +303,34 @@ impl Life<'_> {
         Ok((wake.look() == look).then_some(look))
     }
 
+    /// What was changed and changed back in between two looks has all tables compared.
+    pub(super) async fn note_version(&mut self, verifying: &mut Verifying) -> Result<(), Fault> {
+        if self.changes.take_leap() {
+            self.store.suspect_all((self.migration, &self.owner)).await?;
+            if self.leapt.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+                tracing::warn!(
+                    "the schema was changed and changed back between two looks: every table is compared"
+                );
+                self.store.note("schema", LEAPT).await?;
+                self.leapt = Some(Instant::now());
+            }
+            self.suspects = self.tables.clone();
+            self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
+            verifying.suspect(&self.suspects, self.voice);
+        }
+        self.note_step().await
+    }
+
+    /// A VACUUM moves SQLite's version of the schema and no row: neither the next life nor the way back is to wonder at several of them.
+    pub(super) async fn note_step(&mut self) -> Result<(), Fault> {
+        let seen = self.changes.schema_version();
+        if let Some(version) = seen.filter(|_| seen != self.version) {
+            self.store.understood((self.migration, &self.owner), version).await?;
+            self.version = seen;
+        }
+        Ok(())
+    }
+
     fn subject(&self) -> Subject {
         Subject {
             file: self.link.source.file().clone(),
@@ -466,6 +347,9 @@ impl Life<'_> {
         }
     }
 }
+
+/// Of an application that makes and drops tables all the time, the journal is not to become a diary.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 fn moved(doing: &str) -> Fault {
     Fault::new(FaultClass::Unknown, POSITION_MOVED, doing)

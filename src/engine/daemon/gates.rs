@@ -4,8 +4,8 @@
 use super::blocking::blocking;
 use super::crossing::switch::Preparations;
 use super::desk::Desk;
-use super::follow::Life;
-use super::verify::Repair;
+use super::life::Life;
+use crate::engine::order::Repair;
 use crate::engine::status::{ValidationState, View};
 use crate::model::fault::Fault;
 use crate::phase::gate::{

@@ -3,8 +3,9 @@
 //!
 //! It only asks. What there is to be done is done by whoever follows, who looks for himself.
 
-use super::follow::{Life, Tables};
+use super::life::Life;
 use super::newcomers::{LOOK_FOR_NEWCOMERS, disturbing};
+use super::tables::Tables;
 use crate::model::fault::Fault;
 use crate::phase::Phase;
 use crate::plan::Mode;

@@ -9,22 +9,23 @@
 
 mod agree;
 mod back;
-mod batch;
 mod bite;
 mod blocking;
 mod clean;
 mod command;
 mod crossing;
 mod desk;
+mod drains;
 mod flight;
 mod follow;
 mod gates;
 mod hooks;
+mod job;
 mod left;
+mod life;
 mod lookout;
 pub mod moved;
 mod newcomers;
-mod order;
 mod orphans;
 mod owed;
 mod owning;
@@ -37,151 +38,43 @@ mod reshape;
 mod returned;
 mod setup;
 mod stop;
+mod tables;
 mod tended;
 mod verify;
 mod verifying;
+mod voice;
 mod watch;
 mod way;
 mod widening;
 mod window;
 
 use super::begun::as_begun;
-use super::prepare::Request;
+use super::order::{Order, Ordered};
 use super::retry::{Backoff, Verdict, decide, less_may_do};
 use super::standing::Answer;
-use super::status::{Board, Reason, Status};
+use super::status::{Reason, Status};
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::Fault;
-use crate::model::finding::Finding;
-use crate::model::history::Position;
 use crate::phase::RunState;
-use crate::phase::machine::Command;
 use crate::postgres::claim::{Claim, VANISHED, claim};
 use crate::postgres::connect::pool;
-use crate::settings::Hooks;
-use crate::sqlite::changes::SqliteChanges;
-use crate::telemetry::labels::Direction;
-use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-use bite::Bite;
 use crossing::Work;
 use desk::Desk;
+use job::Next;
 use owning::Owned;
+use voice::{TICK, millis};
 
-pub use order::{Actor, Ordered};
+pub use job::{Ended, Job, JournalRule, Start, SwitchRules};
 pub use repair::repair;
 pub use setup::{findings_of_run, records_in_the_way};
 pub use stop::{Stopper, Stopping};
-pub use verify::Repair;
 pub use verifying::Timetable;
-
-/// What a daemon is asked to do.
-#[derive(Clone, Debug)]
-pub struct Job {
-    pub request: Request,
-    pub journal: JournalRule,
-    /// How often the source is looked at where the file system tells nothing.
-    pub poll: Duration,
-    /// Changes of one batch.
-    pub batch_max: u64,
-    /// How long applied changes stay in the change table, for a target that loses commits in a failover.
-    pub retention: Duration,
-    /// Lines of the change table from which on a person is warned.
-    pub log_rows_warn: u64,
-    pub validation: Timetable,
-    pub switch: SwitchRules,
-    pub start: Start,
-}
-
-/// What a switch, and the way back, must keep to.
-#[derive(Clone, Debug)]
-pub struct SwitchRules {
-    /// How long the application's writes may be expected to wait.
-    pub pause_budget: Duration,
-    /// After so long an attempt that is not decided is given up. Below the application's busy timeout, so that no statement fails.
-    pub deadline: Duration,
-    pub lag_max: Duration,
-    pub validation_age_max: Duration,
-    /// How long the application's connections wait for a lock, as the operator states it; nobody else can know.
-    pub application_busy_timeout: Duration,
-    /// Whether a foreign key that rows break comes back NOT VALID.
-    pub keys_may_be_broken: bool,
-    pub hooks: Hooks,
-    /// The directory that the source's archive is written to at the end. `None`: beside the source.
-    pub archive: Option<PathBuf>,
-}
-
-/// How a daemon takes up a migration that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Where the records say it stands.
-    GoOn,
-    /// In a new history: both sides are compared, and what differs is carried over.
-    Resync,
-}
-
-/// What an operator asks of a running daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    Validate(Repair),
-    Phase(Command),
-    Ledger(Entries, Settle),
-}
-
-/// Which of the ledger's entries are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entries {
-    /// By its number.
-    One(i64),
-    All,
-}
-
-/// What an operator decides about entries of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// What stands in the target is right as it is.
-    Accept,
-    /// The row is read again from the source.
-    Retry,
-}
-
-/// Orders that wait for the daemon; more are refused by whoever takes them.
-pub const ORDERS_MAX: usize = 16;
-
-/// Which journal modes of the source are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalRule {
-    RequireWal,
-    Any,
-}
-
-/// How a daemon ended, other than by a fault.
-#[derive(Debug)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// The plan has blockers; nothing was written.
-    Blocked(Vec<Finding>),
-}
-
-/// What the daemon tells the world by.
-#[derive(Clone)]
-pub struct Voice {
-    pub board: Board,
-    pub metrics: Arc<Metrics>,
-    /// The source and where the target stood when it was last read, to tell the lag by while the target is away.
-    last: Arc<Mutex<Option<(SqliteChanges, Position)>>>,
-    /// The order that is being obeyed, until it is answered.
-    owed: Arc<Mutex<Option<Ordered>>>,
-    /// How much a batch takes, forwards and back.
-    bites: [Bite; 2],
-}
+pub use voice::Voice;
 
 pub async fn run(
     job: &Job,
@@ -205,7 +98,7 @@ pub async fn run(
         };
         voice.metrics.failed(&fault);
         if less_may_do(&fault) {
-            voice.bites.iter().for_each(Bite::was_too_much);
+            voice.took_too_much();
         }
         if stopping.is_asked() {
             return Ok(Ended::Stopped);
@@ -370,14 +263,6 @@ enum Attempted {
     Next(Next),
 }
 
-/// What comes after an attempt that did what it was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Stopped,
-    /// The migration stands elsewhere now: look again.
-    Again,
-}
-
 /// The migration is over; whoever asks is told so.
 async fn rest(
     desk: &Desk<'_>,
@@ -418,7 +303,6 @@ async fn overdue(mut stopping: Stopping) {
 }
 
 const GRACE: Duration = Duration::from_secs(4);
-const TICK: Duration = Duration::from_secs(1);
 
 /// The wait itself is work going on, as it should.
 async fn wait_out(voice: &Voice, pause: Duration, stopping: &mut Stopping) {
@@ -431,43 +315,5 @@ async fn wait_out(voice: &Voice, pause: Duration, stopping: &mut Stopping) {
             () = tokio::time::sleep(left) => {}
             () = stopping.asked() => {}
         }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Voice {
-    pub fn new(board: Board, metrics: Arc<Metrics>) -> Voice {
-        Voice { board, metrics, last: Arc::default(), owed: Arc::default(), bites: Default::default() }
-    }
-
-    fn bite(&self, direction: Direction) -> &Bite {
-        let [forward, back] = &self.bites;
-        match direction {
-            Direction::Forward => forward,
-            Direction::Reverse => back,
-        }
-    }
-
-    fn owe(&self, ordered: Option<Ordered>) {
-        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
-    }
-
-    fn owed(&self) -> Option<Ordered> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// While the target is away changes pile up, and the lag must say so.
-    async fn look_at_source(&self) {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some((changes, at)) = last else { return };
-        // The look itself tells the lag.
-        if let Err(fault) = changes.waiting(at).await {
-            tracing::debug!(code = fault.code, "the lag is not known");
-        }
-        self.board.update(Instant::now(), |status| status.source.wal_bytes = changes.wal_bytes());
-        changes.rest();
     }
 }

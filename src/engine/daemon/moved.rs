@@ -2,7 +2,7 @@
 //! report beside its archive; a daemon that is started again, or a copy that is made, with the settings of then, would put old rows over the
 //! application's.
 
-use super::clean::archived_as;
+use crate::engine::archive::archived_as;
 use crate::engine::prepare::{Prepared, Request, Values, prepare};
 use crate::flow::progress::Unwatched;
 use crate::model::fault::Fault;

@@ -3,8 +3,9 @@
 //!
 //! What may not be taken away halts by its name. Nothing of it is ever dropped without the words that give it back.
 
-use super::follow::{Life, Tables};
+use super::life::Life;
 use super::reread;
+use super::tables::Tables;
 use crate::journal::follow::Which;
 use crate::model::catalog::PgTable;
 use crate::model::fault::Fault;

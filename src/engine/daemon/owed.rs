@@ -3,7 +3,8 @@
 //! Beside a rollback journal a commit waits for every reader, and no reader begins while it waits. To name rows beside the pair that they
 //! were found in would have our own commit wait for our own snapshot, and the application's readers for both.
 
-use super::verify::{Log, Repair, Toucher};
+use super::verify::{Log, Toucher};
+use crate::engine::order::Repair;
 use crate::flow::validate::Mender;
 use crate::link::Span;
 use crate::model::fault::Fault;

@@ -5,9 +5,10 @@
 //! table is compared afterwards. It never looks at a large table: following waits while it looks. Where no form helps, a wider type may,
 //! if the operator wants it (`widening`).
 
-use super::follow::Life;
+use super::job::Next;
+use super::life::Life;
+use super::reread;
 use super::widening::Widened;
-use super::{Next, reread};
 use crate::canon::{Codec, Form};
 use crate::engine::prepare::{Partly, Prepared, Request, Values, prepare};
 use crate::flow::follow::Step;

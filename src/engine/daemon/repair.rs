@@ -2,10 +2,11 @@
 //!
 //! It writes nothing into the target but the verdict: the daemon carries the rows over when it runs again.
 
-use super::follow::followed;
-use super::verify::{Log, Repair, Toucher};
+use super::tables::followed;
+use super::verify::{Log, Toucher};
 use crate::engine::begun::as_begun;
 use crate::engine::copy::{Listing, canonical};
+use crate::engine::order::Repair;
 use crate::engine::prepare::Request;
 use crate::engine::report::Report;
 use crate::flow::progress::{Event, Watch};

@@ -5,10 +5,10 @@
 //! came with a default) is compared, and what differs is read again. What cannot be carried over halts by name.
 
 use super::blocking::{ARM_WAIT, blocking};
-use super::follow::Life;
+use super::job::Job;
 use super::setup::{capture_findings, captures};
-use super::verifying::Verifying;
-use super::{Job, Voice, agree, reread};
+use super::voice::Voice;
+use super::{agree, reread};
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Partly, Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
@@ -31,7 +31,7 @@ use crate::sqlite::history::{is_one_step, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What is followed, as recorded.
 pub struct Followed<'a> {
@@ -112,40 +112,7 @@ async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Res
     store.understood((followed.migration, followed.owner), version).await
 }
 
-impl Life<'_> {
-    /// What was changed and changed back in between two looks has all tables compared.
-    pub(super) async fn note_version(&mut self, verifying: &mut Verifying) -> Result<(), Fault> {
-        if self.changes.take_leap() {
-            self.store.suspect_all((self.migration, &self.owner)).await?;
-            if self.leapt.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
-                tracing::warn!(
-                    "the schema was changed and changed back between two looks: every table is compared"
-                );
-                self.store.note("schema", LEAPT).await?;
-                self.leapt = Some(Instant::now());
-            }
-            self.suspects = self.tables.clone();
-            self.voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
-            verifying.suspect(&self.suspects, self.voice);
-        }
-        self.note_step().await
-    }
-
-    /// A VACUUM moves SQLite's version of the schema and no row: neither the next life nor the way back is to wonder at several of them.
-    pub(super) async fn note_step(&mut self) -> Result<(), Fault> {
-        let seen = self.changes.schema_version();
-        if let Some(version) = seen.filter(|_| seen != self.version) {
-            self.store.understood((self.migration, &self.owner), version).await?;
-            self.version = seen;
-        }
-        Ok(())
-    }
-}
-
-/// Of an application that makes and drops tables all the time, the journal is not to become a diary.
-const TOLD_AGAIN: Duration = Duration::from_secs(600);
-
-const LEAPT: &str = "changed more than once unseen: every table is compared";
+pub(super) const LEAPT: &str = "changed more than once unseen: every table is compared";
 
 /// Foreign keys that wait for the switch, of every table that changed or refers to one that did. In `existing` mode none waits: the
 /// application's own migrations make them.
@@ -180,7 +147,7 @@ async fn arm_again(
     (source, voice): (&SqliteSource, &Voice),
     (followed, schema): (&Followed<'_>, &SqliteSchema),
 ) -> Result<(), Fault> {
-    let tables = super::follow::followed(&job.request, store, followed.migration).await?;
+    let tables = super::tables::followed(&job.request, store, followed.migration).await?;
     let (captures, findings) = captures(schema, &tables);
     refuse_blockers(&findings)?;
     let (file, voice) = (source.file().clone(), voice.clone());

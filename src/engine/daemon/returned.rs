@@ -5,8 +5,8 @@
 
 use super::crossing::Work;
 use super::desk::Desk;
-use super::follow::followed;
 use super::reread;
+use super::tables::followed;
 use crate::journal::follow::Which;
 use crate::model::catalog::PgTable;
 use crate::model::fault::Fault;

@@ -3,15 +3,16 @@
 //! The target is written first: a daemon that dies in between finds its migration there and arms capture then. Nothing is written
 //! on either side while the plan has a blocker.
 
+use super::agree;
 use super::blocking::{ARM_WAIT, blocking};
-use super::follow::Tables;
+use super::job::{Job, JournalRule};
 use super::moved::moved_before;
-use super::{Job, JournalRule, Voice, agree};
+use super::tables::{Tables, numbered_as_recorded};
+use super::voice::Voice;
 use crate::engine::begun::{begun, terms};
 use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{
-    Routed, canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way,
-    unrounded,
+    canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way, unrounded,
 };
 use crate::engine::prepare::{INDEX_REMEDY, Prepared, Request, prepare};
 use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
@@ -285,15 +286,6 @@ fn numbered(plan: &Plan) -> BTreeMap<i64, Arc<Route>> {
 }
 
 /// The same, of a migration that is recorded.
-pub fn numbered_as_recorded(
-    routes: &[Routed],
-    captured: &BTreeMap<i64, String>,
-) -> BTreeMap<i64, Arc<Route>> {
-    let route_of =
-        |table: &String| routes.iter().map(|routed| &routed.route).find(|route| route.source == *table);
-    captured.iter().filter_map(|(id, table)| Some((*id, Arc::clone(route_of(table)?)))).collect()
-}
-
 /// The capture of every followed table, and what stands in its way.
 pub fn captures(
     schema: &SqliteSchema,
@@ -443,7 +435,7 @@ pub async fn begin_new_history(
     }
     let file = SqliteFile::examine(&job.request.source, job.request.busy_timeout)?;
     let source = SqliteSource::new(file.clone(), job.request.limit);
-    let tables = super::follow::as_recorded(store, migration).await?;
+    let tables = super::tables::as_recorded(store, migration).await?;
     let (captures, _) = captures(&source.introspect().await?, &tables);
     let origin = Origin { migration: recorded.token, epoch: recorded.at.epoch + 1 };
     let in_postgres = recorded.phase > Phase::Validate;

@@ -6,14 +6,14 @@
 
 use super::back::Back;
 use super::desk::Desk;
-use super::follow::Life;
+use super::life::Life;
 use super::newcomers::LOOK_FOR_NEWCOMERS;
 use super::reread;
+use super::tables::Tables;
 use crate::journal::crossing::{Crosser, held_still};
 use crate::journal::follow::Which;
 use crate::model::fault::{Fault, FaultClass};
 use crate::phase::Phase;
-use crate::plan::route::Route;
 use crate::postgres::capture::{Touched, Written, install, set, touched, written_to};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
@@ -25,8 +25,6 @@ use std::time::Instant;
 
 /// Whoever holds a table is not waited for: the attempt ends, and the next one tries again.
 const BEGIN: &str = "begin; set local lock_timeout = '500ms'";
-
-type Tables = BTreeMap<i64, Arc<Route>>;
 
 impl Back<'_> {
     /// Ends this life where something was touched: the next one compares these tables before it counts as running.

@@ -12,6 +12,7 @@
 use super::blocking::blocking;
 use super::owed::{Naming, Owed};
 use super::reread::{self, NAMING, TOUCH_WAIT};
+use crate::engine::order::Repair;
 use crate::flow::validate::{Comparison, Mender, Scope, TableVerdict};
 use crate::journal::follow::Which;
 use crate::journal::store::Store;
@@ -29,13 +30,6 @@ use crate::sqlite::pair::SqliteHalf;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// What is done about rows that differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
-    LeaveAsIs,
-    ReadAgain,
-}
 
 /// Where the following learns which rows have changed, and so from which side it reads them.
 #[derive(Clone)]

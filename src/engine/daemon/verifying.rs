@@ -1,7 +1,8 @@
 //! When a validation runs, and what becomes of its verdict.
 
-use super::verify::{Log, Pair, Progress, Repair, Validation};
-use super::{Order, Ordered, Voice};
+use super::verify::{Log, Pair, Progress, Validation};
+use super::voice::Voice;
+use crate::engine::order::{Order, Ordered, Repair};
 use crate::engine::report::{Report, Verdict};
 use crate::engine::status::{Validated, ValidationState};
 use crate::flow::validate::{Extra, Scope, TableVerdict};

@@ -1,12 +1,12 @@
 //! What the way to PostgreSQL and back needs of a life in which SQLite is written: the way back laid and walked by a canary, everything
 //! applied, both sides compared one last time.
 
-use super::Next;
 use super::back::back_to;
 use super::blocking::blocking;
 use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
-use super::follow::Life;
+use super::job::Next;
+use super::life::Life;
 use super::setup::schema_moved;
 use crate::flow::follow::step;
 use crate::journal::crossing::{Crosser, begin_way_back, held_still};

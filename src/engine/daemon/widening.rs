@@ -5,7 +5,7 @@
 //! tables that are not too large, without waiting long for the lock, and never beside a comparison or an attempt to move the writes. What
 //! it cannot do it says, and leaves the cells in the ledger.
 
-use super::follow::Life;
+use super::life::Life;
 use super::relearn::Seen;
 use crate::journal::follow::Held;
 use crate::journal::reshape::TableChange;

@@ -2,7 +2,7 @@
 
 use super::{Listening, listening};
 use crate::support::{Output, liteferry};
-use liteferry::engine::daemon::{Order, Ordered};
+use liteferry::engine::order::{Order, Ordered};
 use liteferry::engine::standing::Answer;
 use liteferry::engine::status::{Reason, Run};
 use liteferry::model::fault::Fault;

@@ -2,7 +2,7 @@
 //! and the status as events.
 
 use super::{Listening, OWN_HOST, listening};
-use liteferry::engine::daemon::{Entries, Order, Settle};
+use liteferry::engine::order::{Entries, Order, Settle};
 use liteferry::engine::standing::{Routing, Writes};
 use liteferry::engine::status::Run;
 use liteferry::model::fault::Fault;

@@ -2,8 +2,8 @@
 //! target must be asked for.
 
 use super::{OWN_HOST, listening};
-use liteferry::engine::daemon::{ORDERS_MAX, Order, Repair};
 use liteferry::engine::follows::{Challenge, Holder};
+use liteferry::engine::order::{ORDERS_MAX, Order, Repair};
 use liteferry::engine::status::Run;
 use liteferry::model::fault::Fault;
 use liteferry::phase::{Phase, RunState};

@@ -8,7 +8,7 @@ mod states;
 use super::{Listening, OWN_HOST, listening};
 use crate::support::PATIENCE;
 use browser::Browser;
-use liteferry::engine::daemon::{Order, Ordered, Repair};
+use liteferry::engine::order::{Order, Ordered, Repair};
 use liteferry::engine::report::Verdict;
 use liteferry::engine::standing::{Answer, Reverse, Routing, Writes};
 use liteferry::engine::status::{

@@ -4,7 +4,7 @@
 
 use super::super::blocking::blocking;
 use super::super::desk::Told;
-use super::super::follow::Life;
+use super::super::life::Life;
 use super::super::setup::captures;
 use super::super::tended::{is_as_made, untouched};
 use crate::engine::standing::Writes;

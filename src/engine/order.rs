@@ -1,9 +1,43 @@
 //! An order on its way to the daemon: what is asked, and who asks. It holds no token and nothing else of the request.
 
-use super::{Entries, Order, Repair, Settle};
 use crate::phase::Phase;
 use crate::phase::machine::Command;
 use std::fmt;
+
+/// What an operator asks of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Validate(Repair),
+    Phase(Command),
+    Ledger(Entries, Settle),
+}
+
+/// Which of the ledger's entries are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// By its number.
+    One(i64),
+    All,
+}
+
+/// What an operator decides about entries of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// What stands in the target is right as it is.
+    Accept,
+    /// The row is read again from the source.
+    Retry,
+}
+
+/// What is done about rows that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    LeaveAsIs,
+    ReadAgain,
+}
+
+/// Orders that wait for the daemon; more are refused by whoever takes them.
+pub const ORDERS_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct Ordered {
