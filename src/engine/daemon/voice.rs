@@ -56,7 +56,7 @@ impl Voice {
         }
     }
 
-    /// Of a batch that neither way is told of again: less is taken next, either way.
+    /// Whatever was at hand was broken off: less of it is taken next, either way.
     pub(super) fn took_too_much(&self) {
         self.bites.iter().for_each(Bite::was_too_much);
     }
