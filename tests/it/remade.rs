@@ -345,3 +345,34 @@ fn a_view_in_the_place_of_a_table_halts_by_name_until_it_is_gone() {
     case.rows("begin; drop view t; alter table t2 rename to t; commit");
     until_held(&case, "1 2 150");
 }
+
+/// It is asked every two seconds, and while the application waits. A server that has not counted liteferry's own tables yet, as it never does
+/// for a few, must not be led to look at each of them for each of the others.
+#[test]
+fn a_look_at_many_tables_looks_at_each_once_whatever_the_server_expects() {
+    const TABLES: usize = 150;
+    let case = Case::new(SOURCE);
+    case.rows(&format!(
+        "create schema liteferry;
+        create table liteferry.captured (migration_id bigint, id bigint, made jsonb) with (autovacuum_enabled = off);
+        insert into liteferry.captured select 1, n from generate_series(1, {TABLES}) as n;
+        do $$ begin for n in 1..{TABLES} loop execute format('create table public.m%s (id bigint, v text)', n); end loop; end $$"
+    ));
+    let ids: Vec<String> = (1..=TABLES).map(|id| id.to_string()).collect();
+    let names: Vec<String> = ids.iter().map(|id| format!("public.m{id}")).collect();
+    let look = include_str!("../../src/postgres/sql/made.sql");
+    let found = case.rows(&format!(
+        "set plan_cache_mode = force_generic_plan;
+        prepare look (bigint[], text[], bigint) as {look};
+        begin;
+        execute look ('{{{}}}', '{{{}}}', 1);
+        select pg_stat_get_xact_numscans('pg_attribute_relid_attnum_index'::regclass);
+        commit",
+        ids.join(","),
+        names.join(",")
+    ));
+    let (looks, tables) = found.split_last().expect("something was found");
+    assert_eq!(tables.len(), TABLES);
+    let looks: usize = looks[0].as_deref().and_then(|looks| looks.parse().ok()).expect("a number");
+    assert!((TABLES..3 * TABLES).contains(&looks), "{looks}");
+}
