@@ -13,6 +13,7 @@ mod journal;
 mod journey;
 mod ledger;
 mod live;
+mod mistyped;
 mod notify;
 mod output;
 mod print;
@@ -144,7 +145,7 @@ pub fn run() -> ExitCode {
         let _within = single.enter();
         Listening::begin()
     };
-    let mut cli = Cli::parse();
+    let mut cli = Cli::try_parse().unwrap_or_else(|error| mistyped::advised(error).exit());
     cli.shared.set = sets(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
     let runtime = runtime_for(&cli.command, single);
     let done = runtime.block_on(async {
