@@ -6,7 +6,7 @@ use crate::model::name::{PgName, literal};
 use crate::model::schema::SqliteSchema;
 use crate::model::types::Type;
 use crate::plan::feeder::{Numbered, feeder};
-use crate::plan::numbers::Numbers;
+use crate::plan::numbers::{Heights, Numbers, Reached, Written};
 use crate::plan::overrides::{Overrides, SequenceStart};
 use crate::plan::route::{ColumnRoute, Route};
 
@@ -91,6 +91,57 @@ fn counts(route: &Route, schema: &SqliteSchema, column: &str) -> bool {
     source.autoincrement && route.columns.iter().any(is_alias)
 }
 
+/// What both sides have given out already.
+#[derive(Clone, Copy, Debug)]
+pub struct Issued<'i> {
+    /// SQLite's own, by table.
+    pub counters: &'i [(String, i64)],
+    /// Columns that were read beforehand. Those that are not among them are asked for.
+    pub heights: &'i Heights,
+}
+
+impl Issued<'_> {
+    fn height(self, numbers: &Numbers) -> Option<Reached> {
+        self.heights.iter().find(|(known, _)| known == numbers).map(|(_, reached)| *reached)
+    }
+}
+
+/// Columns whose largest number is found by reading all of their rows. While anybody waits there is no time for that. Only what is
+/// carried over is seen on its way; what else fills a column gives its numbers by the sequence itself.
+pub fn to_be_read<'n, 'r>(
+    numbers: impl IntoIterator<Item = &'n Numbers>,
+    routes: impl IntoIterator<Item = &'r Route>,
+    catalog: &Catalog,
+) -> Vec<Numbers> {
+    let routes: Vec<&Route> = routes.into_iter().collect();
+    let is_carried = |numbers: &Numbers| {
+        let of_table = routes.iter().filter(|route| route.target == numbers.table);
+        let mut columns = of_table.flat_map(|route| &route.columns);
+        columns.any(|crossing| crossing.target == numbers.column && crossing.source.is_some())
+    };
+    let mut found: Vec<Numbers> = Vec::new();
+    for numbers in numbers {
+        if is_carried(numbers) && !is_ordered(numbers, catalog) && !found.contains(numbers) {
+            found.push(numbers.clone());
+        }
+    }
+    found
+}
+
+/// Whether an index has the largest number at its end.
+fn is_ordered(numbers: &Numbers, catalog: &Catalog) -> bool {
+    let indexes =
+        catalog.tables.iter().filter(|table| table.name == numbers.table).flat_map(|table| &table.indexes);
+    let mut leading = indexes.filter(|index| {
+        let first = index.columns.as_ref().and_then(|columns| columns.first());
+        index.valid
+            && !index.partial
+            && first == Some(&numbers.column)
+            && index.definition.contains(" USING btree ")
+    });
+    numbers.written == Written::AsInteger && leading.next().is_some()
+}
+
 /// A sequence that nobody sets: it fills no column, or only a part of one, and the settings do not name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
@@ -172,10 +223,14 @@ fn is_free(table: &Numbered<'_>, column: usize) -> bool {
 }
 
 impl Suspect {
+    pub fn numbers(&self) -> Option<&Numbers> {
+        self.as_if_set.numbers.as_ref()
+    }
+
     /// One row if the column has numbers that the sequence has yet to give.
-    pub fn behind_sql(&self, counters: &[(String, i64)]) -> String {
+    pub fn behind_sql(&self, issued: Issued<'_>) -> String {
         let Sequence { name, .. } = &self.as_if_set;
-        let (reached, now) = (self.as_if_set.reached_sql(counters), name.sql());
+        let (reached, now) = (self.as_if_set.reached_sql(issued), name.sql());
         format!(
             "select 1 from ({reached}) as reached (v), {now} as now where v > now.last_value or v = now.last_value and not now.is_called"
         )
@@ -205,36 +260,39 @@ fn of_table(
 }
 
 impl Sequence {
-    /// Moves it on, never back: what it stands at it has issued, or issues next. `counters` are SQLite's own.
-    pub fn set_sql(&self, counters: &[(String, i64)]) -> String {
+    /// Moves it on, never back: what it stands at it has issued, or issues next.
+    pub fn set_sql(&self, issued: Issued<'_>) -> String {
         format!(
             "select pg_catalog.setval({}::pg_catalog.regclass, least(v, {}), true) from ({}) as reached (v), {} as now where v >= now.last_value",
             literal(&self.name.sql()),
             self.max,
-            self.reached_sql(counters),
+            self.reached_sql(issued),
             self.name.sql()
         )
     }
 
     /// One row if it has reached its last value: the next row would get no number.
-    pub fn exhausted_sql(&self, counters: &[(String, i64)]) -> String {
-        let reached = self.reached_sql(counters);
+    pub fn exhausted_sql(&self, issued: Issued<'_>) -> String {
+        let reached = self.reached_sql(issued);
         format!("select 1 from ({reached}) as reached (v) where v >= {}", self.max)
     }
 
-    /// One row if the column that it is to go on after has values, and none of them is a number.
-    pub fn untold_sql(&self) -> Option<String> {
-        self.numbers.as_ref()?.untold_sql()
+    /// Whether the column that it is to go on after has values, and none of them is a number.
+    pub fn is_untold(&self, issued: Issued<'_>) -> bool {
+        self.numbers.as_ref().and_then(|numbers| issued.height(numbers)).is_some_and(Reached::is_untold)
     }
 
     /// The largest value that was ever issued, as far as anybody knows.
-    fn reached_sql(&self, counters: &[(String, i64)]) -> String {
+    fn reached_sql(&self, issued: Issued<'_>) -> String {
         let counted = self.counter.as_ref().and_then(|table| {
-            let of_table = counters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
+            let of_table = issued.counters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
             of_table.map(|(_, value)| *value).max()
         });
         let mut values = vec![last_sql(&self.name)];
-        values.extend(self.numbers.iter().map(|numbers| format!("({})", numbers.largest_sql())));
+        values.extend(self.numbers.iter().filter_map(|numbers| match issued.height(numbers) {
+            Some(reached) => reached.largest.map(|largest| format!("({largest})")),
+            None => Some(format!("({})", numbers.largest_sql())),
+        }));
         values.extend([counted, self.floor].into_iter().flatten().map(|value| value.to_string()));
         format!("select greatest({})", values.join(", "))
     }
@@ -259,14 +317,22 @@ mod tests {
             max: 99,
         };
         let counters = [("t".to_owned(), 41), ("other".to_owned(), 77)];
+        let issued = Issued { counters: &counters, heights: &[] };
         assert_eq!(
-            sequence.set_sql(&counters),
+            sequence.set_sql(issued),
             "select pg_catalog.setval('\"s\".\"it''s_seq\"'::pg_catalog.regclass, least(v, 99), true) from (select \
              greatest(pg_catalog.pg_sequence_last_value('\"s\".\"it''s_seq\"'::pg_catalog.regclass), \
              (select max(\"id\")::bigint from \"s\".\"t\"), 41)) as reached (v), \"s\".\"it's_seq\" as now where v >= now.last_value"
         );
         sequence.counter = None;
         sequence.floor = Some(50);
-        assert!(sequence.set_sql(&counters).contains("\"s\".\"t\"), 50))"));
+        assert!(sequence.set_sql(issued).contains("\"s\".\"t\"), 50))"));
+
+        // What was read beforehand is not read again while the application waits.
+        let reached = Reached { largest: Some(-7), has_others: true };
+        let heights = [(sequence.numbers.clone().unwrap(), reached)];
+        let issued = Issued { counters: &counters, heights: &heights };
+        assert!(sequence.set_sql(issued).contains("::pg_catalog.regclass), (-7), 50))"));
+        assert!(!sequence.is_untold(issued));
     }
 }

@@ -5,6 +5,7 @@
 //! with it, and the server rolls back.
 
 mod ahead;
+mod heights;
 mod lane;
 mod pipeline;
 mod refused;
@@ -23,8 +24,10 @@ use super::target::PgTarget;
 use crate::link::{Applied, Applier, Extent, Outcome, POSITION_MOVED, Portion, Sending};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
+use crate::plan::numbers::{Heights, Numbers};
 use ahead::Ahead;
 use futures_util::future::{join, ready};
+use heights::Passing;
 use pipeline::What;
 use staged::{Staging, part_refused};
 use std::future::Future;
@@ -39,6 +42,7 @@ pub struct PgApplier {
     /// Another session, for most batches; nothing where none was to be had.
     ahead: Option<Ahead>,
     batch: Option<Batch>,
+    passing: Passing,
 }
 
 struct Batch {
@@ -58,7 +62,18 @@ const POSITION: &str =
 
 impl PgApplier {
     pub fn new(target: PgTarget, ownership: Ownership) -> PgApplier {
-        PgApplier { target, ownership, writer: None, ahead: None, batch: None }
+        PgApplier { target, ownership, writer: None, ahead: None, batch: None, passing: Passing::default() }
+    }
+
+    /// Begins to note which numbers pass. Whatever passed before is committed once this returns, or never will be.
+    pub async fn watch(&mut self, numbers: Vec<Numbers>) -> Result<(), Fault> {
+        self.passing = Passing::begin(numbers);
+        self.position().await.map(|_| ())
+    }
+
+    /// What has passed since, by column.
+    pub fn passed(&self) -> &Heights {
+        self.passing.so_far()
     }
 
     /// The session at hand, or another where it has ended.
@@ -265,6 +280,7 @@ impl Applier for PgApplier {
     }
 
     async fn put(&mut self, portion: Portion) -> Result<(), Fault> {
+        self.passing.note(&portion);
         let Batch { step, work } = self.batch.take().expect("a batch is opened before it is put into");
         let work = match work {
             Work::Kept(kept) if kept.is_empty() && small::is_small(&portion) => Work::Kept(portion),

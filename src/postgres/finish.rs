@@ -4,7 +4,7 @@ use super::connect::Session;
 use super::fault;
 use crate::model::fault::Fault;
 use crate::model::name::{PgName, ident};
-use crate::plan::numbers::Numbers;
+use crate::plan::numbers::{Numbers, Reached};
 use crate::plan::{SequencePlan, SequenceSource};
 
 /// Where a sequence was put.
@@ -72,6 +72,13 @@ async fn largest_value(session: &Session, numbers: &Numbers, doing: &str) -> Res
         .await
         .map(|row| row.get(0))
         .map_err(|error| fault::of(error, doing))
+}
+
+/// What all rows of a column tell.
+pub async fn reached(session: &Session, numbers: &Numbers) -> Result<Reached, Fault> {
+    let found = session.query_one(&numbers.reached_sql(), &[]).await;
+    let row = found.map_err(|error| fault::of(error, format!("read the largest number of {numbers}")))?;
+    Ok(Reached { largest: row.get(0), has_others: row.get(1) })
 }
 
 /// A constraint that new rows are held to, and old ones not yet.

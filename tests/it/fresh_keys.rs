@@ -4,7 +4,7 @@
 use crate::existing::lines;
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
-use crate::support::{application, database, liteferry, psql, sqlite};
+use crate::support::{application, database, liteferry, psql, sqlite, until};
 use serde_json::Value;
 
 /// A table, and the least key that its next row may have.
@@ -289,7 +289,10 @@ fn a_sequence_goes_on_after_a_text_of_digits() {
     let after = |columns: &'static str| [&existing[..], &["--set", columns]].concat();
     let wrong = [&["check"], &after("sequences.offer_code_seq=offer.code")[..], &sides].concat();
     let told = liteferry(&wrong).exits_with(1).stdout;
-    assert!(told.contains("offer.code, which holds no whole number written in digits alone"), "{told}");
+    assert!(
+        told.contains("offer.code, which holds no whole number, in a text none of digits alone"),
+        "{told}"
+    );
     let numbered = ["--set", "sequences.numbering=invoice.no"];
     let copied = database();
     psql(&copied.url, target);
@@ -315,6 +318,44 @@ fn a_sequence_goes_on_after_a_text_of_digits() {
     let next = ["numbering", "bill_no", "offer_code_seq", "party_code_seq"]
         .map(|sequence| lines(&case.target.url, &format!("select nextval('{sequence}')"), "").concat());
     assert_eq!(next, ["140", "43", "45", "1"]);
+}
+
+/// All rows of such a column are read for its largest number, and not while the application waits: what is written after that reading counts
+/// all the same, by few changes and by many, and whatever becomes of the row.
+#[test]
+fn a_sequence_goes_on_after_what_is_written_once_its_column_was_read() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table voucher (id integer primary key, no numeric, code text, v text);
+         insert into voucher values (1, 120, '31', ''), (2, 12.5, 'A-9', ''), (3, null, null, ''), (4, 1e20, '', '');
+         create table rate (id integer primary key, percent numeric); insert into rate values (1, 12.5)",
+    );
+    psql(
+        &case.target.url,
+        "create sequence voucher_no; create sequence codes; create sequence rates;
+         create table voucher (id serial primary key, no numeric, code varchar(40), v text);
+         create table rate (id serial primary key, percent numeric(8, 3))",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let file = case.source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &case.target.url];
+    let settings = [&existing[..], &["--set", "sequences.voucher_no=voucher.no"]].concat();
+    let wrong = [&["check"], &settings[..], &["--set", "sequences.rates=rate.percent"], &sides].concat();
+    let told = liteferry(&wrong).exits_with(1).stdout;
+    assert!(told.contains("rate.percent, which holds no whole number"), "{told}");
+    let settings = [&settings[..], &["--set", "sequences.codes=voucher.code"]].concat();
+    liteferry(&[&["check"], &settings[..], &sides].concat()).exits_with(0);
+    let mut daemon = case.validated(&settings);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    case.app("insert into voucher values (5, 130, '000044', ''); update voucher set no = 131 where id = 2");
+    until("it is carried over", || !case.rows("select 1 from voucher where id = 5").is_empty());
+    case.app(
+        "with recursive n (i) as (select 10 union all select i + 1 from n where i < 3000) insert into voucher select i, 1000 + i, 'x', '' from n;
+         delete from voucher where id = 3000",
+    );
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    let next = case.rows("select nextval('voucher_no') > 3999, nextval('codes')::text");
+    assert_eq!(next, [[Some("t".to_owned()), Some("45".to_owned())]]);
 }
 
 /// The gate `sequences`, once it says so.

@@ -15,6 +15,7 @@ use crate::phase::machine::Command;
 use crate::phase::pause::{Pause, Work, predicted_pause};
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
+use crate::plan::handover::Issued;
 use crate::plan::reference::Reference;
 use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
@@ -96,7 +97,7 @@ impl Life<'_> {
         }
         self.look_for_orphans().await?;
         let mut readings = self.readings(Look::AtHand).await?;
-        if self.closer.is_due(&readings) {
+        if self.closer.is_due(&readings) || self.heights.have_come() {
             self.tend().await?;
             let ready = self.ready_to_switch().await;
             // An idle reader would spoil the application's own backups and stops.
@@ -116,39 +117,59 @@ impl Life<'_> {
         Ok(())
     }
 
-    async fn look_closer(&self, preparations: &Preparations) -> Result<Closer, Fault> {
+    async fn look_closer(&mut self, preparations: &Preparations) -> Result<Closer, Fault> {
         let session = self.link.target.session().await?;
         let began = Instant::now();
         run(&session, "select 1").await?;
         let round_trip = began.elapsed();
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
-        let sequences = bad_sequences(&session, preparations, &counters).await?;
-        let prepared = match sequences.is_empty() {
-            true => match preparations.rehearse(&session, self.migration, &counters).await {
-                Err(fault) if has_missed(&fault) => {
-                    make_way(&session, &self.tables).await?;
-                    match preparations.rehearse(&session, self.migration, &counters).await {
-                        Err(fault) => return Err(who_holds(&session, &self.tables, fault).await),
-                        Ok(took) => took,
-                    }
+        let (sequences, prepared) = match self.heights(preparations.to_be_read()).await? {
+            Some(heights) => {
+                let issued = Issued { counters: &counters, heights: &heights };
+                let sequences = bad_sequences(&session, preparations, issued).await?;
+                let prepared = match sequences.is_empty() {
+                    true => self.rehearsed(&session, preparations, issued).await?,
+                    // It would stumble over the same.
+                    false => Duration::ZERO,
+                };
+                if !sequences.is_empty() {
+                    self.heights.doubt();
                 }
-                rehearsed => rehearsed?,
-            },
-            // It would stumble over the same.
-            false => Duration::ZERO,
+                (Some(sequences), prepared)
+            }
+            // What was seen before holds until then.
+            None => (self.closer.sequences.clone(), self.closer.prepared),
         };
         let standing = standing(&session, self.migration, &self.tables).await?;
         self.link.target.give_back(session);
         let unwritable = self.unwritable().await?;
         Ok(Closer {
             at: Some(Instant::now()),
-            sequences: Some(sequences),
+            sequences,
             sequences_left: preparations.left().iter().map(|left| left.name.to_string()).collect(),
             uncaptured: Some(standing.uncaptured.iter().map(ToString::to_string).collect()),
             unwritable: Some(unwritable),
             round_trip,
             prepared,
         })
+    }
+
+    async fn rehearsed(
+        &self,
+        session: &Session,
+        preparations: &Preparations,
+        issued: Issued<'_>,
+    ) -> Result<Duration, Fault> {
+        match preparations.rehearse(session, self.migration, issued).await {
+            Err(fault) if has_missed(&fault) => {
+                make_way(session, &self.tables).await?;
+                match preparations.rehearse(session, self.migration, issued).await {
+                    Err(fault) => Err(who_holds(session, &self.tables, fault).await),
+                    Ok(took) => Ok(took),
+                }
+            }
+            rehearsed => rehearsed,
+        }
     }
 
     async fn unwritable(&self) -> Result<Vec<String>, Fault> {
@@ -267,15 +288,12 @@ async fn run(session: &Session, sql: &str) -> Result<(), Fault> {
 async fn bad_sequences(
     session: &Session,
     preparations: &Preparations,
-    counters: &[(String, i64)],
+    issued: Issued<'_>,
 ) -> Result<Vec<BadSequence>, Fault> {
     let mut bad = Vec::new();
     for sequence in preparations.sequences() {
-        let is_untold = match sequence.untold_sql() {
-            Some(sql) => ask(session, &sql).await? == Some(true),
-            None => false,
-        };
-        let why = match ask(session, &sequence.exhausted_sql(counters)).await?.filter(|_| !is_untold) {
+        let told = ask(session, &sequence.exhausted_sql(issued)).await?;
+        let why = match told.filter(|_| !sequence.is_untold(issued)) {
             Some(false) => continue,
             Some(true) => SequenceTrouble::Exhausted,
             None => SequenceTrouble::NotComputable,
@@ -284,7 +302,7 @@ async fn bad_sequences(
     }
     for left in preparations.left() {
         let Some(suspect) = &left.suspect else { continue };
-        if ask(session, &suspect.behind_sql(counters)).await? != Some(false) {
+        if ask(session, &suspect.behind_sql(issued)).await? != Some(false) {
             let why = SequenceTrouble::Undecided { column: suspect.column.clone() };
             bad.push(BadSequence { name: left.name.to_string(), why });
         }

@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::drains::Drains;
 use super::gates::Closer;
+use super::heights::Heights;
 use super::job::Job;
 use super::orphans::Orphans;
 use super::reshape::{Followed, settle};
@@ -40,6 +41,7 @@ pub(super) struct Life<'a> {
     /// What the gates saw when they were last looked at closely.
     pub closer: Closer,
     pub orphans: Orphans,
+    pub heights: Heights,
     pub drains: Drains,
     /// Digest of the source's schema that all of this was made for.
     pub schema: String,
@@ -122,7 +124,6 @@ async fn open<'a>(
     let source = source.followed(&recorded.token, recorded.at);
     let ownership = Ownership { migration: migration.id, owner: owner.clone() };
     let applier = PgApplier::new(target.clone(), ownership);
-    let link = Link { source, target };
     voice.board.update(Instant::now(), |status| status.source.up = true);
     Ok(Life {
         job,
@@ -134,13 +135,14 @@ async fn open<'a>(
         desk,
         closer: Closer::default(),
         orphans: Orphans::default(),
+        heights: Heights::default(),
         drains: Drains::default(),
         schema: recorded.source_schema,
         version: recorded.source_version,
         leapt: None,
         tables,
         suspects,
-        link,
+        link: Link { source, target },
         changes,
         applier,
         role: recorded.role,

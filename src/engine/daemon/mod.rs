@@ -19,6 +19,7 @@ mod drains;
 mod flight;
 mod follow;
 mod gates;
+mod heights;
 mod hooks;
 mod job;
 mod left;

@@ -42,7 +42,7 @@ impl Drop for Looking {
 /// Rows that break a constraint are counted up to here.
 const ORPHANS_MAX: u32 = 1_000;
 /// Of small tables the look is over before anybody would notice that it was waited for.
-const BLINK: Duration = Duration::from_millis(100);
+pub(super) const BLINK: Duration = Duration::from_millis(100);
 /// Between two looks, and so many times the last one's length, for they cost the target's disk.
 const REST: Duration = Duration::from_secs(10);
 const REST_BY_LENGTH: u32 = 9;

@@ -31,7 +31,7 @@ pub(super) fn plan(
         let source = SequenceSource::Column(Numbers {
             table: draft.target.clone(),
             column,
-            written: Written::AsNumber,
+            written: Written::AsInteger,
         });
         plans.push(SequencePlan { source, sequence: None, floor });
     }

@@ -7,7 +7,7 @@
 use super::Ground;
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
 use crate::model::catalog::{PgColumn, PgSequence};
-use crate::model::cell::CellBuf;
+use crate::model::cell::{CellBuf, Class};
 use crate::model::finding::Finding;
 use crate::model::name::{PgName, ident};
 use crate::model::schema::SqliteSchema;
@@ -160,13 +160,19 @@ fn of_a_part(
     }
 }
 
-/// A text without a value of digits alone: whatever numbers it, the numbers cannot be told from it.
+/// A text without a value of digits alone, fractions without a whole number: whatever numbers it, the numbers cannot be told from it.
 fn holds_no_number(ground: Ground<'_>, mapped: &MappedTable<'_>, index: usize) -> bool {
     let Counterpart::Column(target) = &mapped.columns[index].counterpart else { return true };
-    let is_text = Written::in_type(&target.ty) == Some(Written::InDigits);
-    is_text
-        && surveyed(ground, mapped, index)
-            .is_some_and(|column| column.bytes_max > 0 && column.largest().is_none())
+    let Some(column) = surveyed(ground, mapped, index).filter(|column| column.largest().is_none()) else {
+        return false;
+    };
+    match Written::in_type(&target.ty) {
+        Some(Written::InDigits) => column.bytes_max > 0,
+        Some(Written::AsDecimal) => {
+            column.values() > 0 && column.only(&[Class::Real]) && column.reals_integral == 0
+        }
+        Some(Written::AsInteger) | None => false,
+    }
 }
 
 fn numbered<'a>(mapped: &MappedTable<'a>) -> Numbered<'a> {
@@ -192,9 +198,9 @@ fn set_after(sequence: &PgSequence, copied: &[&MappedTable<'_>], ground: Ground<
                     goes_on_after(&sequence.name, (mapped, column), ground, out);
                     continue;
                 }
-                "holds no whole number written in digits alone"
+                "holds no whole number, in a text none of digits alone"
             }
-            None => "is no column of whole numbers or of text that is carried over",
+            None => "is no column of numbers or of text that is carried over",
         };
         let text = format!("the settings let it go on after {named}, which {why}");
         let remedy = "name a column as it is called in SQLite, \"table.column\", or give a number";

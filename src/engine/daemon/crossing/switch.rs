@@ -14,7 +14,8 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::{Crossing, Event, transition};
 use crate::plan::capture::{Trigger, guards};
-use crate::plan::handover::{Left, Sequence, left_alone, sequences};
+use crate::plan::handover::{Issued, Left, Sequence, left_alone, sequences, to_be_read};
+use crate::plan::numbers::Numbers;
 use crate::plan::route::Route;
 use crate::postgres::capture::{self, Written, begin_history};
 use crate::postgres::catalog::catalog;
@@ -33,6 +34,8 @@ pub struct Preparations {
     sequences: Vec<Sequence>,
     /// Sequences that stay where they are.
     left: Vec<Left>,
+    /// What they go on after, and there is no time for while anybody waits.
+    to_be_read: Vec<Numbers>,
     guards: Vec<Trigger>,
     tables: BTreeMap<i64, Arc<Route>>,
     /// Where the way back begins.
@@ -51,11 +54,16 @@ impl Preparations {
         let routes = || life.tables.values().map(AsRef::as_ref);
         let overrides = &life.job.request.overrides;
         let reverse = life.link.source.read(control::next_reverse).await?;
+        let sequences = sequences(routes(), (&schema, &catalog), overrides);
+        let left = left_alone(routes(), (&schema, &catalog), overrides);
+        let suspected = left.iter().filter_map(|left| left.suspect.as_ref()?.numbers());
+        let numbers = sequences.iter().filter_map(|sequence| sequence.numbers.as_ref()).chain(suspected);
         Ok(Preparations {
             reverse,
             restore,
-            sequences: sequences(routes(), (&schema, &catalog), overrides),
-            left: left_alone(routes(), (&schema, &catalog), overrides),
+            to_be_read: to_be_read(numbers, routes(), &catalog),
+            sequences,
+            left,
             guards: guards(&captures(&schema, &life.tables).0),
             tables: life.tables.clone(),
         })
@@ -72,10 +80,10 @@ impl Preparations {
         &self,
         session: &Session,
         migration: i64,
-        counters: &[(String, i64)],
+        issued: Issued<'_>,
     ) -> Result<Duration, Fault> {
         let began = Instant::now();
-        let done = self.take(session, migration, (counters, REHEARSAL_MAX)).await;
+        let done = self.take(session, migration, (issued, REHEARSAL_MAX)).await;
         let took = began.elapsed();
         let undone = session.batch_execute("rollback").await;
         done?;
@@ -88,7 +96,7 @@ impl Preparations {
         &self,
         session: &Session,
         migration: i64,
-        (counters, wait): (&[(String, i64)], Duration),
+        (issued, wait): (Issued<'_>, Duration),
     ) -> Result<(), Fault> {
         let run = async |sql: &str, doing: &str| {
             session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
@@ -100,13 +108,17 @@ impl Preparations {
         run(&begin, "begin the switch").await?;
         untouched(session, migration, (&self.tables, Written::Sqlite)).await?;
         run(&self.restore.join(";\n"), "give constraints and triggers back").await?;
-        let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(counters)).collect();
+        let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(issued)).collect();
         run(&set.join(";\n"), "set the sequences").await?;
         capture::set(session, migration, Written::Postgres).await
     }
 
     pub fn sequences(&self) -> &[Sequence] {
         &self.sequences
+    }
+
+    pub fn to_be_read(&self) -> Vec<Numbers> {
+        self.to_be_read.clone()
     }
 
     pub fn left(&self) -> &[Left] {
@@ -141,10 +153,10 @@ impl<'l, 'a> Forward<'l, 'a> {
     }
 
     /// Makes PostgreSQL ready for the application's writes, and commits nothing.
-    async fn make_ready(&self, counters: &[(String, i64)], last: Position) -> Result<Opening, Fault> {
+    async fn make_ready(&self, issued: Issued<'_>, last: Position) -> Result<Opening, Fault> {
         let session = self.life.link.target.session().await?;
         let migration = self.life.migration;
-        self.preparations.take(&session, migration, (counters, self.deadline)).await?;
+        self.preparations.take(&session, migration, (issued, self.deadline)).await?;
         begin_history(&session, migration, self.preparations.reverse).await?;
         let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
         let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
@@ -167,7 +179,9 @@ impl<'l, 'a> Forward<'l, 'a> {
     pub async fn finish(&mut self) -> Result<Position, Fault> {
         let last = self.life.catch_up().await?;
         let counters = self.life.link.source.read(fence::counters).await?;
-        let opening = self.make_ready(&counters, last).await?;
+        let heights = self.life.heights_at_last(self.preparations.to_be_read()).await?;
+        let issued = Issued { counters: &counters, heights: &heights };
+        let opening = self.make_ready(issued, last).await?;
         self.commit(opening).await?;
         Ok(last)
     }
@@ -218,7 +232,10 @@ impl Sides for Forward<'_, '_> {
 
     async fn prepare(&mut self, fence: &mut Option<Fence>, proven: &Proven) -> Result<Opening, Fault> {
         let counters = under(fence, Fence::counters).await?;
-        let opening = self.make_ready(&counters, proven.last).await?;
+        // Everything up to the last change has passed: nothing is left to be read.
+        let heights = self.life.heights_now().unwrap_or_default();
+        let issued = Issued { counters: &counters, heights: &heights };
+        let opening = self.make_ready(issued, proven.last).await?;
         is_as_made(&opening.session, self.life.migration, &self.life.tables).await?;
         Ok(opening)
     }

@@ -1,0 +1,123 @@
+//! How far the columns are that sequences go on after, where all rows have to be read for it: read beside the following, and with what has
+//! passed since it began still true when the writes move.
+//!
+//! Nothing waits for a reading longer than a blink, and no two of them run at once.
+
+use super::life::Life;
+use super::orphans::BLINK;
+use crate::model::fault::Fault;
+use crate::plan::numbers::{Heights as Known, Numbers, Reached};
+use crate::postgres::connect::connect;
+use crate::postgres::fault::refusal;
+use crate::postgres::finish::reached;
+use crate::postgres::patience::{self, answered};
+use crate::postgres::url::Target;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+#[derive(Default)]
+pub struct Heights {
+    wanted: Vec<Numbers>,
+    read: Option<Vec<(Numbers, Reached)>>,
+    reading: Option<Reading>,
+    rest_until: Option<Instant>,
+}
+
+struct Reading {
+    began: Instant,
+    task: JoinHandle<Result<Vec<(Numbers, Reached)>, Fault>>,
+}
+
+/// Ends with whoever wants to know.
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// So many times the last reading's length lies before the next.
+const REST_BY_LENGTH: u32 = 9;
+
+impl Heights {
+    /// A number that was read, or has passed, may be of a row that is gone again: where it stands in the way, all is read once more.
+    pub fn doubt(&mut self) {
+        if self.rest_until.is_none_or(|until| until <= Instant::now()) {
+            self.read = None;
+        }
+    }
+
+    /// Whether a reading has ended that nobody has taken in.
+    pub fn have_come(&self) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.task.is_finished())
+    }
+
+    async fn gather(&mut self) -> Result<(), Fault> {
+        let Some(reading) = &mut self.reading else { return Ok(()) };
+        let Ok(ended) = timeout(BLINK, &mut reading.task).await else { return Ok(()) };
+        self.rest_until = Some(Instant::now() + reading.began.elapsed() * REST_BY_LENGTH);
+        self.reading = None;
+        let stopped = |error| Fault::fatal("stopped", READ).with_source(error);
+        self.read = Some(ended.unwrap_or_else(|error| Err(stopped(error)))?);
+        Ok(())
+    }
+}
+
+impl Life<'_> {
+    /// How far these columns are, as far as PostgreSQL tells; nothing while they are being read.
+    pub(super) async fn heights(
+        &mut self,
+        wanted: Vec<Numbers>,
+    ) -> Result<Option<Vec<(Numbers, Reached)>>, Fault> {
+        if self.heights.wanted != wanted {
+            self.heights = Heights { wanted, ..Heights::default() };
+        }
+        if self.heights.wanted.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        if self.heights.read.is_none() && self.heights.reading.is_none() {
+            // From before the first row is read nothing passes unseen.
+            self.applier.watch(self.heights.wanted.clone()).await?;
+            let read = read(Arc::clone(&self.job.request.address), self.heights.wanted.clone());
+            self.heights.reading = Some(Reading { began: Instant::now(), task: tokio::spawn(read) });
+        }
+        self.heights.gather().await?;
+        Ok(self.heights_now())
+    }
+
+    /// With what has passed until now.
+    pub(super) fn heights_now(&self) -> Option<Vec<(Numbers, Reached)>> {
+        let passed: &Known = self.applier.passed();
+        let and_passed = |(numbers, reached): &(Numbers, Reached)| {
+            let since = passed.iter().find(|(known, _)| known == numbers).map(|(_, since)| *since);
+            (numbers.clone(), reached.and(since.unwrap_or_default()))
+        };
+        Some(self.heights.read.as_ref()?.iter().map(and_passed).collect())
+    }
+
+    /// However long it takes: nobody writes, and nobody can before it is known.
+    pub(super) async fn heights_at_last(
+        &self,
+        wanted: Vec<Numbers>,
+    ) -> Result<Vec<(Numbers, Reached)>, Fault> {
+        read(Arc::clone(&self.job.request.address), wanted).await
+    }
+}
+
+const READ: &str = "read how far the columns are that sequences go on after";
+
+/// A column that PostgreSQL does not let us read is left to whoever asks for it by itself, and is told why.
+async fn read(address: Arc<Target>, wanted: Vec<Numbers>) -> Result<Vec<(Numbers, Reached)>, Fault> {
+    let session = connect(&address).await?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for numbers in wanted {
+        match answered(patience::LONG, READ, reached(&session, &numbers)).await {
+            Ok(reached) => found.push((numbers, reached)),
+            Err(fault) if refusal(&fault).is_some() => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    session.close().await;
+    Ok(found)
+}
