@@ -2,10 +2,9 @@
 
 use crate::engine::report::Verdict;
 use crate::model::fault::Fault;
-use crate::model::finding::{Finding, Severity};
+use crate::model::finding::{Finding, Severity, said_once, subjects};
 use crate::plan::{Plan, TableRole};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
 
@@ -49,10 +48,13 @@ pub fn findings(findings: &[Finding]) -> String {
             &mut out,
             &format!("\n{} {}{}:", of_it.len(), severity.word(), if of_it.len() == 1 { "" } else { "s" }),
         );
-        let told = said_once(&of_it);
+        let told = said_once(of_it.iter().copied());
         for (index, alike) in told.iter().enumerate() {
             let first = alike[0];
-            line(&mut out, &format!("  [{}] {}: {}", first.code, subjects(alike), shown(&first.text)));
+            line(
+                &mut out,
+                &format!("  [{}] {}: {}", first.code, shown(&subjects(alike)), shown(&first.text)),
+            );
             // Of findings that are mended alike the last one says how, for all.
             let is_said_later = told
                 .get(index + 1)
@@ -63,34 +65,6 @@ pub fn findings(findings: &[Finding]) -> String {
         }
     }
     out
-}
-
-/// More than a person reads are counted.
-const SUBJECTS_MAX: usize = 50;
-
-fn subjects(alike: &[&Finding]) -> String {
-    let named = alike.iter().take(SUBJECTS_MAX).map(|finding| shown(&finding.subject));
-    let named = named.collect::<Vec<String>>().join(", ");
-    match alike.len().saturating_sub(SUBJECTS_MAX) {
-        0 => named,
-        others => format!("{named} and {others} more (`--json` names all)"),
-    }
-}
-
-/// What is told of many subjects in the same words stands together, where it was told first: a schema of forty tables has the same to say
-/// of each empty column.
-fn said_once<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
-    let words = |finding: &Finding| (finding.code, finding.text.clone(), finding.remedy.clone());
-    let mut told: Vec<Vec<&Finding>> = Vec::new();
-    let mut places = HashMap::new();
-    for finding in findings {
-        let place = *places.entry(words(finding)).or_insert(told.len());
-        match told.get_mut(place) {
-            Some(alike) => alike.push(finding),
-            None => told.push(vec![finding]),
-        }
-    }
-    told
 }
 
 /// A report as `Report::to_json` writes it, wherever it was made.

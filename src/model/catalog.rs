@@ -94,6 +94,8 @@ pub enum Identity {
 #[derive(Clone, Debug)]
 pub struct PgConstraint {
     pub table: PgName,
+    /// Whether the table is the role's.
+    pub owned: bool,
     pub name: String,
     pub kind: ConstraintKind,
     /// `pg_get_constraintdef`.

@@ -2,6 +2,7 @@
 //! brings the readings. What is not known is not open.
 
 mod back;
+mod broken;
 
 use super::RunState;
 use super::pause::Pause;
@@ -10,6 +11,7 @@ use back::{
     reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
     reverse_tables_beside, reverse_validation,
 };
+use broken::constraints;
 use std::time::Duration;
 
 /// One precondition, as it stands.
@@ -115,6 +117,15 @@ pub struct Looked {
 pub struct Violated {
     pub constraint: String,
     pub rows: u64,
+    pub whose: RowsOf,
+}
+
+/// Where the rows are written that break a constraint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsOf {
+    Sqlite,
+    /// They are of a table that is not followed.
+    Target,
 }
 
 /// The way back.
@@ -363,30 +374,6 @@ impl BadSequence {
             }
         }
     }
-}
-
-fn constraints(readings: &Readings) -> Gate {
-    let may_be_broken = readings.limits.keys_may_be_broken;
-    let limit = if may_be_broken { "any" } else { "no row breaks one" };
-    let gate = |reading: String| Reading::new("constraints", reading, limit);
-    let Some(Looked { violated, age }) = &readings.constraints else {
-        return gate(UNKNOWN.to_owned()).unknown(LOOK_AGAIN);
-    };
-    let ago = spell(*age);
-    if violated.is_empty() {
-        return gate(format!("no row broke one {ago} ago")).open();
-    }
-    let name = |violated: &Violated| format!("{} ({})", violated.constraint, counted(violated.rows, "row"));
-    let broken = format!("{}, {ago} ago", listed(violated.iter().map(name)));
-    if may_be_broken {
-        return gate(format!("{broken}: NOT VALID after the switch")).open();
-    }
-    gate(broken).shut(
-        "Mend these rows in SQLite, where the application writes: they are carried over like any change, and looked for again by \
-         itself. Where a row that they refer to is there and PostgreSQL lacks it, that one is held back: `liteferry ledger` says why. \
-         Or leave them as they are with [switch] broken_keys = \"not-valid\"; in `create` mode a key that the application never kept to \
-         (0 for none) is left out by [tables] no_foreign_key.",
-    )
 }
 
 fn disk(readings: &Readings) -> Gate {

@@ -261,6 +261,7 @@ impl Found {
             };
             let constraint = PgConstraint {
                 table: name,
+                owned: line.get("owned")?,
                 name: line.get("name")?,
                 kind,
                 definition: line.get("definition")?,

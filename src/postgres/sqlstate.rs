@@ -35,7 +35,9 @@ const FULL: &str = "Free or add space on the disk of PostgreSQL's data directory
 const DAMAGED: &str = "PostgreSQL's own files are damaged: stop writing to it, and restore it from a backup.";
 const VALUE: &str =
     "The target refused a value; `liteferry check` lists the values that do not fit, with their keys.";
-const RULE: &str = "A constraint or trigger of the target refused a row, or an event trigger a statement; `liteferry check` lists rows that break constraints.";
+const RULE: &str = "A constraint or trigger of the target refused a row, or an event trigger a statement; the sentence names it. `liteferry check` lists rows of \
+                    SQLite that break a foreign key. Where it is a key by which a table that is not followed points at one that is, its owner takes it \
+                    away until the writes have moved (alter table … drop constraint …).";
 const REPORT: &str =
     "This should not happen: please report it, with the SQLSTATE and the versions of both programs.";
 const FORMAT: &str = "Before PostgreSQL 14 a numeric holds no infinity: make the column double precision. Otherwise please report it, with \

@@ -2,6 +2,8 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::{liteferry, psql};
+use serde_json::Value;
 
 const SOURCE: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key, code text unique not null);
@@ -161,4 +163,93 @@ fn rows_of_tables_that_are_not_followed_outlive_what_is_written_to_those_they_po
     let broken = "select conname::text from pg_constraint where conname in ('refuses', 'cascades') and not convalidated order by 1";
     daemon.until(|_| case.rows(broken).len() == 2);
     hold("3");
+}
+
+/// What another's table would do to the following, or the following to it, is said before anything begins, with the statement that helps.
+#[test]
+fn a_foreign_key_of_somebody_elses_table_is_told_beforehand() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table kind (id integer primary key, name text); insert into kind values (1, 'a'), (2, 'b')",
+    );
+    let role = format!("mover_{}", case.target.name);
+    psql(
+        &case.target.url,
+        &format!(
+            "create role {role} login; grant create on database {} to {role}; create schema other;
+             create table kind (id bigint primary key, name text); alter table kind owner to {role};
+             create table beside (id bigint primary key, kind bigint constraint refuses references kind (id));
+             create table other.beyond (id bigint primary key, kind bigint constraint cascades references kind (id) on delete cascade)",
+            case.target.name
+        ),
+    );
+    let (scheme, rest) = case.target.url.split_once("://").expect("a URL");
+    let (_, rest) = rest.split_once('@').expect("a URL with a user");
+    let url = format!("{scheme}://{role}@{rest}");
+    let file = case.source.path.display().to_string();
+    let existing = ["--set", "target.mode=existing"];
+    let sides = ["--source", &file, "--target", &url];
+    let told = liteferry(&[&["check"], &existing[..], &sides].concat()).exits_with(0).stdout;
+    let take_away = "alter table \"other\".\"beyond\" drop constraint \"cascades\";";
+    for says in [
+        "[not_owner] other.beyond: this table is not followed",
+        "`on delete cascade` would change rows",
+        take_away,
+        "[not_owner] public.beside: this table is not followed",
+        "`liteferry run` would be refused",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    assert_eq!(Daemon::start(&case.source, &url, &existing).exit(), Some(1));
+    case.rows(take_away);
+    let mut daemon = Daemon::start(&case.source, &url, &existing);
+    daemon.until(|status| status["phase"] == "dual-write");
+    assert!(
+        daemon.log().contains("public.beside") && daemon.log().contains("drop constraint"),
+        "{}",
+        daemon.log()
+    );
+    // Put back too early.
+    case.rows("alter table other.beyond add constraint cascades foreign key (kind) references kind (id) on delete cascade");
+    case.rows("insert into other.beyond values (1, 1)");
+    assert_eq!(daemon.halted(), "schema_drift");
+    case.app("update kind set name = name || '!'");
+    case.rows(take_away);
+    daemon.drained(&case.source);
+    assert_eq!(case.rows("select count(*)::text from other.beyond"), [[Some("1".to_owned())]]);
+    switched(&mut daemon);
+}
+
+/// A row that a table which is not followed points at, and that is gone in SQLite.
+#[test]
+fn a_foreign_key_of_a_table_that_is_not_followed_shuts_the_gate_where_it_is_broken_and_what_is_advised_opens_it()
+ {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table kind (id integer primary key, name text); insert into kind values (1, 'a'), (2, 'b')",
+    );
+    case.rows(
+        "create schema other; create table kind (id bigint primary key, name text);
+         create table other.beyond (id bigint primary key, kind bigint constraint outer_key references kind (id))",
+    );
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let keys = "select 1 from pg_constraint where conname = 'outer_key'";
+    daemon.until(|_| case.rows(keys).is_empty());
+    case.rows("insert into other.beyond values (1, 1), (2, 2)");
+    case.app("delete from kind where id = 2");
+    ordered(&mut daemon, r#"{"to":"validate"}"#);
+    let gate = daemon.wait_for(|daemon| {
+        let gates: Value = serde_json::from_str(&daemon.get("/v1/gates?to=switch")?.1).ok()?;
+        let gate = gates["gates"].as_array()?.iter().find(|gate| gate["name"] == "constraints")?.clone();
+        gate["reading"].as_str()?.contains("outer_key").then_some(gate)
+    });
+    assert_eq!(gate["ok"], false, "{gate:#}");
+    let remedy = gate["remedy"].as_str().expect("it says what to do");
+    assert!(
+        remedy.contains("mend or delete them there") && !remedy.contains("Mend these rows in SQLite"),
+        "{remedy}"
+    );
+    case.rows("delete from other.beyond where id = 2");
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    ordered(&mut daemon, r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch" && !case.rows(keys).is_empty());
 }

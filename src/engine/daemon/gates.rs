@@ -201,7 +201,8 @@ impl Life<'_> {
     async fn look_for_orphans(&mut self) -> Result<(), Fault> {
         if self.orphans.is_due() {
             let awaiting = self.awaiting_switch().await?;
-            self.orphans.look(&self.job.request.address, awaiting);
+            let followed = self.tables.values().map(|route| route.target.clone()).collect();
+            self.orphans.look(&self.job.request.address, awaiting, followed);
         }
         self.orphans.gather().await;
         Ok(())

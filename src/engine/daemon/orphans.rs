@@ -4,7 +4,8 @@
 //! Nothing waits for a look longer than a blink, and no two of them run at once.
 
 use crate::model::fault::Fault;
-use crate::phase::gate::{Looked, Violated};
+use crate::model::name::PgName;
+use crate::phase::gate::{Looked, RowsOf, Violated};
 use crate::plan::Statement;
 use crate::plan::reference::Reference;
 use crate::postgres::connect::connect;
@@ -58,8 +59,8 @@ impl Orphans {
         self.looking.is_none() && self.rest_until.is_none_or(|until| until <= Instant::now())
     }
 
-    pub fn look(&mut self, address: &Arc<Target>, awaiting: Vec<Statement>) {
-        let task = tokio::spawn(look(Arc::clone(address), awaiting));
+    pub fn look(&mut self, address: &Arc<Target>, awaiting: Vec<Statement>, followed: Vec<PgName>) {
+        let task = tokio::spawn(look(Arc::clone(address), awaiting, followed));
         self.looking = Some(Looking { began: Instant::now(), task });
     }
 
@@ -82,7 +83,11 @@ impl Orphans {
     }
 }
 
-async fn look(address: Arc<Target>, awaiting: Vec<Statement>) -> Result<Vec<Violated>, Fault> {
+async fn look(
+    address: Arc<Target>,
+    awaiting: Vec<Statement>,
+    followed: Vec<PgName>,
+) -> Result<Vec<Violated>, Fault> {
     let session = connect(&address).await?;
     let mut violated = Vec::new();
     for statement in &awaiting {
@@ -90,7 +95,8 @@ async fn look(address: Arc<Target>, awaiting: Vec<Statement>) -> Result<Vec<Viol
         let failed = |error| fault::of(error, format!("look for rows that break {}", statement.what));
         let rows: i64 = session.query_one(&key.orphans_sql(ORPHANS_MAX), &[]).await.map_err(failed)?.get(0);
         if rows > 0 {
-            violated.push(Violated { constraint: statement.what.clone(), rows: rows.unsigned_abs() });
+            let whose = if followed.contains(&key.table) { RowsOf::Sqlite } else { RowsOf::Target };
+            violated.push(Violated { constraint: statement.what.clone(), rows: rows.unsigned_abs(), whose });
         }
     }
     session.close().await;

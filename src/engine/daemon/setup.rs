@@ -19,13 +19,13 @@ use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
 use crate::link::{Source, Span};
 use crate::model::fault::{Fault, FaultClass};
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity, said_once, subjects};
 use crate::model::history::Position;
 use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
-use crate::plan::existing::{key_at_hand, rowid_at_hand};
+use crate::plan::existing::{key_at_hand, keys_from_outside, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::postgres::catalog::catalog;
@@ -187,9 +187,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     let mut findings = findings_of_run(&prepared, job.journal).await?;
     findings.extend(moved_before(request, &prepared, job.switch.archive.as_deref()));
     findings.extend(differing_records(request, &prepared, voice).await?);
-    for finding in &findings {
-        tracing::info!(code = finding.code, subject = finding.subject, "{}", finding.text);
-    }
+    tell(&findings);
     if has_blocker(&findings) {
         return Ok(Begun::Blocked(findings));
     }
@@ -233,10 +231,23 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     })
 }
 
+/// Each as `check` says it. A blocker is told as what it is, right after this.
+fn tell(findings: &[Finding]) {
+    for alike in said_once(findings) {
+        let Finding { code, text, remedy, severity, .. } = alike[0];
+        let subject = subjects(&alike);
+        match severity {
+            Severity::Warning => tracing::warn!(code, subject, remedy, "{text}"),
+            Severity::Note | Severity::Blocker => tracing::info!(code, subject, "{text}"),
+        }
+    }
+}
+
 /// What there is to say before anything is followed: all that a copy says, and what following asks beyond that.
 pub async fn findings_of_run(prepared: &Prepared, rule: JournalRule) -> Result<Vec<Finding>, Fault> {
     let mut findings = prepared.plan.findings.clone();
     findings.extend(standing_in_the_way(prepared));
+    findings.extend(keys_from_outside(&prepared.plan, &prepared.catalog));
     agree::will_be_filled(&mut findings, &prepared.schema);
     findings.extend(journal_finding(rule, prepared).await?);
     findings.extend(capture_findings(prepared));

@@ -182,7 +182,11 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
             ),
             (
                 |r| {
-                    let violated = vec![Violated { constraint: "orders_customer_fkey".into(), rows: 3 }];
+                    let violated = vec![Violated {
+                        constraint: "orders_customer_fkey".into(),
+                        rows: 3,
+                        whose: RowsOf::Sqlite,
+                    }];
                     r.constraints = Some(Looked { violated, age: 12_000 * MS })
                 },
                 [

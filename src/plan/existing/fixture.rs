@@ -108,6 +108,7 @@ pub fn column(name: &str, ty: Type) -> PgColumn {
 pub fn constraint(table: &str, name: &str, kind: ConstraintKind, definition: &str) -> PgConstraint {
     PgConstraint {
         table: PgName::new("public", table),
+        owned: true,
         name: name.into(),
         kind,
         definition: definition.into(),

@@ -8,6 +8,7 @@ mod columns;
 mod definition;
 mod keys;
 pub mod mapping;
+mod outside;
 mod preflight;
 mod proposal;
 mod sequences;
@@ -17,6 +18,7 @@ mod suspend;
 mod fixture;
 
 pub use keys::{key_at_hand, rowid_at_hand};
+pub use outside::keys_from_outside;
 pub use suspend::{needs_replica_sessions, suspended_beyond, suspended_now};
 
 use super::overrides::{ExistingRows, Overrides};

@@ -75,19 +75,19 @@ pub fn suspended_now(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
     out.suspended
 }
 
-/// Foreign keys of other schemas; whose tables those are is not in the catalog.
+/// Foreign keys of other schemas.
 pub fn suspended_beyond(tables: &[&PgTable], catalog: &Catalog) -> Vec<Suspended> {
-    let keys = catalog.foreign_keys_from_outside.iter().filter(|key| points_at(key, tables));
+    let keys = catalog.foreign_keys_from_outside.iter().filter(|key| key.owned && points_at(key, tables));
     keys.map(|key| suspended_constraint(key, Validity::MayWait)).collect()
 }
 
-fn points_at(constraint: &PgConstraint, tables: &[&PgTable]) -> bool {
+pub(super) fn points_at(constraint: &PgConstraint, tables: &[&PgTable]) -> bool {
     let parent = constraint.parent.as_ref();
     constraint.kind == ConstraintKind::Foreign
         && parent.is_some_and(|parent| tables.iter().any(|table| table.name == *parent))
 }
 
-fn is_alterable(table: &PgTable, catalog: &Catalog) -> bool {
+pub(super) fn is_alterable(table: &PgTable, catalog: &Catalog) -> bool {
     table.owned || catalog.superuser
 }
 
@@ -179,7 +179,7 @@ const BROKEN_BY_ROWS: &str = "a constraint that the rows break comes back NOT VA
                               constraint …;";
 
 /// A foreign key can be dropped by its table's owner, but given back only by a role that may reference the parent.
-fn references_needed(constraint: &PgConstraint, catalog: &Catalog) -> Option<Finding> {
+pub(super) fn references_needed(constraint: &PgConstraint, catalog: &Catalog) -> Option<Finding> {
     let parent = constraint.parent.as_ref()?;
     let known = catalog.tables.iter().find(|table| table.name == *parent);
     let granted = known.is_some_and(|table| !table.missing_privileges.contains(&"REFERENCES"));
@@ -353,7 +353,7 @@ fn not_owner(table: &PgTable, copied: &[&PgTable], catalog: &Catalog) -> Finding
     Finding::blocker("not_owner", table.name.to_string(), text).with_remedy(remedy)
 }
 
-fn owner_remedy(table: &PgName, catalog: &Catalog) -> String {
+pub(super) fn owner_remedy(table: &PgName, catalog: &Catalog) -> String {
     format!("alter table {} owner to {};", table.sql(), ident(&catalog.role))
 }
 

@@ -1,7 +1,7 @@
 -- What disturbs a writer who brings rows in any order to the tables $1: foreign keys, triggers and rules that fire in a session of replication
 -- role $2 (where that is null, in this one) and are none of $4, where $3 says so CHECKs, and subscriptions, which bring rows too. Where $2 is
--- given, the foreign keys too that point at them from other tables, as far as they are ours to alter: a row that is written anew is gone for
--- a moment, and such a key refuses that, or takes its own rows along.
+-- given, the foreign keys too that point at them from other tables: a row that is written anew is gone for a moment, and such a key refuses
+-- that, which is told when it does, or takes its own rows along, which nothing would tell. What is not ours to alter is told of the latter alone.
 select n.nspname::text as schema, c.relname::text as name, what.kind, what.bears
 from unnest($1::text[]) as wanted (name)
 join pg_class c on c.oid = to_regclass(wanted.name)
@@ -39,6 +39,6 @@ join pg_namespace n on n.oid = c.relnamespace
 where $2::text = 'origin' and k.contype = 'f' and k.conparentid = 0
   and k.confrelid in (select to_regclass(name) from unnest($1::text[]) as wanted (name))
   and k.conrelid not in (select to_regclass(name) from unnest($1::text[]) as wanted (name) where to_regclass(name) is not null)
-  and pg_has_role(c.relowner, 'usage')
+  and (pg_has_role(c.relowner, 'usage') or k.confdeltype in ('c', 'n', 'd'))
   and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
 order by 1, 2, 3, 4
