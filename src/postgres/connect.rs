@@ -2,6 +2,7 @@
 //!
 //! A session owns the task that drives its connection: nothing outlives it. Neither kind ever falls back to a weaker way in.
 
+pub(super) mod abandoned;
 mod heard;
 
 use super::fault;
@@ -11,6 +12,7 @@ use super::pooler;
 use super::tls;
 use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
+use abandoned::Held;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use std::collections::HashMap;
@@ -52,6 +54,7 @@ pub struct Session {
     /// Where others like it are to be had, and the server's name for it.
     address: Arc<Target>,
     backend: i32,
+    held: Held,
     host: Host,
     version_num: u32,
     /// By its certificate, by its place, or by SCRAM; or the operator says that it need not.
@@ -134,10 +137,12 @@ impl Session {
 
     /// Says goodbye, so that the server has nothing to complain of in its log.
     pub async fn close(self) {
-        let Session { client, mut task, .. } = self;
+        let Session { client, mut task, mut held, .. } = self;
         drop(client);
         // A server that does not take the goodbye in time is left without one: dropping the task closes the socket.
-        let _ = timeout(CLOSE_WAIT, &mut task.0).await;
+        if timeout(CLOSE_WAIT, &mut task.0).await.is_ok() {
+            held.has_ended();
+        }
     }
 }
 
@@ -265,12 +270,17 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
     if target.session == SessionAttrs::ReadWrite && shown("read_only") != Some("f") {
         return Err(fault::read_only(doing()));
     }
+    let backend = number("backend");
+    let clock = shown("clock").and_then(|clock| clock.parse().ok()).unwrap_or(0.0);
+    let held = target.abandoned.hold(backend, (shown("server").unwrap_or_default(), clock));
+    target.abandoned.end(&client).await;
     Ok(Session {
         client,
         prepared: Mutex::default(),
         task,
         address: Arc::new(target.clone()),
-        backend: number("backend"),
+        backend,
+        held,
         host: host.clone(),
         version_num,
         has_proven_itself,

@@ -3,6 +3,7 @@
 //!
 //! Nothing here opens a file or a socket, and no text made here holds a password.
 
+use super::connect::abandoned::Abandoned;
 use super::conninfo::{self, Given, PARAMETERS, TargetError};
 use super::password::{Passfile, Secret};
 use super::pooler::OwnSessions;
@@ -36,6 +37,7 @@ pub struct Target {
     /// For one address, from its first packet until the session can be used.
     pub connect_timeout: Duration,
     pub own_sessions: OwnSessions,
+    pub abandoned: Abandoned,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +132,7 @@ impl Target {
             options: words.options()?,
             connect_timeout: words.connect_timeout()?,
             own_sessions: OwnSessions::default(),
+            abandoned: Abandoned::default(),
             hosts,
         })
     }
@@ -153,6 +156,7 @@ impl Target {
             options: Vec::new(),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             own_sessions: OwnSessions::default(),
+            abandoned: Abandoned::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod canon_oracle;
 mod capture;
 mod corpus;
 mod crossing;
+mod cut_off;
 mod disk;
 mod existing;
 mod faults;

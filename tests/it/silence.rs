@@ -134,7 +134,6 @@ fn a_daemon_that_has_nothing_to_do_notices_that_its_links_are_dead() {
     case.app("insert into t values (9, 'z')");
     wait(&daemon, "what came later", || is_followed(&daemon, &case));
     // The server heard of nothing: what it still held for us is ended, or nobody could follow.
-    assert!(daemon.log().contains("claim_held"), "{}", daemon.log());
     assert!(case.rows(&claim) != held && case.rows(&claim).len() == 1, "{held:?}");
     case.is_equal();
 }

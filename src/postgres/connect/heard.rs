@@ -76,8 +76,7 @@ impl Session {
             if let Ok(done) = timeout(LOOK_EVERY, work.as_mut()).await {
                 return done;
             }
-            let statement = if matches!(last, Seen::Silent) { LOOK_AND_END } else { LOOK };
-            let seen = Box::pin(self.look(statement)).await;
+            let seen = Box::pin(self.look()).await;
             match (&seen, &last) {
                 // An answer may be on its way at the moment of one look.
                 (Seen::Silent, Seen::Silent) => {
@@ -103,12 +102,12 @@ impl Session {
     }
 
     /// Who has no connection left for a look is there, and has said nothing of the work.
-    async fn look(&self, statement: &str) -> Seen {
+    async fn look(&self) -> Seen {
         let doing = "ask whether the server is at it";
         let asked = async {
             let other = connect(&self.address).await?;
             // Not by the other session's own word for it, which would be asked after in its turn.
-            let row = other.client.query_opt(statement, &[&self.backend]).await;
+            let row = other.client.query_opt(LOOK, &[&self.backend]).await;
             let row = row.map_err(|error| fault::of(error, doing))?;
             other.close().await;
             let seen = |row: Row| match (row.get(0), row.get(1)) {
@@ -137,9 +136,4 @@ enum Seen {
 /// A server that tells nothing of its sessions is believed to be at work.
 const LOOK: &str = "select state is null or state not like 'idle%',
            case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end
-    from pg_stat_activity where pid = $1";
-/// What it has locked would keep us out for as long as it stands there.
-const LOOK_AND_END: &str = "select state is null or state not like 'idle%',
-           case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end,
-           case when state like 'idle%' and usename = current_user then pg_terminate_backend(pid) end
     from pg_stat_activity where pid = $1";

@@ -31,4 +31,5 @@ set tcp_keepalives_count = 3;
 select set_config('client_connection_check_interval', '5s', false)
 where current_setting('client_connection_check_interval', true) is not null and version() like '%linux%';
 select current_setting('server_version_num') as version, pg_backend_pid() as backend,
+       pg_postmaster_start_time()::text as server, extract(epoch from clock_timestamp()) as clock,
        pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as read_only;

@@ -1,0 +1,37 @@
+//! Links that are swallowed while rows are on their way: PostgreSQL waits for the rest of them, with all that they have locked, and whoever tries
+//! again must not wait behind itself.
+
+use crate::follow::Case;
+use crate::support::daemon::Daemon;
+use crate::support::swallow::Swallower;
+use crate::support::{application, until};
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = "pragma journal_mode = wal;
+    create table t (id integer primary key, u text unique); insert into t values (1, 'a'), (3, 'what is lost')";
+/// Once an attempt is given up, the next one is not behind it: two bounds of a lock after one of an answer.
+const SOON: Duration = Duration::from_secs(75);
+
+fn is_caught_up(daemon: &Daemon, case: &Case) -> bool {
+    let newest = application(&case.source.path)
+        .query_row("select max(seq) from _liteferry_change", [], |row| row.get(0))
+        .unwrap_or(i64::MAX);
+    daemon.status().is_some_and(|status| {
+        status["run"]["state"] == "running"
+            && status["phase"] == "dual-write"
+            && status["target"]["position"]["seq"].as_i64() >= Some(newest)
+    })
+}
+
+#[test]
+fn a_load_that_is_swallowed_among_its_rows_is_not_in_its_own_way() {
+    let case = Case::new(SOURCE);
+    let proxy = Swallower::before(&case.target);
+    proxy.swallow_at("what is lost");
+    let daemon = Daemon::start(&case.source, &proxy.url(&case.target), &[]);
+    until("the rows are swallowed", || proxy.has_swallowed());
+    let began = Instant::now();
+    until("it follows", || is_caught_up(&daemon, &case));
+    assert!(began.elapsed() < SOON, "{:?}\n{}", began.elapsed(), daemon.log());
+    case.is_equal();
+}
