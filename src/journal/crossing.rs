@@ -217,21 +217,21 @@ impl Store {
         (suspended, routes, suspects): (&[Suspended], &[Route], &[i64]),
     ) -> Result<(), Fault> {
         let doing = "take constraints away again";
-        let failed = |error| of_control(error, doing);
-        let mut tx = self.pool.begin().await.map_err(failed)?;
-        for (at, item) in suspended.iter().enumerate() {
-            super::suspended::suspend(&mut tx, migration, at, item).await?;
-        }
-        for route in routes {
-            super::reshape::record_route(&mut tx, migration, route).await?;
-        }
-        for id in suspects {
-            super::reshape::suspect(&mut tx, migration, *id).await?;
-        }
-        // Our own guards came and went.
-        let sql = "update liteferry.follow set restored = false, source_version = null where migration_id = $1 and owner = $2";
-        let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut *tx).await.map_err(failed)?;
-        still_ours(done.rows_affected(), doing)?;
-        tx.commit().await.map_err(failed)
+        let taken = self.pool.transact(doing, async |tx| {
+            for (at, item) in suspended.iter().enumerate() {
+                super::suspended::suspend(tx, migration, at, item).await?;
+            }
+            for route in routes {
+                super::reshape::record_route(tx, migration, route).await?;
+            }
+            for id in suspects {
+                super::reshape::suspect(tx, migration, *id).await?;
+            }
+            // Our own guards came and went.
+            let sql = "update liteferry.follow set restored = false, source_version = null where migration_id = $1 and owner = $2";
+            let done = sqlx::query(sql).bind(migration).bind(owner).execute(&mut **tx).await;
+            still_ours(done.map_err(|error| of_control(error, doing))?.rows_affected(), doing)
+        });
+        taken.await
     }
 }

@@ -7,7 +7,6 @@ use crate::model::history::Position;
 use crate::phase::Phase;
 use crate::plan::Statement;
 use crate::postgres::fault::of_control;
-use crate::postgres::patience;
 use crate::postgres::target::LoadRole;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row, Transaction};
@@ -253,8 +252,7 @@ impl Store {
     pub async fn begin_history(&self, (migration, owner): (i64, &str), at: Position) -> Result<(), Fault> {
         let doing = "record a new history";
         let failed = |error| of_control(error, doing);
-        let recorded = patience::answered(patience::LONG, doing, async {
-            let mut tx = self.pool.begin().await.map_err(failed)?;
+        let recorded = self.pool.transact(doing, async |tx| {
             let sql =
                 "update liteferry.follow set epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
                        where migration_id = $1 and owner = $2";
@@ -264,7 +262,7 @@ impl Store {
                 .bind(at.epoch)
                 .bind(at.seq)
                 .bind(at.nonce)
-                .execute(&mut *tx)
+                .execute(&mut **tx)
                 .await
                 .map_err(failed)?;
             still_ours(done.rows_affected(), doing)?;
@@ -272,9 +270,9 @@ impl Store {
                 "update liteferry.captured set suspect = true where migration_id = $1",
                 "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1",
             ] {
-                sqlx::query(sql).bind(migration).execute(&mut *tx).await.map_err(failed)?;
+                sqlx::query(sql).bind(migration).execute(&mut **tx).await.map_err(failed)?;
             }
-            tx.commit().await.map_err(failed)
+            Ok(())
         });
         recorded.await
     }

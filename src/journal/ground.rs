@@ -3,7 +3,6 @@
 use super::store::Store;
 use crate::model::fault::Fault;
 use crate::postgres::fault::{of_control, of_migration};
-use crate::postgres::patience;
 use sqlx::Row;
 use sqlx::migrate::{MigrateError, Migrator};
 
@@ -32,17 +31,15 @@ impl Store {
         migrator.set_locking(false);
         migrator.dangerous_set_table_name("liteferry.schema_version");
         let doing = "upgrade schema liteferry";
-        let upgraded = patience::answered(patience::LONG, doing, async {
-            match migrator.run(self.pool.pool()).await {
-                Ok(()) => Ok(()),
-                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                    if is(&error, &[TABLE_IS_THERE]) && !self.was_ever_ours().await? {
-                        return Err(strangers_schema(doing));
-                    }
-                    Err(begun_elsewhere(error, doing))
+        let upgraded = self.pool.on_one(doing, async |connection| match migrator.run(connection).await {
+            Ok(()) => Ok(()),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                if is(&error, &[TABLE_IS_THERE]) && !self.was_ever_ours().await? {
+                    return Err(strangers_schema(doing));
                 }
-                Err(other) => Err(of_migration(other, doing)),
+                Err(begun_elsewhere(error, doing))
             }
+            Err(other) => Err(of_migration(other, doing)),
         });
         upgraded.await
     }

@@ -7,6 +7,7 @@ use crate::model::fault::Fault;
 use crate::phase::Phase;
 use crate::phase::machine::{Crossing, Percent, State};
 use crate::postgres::fault::of_control;
+use crate::postgres::patience;
 use sqlx::Row;
 
 /// A move of the machine, as the journal tells it.
@@ -56,32 +57,36 @@ impl Store {
     ) -> Result<(), Fault> {
         let doing = "record the phase";
         let failed = |error| of_control(error, doing);
-        let mut tx = self.pool.begin().await.map_err(failed)?;
-        let done = sqlx::query(ENTER)
-            .bind(migration)
-            .bind(owner)
-            .bind(before.phase.word())
-            .bind(before.crossing.map(Crossing::word))
-            .bind(after.phase.word())
-            .bind(after.crossing.map(Crossing::word))
-            .bind(after.paused)
-            .bind(i16::from(after.reads.get()))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        still_ours(done.rows_affected(), doing)?;
-        sqlx::query(JOURNAL)
-            .bind(migration)
-            .bind(entry.what)
-            .bind(entry.detail)
-            .bind(entry.actor)
-            .bind(entry.reason)
-            .bind(before.words())
-            .bind(after.words())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        tx.commit().await.map_err(failed)
+        // Two small statements, under way while the writes may be waiting: nobody is asked how they fare.
+        let entered = patience::answered(patience::SMALL, doing, async {
+            let mut tx = self.pool.begin().await.map_err(failed)?;
+            let done = sqlx::query(ENTER)
+                .bind(migration)
+                .bind(owner)
+                .bind(before.phase.word())
+                .bind(before.crossing.map(Crossing::word))
+                .bind(after.phase.word())
+                .bind(after.crossing.map(Crossing::word))
+                .bind(after.paused)
+                .bind(i16::from(after.reads.get()))
+                .execute(&mut *tx)
+                .await
+                .map_err(failed)?;
+            still_ours(done.rows_affected(), doing)?;
+            sqlx::query(JOURNAL)
+                .bind(migration)
+                .bind(entry.what)
+                .bind(entry.detail)
+                .bind(entry.actor)
+                .bind(entry.reason)
+                .bind(before.words())
+                .bind(after.words())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed)?;
+            tx.commit().await.map_err(failed)
+        });
+        entered.await
     }
 }
 

@@ -8,7 +8,6 @@ use crate::plan::referring::Referring;
 use crate::plan::route::Route;
 use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
-use crate::postgres::patience;
 use crate::postgres::target::LoadRole;
 use sqlx::{Postgres, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,38 +65,7 @@ impl Store {
     /// Carries a schema change over, all of it or nothing.
     pub async fn reshape(&self, reshaping: &Reshaping<'_>) -> Result<(), Fault> {
         let doing = "carry a schema change over";
-        patience::answered(patience::LONG, doing, self.reshape_at_once(reshaping, doing)).await
-    }
-
-    async fn reshape_at_once(&self, reshaping: &Reshaping<'_>, doing: &str) -> Result<(), Fault> {
-        let failed = |error| of_control(error, doing);
-        let mut tx = self.pool.begin().await.map_err(failed)?;
-        let sql = "update liteferry.follow set source_schema = $3, replica_sessions = $4 where migration_id = $1 and owner = $2";
-        let ours = sqlx::query(sql)
-            .bind(reshaping.migration)
-            .bind(reshaping.owner)
-            .bind(reshaping.source_schema)
-            .bind(reshaping.role == LoadRole::Replica)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        super::follow::still_ours(ours.rows_affected(), doing)?;
-        for change in reshaping.changes {
-            for statement in change.statements() {
-                run(&mut tx, &statement.sql, &statement.making()).await?;
-            }
-            record_change(&mut tx, reshaping.migration, change).await?;
-        }
-        for one in reshaping.suspended {
-            suspended::suspend_also(&mut tx, reshaping.migration, one).await?;
-        }
-        for one in reshaping.referring {
-            refer(&mut tx, reshaping.migration, one).await?;
-        }
-        for id in reshaping.suspect {
-            suspect(&mut tx, reshaping.migration, *id).await?;
-        }
-        tx.commit().await.map_err(failed)
+        self.pool.transact(doing, async |tx| reshape_in(tx, reshaping, doing).await).await
     }
 
     /// What came of the source's schema up to this version is carried over, or is recorded as what is to be compared.
@@ -128,25 +96,24 @@ impl Store {
     ) -> Result<(), Fault> {
         let doing = "take away what was put on the target's tables";
         let failed = |error| of_control(error, doing);
-        let taken = patience::answered(patience::LONG, doing, async {
-            let mut tx = self.pool.begin().await.map_err(failed)?;
+        let taken = self.pool.transact(doing, async |tx| {
             let sql = "select 1 from liteferry.follow where migration_id = $1 and owner = $2 for update";
-            let ours = sqlx::query(sql).bind(migration).bind(owner).fetch_optional(&mut *tx).await;
+            let ours = sqlx::query(sql).bind(migration).bind(owner).fetch_optional(&mut **tx).await;
             super::follow::still_ours(u64::from(ours.map_err(failed)?.is_some()), doing)?;
             // Whoever holds the table is waited for with it, and not with all that comes after us; and not until PostgreSQL looks for a
             // deadlock, after a second, and ends a transaction of the application.
-            run(&mut tx, "set local lock_timeout = '500ms'", doing).await?;
+            run(tx, "set local lock_timeout = '500ms'", doing).await?;
             for one in newcomers {
-                suspended::suspend_also(&mut tx, migration, one).await?;
+                suspended::suspend_also(tx, migration, one).await?;
             }
             for id in suspects {
-                suspect(&mut tx, migration, *id).await?;
+                suspect(tx, migration, *id).await?;
             }
             let sql =
                 "insert into liteferry.journal (migration_id, what, detail) values ($1, 'suspended', $2)";
             let detail = format!("put there beside liteferry, taken away until the switch: {told}");
-            sqlx::query(sql).bind(migration).bind(detail).execute(&mut *tx).await.map_err(failed)?;
-            tx.commit().await.map_err(failed)
+            sqlx::query(sql).bind(migration).bind(detail).execute(&mut **tx).await.map_err(failed)?;
+            Ok(())
         });
         taken.await
     }
@@ -173,6 +140,39 @@ impl Store {
             .map(drop)
             .map_err(|error| of_control(error, "record that tables are equal"))
     }
+}
+
+async fn reshape_in(
+    tx: &mut Transaction<'static, Postgres>,
+    reshaping: &Reshaping<'_>,
+    doing: &str,
+) -> Result<(), Fault> {
+    let sql = "update liteferry.follow set source_schema = $3, replica_sessions = $4 where migration_id = $1 and owner = $2";
+    let ours = sqlx::query(sql)
+        .bind(reshaping.migration)
+        .bind(reshaping.owner)
+        .bind(reshaping.source_schema)
+        .bind(reshaping.role == LoadRole::Replica)
+        .execute(&mut **tx)
+        .await
+        .map_err(|error| of_control(error, doing))?;
+    super::follow::still_ours(ours.rows_affected(), doing)?;
+    for change in reshaping.changes {
+        for statement in change.statements() {
+            run(tx, &statement.sql, &statement.making()).await?;
+        }
+        record_change(tx, reshaping.migration, change).await?;
+    }
+    for one in reshaping.suspended {
+        suspended::suspend_also(tx, reshaping.migration, one).await?;
+    }
+    for one in reshaping.referring {
+        refer(tx, reshaping.migration, one).await?;
+    }
+    for id in reshaping.suspect {
+        suspect(tx, reshaping.migration, *id).await?;
+    }
+    Ok(())
 }
 
 async fn record_change(

@@ -11,9 +11,9 @@ use crate::model::fault::Fault;
 use crate::model::position;
 use crate::plan::route::Route;
 use crate::plan::{Mode, Plan, Statement, TableRole};
+use crate::postgres::connect::Pool;
 use crate::postgres::fault::of_control;
-use crate::postgres::patience;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl State {
 }
 
 impl Store {
-    pub fn new(pool: PgPool) -> Store {
+    pub fn new(pool: Pool) -> Store {
         Store { pool: Control::new(pool) }
     }
 
@@ -96,13 +96,7 @@ impl Store {
     /// left nothing.
     pub async fn begin(&self, beginning: &Beginning<'_>) -> Result<i64, Fault> {
         let doing = "create the target's tables";
-        let begun = patience::answered(patience::LONG, doing, async {
-            let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
-            let id = self.begin_in(&mut tx, beginning).await?;
-            tx.commit().await.map_err(|error| of_control(error, doing))?;
-            Ok(id)
-        });
-        begun.await
+        self.pool.transact(doing, async |tx| self.begin_in(tx, beginning).await).await
     }
 
     async fn begin_in(
@@ -291,27 +285,28 @@ impl Store {
         let doing = "forget the earlier copy";
         let routes = self.routes(migration.id).await?;
         let suspended = self.suspended(migration.id).await?;
-        let mut tx = self.pool.begin().await.map_err(|error| of_control(error, doing))?;
-        match migration.mode {
-            Mode::Create => {
-                for (route, _) in &routes {
-                    run(&mut tx, &format!("drop table if exists {} cascade", route.target.sql()), doing)
-                        .await?;
+        let forgotten = self.pool.transact(doing, async |tx| {
+            match migration.mode {
+                Mode::Create => {
+                    for (route, _) in &routes {
+                        run(tx, &format!("drop table if exists {} cascade", route.target.sql()), doing)
+                            .await?;
+                    }
+                }
+                Mode::Existing if migration.state == State::Complete => {}
+                Mode::Existing => {
+                    for statement in &suspended {
+                        run(tx, statement.fallback.as_ref().unwrap_or(&statement.sql), doing).await?;
+                    }
                 }
             }
-            Mode::Existing if migration.state == State::Complete => {}
-            Mode::Existing => {
-                for statement in suspended {
-                    run(&mut tx, statement.fallback.as_ref().unwrap_or(&statement.sql), doing).await?;
-                }
-            }
-        }
-        sqlx::query("delete from liteferry.migration where id = $1")
-            .bind(migration.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| of_control(error, doing))?;
-        tx.commit().await.map_err(|error| of_control(error, doing))
+            sqlx::query("delete from liteferry.migration where id = $1")
+                .bind(migration.id)
+                .execute(&mut **tx)
+                .await
+                .map_err(|error| of_control(error, doing))
+        });
+        forgotten.await.map(drop)
     }
 }
 

@@ -23,11 +23,10 @@ pub struct Attended {
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(8);
-/// An answer may be on its way at the moment of one look.
-const IDLE_LOOKS_MAX: u32 = 2;
-/// A server that tells nothing of its sessions is believed to be at work.
-const AT_WORK: &str = "select exists (select from pg_stat_activity where pid = $1
-    and (state is null or state not like 'idle%'))";
+/// A server that tells nothing of its sessions is believed to be at work. One that waits for a next statement is so too, if it has had one
+/// since the last look: over a long way most of the time goes by between them.
+const AT_WORK: &str = "select state is null or state not like 'idle%', state_change::text
+    from pg_stat_activity where pid = $1";
 pub const IN_THE_WAY: &str = "select exists (
     select from pg_locks where not granted and locktype = 'relation' and $1 = any (pg_blocking_pids(pid)))";
 const END_IN_THE_WAY: &str = "select pg_cancel_backend($1) where exists (
@@ -35,6 +34,10 @@ const END_IN_THE_WAY: &str = "select pg_cancel_backend($1) where exists (
 const LOOK_IN_THE_WAY: Duration = Duration::from_secs(1);
 
 impl Attended {
+    pub fn at(address: &Arc<Address>, backend: i32) -> Attended {
+        Attended { address: Arc::clone(address), backend }
+    }
+
     /// `session` is in a transaction.
     pub async fn of(address: &Arc<Address>, session: &Session, doing: &str) -> Result<Attended, Fault> {
         let asked = async {
@@ -70,27 +73,32 @@ impl Attended {
         doing: &str,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let (mut work, mut idle) = (pin!(work), 0);
+        let (mut work, mut last) = (pin!(work), Seen::AtWork);
         loop {
             if let Ok(done) = timeout(LOOK_EVERY, work.as_mut()).await {
                 return done;
             }
             // Work that ends while its server is asked about is not lost: it is looked at again first.
-            let at_work = match answered(patience::SMALL, doing, self.is_at_work(doing)).await {
+            let seen = match answered(patience::SMALL, doing, self.look(doing)).await {
+                Ok(seen) => seen,
                 // Who has no connection left for a look is there, and has said nothing of the work.
                 Err(fault) if is_from_server(&fault) => {
                     tracing::debug!(code = fault.code, "whether the server is at it is not known");
                     continue;
                 }
-                looked => looked?,
+                Err(fault) => Seen::Away(fault),
             };
-            idle = if at_work { 0 } else { idle + 1 };
-            if idle >= IDLE_LOOKS_MAX {
-                return Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing).with_remedy(
-                    "the server is done, or never heard of it: something between here and PostgreSQL swallows bytes; it is tried again \
-                     on another connection",
-                ));
-            }
+            // An answer may be on its way at the moment of one look, and one connection more may fail by chance.
+            last = match (seen, last) {
+                (Seen::Away(fault), Seen::Away(_)) => return Err(fault),
+                (Seen::Idle(since), Seen::Idle(before)) if since == before => {
+                    return Err(Fault::new(FaultClass::Unknown, ANSWER_MISSING, doing).with_remedy(
+                        "the server is done, or never heard of it: something between here and PostgreSQL swallows bytes; it is tried \
+                         again on another connection",
+                    ));
+                }
+                (seen, _) => seen,
+            };
         }
     }
 
@@ -125,13 +133,23 @@ impl Attended {
         Ok(found)
     }
 
-    async fn is_at_work(&self, doing: &str) -> Result<bool, Fault> {
+    async fn look(&self, doing: &str) -> Result<Seen, Fault> {
         let session = connect(&self.address).await?;
-        let answer = session.query_one(AT_WORK, &[&self.backend]).await;
-        let at_work = answer.map_err(|error| fault::of(error, doing))?.get(0);
+        let row = session.query_opt(AT_WORK, &[&self.backend]).await;
+        let row = row.map_err(|error| fault::of(error, doing))?;
         session.close().await;
-        Ok(at_work)
+        let is_at_work = row.as_ref().is_some_and(|row| row.get(0));
+        let since = row.and_then(|row| row.get(1));
+        Ok(if is_at_work { Seen::AtWork } else { Seen::Idle(since) })
     }
+}
+
+/// What another connection sees of the work.
+enum Seen {
+    AtWork,
+    /// Since then the server has nothing to do for us; nothing where it has no such session any more.
+    Idle(Option<String>),
+    Away(Fault),
 }
 
 fn is_from_server(fault: &Fault) -> bool {

@@ -74,17 +74,24 @@ pub async fn connect(target: &Target) -> Result<Session, Fault> {
     Err(last.expect("a target has at least one host"))
 }
 
+/// The control path's connections, and where others are to be had that can tell of them.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub connections: PgPool,
+    pub address: Arc<Target>,
+}
+
 /// A pool for journal, migrations and small queries, on the host that `connect` would choose now. After a failover make another.
-pub async fn pool(target: &Target) -> Result<PgPool, Fault> {
+pub async fn pool(target: &Target) -> Result<Pool, Fault> {
     pool_of(target, POOL_CONNECTIONS_MAX).await
 }
 
 /// A pool of one connection, for who may wait for the other's turn.
-pub async fn pool_of_one(target: &Target) -> Result<PgPool, Fault> {
+pub async fn pool_of_one(target: &Target) -> Result<Pool, Fault> {
     pool_of(target, 1).await
 }
 
-async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault> {
+async fn pool_of(target: &Target, connections_max: u32) -> Result<Pool, Fault> {
     let session = connect(target).await?;
     let (host, trusted) = (session.host.clone(), session.has_proven_itself);
     session.close().await;
@@ -107,6 +114,7 @@ async fn pool_of(target: &Target, connections_max: u32) -> Result<PgPool, Fault>
         })
         .connect_with(options)
         .await
+        .map(|connections| Pool { connections, address: Arc::new(target.clone()) })
         .map_err(|error| fault::of_control(error, doing()))
 }
 

@@ -4,7 +4,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::swallow::Swallower;
-use crate::support::{application, until};
+use crate::support::{application, liteferry, until};
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -34,4 +34,24 @@ fn a_load_that_is_swallowed_among_its_rows_is_not_in_its_own_way() {
     until("it follows", || is_caught_up(&daemon, &case));
     assert!(began.elapsed() < SOON, "{:?}\n{}", began.elapsed(), daemon.log());
     case.is_equal();
+}
+
+/// Its transaction is one of many statements, of which none is waited for by itself.
+#[test]
+fn a_copy_whose_beginning_is_swallowed_ends_soon_and_says_why() {
+    for words in ["create table liteferry.range", "insert into liteferry.route"] {
+        let case = Case::new(SOURCE);
+        let proxy = Swallower::before(&case.target);
+        proxy.swallow_at(words);
+        let (source, target) = (case.source.path.display().to_string(), proxy.url(&case.target));
+        let began = Instant::now();
+        let copied = liteferry(&["copy", "--source", &source, "--target", &target]);
+        assert!(proxy.has_swallowed(), "{words}");
+        let said = &copied.stderr;
+        assert!(began.elapsed() < SOON && said.contains("[answer_missing]"), "{:?}: {said}", began.elapsed());
+        assert_eq!(copied.status, Some(1));
+        // What it held is nobody's any more.
+        let copied = liteferry(&["copy", "--source", &source, "--target", &target]);
+        assert_eq!(copied.status, Some(0), "{}", copied.stderr);
+    }
 }

@@ -209,7 +209,7 @@ fn what_is_recorded_and_decided_waits_for_the_disk_whatever_the_database_is_set_
         let session = connect(&address).await.expect("the server answers");
         let waits: String = session.query_one(sql, &[]).await.expect("it tells").get(0);
         let pool = pool(&address).await.expect("the server answers");
-        let recorded: String = sqlx::query_scalar(sql).fetch_one(&pool).await.expect("it tells");
+        let recorded: String = sqlx::query_scalar(sql).fetch_one(&pool.connections).await.expect("it tells");
         assert_eq!((waits.as_str(), recorded.as_str()), ("on", "on"));
     });
 }
