@@ -54,6 +54,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// A value that stands in the ledger for one of these has lost no more than how it was written, or its last digits.
+    pub const ACCEPTABLE: [Reason; 6] = [
+        Reason::Class,
+        Reason::Spelling,
+        Reason::Offset,
+        Reason::NegativeZero,
+        Reason::Precision,
+        Reason::Rounded,
+    ];
+
     pub const ALL: [Reason; 30] = [
         Reason::Class,
         Reason::Spelling,

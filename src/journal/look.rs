@@ -35,6 +35,13 @@ pub struct Entry {
     pub accepted: bool,
 }
 
+/// Entries of the ledger that a switch waits for.
+pub struct LedgerOpen {
+    pub entries: u64,
+    /// Of those that stand as `kept`, the reasons that may be accepted beforehand.
+    pub acceptable: Vec<&'static str>,
+}
+
 impl Store {
     /// Newest first.
     pub async fn notes(&self, limit: u32) -> Result<Vec<Note>, Fault> {
@@ -73,15 +80,22 @@ impl Store {
     }
 
     /// Entries that nobody has accepted, nor `beforehand` all of their reason.
-    pub async fn ledger_open(&self, migration: i64, beforehand: &[Reason]) -> Result<u64, Fault> {
-        let sql = "select count(*) from liteferry.ledger where migration_id = $1 and accepted is null
+    pub async fn ledger_open(&self, migration: i64, beforehand: &[Reason]) -> Result<LedgerOpen, Fault> {
+        let sql = "select count(*), array_agg(distinct reason) filter (where standing = 'kept')
+                   from liteferry.ledger where migration_id = $1 and accepted is null
                    and not (standing = 'kept' and reason = any($2))";
         // The cells beside one of a row without a key have crossed.
         let words: Vec<&str> =
             beforehand.iter().chain([&Reason::NoKey]).map(|reason| reason.word()).collect();
         let row = sqlx::query(sql).bind(migration).bind(words).fetch_one(&self.pool).await;
-        row.map(|row| row.get::<i64, _>(0).unsigned_abs())
-            .map_err(|error| of_control(error, "count the ledger"))
+        let row = row.map_err(|error| of_control(error, "count the ledger"))?;
+        let kept = row.get::<Option<Vec<String>>, _>(1).unwrap_or_default();
+        let acceptable =
+            Reason::ACCEPTABLE.into_iter().filter(|reason| kept.iter().any(|word| word == reason.word()));
+        Ok(LedgerOpen {
+            entries: row.get::<i64, _>(0).unsigned_abs(),
+            acceptable: acceptable.map(Reason::word).collect(),
+        })
     }
 
     /// Tells whether there is such an entry. A row that the target does not hold is accepted with all of its cells.

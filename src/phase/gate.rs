@@ -45,6 +45,8 @@ pub struct Readings {
     pub comparing: bool,
     /// Entries of the ledger that nobody has accepted.
     pub ledger_open: u64,
+    /// Reasons of open entries of which one setting takes all.
+    pub ledger_acceptable: Vec<&'static str>,
     /// Sequences of the target that could not be set.
     pub sequences: Option<Vec<BadSequence>>,
     /// Those that nobody sets: no column tells how far they are.
@@ -320,14 +322,21 @@ fn schema(readings: &Readings) -> Gate {
 }
 
 fn ledger(readings: &Readings) -> Gate {
-    match readings.ledger_open {
-        0 => Reading::new("ledger", "nothing open", "every entry accepted").open(),
-        rows => Reading::new("ledger", format!("{} open", counted(rows, "entry")), "every entry accepted").shut(
-            "`liteferry ledger` lists them; `liteferry ledger accept ID` (or `all`) says that PostgreSQL may keep what it has, \
-             `liteferry ledger retry ID` reads the row again. Where the application goes on making entries that stand as `kept`, \
-             [misfits] accept = [\"rounded\"], with the reason that the list shows, takes these and those to come.",
-        ),
+    if readings.ledger_open == 0 {
+        return Reading::new("ledger", "nothing open", "every entry accepted").open();
     }
+    let setting = match readings.ledger_acceptable.as_slice() {
+        [] => String::new(),
+        reasons => format!(
+            " Where the application goes on making such entries, [misfits] accept = {reasons:?} takes those that stand as `kept`, and \
+             those to come."
+        ),
+    };
+    let reading = format!("{} open", counted(readings.ledger_open, "entry"));
+    Reading::new("ledger", reading, "every entry accepted").shut(format!(
+        "`liteferry ledger` lists them; `liteferry ledger accept ID` (or `all`) says that PostgreSQL may keep what it has, \
+         `liteferry ledger retry ID` reads the row again.{setting}"
+    ))
 }
 
 fn sequences(readings: &Readings) -> Gate {

@@ -207,19 +207,9 @@ pub fn list(value: &ValueKind) -> Result<Vec<String>, String> {
     }
 }
 
-/// A value that stands in the ledger for one of these has lost no more than how it was written, or its last digits.
-const ACCEPTABLE: [Reason; 6] = [
-    Reason::Class,
-    Reason::Spelling,
-    Reason::Offset,
-    Reason::NegativeZero,
-    Reason::Precision,
-    Reason::Rounded,
-];
-
 pub fn reasons(value: &ValueKind) -> Result<Vec<Reason>, String> {
-    let named = |word: String| ACCEPTABLE.into_iter().find(|reason| reason.word() == word);
-    let known = || format!("takes {} only", ACCEPTABLE.map(Reason::word).join(", "));
+    let named = |word: String| Reason::ACCEPTABLE.into_iter().find(|reason| reason.word() == word);
+    let known = || format!("takes {} only", Reason::ACCEPTABLE.map(Reason::word).join(", "));
     list(value)?.into_iter().map(|word| named(word).ok_or_else(known)).collect()
 }
 

@@ -362,6 +362,7 @@ impl Back<'_> {
             validation: None,
             comparing: false,
             ledger_open: 0,
+            ledger_acceptable: Vec::new(),
             sequences: None,
             sequences_left: Vec::new(),
             constraints: None,

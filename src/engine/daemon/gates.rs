@@ -58,7 +58,7 @@ impl Life<'_> {
         }
         let view = self.voice.board.look(Instant::now());
         let owned = self.store.is_owned(self.migration, &self.owner).await?;
-        let ledger_open =
+        let ledger =
             self.store.ledger_open(self.migration, &self.desk.job.request.overrides.accepted).await?;
         let to_load = self.store.suspects(self.migration).await?.len();
         let closer = self.closer.clone();
@@ -75,7 +75,8 @@ impl Life<'_> {
             lag: view.lag(),
             validation: validated(&view),
             comparing: view.status.validation.state == ValidationState::Running,
-            ledger_open,
+            ledger_open: ledger.entries,
+            ledger_acceptable: ledger.acceptable,
             sequences: closer.sequences,
             sequences_left: closer.sequences_left,
             constraints: self.orphans.looked(),

@@ -30,6 +30,7 @@ fn ready() -> Readings {
         }),
         comparing: false,
         ledger_open: 0,
+        ledger_acceptable: Vec::new(),
         sequences: Some(Vec::new()),
         sequences_left: Vec::new(),
         constraints: Some(Looked { violated: Vec::new(), age: 7_000 * MS }),
@@ -141,6 +142,15 @@ fn whatever_is_amiss_shuts_its_own_gate_to_the_switch() {
             (
                 |r| r.ledger_open = 12,
                 ["ledger", "12 entries open", "every entry accepted", "`liteferry ledger retry ID`"],
+            ),
+            (
+                |r| (r.ledger_open, r.ledger_acceptable) = (2, vec!["class", "rounded"]),
+                [
+                    "ledger",
+                    "2 entries open",
+                    "every entry accepted",
+                    "accept = [\"class\", \"rounded\"] takes",
+                ],
             ),
             (
                 |r| r.sequences = None,

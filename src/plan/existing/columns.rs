@@ -295,16 +295,17 @@ impl Crossing<'_> {
         }
     }
 
-    /// The setting by which a switch does not wait for times that the target holds, if not as they were written.
+    /// The setting by which a switch does not wait for values that the target holds, if not as they were written.
     fn acceptance(&self, target: &PgColumn, learned: &Learned) -> Option<String> {
-        let is_of_times = |reason: &Reason| match reason {
+        let all_are_kept = learned.lost + learned.elsewhere == 0;
+        let would_do = |reason: &Reason| match reason {
             Reason::Precision => true,
-            Reason::Spelling | Reason::Offset => learned.kept_elsewhere.is_some(),
-            _ => false,
+            Reason::Spelling | Reason::Offset if learned.kept_elsewhere.is_some() => true,
+            reason => all_are_kept && Reason::ACCEPTABLE.contains(reason),
         };
         let elsewhere = learned.kept_elsewhere.iter().flatten().filter(|_| learned.elsewhere > 0);
         let reasons = learned.first_reason.iter().chain(elsewhere);
-        let open = reasons.filter(|reason| is_of_times(reason) && !self.overrides.accepted.contains(reason));
+        let open = reasons.filter(|reason| would_do(reason) && !self.overrides.accepted.contains(reason));
         let words: BTreeSet<String> = open.map(|reason| format!("\"{}\"", reason.word())).collect();
         // A row whose key does not cross exactly is held back, which no setting accepts.
         if words.is_empty() || self.is_in_primary_key(target) {
@@ -313,6 +314,7 @@ impl Crossing<'_> {
         let words = words.into_iter().collect::<Vec<_>>().join(", ");
         let if_so = match words.as_str() {
             "\"precision\"" => "if the target is to have them without those digits",
+            "\"rounded\"" => "if the target is to have them rounded",
             _ => "if the target need not have them as they were written",
         };
         Some(format!("[misfits] accept = [{words}] {if_so}: a switch then waits for nobody to accept each"))
@@ -666,6 +668,29 @@ mod tests {
         case.overrides.accepted.clear();
         case.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
         assert!(!is_advised(&case), "a row that is held back needs more");
+    }
+
+    #[test]
+    fn values_that_are_all_held_may_be_accepted_and_none_of_what_is_lost() {
+        let decimal = Type::Numeric(Some(crate::model::types::NumericLimit { precision: 18, scale: 4 }));
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        let advice = |ty: &Type, declared: &str, values: &[Cell<'_>]| {
+            let plan = Case::with_value(declared, ty.clone()).plan_with_values(values);
+            plan.findings.into_iter().find(|finding| finding.code == "misfits_expected").unwrap().remedy
+        };
+        let spelled = advice(&decimal, "VARCHAR(40)", &[text("12.5000"), text("3.0000"), text("12.5")]);
+        assert!(spelled.contains("accept = [\"spelling\"] if the target need not"), "{spelled}");
+        let rounded = advice(&decimal, "VARCHAR(40)", &[text("12.5000"), text("0.00004")]);
+        assert!(
+            rounded.contains("accept = [\"rounded\"] if the target is to have them rounded"),
+            "{rounded}"
+        );
+        let blob = advice(&Type::Jsonb, "JSON", &[Cell::Blob(&[0x0c])]);
+        assert!(blob.contains("accept = [\"class\"]"), "{blob}");
+        for lost in ["a word", "1e40"] {
+            let told = advice(&decimal, "VARCHAR(40)", &[text("12.5000"), text("12.5"), text(lost)]);
+            assert!(!told.contains("accept"), "{lost}: {told}");
+        }
     }
 
     #[test]
