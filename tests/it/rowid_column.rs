@@ -174,3 +174,24 @@ fn a_column_that_may_not_carry_the_rowid_is_left_to_its_default() {
         assert_eq!(case.blockers_of_run(&[])[0]["code"], "capture_no_key", "{spoilt}");
     }
 }
+
+#[test]
+fn a_key_of_both_sides_whose_values_do_not_all_cross_is_told_with_what_lets_them() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table k (key text primary key, v);
+         insert into k values ('short', 1), ('far too long', 2);",
+    );
+    case.rows("create table k (key varchar(5) primary key, v bigint)");
+    let told = case.blockers_of_run(&[]);
+    assert_eq!(told[0]["code"], "capture_no_key", "{told:#?}");
+    let [text, remedy] = ["text", "remedy"].map(|of| told[0][of].as_str().expect("it is text"));
+    assert!(
+        text.ends_with("values of k.key, which both sides keep unique, do not all cross exactly"),
+        "{text}"
+    );
+    let (statement, rest) = remedy.split_once(';').expect("a statement");
+    assert_eq!(statement, "alter table \"public\".\"k\" alter column \"key\" type text");
+    assert!(rest.contains("_liteferry_rowid"), "{remedy}");
+    case.rows(statement);
+    assert!(case.blockers_of_run(&[]).is_empty());
+}

@@ -25,7 +25,7 @@ use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
-use crate::plan::existing::{key_at_hand, keys_from_outside, rowid_at_hand};
+use crate::plan::existing::{key_at_hand, keys_from_outside, misfits_of_key, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::postgres::catalog::catalog;
@@ -329,16 +329,25 @@ fn no_key(table: &SqliteTable) -> Finding {
     Finding::blocker("capture_no_key", table.name.clone(), text).with_remedy(remedy)
 }
 
-/// What gives PostgreSQL's table the key that SQLite has already, or else a column for the rowid.
+/// What gives PostgreSQL's table the key that SQLite has already, or lets all values of the one that it has cross, or else a column for
+/// the rowid.
 fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
     let tables = prepared.plan.tables.iter().map(|table| &table.route);
     let route =
         tables.into_iter().find(|route| finding.code == "capture_no_key" && route.source == finding.subject);
     let sides = route.and_then(|route| {
         let target = prepared.catalog.tables.iter().find(|table| table.name == route.target)?;
-        Some((prepared.schema.table(&route.source)?, target))
+        Some((prepared.schema.table(&route.source)?, target, route))
     });
-    let Some((source, target)) = sides else { return };
+    let Some((source, target, route)) = sides else { return };
+    let misfits = misfits_of_key(source, target, route, &prepared.plan.findings);
+    if !misfits.is_empty() {
+        let columns = misfits.iter().map(|misfit| misfit.subject.as_str()).collect::<Vec<_>>().join(", ");
+        let why = format!(": values of {columns}, which both sides keep unique, do not all cross exactly");
+        finding.text.push_str(&why);
+    }
+    let widening =
+        misfits.iter().map(|misfit| misfit.remedy.clone()).filter(|remedy| remedy.starts_with("alter "));
     let surveyed = prepared.survey.as_ref().and_then(|survey| survey.tables.get(&source.name));
     let of_source = key_at_hand(source, target, surveyed)
         .map(|statement| format!("{statement} (the key that SQLite has)"));
@@ -348,7 +357,7 @@ fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
         ),
         None => std::mem::take(&mut finding.remedy),
     };
-    finding.remedy = of_source.into_iter().chain([otherwise]).collect::<Vec<_>>().join("; or ");
+    finding.remedy = widening.chain(of_source).chain([otherwise]).collect::<Vec<_>>().join("; or ");
 }
 
 async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {

@@ -14,7 +14,7 @@ use crate::model::schema::{SqliteIndex, SqliteTable, Storage};
 use crate::model::types::Type;
 use crate::plan::naming::ROWID_COLUMN;
 use crate::plan::overrides::ExistingRows;
-use crate::plan::route::{ColumnRoute, Identity, ScanOrder};
+use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
 use crate::plan::survey::TableSurvey;
 
 /// Columns that the target keeps unique together.
@@ -155,6 +155,30 @@ pub fn key_at_hand(source: &SqliteTable, target: &PgTable, surveyed: Option<&Tab
         (None, None) => Vec::new(),
     };
     (!clauses.is_empty()).then(|| format!("alter table {} {};", target.name.sql(), clauses.join(", ")))
+}
+
+/// What was found of the columns of a key that both sides have, and that does not count all the same: not every value of it crosses.
+pub fn misfits_of_key<'a>(
+    source: &SqliteTable,
+    target: &PgTable,
+    route: &Route,
+    findings: &'a [Finding],
+) -> Vec<&'a Finding> {
+    let position = |name: &String| {
+        let carried = route.columns.iter().find(|column| column.target == *name && column.not_null);
+        let of_source = carried.and_then(|column| column.source.as_ref())?;
+        source.columns.iter().position(|column| column.name == *of_source)
+    };
+    let misfit = |column: &usize| {
+        let subject = format!("{}.{}", source.name, source.columns[*column].name);
+        findings.iter().find(|finding| finding.code == "misfits_expected" && finding.subject == subject)
+    };
+    let of_both = candidates(target).into_iter().filter_map(|candidate| {
+        let key: Vec<usize> = candidate.columns.iter().map(position).collect::<Option<_>>()?;
+        source.keeps_unique(&key).then_some(key)
+    });
+    let mut misfits = of_both.map(|key| key.iter().filter_map(misfit).collect::<Vec<_>>());
+    misfits.find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// Unique constraints of the target that nothing in the source vouches for.
