@@ -3,7 +3,7 @@
 //! Asked inside the read transaction of every batch, because the answer holds for that snapshot alone. What is not proved is
 //! refused by name; nothing is guessed.
 
-use super::connect::SqliteFile;
+use super::connect::{SqliteFile, schema_version};
 use super::fault::from_sqlite;
 use super::glimpse::Glimpse;
 use crate::model::fault::{Fault, FaultClass};
@@ -180,6 +180,27 @@ pub fn schema_digest(db: &Connection) -> Result<String, Fault> {
         }
     }
     Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// A schema as it was seen. Its text alone does not tell it from another one: a table that is dropped and made again has the text that it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaSeen {
+    version: i64,
+    digest: String,
+}
+
+impl SchemaSeen {
+    pub fn in_db(db: &Connection) -> Result<SchemaSeen, Fault> {
+        Ok(SchemaSeen { version: schema_version(db)?, digest: schema_digest(db)? })
+    }
+
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
 }
 
 #[cfg(test)]

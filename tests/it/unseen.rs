@@ -2,6 +2,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held_ddl::HeldDdl;
 use crate::support::{application, until};
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -231,5 +232,29 @@ fn a_table_that_is_made_anew_may_lose_its_rowid_or_come_to_one() {
         case.app("update item set v = v || '!' where id = 21; delete from item where id = 7");
         daemon.drained(&case.source);
         case.is_equal();
+    }
+}
+
+/// What came before is being carried over just then, and triggers are made for a table that is another one by now.
+#[test]
+fn a_table_that_is_made_anew_while_a_change_of_it_is_carried_over_is_looked_at_again() {
+    let source =
+        "pragma journal_mode = wal; create table item (id integer primary key, a integer, b integer unique);
+        insert into item values (1, 10, 20), (2, 11, 21)";
+    for anew in ["(id integer primary key, a integer)", "(code text primary key, a integer) without rowid"] {
+        let case = Case::new(source);
+        let mut daemon = case.daemon(&["--set", "validate.on=false"]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        let held = HeldDdl::of(&case.target.url, "%add column%");
+        case.app("alter table item add column c text");
+        held.is_met();
+        case.app(&format!(
+            "begin; drop table item; create table item {anew}; insert into item values (7, 8); commit"
+        ));
+        held.let_go();
+        until("it is followed as it is now", || {
+            daemon.drained(&case.source);
+            case.validate().status == Some(0)
+        });
     }
 }

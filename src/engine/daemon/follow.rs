@@ -9,7 +9,7 @@ use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, S
 use super::relearn::Doubts;
 use super::reshape::LEAPT;
 use super::returned;
-use super::setup::schema_moved;
+use super::schema_moved::{is_of_schema, schema_moved};
 use super::stop::Stopping;
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
@@ -33,7 +33,7 @@ use crate::postgres::finish::analyze;
 use crate::postgres::newcomers::TARGET_DISTURBED;
 use crate::postgres::patience::{self, answered};
 use crate::postgres::target::Ground;
-use crate::sqlite::history::schema_digest;
+use crate::sqlite::history::SchemaSeen;
 use crate::sqlite::wake::{Look, Wake};
 use crate::telemetry::{labels::Direction, metrics::LedgerRows};
 use std::sync::Arc;
@@ -63,8 +63,7 @@ pub(super) async fn follow(
         life.keep_following(orders).await
     };
     match followed.await {
-        // A statement that no longer compiles is most likely a schema that is no longer the same.
-        Err(fault) if fault.code == "source_sql" && life.schema_moved().await? => Err(schema_moved(fault)),
+        Err(fault) if is_of_schema(&fault) && life.schema_moved().await? => Err(schema_moved(fault)),
         Err(fault) if fault.class == FaultClass::Data || DISTURBED.contains(&fault.code) => {
             Err(life.without_newcomers(fault).await)
         }
@@ -74,7 +73,8 @@ pub(super) async fn follow(
 
 impl Life<'_> {
     async fn schema_moved(&self) -> Result<bool, Fault> {
-        Ok(self.link.source.read(schema_digest).await? != self.schema)
+        let now = self.link.source.read(SchemaSeen::in_db).await?;
+        Ok(now.digest() != self.schema || self.version.is_some_and(|known| known != now.version()))
     }
 
     /// Loads what is there, and brings the target for the first time to a state that the source is in.

@@ -7,7 +7,8 @@ use super::heights::Heights;
 use super::job::Job;
 use super::orphans::Orphans;
 use super::reshape::{Followed, settle};
-use super::setup::{arm, captures, schema_moved, written};
+use super::schema_moved::{is_of_schema, schema_moved};
+use super::setup::{arm, captures, written};
 use super::stop::Stopping;
 use super::tables::{as_recorded, suspects};
 use super::voice::Voice;
@@ -23,7 +24,7 @@ use crate::postgres::target::{LoadRole, PgTarget};
 use crate::sqlite::capture::Origin;
 use crate::sqlite::changes::{Expected, SqliteChanges};
 use crate::sqlite::connect::SqliteFile;
-use crate::sqlite::history::schema_digest;
+use crate::sqlite::history::SchemaSeen;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,9 +71,9 @@ pub(super) async fn opened<'a>(
 ) -> Result<Life<'a>, Fault> {
     let request = &desk.job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
-    let seen = schema_digest(&file.open_reader()?)?;
+    let seen = SchemaSeen::in_db(&file.open_reader()?)?;
     match open(desk, from, stopping).await {
-        Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != seen => {
+        Err(fault) if is_of_schema(&fault) && SchemaSeen::in_db(&file.open_reader()?)? != seen => {
             Err(schema_moved(fault))
         }
         opened => opened,

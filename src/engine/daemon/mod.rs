@@ -37,6 +37,7 @@ mod repair;
 mod reread;
 mod reshape;
 mod returned;
+mod schema_moved;
 mod setup;
 mod stop;
 mod tables;

@@ -7,6 +7,7 @@ use super::agree;
 use super::blocking::{ARM_WAIT, blocking};
 use super::job::{Job, JournalRule};
 use super::moved::moved_before;
+use super::schema_moved::{is_of_schema, schema_moved};
 use super::tables::{Tables, numbered_as_recorded};
 use super::voice::Voice;
 use crate::engine::begun::{begun, terms};
@@ -18,7 +19,7 @@ use crate::engine::prepare::{INDEX_REMEDY, Prepared, Request, prepare};
 use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
 use crate::journal::store::{Beginning, Migration, Store};
 use crate::link::{Source, Span};
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity, said_once, subjects};
 use crate::model::history::Position;
 use crate::model::name::{ident, ident_list};
@@ -34,7 +35,7 @@ use crate::sqlite::apply::{Unwritable, unwritable};
 use crate::sqlite::capture::{self, Origin};
 use crate::sqlite::connect::{SqliteFile, journal_mode};
 use crate::sqlite::control::{WITHOUT_A_WAY_BACK, is_closed};
-use crate::sqlite::history::{OF_ANOTHER, schema_digest};
+use crate::sqlite::history::{OF_ANOTHER, SchemaSeen};
 use crate::sqlite::misplaced::Misplaced;
 use crate::sqlite::source::SqliteSource;
 use std::collections::BTreeMap;
@@ -162,23 +163,16 @@ pub async fn begin(job: &Job, store: &Store, voice: &Voice) -> Result<Begun, Fau
     let request = &job.request;
     let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
     // Before the schema is read: a change in between shows as one that came after.
-    let source_schema = schema_digest(&file.open_reader()?)?;
+    let seen = SchemaSeen::in_db(&file.open_reader()?)?;
     if let Some(finding) = captured_for_another(&file, None)? {
         return Err(refused(&finding));
     }
-    match begin_from(job, store, voice, &source_schema).await {
-        // A statement that no longer compiles is most likely of a schema that is no longer the same.
-        Err(fault) if fault.code == "source_sql" && schema_digest(&file.open_reader()?)? != source_schema => {
+    match begin_from(job, store, voice, seen.digest()).await {
+        Err(fault) if is_of_schema(&fault) && SchemaSeen::in_db(&file.open_reader()?)? != seen => {
             Err(schema_moved(fault))
         }
         begun => begun,
     }
-}
-
-/// What a fault becomes that the application's own change of its schema has led to.
-pub fn schema_moved(fault: Fault) -> Fault {
-    Fault::new(FaultClass::Transient, "source_schema_moved", fault.doing)
-        .with_remedy("the application changed its schema: the daemon looks at it anew by itself")
 }
 
 async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str) -> Result<Begun, Fault> {

@@ -7,7 +7,7 @@ use super::crossing::switch::{Forward, Preparations};
 use super::desk::Told;
 use super::job::Next;
 use super::life::Life;
-use super::setup::schema_moved;
+use super::schema_moved::schema_moved;
 use crate::flow::follow::step;
 use crate::journal::crossing::{Crosser, begin_way_back, held_still};
 use crate::link::{Applier, Captured, Extent, Take};
