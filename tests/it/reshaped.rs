@@ -363,13 +363,13 @@ fn a_column_that_sqlite_computes_from_now_on_comes_to_postgres() {
 #[test]
 fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {
     let case = Case::new(
-        "pragma journal_mode = wal; create table k (id text primary key, v int); insert into k values ('a', 1);
+        "pragma journal_mode = wal; create table k (id integer primary key, v int); insert into k values (1, 1);
          create table n (id integer primary key, v int); insert into n values (1, null), (2, 2)",
     );
     let mut daemon = case.daemon(&[]);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
     case.app(
-        "begin; drop table k; create table k (id integer primary key, v int); insert into k values (5, 1), (6, 2);
+        "begin; drop table k; create table k (id int primary key, v int); insert into k values ('x', 1), ('y', 2);
          create table m (id integer primary key, v text); insert into m select id, coalesce(v, 'none') from n;
          drop table n; alter table m rename to n; commit",
     );
@@ -384,7 +384,66 @@ fn what_a_rebuilt_table_has_for_the_ledger_comes_into_it() {
         .iter()
         .map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" "))
         .collect();
-    let expected =
-        ["k [5] id row-held", "k [5] v row-held", "k [6] id row-held", "k [6] v row-held", "n [1] v null"];
+    let expected = [
+        "k [\"x\"] id row-held",
+        "k [\"x\"] v row-held",
+        "k [\"y\"] id row-held",
+        "k [\"y\"] v row-held",
+        "n [1] v null",
+    ];
     assert_eq!(held[..5], expected, "{held:?}");
+}
+
+/// As a migration to UUIDs or slugs has it: no type is made wider for a key, nor for what refers to it.
+#[test]
+fn a_key_that_becomes_a_text_is_one_in_postgres_with_all_that_refers_to_it() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b');
+         create table u (id integer primary key, t integer references t (id)); insert into u values (1, 1), (2, 2)",
+    );
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let types = "select string_agg(data_type, ' ' order by table_name) from information_schema.columns
+        where table_schema = 'public' and (table_name, column_name) in (('t', 'id'), ('u', 't'))";
+    for (key, as_text, as_number, told) in [
+        ("text", "'k' || id", "'k' || t", "text text"),
+        ("integer", "substr(id, 2)", "substr(t, 2)", "bigint bigint"),
+    ] {
+        case.app(&format!(
+            "pragma foreign_keys = off; begin; create table n (id {key} primary key, v text); insert into n select {as_text}, v from t;
+             drop table t; alter table n rename to t; create table n (id integer primary key, t {key} references t (id));
+             insert into n select id, {as_number} from u; drop table u; alter table n rename to u; commit"
+        ));
+        daemon.until(|_| case.rows(types) == [[Some(told.to_owned())]]);
+        daemon.until(|_| case.rows("select 1 from liteferry.captured where suspect").is_empty());
+        case.app("update t set v = v || '!'");
+        daemon.drained(&case.source);
+        let rows = "select count(*)::text from u join t on t.id = u.t where v like '%!'";
+        assert_eq!(case.rows(rows), [[Some("2".to_owned())]], "{told}");
+        assert!(case.rows("select 1 from liteferry.ledger").is_empty(), "{told}");
+    }
+    case.is_equal();
+}
+
+#[test]
+fn a_key_that_becomes_a_text_waits_for_the_applications_migration_of_its_own_schema() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b')",
+    );
+    psql(&case.target.url, "create table t (id bigint primary key, v text)");
+    let mut daemon = case.daemon(EXISTING);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app(
+        "begin; create table n (id text primary key, v text); insert into n select 'k' || id, v from t;
+         drop table t; alter table n rename to t; commit",
+    );
+    assert_eq!(daemon.halted(), "schema_change_refused");
+    let status = daemon.status().expect("it answers");
+    let remedy = status["run"]["reason"]["remedy"].as_str().expect("it says what to do");
+    assert!(remedy.starts_with("run the application's migration against the target too"), "{remedy}");
+    psql(&case.target.url, "alter table t alter column id type text");
+    daemon.until(|_| {
+        case.rows("select id from t order by 1") == [[Some("k1".to_owned())], [Some("k2".to_owned())]]
+    });
+    case.is_equal();
 }

@@ -24,6 +24,7 @@ mod hooks;
 mod job;
 mod left;
 mod life;
+mod likeness;
 mod lookout;
 pub mod moved;
 mod newcomers;

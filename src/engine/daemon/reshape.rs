@@ -6,7 +6,8 @@
 
 use super::blocking::{ARM_WAIT, blocking};
 use super::job::Job;
-use super::setup::{capture_findings, captures};
+use super::likeness::{holds_ties, is_same, key_names, refusing_null, same_scan};
+use super::setup::{NO_SHARED_KEY, capture_findings, captures};
 use super::voice::Voice;
 use super::{agree, reread};
 use crate::engine::copy::load_role;
@@ -18,7 +19,7 @@ use crate::journal::store::Store;
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
-use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
+use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::phase::Phase;
 use crate::plan::referring::{Referring, referring};
 use crate::plan::renamed::renamed;
@@ -173,11 +174,7 @@ async fn changes(
 ) -> Result<Changes, Fault> {
     let is_as_it_was = |table: &SqliteTable| {
         let known = followed.tables.values().find(|route| route.source == table.name);
-        let is_same = |route: &Arc<Route>| {
-            let mode = job.request.mode;
-            same_key(mode, route, table) && same_columns(mode, route, table) && same_scan(route, table)
-        };
-        known.is_some_and(is_same) && !adrift.contains(&table.name)
+        known.is_some_and(|route| is_same(job.request.mode, route, table)) && !adrift.contains(&table.name)
     };
     let other: BTreeSet<String> =
         schema.tables.iter().filter(|table| !is_as_it_was(table)).map(|table| table.name.clone()).collect();
@@ -217,81 +214,15 @@ async fn changes(
     Ok(Changes { tables: changes, suspended, role })
 }
 
-/// In `existing` mode the plan that was made anew has told which columns travel: not those that the settings leave out, or that the
-/// target computes.
-fn same_columns(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
-    match mode {
-        Mode::Existing => true,
-        Mode::Create => has_columns_of(route, table) && !takes_more_nulls(route, table),
-    }
-}
-
-/// A column takes NULL that took none, which only a table that is made anew can come to.
-fn takes_more_nulls(route: &Route, table: &SqliteTable) -> bool {
-    let takes_null = |name: &str| table.columns.iter().any(|column| column.name == name && !column.not_null);
-    refusing_null(route).filter_map(|column| column.source.as_deref()).any(takes_null)
-}
-
-/// The columns whose target takes no NULL, beside those of the key, which never does.
-fn refusing_null(route: &Route) -> impl Iterator<Item = &ColumnRoute> {
-    let key = key_names(route).unwrap_or_default();
-    let is_of_key = move |column: &ColumnRoute| key.contains(&column.source.as_deref());
-    route.columns.iter().filter(move |column| column.not_null && !is_of_key(column))
-}
-
-fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
-    let of_route: BTreeSet<&str> =
-        route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
-    let of_table: BTreeSet<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    of_route == of_table
-}
-
-/// Rows can be found by the key that they were found by.
-fn same_key(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
-    let key: BTreeSet<Option<&str>> = key_names(route).unwrap_or_default().into_iter().collect();
-    let is_by_rowid = key.contains(&None) && matches!(table.storage, Storage::Rowid { .. });
-    match mode {
-        Mode::Existing => {
-            let place = |name: &Option<&str>| {
-                table.columns.iter().position(|column| Some(column.name.as_str()) == *name)
-            };
-            let is_kept = || {
-                key.iter()
-                    .map(place)
-                    .collect::<Option<Vec<usize>>>()
-                    .is_some_and(|key| table.keeps_unique(&key))
-            };
-            is_by_rowid || is_kept()
-        }
-        Mode::Create => {
-            let name = |at: &usize| Some(table.columns[*at].name.as_str());
-            let declared: BTreeSet<Option<&str>> = table.primary_key.iter().map(name).collect();
-            is_by_rowid || key == declared
-        }
-    }
-}
-
-/// It can be read on in the order that it was read in: made anew, a table may have lost its rowid, or its key may be the rowid no more.
-fn same_scan(route: &Route, table: &SqliteTable) -> bool {
-    let carries = |column: &Option<usize>| column.and_then(|at| route.columns[at].source.as_deref());
-    match (&route.scan, &table.storage) {
-        (ScanOrder::Rowid { name, column }, Storage::Rowid { rowid, alias }) => {
-            let alias = alias.map(|alias| table.columns[alias].name.as_str());
-            let is_reached = *rowid == Some(name.as_str()) || alias == Some(name);
-            is_reached && carries(column).is_none_or(|carries| alias == Some(carries))
-        }
-        (ScanOrder::Rowid { .. }, Storage::WithoutRowid { .. }) => false,
-        (ScanOrder::Key { .. }, _) => route.scan == ScanOrder::declared(table),
-        (ScanOrder::Whole, _) => true,
-    }
-}
-
 fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), Fault> {
     let Some(blocker) = findings.into_iter().find(|finding| finding.severity == Severity::Blocker) else {
         return Ok(());
     };
     let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
-    let remedy = match agree::is_apart(blocker) && blocker.code != "table_missing" {
+    // What PostgreSQL's table lacks of a key, the application's migration brings there too.
+    let lacks_key = blocker.text == NO_SHARED_KEY && blocker.remedy.starts_with("alter table");
+    let may_come = agree::is_apart(blocker) && blocker.code != "table_missing" || lacks_key;
+    let remedy = match may_come {
         true => format!(
             "run the application's migration against the target too: what was written meanwhile waits, and it goes on by itself. Where \
              there is none: {}",
@@ -322,7 +253,11 @@ fn told_apart<'p>(
             };
             // What is loaded by ranges is loaded on in the order that they were cut in.
             let is_read_on = is_made || found.is_some_and(|found| same_scan(&now, found));
-            if key_names(&now) == key_names(&table.route) && is_read_on {
+            let is_held = match mode {
+                Mode::Create => found.is_none_or(|found| holds_ties(&now, found, &table.route)),
+                Mode::Existing => true,
+            };
+            if key_names(&now) == key_names(&table.route) && is_held && is_read_on {
                 changes.push(altered(*id, (&now, names), table, mode));
                 continue;
             }
@@ -335,15 +270,6 @@ fn told_apart<'p>(
 
 fn names(route: &Route) -> BTreeSet<Option<&str>> {
     route.columns.iter().map(|column| column.source.as_deref()).collect()
-}
-
-fn key_names(route: &Route) -> Option<Vec<Option<&str>>> {
-    match &route.identity {
-        Identity::Columns(columns) => {
-            Some(columns.iter().map(|column| route.columns[*column].source.as_deref()).collect())
-        }
-        Identity::WholeRow => None,
-    }
 }
 
 fn required(what: String, sql: String) -> Statement {
@@ -397,6 +323,12 @@ fn altered_as_planned(
     let takes_null = |source: &Option<String>| {
         fresh.route.columns.iter().any(|column| column.source == *source && !column.not_null)
     };
+    // What would be another type was told apart before.
+    for column in &mut columns {
+        let now = fresh.route.columns.iter().find(|planned| planned.source == column.source);
+        let same = now.filter(|now| now.codec.ty == column.codec.ty);
+        column.affinity = same.map_or(column.affinity, |now| now.affinity);
+    }
     let relaxed: BTreeSet<String> = refusing_null(route)
         .filter(|column| takes_null(&column.source))
         .map(|column| column.target.clone())

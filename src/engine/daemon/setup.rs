@@ -229,10 +229,9 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
 fn tell(findings: &[Finding]) {
     for alike in said_once(findings) {
         let Finding { code, text, remedy, severity, .. } = alike[0];
-        let subject = subjects(&alike);
         match severity {
-            Severity::Warning => tracing::warn!(code, subject, remedy, "{text}"),
-            Severity::Note | Severity::Blocker => tracing::info!(code, subject, "{text}"),
+            Severity::Warning => tracing::warn!(code, subject = subjects(&alike), remedy, "{text}"),
+            Severity::Note | Severity::Blocker => tracing::info!(code, subject = subjects(&alike), "{text}"),
         }
     }
 }
@@ -309,6 +308,8 @@ pub fn captures(
     (captures, findings)
 }
 
+pub const NO_SHARED_KEY: &str = "both sides share no key by which a changed row could be found again";
+
 fn no_key(table: &SqliteTable) -> Finding {
     let by_rowid = match table.storage {
         Storage::Rowid { rowid: Some(_), .. } => {
@@ -319,8 +320,7 @@ fn no_key(table: &SqliteTable) -> Finding {
     let remedy = format!(
         "add a primary key or a unique constraint over NOT NULL columns on both sides, or leave the table out by tables.exclude{by_rowid}"
     );
-    let text = "both sides share no key by which a changed row could be found again";
-    Finding::blocker("capture_no_key", table.name.clone(), text).with_remedy(remedy)
+    Finding::blocker("capture_no_key", table.name.clone(), NO_SHARED_KEY).with_remedy(remedy)
 }
 
 /// What gives PostgreSQL's table the key that SQLite has already, or lets all values of the one that it has cross, or else a column for
