@@ -35,16 +35,18 @@ async fn persist_for<T>(
     watch: &dyn Watch,
     mut attempt: impl AsyncFnMut(&dyn Watch) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let tally = Tally { watch, events: AtomicU64::new(0) };
-    let (mut seen, mut pause, mut stuck_since) = (0, patience.pause_first, None);
+    let tally = Tally { watch, kept: AtomicU64::new(0), compared: AtomicU64::new(0) };
+    let (mut seen, mut furthest) = (0, 0);
+    let (mut pause, mut stuck_since) = (patience.pause_first, None);
     loop {
+        tally.compared.store(0, Ordering::Relaxed);
         let fault = match attempt(&tally).await {
             Ok(done) => return Ok(done),
             Err(fault) => fault,
         };
-        let events = tally.events.load(Ordering::Relaxed);
-        if events > seen {
-            (seen, pause, stuck_since) = (events, patience.pause_first, None);
+        let (kept, compared) = (tally.kept.load(Ordering::Relaxed), tally.compared.load(Ordering::Relaxed));
+        if kept > seen || compared > furthest {
+            (seen, furthest, pause, stuck_since) = (kept, compared.max(furthest), patience.pause_first, None);
         }
         let since: Instant = *stuck_since.get_or_insert_with(Instant::now);
         if !passes(&fault) || since.elapsed() >= patience.without_progress_max {
@@ -189,12 +191,21 @@ fn passes(fault: &Fault) -> bool {
 /// Passes events on and counts them.
 struct Tally<'w> {
     watch: &'w dyn Watch,
-    events: AtomicU64,
+    /// What the next attempt will find done.
+    kept: AtomicU64,
+    /// Rows that this attempt has compared. The next one begins with the first of them, and reads those of one side whatever the other does:
+    /// only more than any attempt before is progress.
+    compared: AtomicU64,
 }
 
 impl Watch for Tally<'_> {
     fn see(&self, event: Event<'_>) {
-        self.events.fetch_add(1, Ordering::Relaxed);
+        match event {
+            Event::Compared { rows, .. } => self.compared.fetch_add(rows, Ordering::Relaxed),
+            Event::Surveyed { .. } | Event::Loaded { .. } | Event::Stepped { .. } => {
+                self.kept.fetch_add(1, Ordering::Relaxed)
+            }
+        };
         self.watch.see(event);
     }
 }
@@ -284,5 +295,11 @@ mod tests {
         let moved = Some(Event::Stepped { what: "an index" });
         // Twice as long in all.
         assert_eq!(check(&SHORT, (FaultClass::Transient, 1_000), moved), (true, 1_001));
+    }
+
+    #[test]
+    fn rows_that_are_read_again_by_each_attempt_are_no_progress() {
+        let again = Some(Event::Compared { table: "t", rows: 7 });
+        assert!(!check(&SHORT, (FaultClass::Transient, u32::MAX), again).0);
     }
 }
