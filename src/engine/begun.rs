@@ -22,6 +22,7 @@ const MODE: &str = "target.mode";
 const EXISTING_ROWS: &str = "target.existing_rows";
 const NAMES: &str = "target.names";
 const COLUMN: &str = "types.column";
+const NO_FOREIGN_KEY: &str = "tables.no_foreign_key";
 
 /// A migration that is under way, and what it began with.
 pub struct Begun {
@@ -37,12 +38,14 @@ pub struct Begun {
 
 /// What decides the plan, and nothing afterwards.
 pub fn terms(request: &Request) -> Terms {
-    let Overrides { json, numeric, int_width, source_tz, unit, columns, existing_rows, letters, .. } =
-        &request.overrides;
+    let overrides = &request.overrides;
+    let Overrides { json, numeric, int_width, source_tz, unit, columns, .. } = overrides;
+    let Overrides { existing_rows, letters, no_foreign_key, .. } = overrides;
     let mut terms: Terms = [
         (MODE, request.mode.word().to_owned()),
         (EXISTING_ROWS, existing_rows.word().to_owned()),
         (NAMES, letters.word().to_owned()),
+        (NO_FOREIGN_KEY, no_foreign_key.join(SEPARATOR)),
         ("types.json", word(json)),
         ("types.numeric", word(numeric)),
         ("types.int_width", word(int_width)),
@@ -60,6 +63,9 @@ pub fn terms(request: &Request) -> Terms {
     }
     terms
 }
+
+/// Between patterns, none of which holds it.
+const SEPARATOR: &str = ", ";
 
 /// As the settings spell them.
 fn word(choice: impl std::fmt::Debug) -> String {
@@ -156,6 +162,7 @@ impl Begun {
         let holds = self.existing_rows(rows) == rows;
         let mut findings: Vec<Finding> = changed
             .filter(|key| *key != EXISTING_ROWS || !holds)
+            .filter(|key| *key != NO_FOREIGN_KEY || self.lacks_keys(&request.overrides))
             .filter(|key| !key.starts_with(COLUMN) || self.is_another(key, now.get(*key)))
             .map(|key| self.finding(key, told(key, (began.get(key), now.get(key)))))
             .collect();
@@ -166,6 +173,15 @@ impl Begun {
             findings.push(self.finding("tables", text));
         }
         findings
+    }
+
+    /// Whether a foreign key was left out that is not left out now. One that is left out since is asked for when the writes move.
+    fn lacks_keys(&self, now: &Overrides) -> bool {
+        let began = self.terms.as_ref().and_then(|terms| terms.get(NO_FOREIGN_KEY));
+        let mut patterns = began.into_iter().flat_map(|began| began.split(SEPARATOR));
+        let is_left_out =
+            |pattern: &str| now.no_foreign_key.iter().any(|wider| Overrides::is_named(wider, pattern));
+        patterns.any(|pattern| !pattern.is_empty() && !is_left_out(pattern))
     }
 
     /// Whether a column that is followed is something else than what is stated of it.
@@ -207,6 +223,10 @@ fn told(key: &str, (began, now): (Option<&String>, Option<&String>)) -> String {
     let changed = format!("{} when the migration began, and {} now: ", spelt(began), spelt(now));
     let stays = match key {
         MODE | EXISTING_ROWS | NAMES => "it goes on as it began",
+        NO_FOREIGN_KEY => {
+            "the foreign keys that it left out are not made by the switch, but of tables that a migration of the application's changes; add \
+             them afterwards"
+        }
         key if may_be_taken_up(key) => {
             "a column that is followed is read by it within seconds where the ledger holds values that it reads (in a table of at most \
              100,000 rows), and else stays as it is; those that come later are made by it"

@@ -75,6 +75,58 @@ fn settings_that_come_too_late_are_named() {
     );
 }
 
+#[test]
+fn a_foreign_key_that_was_left_out_and_is_not_any_more_is_named() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table a (id integer primary key);
+         create table c (id integer primary key, a_id integer references a (id)); insert into c values (1, 0)",
+    );
+    let mut daemon = case.daemon(&["--set", "tables.no_foreign_key=c.a_id"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    for (set, is_named) in [("tables.no_foreign_key=c.a_id", false), ("tables.no_foreign_key=", true)] {
+        let mut daemon = case.daemon(&["--set", set]);
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+        let named = daemon.log().contains("setting=\"tables.no_foreign_key\"");
+        assert_eq!(named, is_named, "{set}\n{}", daemon.log());
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_table_that_is_left_out_no_more_is_followed_from_the_next_start_on() {
+    let sql = "pragma journal_mode = wal; create table a (id integer primary key, v text unique);
+        create table b (id integer primary key, a_id integer references a (id)); insert into a values (1, 'x');
+        insert into b values (1, 1), (2, 1)";
+    let made = "create table a (id bigint primary key, v text unique);
+        create table b (id bigint primary key, a_id bigint references a (id))";
+    for (mode, before, after) in [
+        ("target.mode=create", "tables.exclude=b", "tables.exclude="),
+        ("target.mode=create", "tables.include=a", "tables.include=a,b"),
+        ("target.mode=existing", "tables.exclude=b", "tables.exclude="),
+    ] {
+        let case = Case::new(sql);
+        if mode.ends_with("existing") {
+            psql(&case.target.url, made);
+        }
+        let mut daemon = case.daemon(&["--set", mode, "--set", before]);
+        daemon.until(|status| status["phase"] == "dual-write");
+        daemon.stop();
+        case.app("insert into b values (3, 1)");
+        let mut daemon = case.daemon(&["--set", mode, "--set", after]);
+        let rows = || psql(&case.target.url, "select 1 from pg_tables where tablename = 'b'").len();
+        until("it is there", || rows() == 1 && case.rows("select 1 from b").len() == 3);
+        case.app("insert into b values (4, 1)");
+        daemon.drained(&case.source);
+        daemon.stop();
+        case.is_equal();
+        // Nothing is left to be taken up.
+        let mut daemon = case.daemon(&["--set", mode, "--set", after]);
+        daemon.until(|status| status["validation"]["verdict"] == "equal");
+        assert!(!daemon.log().contains("no more"), "{}", daemon.log());
+    }
+}
+
 /// Numbers that come into a column of texts, when all of them count the same.
 #[test]
 fn a_form_that_is_stated_for_what_the_ledger_holds_is_taken_up_and_told_so() {

@@ -43,6 +43,31 @@ pub fn adrift(plan: &Plan, tables: &BTreeMap<i64, Arc<Route>>) -> BTreeSet<Strin
     tables.values().filter(|route| apart(route)).map(|route| route.source.clone()).collect()
 }
 
+/// Tables that nothing of ours has followed, and that the settings no longer leave out.
+pub async fn taken_up(
+    request: &Request,
+    (schema, anew): (&SqliteSchema, Option<&Prepared>),
+    tables: &BTreeMap<i64, Arc<Route>>,
+) -> Result<BTreeSet<String>, Fault> {
+    let is_new = |name: &String| {
+        request.overrides.includes(name) && tables.values().all(|route| route.source != *name)
+    };
+    // Seldom one: most of them nobody could follow.
+    if !schema.tables.iter().any(|table| is_new(&table.name)) {
+        return Ok(BTreeSet::new());
+    }
+    let made;
+    let plan = match anew {
+        Some(anew) => &anew.plan,
+        None => {
+            made = prepare(&Request { values: Values::Unseen, ..request.clone() }, &Unwatched).await?;
+            &made.plan
+        }
+    };
+    let copied = plan.tables.iter().filter(|table| table.role == TableRole::Copied);
+    Ok(copied.map(|table| table.route.source.clone()).filter(is_new).collect())
+}
+
 /// Source and target of each column, and what the target's holds.
 fn crossings(route: &Route) -> BTreeMap<(Option<&str>, &str), (&Type, bool)> {
     let crossing = |column| {

@@ -28,6 +28,7 @@ use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::target::LoadRole;
 use crate::sqlite::capture;
 use crate::sqlite::connect::schema_version;
+use crate::sqlite::control::is_closed;
 use crate::sqlite::history::{is_one_step, schema_digest};
 use crate::sqlite::source::SqliteSource;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +61,12 @@ pub async fn settle(
     let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
     let is_another = before != followed.recorded.source_schema;
     let is_plain = followed.recorded.source_version.map_or(!is_another, |known| is_one_step(known, version));
-    if !is_another && is_plain && census.is_whole() && adrift.is_empty() {
+    let is_as_it_was = !is_another && is_plain && census.is_whole() && adrift.is_empty();
+    let taken_up = match is_as_it_was && !source.read(is_closed).await? {
+        true => agree::taken_up(&job.request, (&schema, anew.as_ref()), &followed.tables).await?,
+        false => BTreeSet::new(),
+    };
+    if is_as_it_was && taken_up.is_empty() {
         return understood(store, &followed, version).await;
     }
     let unseen: BTreeSet<i64> =
@@ -68,7 +74,12 @@ pub async fn settle(
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
     let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
-    tracing::warn!("the schema is not what it was; the change is carried over");
+    match is_as_it_was {
+        true => {
+            tracing::info!(tables = ?taken_up, "tables that the settings leave out no more are followed from now on")
+        }
+        false => tracing::warn!("the schema is not what it was; the change is carried over"),
+    }
     // A verdict was about the schema that it saw.
     voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
     for change in &changes {
@@ -77,13 +88,7 @@ pub async fn settle(
             reread::ledger_of(store, source.file(), (followed.migration, *id), of).await?;
         }
     }
-    for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
-        tracing::warn!(table, change = what, "a table of the source changed");
-        store.note("schema", &format!("{what}: {table}")).await?;
-    }
-    if !is_plain {
-        store.note("schema", LEAPT).await?;
-    }
+    note(store, &changes, (!is_plain).then_some(LEAPT)).await?;
     let reshaping = Reshaping {
         migration: followed.migration,
         owner: followed.owner,
@@ -104,6 +109,17 @@ pub async fn settle(
     }
     voice.board.tick(Instant::now());
     understood(store, &followed, version).await
+}
+
+async fn note(store: &Store, changes: &[TableChange], unseen: Option<&str>) -> Result<(), Fault> {
+    for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
+        tracing::warn!(table, change = what, "a table of the source changed");
+        store.note("schema", &format!("{what}: {table}")).await?;
+    }
+    match unseen {
+        Some(unseen) => store.note("schema", unseen).await,
+        None => Ok(()),
+    }
 }
 
 async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Result<(), Fault> {
