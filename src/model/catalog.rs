@@ -36,6 +36,8 @@ pub struct PgTable {
     pub kind: RelationKind,
     /// Its rows come and go by the table that it is a part of.
     pub is_partition: bool,
+    /// Tables of its schema in which its rows are seen too: what it inherits from, or is a partition of.
+    pub parents: Vec<String>,
     pub owned: bool,
     pub columns: Vec<PgColumn>,
     pub constraints: Vec<PgConstraint>,

@@ -173,6 +173,7 @@ impl Found {
                 unlogged: line.get("unlogged")?,
                 row_security: line.get("row_security")?,
                 is_partition: line.get("is_partition")?,
+                parents: line.get("parents")?,
                 row_security_forced: line.get("row_security_forced")?,
                 missing_privileges,
                 // Until somebody has looked rows are assumed: that is the side on which nothing is overwritten.

@@ -20,6 +20,7 @@ mod generated;
 mod halved;
 mod held;
 mod http;
+mod inherited;
 mod journaled;
 mod letters;
 mod levers;

@@ -81,6 +81,7 @@ pub fn target(name: &str, columns: Vec<PgColumn>) -> PgTable {
         rules: Vec::new(),
         row_security: false,
         is_partition: false,
+        parents: Vec::new(),
         row_security_forced: false,
         unlogged: Vec::new(),
         missing_privileges: Vec::new(),

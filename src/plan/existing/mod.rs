@@ -78,6 +78,7 @@ pub fn plan(
         .map(|planned| planned.mapped)
         .collect();
     let targets: Vec<&PgTable> = copied.iter().map(|mapped| mapped.target).collect();
+    findings.extend(preflight::seen_twice(&targets, catalog));
     findings.extend(zone_finding(&zone_assumed, overrides));
     findings.extend(rows_already_there(&targets, overrides.existing_rows));
     let suspension = suspend::suspension(&targets, catalog, overrides.existing_rows);

@@ -5,7 +5,7 @@
 use super::mapping::{Counterpart, MappedTable};
 use crate::model::catalog::{Catalog, ConstraintKind, PgColumn, PgTable, RelationKind};
 use crate::model::finding::Finding;
-use crate::model::name::ident;
+use crate::model::name::{PgName, ident};
 use crate::model::types::Type;
 use crate::plan::TableRole;
 use crate::plan::overrides::ExistingRows;
@@ -62,6 +62,43 @@ pub(super) fn table(
         }
     }
     findings
+}
+
+/// A table whose rows are another's too: what is read, counted, emptied or deleted there is this one's as well.
+pub(super) fn seen_twice(copied: &[&PgTable], catalog: &Catalog) -> Vec<Finding> {
+    let above = |child: &PgTable| {
+        let mut found: Vec<&str> = child.parents.iter().map(String::as_str).collect();
+        let mut at = 0;
+        while let Some(name) = found.get(at).copied() {
+            let further = catalog.table(name).into_iter().flat_map(|table| &table.parents);
+            let further: Vec<&str> =
+                further.map(String::as_str).filter(|name| !found.contains(name)).collect();
+            found.extend(further);
+            at += 1;
+        }
+        found.into_iter().find_map(|name| copied.iter().find(|table| table.name.name == name).copied())
+    };
+    let told = |child: &&PgTable| {
+        let parent = above(child)?;
+        let (name, excluded) = (&child.name, format!("[tables] exclude = [\"{}\"]", child.name.name));
+        let (how, remedy) = match child.parents.first().filter(|_| !child.is_partition) {
+            Some(direct) => {
+                let direct = PgName::new(&catalog.schema, direct);
+                let apart = format!("alter table {} no inherit {};", name.sql(), direct.sql());
+                (
+                    "inherits from",
+                    format!("{apart} (its columns and rows stay); or leave one of the two out: {excluded}"),
+                )
+            }
+            None => ("is a part of", format!("leave one of the two out: {excluded}")),
+        };
+        let text = format!(
+            "this table {how} {}, which rows go into as well: its rows are seen there too, and would be deleted as that one's",
+            parent.name
+        );
+        Some(Finding::blocker("target_inherited", name.to_string(), text).with_remedy(remedy))
+    };
+    copied.iter().filter_map(told).collect()
 }
 
 fn relation_kind(target: &PgTable) -> Option<Finding> {

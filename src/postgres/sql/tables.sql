@@ -3,6 +3,13 @@ select c.oid,
        c.relname::text as name,
        c.relkind::text as kind,
        c.relispartition as is_partition,
+       array(
+           select p.relname::text
+           from pg_inherits i
+           join pg_class p on p.oid = i.inhparent
+           where i.inhrelid = c.oid and p.relnamespace = c.relnamespace
+           order by i.inhseqno
+       ) as parents,
        pg_has_role(c.relowner, 'usage') as owned,
        c.relforcerowsecurity as row_security_forced,
        row_security_active(c.oid) as row_security,
