@@ -68,7 +68,7 @@ pub async fn copy(
     let store = Store::new(pool(&request.address).await?);
     let _claim = claim(&request.address, &request.schema, KILLED).await?;
     let known = known_migration(&store, request, earlier).await?;
-    let prepared = prepare(request, watch).await?;
+    let prepared = persist(watch, async |watch: &dyn Watch| prepare(request, watch).await).await?;
     stopwatch.lap("plan");
     let mut findings = prepared.plan.findings.clone();
     if known.is_none() {
@@ -87,7 +87,7 @@ pub async fn copy(
     };
     let target = target_of(request, migration, load_role(&prepared));
     let link = Link { source: prepared.source.clone(), target };
-    let now = catalog(&connect(&request.address).await?, &request.schema).await?;
+    let now = persist(watch, async |_| catalog_of(request).await).await?;
     let routes = routes(&now, &store, migration).await?;
     stopwatch.lap("setup");
     if state == State::Loading {
@@ -127,6 +127,10 @@ pub async fn copy(
     Ok(Copied::Done { report, earlier: known.map(|known| known.state) })
 }
 
+async fn catalog_of(request: &Request) -> Result<Catalog, Fault> {
+    catalog(&connect(&request.address).await?, &request.schema).await
+}
+
 fn target_of(request: &Request, migration: i64, role: LoadRole) -> PgTarget {
     PgTarget::new(Arc::clone(&request.address), Some(migration), role, request.overrides.existing_rows)
 }
@@ -147,15 +151,15 @@ pub async fn validate_alone(
         Some(known) => {
             let file = SqliteFile::examine(&request.source, request.busy_timeout)?;
             let source = SqliteSource::new(file, request.limit);
-            let session = connect(&request.address).await?;
-            let now = catalog(&session, &request.schema).await?;
+            let now = persist(watch, async |_| catalog_of(request).await).await?;
             let routes = routes(&now, &store, known.id).await?;
             let computed = routes.iter().flat_map(|routed| computed(&routed.route, &now)).collect();
             (source, routes, Some(known.id), computed)
         }
         None => {
             let as_existing = Request { mode: Mode::Existing, ..request.clone() };
-            let prepared = prepare(&as_existing, watch).await?;
+            let prepared =
+                persist(watch, async |watch: &dyn Watch| prepare(&as_existing, watch).await).await?;
             let in_the_way = |finding: &Finding| !ONLY_WRITING.contains(&finding.code);
             let findings: Vec<Finding> = prepared.plan.findings.into_iter().filter(in_the_way).collect();
             if has_blocker(&findings) {

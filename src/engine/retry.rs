@@ -35,18 +35,18 @@ async fn persist_for<T>(
     watch: &dyn Watch,
     mut attempt: impl AsyncFnMut(&dyn Watch) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let tally = Tally { watch, kept: AtomicU64::new(0), compared: AtomicU64::new(0) };
+    let tally = Tally { watch, kept: AtomicU64::new(0), read: AtomicU64::new(0) };
     let (mut seen, mut furthest) = (0, 0);
     let (mut pause, mut stuck_since) = (patience.pause_first, None);
     loop {
-        tally.compared.store(0, Ordering::Relaxed);
+        tally.read.store(0, Ordering::Relaxed);
         let fault = match attempt(&tally).await {
             Ok(done) => return Ok(done),
             Err(fault) => fault,
         };
-        let (kept, compared) = (tally.kept.load(Ordering::Relaxed), tally.compared.load(Ordering::Relaxed));
-        if kept > seen || compared > furthest {
-            (seen, furthest, pause, stuck_since) = (kept, compared.max(furthest), patience.pause_first, None);
+        let (kept, read) = (tally.kept.load(Ordering::Relaxed), tally.read.load(Ordering::Relaxed));
+        if kept > seen || read > furthest {
+            (seen, furthest, pause, stuck_since) = (kept, read.max(furthest), patience.pause_first, None);
         }
         let since: Instant = *stuck_since.get_or_insert_with(Instant::now);
         if !passes(&fault) || since.elapsed() >= patience.without_progress_max {
@@ -193,18 +193,18 @@ struct Tally<'w> {
     watch: &'w dyn Watch,
     /// What the next attempt will find done.
     kept: AtomicU64,
-    /// Rows that this attempt has compared. The next one begins with the first of them, and reads those of one side whatever the other does:
+    /// Rows that this attempt has surveyed or compared. The next one begins with the first of them, and reads those of one side whatever the other does:
     /// only more than any attempt before is progress.
-    compared: AtomicU64,
+    read: AtomicU64,
 }
 
 impl Watch for Tally<'_> {
     fn see(&self, event: Event<'_>) {
         match event {
-            Event::Compared { rows, .. } => self.compared.fetch_add(rows, Ordering::Relaxed),
-            Event::Surveyed { .. } | Event::Loaded { .. } | Event::Stepped { .. } => {
-                self.kept.fetch_add(1, Ordering::Relaxed)
+            Event::Surveyed { rows, .. } | Event::Compared { rows, .. } => {
+                self.read.fetch_add(rows, Ordering::Relaxed)
             }
+            Event::Loaded { .. } | Event::Stepped { .. } => self.kept.fetch_add(1, Ordering::Relaxed),
         };
         self.watch.see(event);
     }

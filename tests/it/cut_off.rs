@@ -3,8 +3,11 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::held::HeldSession;
 use crate::support::swallow::Swallower;
-use crate::support::{application, liteferry, until};
+use crate::support::{application, command, finished, liteferry, psql, until};
+use std::process::Stdio;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = "pragma journal_mode = wal;
@@ -54,4 +57,23 @@ fn a_copy_whose_beginning_is_swallowed_ends_soon_and_says_why() {
         let copied = liteferry(&["copy", "--source", &source, "--target", &target]);
         assert_eq!(copied.status, Some(0), "{}", copied.stderr);
     }
+}
+
+/// Whoever copies by hand expects that a lock is waited for, and wants to know whose it is.
+#[test]
+fn a_copy_waits_for_a_lock_and_says_whose_it_is() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, "create table t (id bigint primary key, u text unique, check (u <> 'none'))");
+    let blocker = HeldSession::open(&case.target.url);
+    blocker.run("set application_name = 'a migration'; begin; lock table t in access exclusive mode");
+    let mut copy = command(&["copy", "--set", "target.mode=existing", "--source"]);
+    copy.arg(&case.source.path).args(["--target", &case.target.url]);
+    let copy =
+        copy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
+    // Longer than one of its statements waits.
+    sleep(Duration::from_secs(20));
+    blocker.run("rollback");
+    let copied = finished(copy.wait_with_output().expect("it ends"));
+    assert_eq!(copied.status, Some(0), "{}", copied.stderr);
+    assert!(copied.stderr.contains("a migration") && copied.stderr.contains("public.t"), "{}", copied.stderr);
 }
