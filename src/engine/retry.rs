@@ -113,6 +113,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// The row is the application's in PostgreSQL, which may well change it the next moment.
 const REFUSED_BY_SQLITE: &str = "reverse_refused";
 
+/// What is in the way of an archive goes without us. A look costs a copy of the source, as far as there is room for it.
+const NO_ARCHIVE: &str = "archive_unwritable";
+const COPY_AGAIN: Duration = Duration::from_secs(60);
+
 pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
@@ -120,6 +124,7 @@ pub fn decide(fault: &Fault) -> Verdict {
         _ if fault.code == "watch_failed" => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         _ if fault.code == REFUSED_BY_SQLITE => Verdict::HaltFor(TRY_AGAIN),
+        _ if fault.code == NO_ARCHIVE => Verdict::HaltFor(COPY_AGAIN),
         FaultClass::Transient | FaultClass::Unknown => Verdict::WaitOut,
         FaultClass::Data => Verdict::HaltFor(TRY_AGAIN),
         FaultClass::Fatal => Verdict::Halt,
@@ -267,6 +272,7 @@ mod tests {
             "tls_ca_missing",
             "role_missing",
             "reverse_refused",
+            "archive_unwritable",
         ] {
             let verdict = decide(&Fault::fatal(code, "test"));
             assert!(matches!(verdict, Verdict::HaltFor(_)), "{code}: {verdict:?}");

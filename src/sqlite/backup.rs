@@ -6,7 +6,7 @@ use super::fault::from_sqlite;
 use crate::model::fault::Fault;
 use crate::model::name::literal;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn copy(file: &SqliteFile, to: &Path, tick: &dyn Fn()) -> Result<(), Fault> 
     let backup = Backup::new(&source, &mut copy).map_err(failed)?;
     let mut busy = 0;
     loop {
-        match backup.step(PAGES_PER_STEP).map_err(failed)? {
+        match backup.step(PAGES_PER_STEP).map_err(|error| of_step(to, error, &failed))? {
             StepResult::Done => return Ok(()),
             StepResult::Busy | StepResult::Locked if busy == BUSY_MAX => {
                 return Err(Fault::fatal("source_busy", doing())
@@ -42,10 +42,18 @@ pub fn copy(file: &SqliteFile, to: &Path, tick: &dyn Fn()) -> Result<(), Fault> 
     }
 }
 
+/// The source is only read: it is not its disk that is full.
+fn of_step(to: &Path, error: rusqlite::Error, failed: &dyn Fn(rusqlite::Error) -> Fault) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => unwritable(to, io::ErrorKind::StorageFull.into()),
+        _ => failed(error),
+    }
+}
+
 pub fn unwritable(path: &Path, error: io::Error) -> Fault {
     Fault::fatal("archive_unwritable", format!("write the archive {}", path.display()))
         .with_remedy(
-            "Make room there, or name another directory by cleanup.archive, and start the daemon again.",
+            "Make room there: it is tried again every minute. Or name another directory by cleanup.archive, and start the daemon again.",
         )
         .with_source(error)
 }

@@ -276,6 +276,22 @@ fn an_archive_that_cannot_be_written_waits_for_another_place() {
 }
 
 #[test]
+fn an_archive_that_could_not_be_written_is_once_it_can_be() {
+    let case = Case::new(SHOP);
+    let archive = case.source.path.with_extension("archive");
+    std::fs::write(&archive, "no directory").unwrap();
+    let mut daemon = case.validated(&["--set", &format!("cleanup.archive={}", archive.display())]);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["gates"]["cleanup"]["open"] == true);
+    let name = case.source.path.file_name().unwrap().to_string_lossy().into_owned();
+    daemon.obeys("/v1/phase", &format!(r#"{{"to":"cleanup","confirm":"{name}"}}"#));
+    halts(&mut daemon, "archive_unwritable", &["tried again every minute"]);
+    std::fs::remove_file(&archive).unwrap();
+    std::fs::create_dir(&archive).unwrap();
+    daemon.until(|status| status["phase"] == "done");
+}
+
+#[test]
 fn a_way_back_that_halted_goes_on_or_is_given_up_as_its_remedy_says() {
     let case = Case::new(SHOP);
     let mut daemon = case.led_over();
