@@ -393,6 +393,14 @@ impl Crossing<'_> {
             let text = "each text is read as an array of what its commas part";
             adapted.findings.push(Finding::note("list_proposed", &subject, text).with_remedy(&pin));
         }
+        if codec.ty == Type::Bytea && codec.form == Form::OtherClass && !form_stated {
+            let text = "the letters of each text are taken for the bytes themselves";
+            let remedy = format!(
+                "{pin}; if not (SQLObject writes base64 into SQLite, and the bytes into PostgreSQL), the application would read the \
+                 letters there: leave the column out, [tables] exclude"
+            );
+            adapted.findings.push(Finding::note("bytes_proposed", &subject, text).with_remedy(remedy));
+        }
         if assumes_zone(&codec.ty, codec.form) && !zone_stated {
             adapted.zone_assumed.push(subject);
         }
@@ -737,6 +745,14 @@ mod tests {
 
         let bytes = Case::with_value("BLOB", Type::Uuid);
         expect(&bytes.plan_with_value(Cell::Blob(&[7; 16])), Note, "byte_order_proposed", "uuid-blob");
+
+        let mut letters = Case::with_value("TEXT", Type::Bytea);
+        let encoded = Cell::Text(b"YWJj");
+        expect(&letters.plan_with_value(encoded), Note, "bytes_proposed", "form = \"other-class\"; if not");
+        let form = Some(Form::OtherClass);
+        letters.overrides.columns.insert("t.v".into(), ColumnOverride { form, ..ColumnOverride::default() });
+        expect_codes(&letters.plan_with_value(encoded), &[]);
+        expect_codes(&Case::with_value("BLOB", Type::Bytea).plan_with_value(Cell::Blob(b"abc")), &[]);
 
         let texts = Type::Array { element: Box::new(Type::Text), element_oid: 25 };
         let list = Case::with_value("TEXT", texts);
