@@ -54,6 +54,9 @@ const FILESYSTEM: &str = "File locks do not work on this file system: move the d
 const REPLACED: &str = "The database file was moved or replaced while it was open: start again.";
 const TRY_AGAIN: &str = "The schema changed or the work was interrupted meanwhile: it is tried again.";
 const SQL: &str = "The schema may need a collation, function or module that the application registers itself: see the message.";
+const MOVED: &str = "The application changed its schema meanwhile: try again. Where that does not help, the schema names what is not there: see the message.";
+/// What is said of a table or column that was there when the schema was read.
+const GONE: [&str; 2] = ["no such column: ", "no such table: "];
 const TOO_BIG: &str = "A value or a statement exceeds what SQLite can return: shorten it at the source.";
 const REPORT: &str = "This should not happen: please report it with the message above.";
 
@@ -124,7 +127,9 @@ pub fn from_sqlite(doing: impl Into<String>, error: Error) -> Fault {
             (rule_of(refused_code(other)), Answer { code: refused_code(other), text: kind_of(other).into() })
         }
     };
-    Fault::new(rule.class, rule.code, doing).with_remedy(rule.remedy).with_source(answer)
+    let is_gone = rule.code == "source_sql" && GONE.iter().any(|gone| answer.text.starts_with(gone));
+    let remedy = if is_gone { MOVED } else { rule.remedy };
+    Fault::new(rule.class, rule.code, doing).with_remedy(remedy).with_source(answer)
 }
 
 /// Only the catalog is read with types in mind: what does not fit there is damage.
@@ -236,6 +241,12 @@ mod tests {
             assert_eq!((fault.class, fault.code), (class, code), "{result}");
             assert!(!fault.remedy.is_empty(), "{result}");
         }
+    }
+
+    #[test]
+    fn what_is_gone_asks_for_no_collation() {
+        assert_eq!(failure(ffi::SQLITE_ERROR, "no such column: x.v").remedy, MOVED);
+        assert_eq!(failure(ffi::SQLITE_ERROR, "no such collation sequence: german").remedy, SQL);
     }
 
     #[test]

@@ -305,6 +305,12 @@ mod tests {
         assert_eq!(identity(&proven.plan()), Identity::Columns(vec![1]));
         assert_eq!(identity(&proven.plan_with_value(Cell::Null)), Identity::WholeRow);
         assert_eq!(identity(&proven.plan_unread()), Identity::WholeRow);
+        // Texts that differ may be one value of it.
+        let mut alike = keyed_by_v(vec![unique(&[1])]);
+        alike.table().columns[0].ty = Type::Jsonb;
+        let one: &[&[Cell<'_>]] = &[&[Cell::Integer(1), Cell::Text(b"{}")]];
+        assert_eq!(identity(&alike.plan_with(&[("t", one)])), Identity::WholeRow);
+        assert_eq!(identity(&proven.plan_with(&[("t", one)])), Identity::Columns(vec![1]));
         let partial = SqliteIndex { predicate: Some("id > 5".into()), ..unique(&[1]) };
         let unproven = keyed_by_v(vec![partial]);
         assert_eq!(identity(&unproven.plan()), Identity::WholeRow);
