@@ -8,7 +8,7 @@ use crate::flow::progress::Unwatched;
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::PgName;
-use crate::model::schema::SqliteSchema;
+use crate::model::schema::{Affinity, SqliteSchema};
 use crate::model::types::Type;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::{ColumnRoute, Route};
@@ -68,11 +68,11 @@ pub async fn taken_up(
     Ok(copied.map(|table| table.route.source.clone()).filter(is_new).collect())
 }
 
-/// Source and target of each column, and what the target's holds.
-fn crossings(route: &Route) -> BTreeMap<(Option<&str>, &str), (&Type, bool)> {
+/// Source and target of each column, and what each of the two holds.
+fn crossings(route: &Route) -> BTreeMap<(Option<&str>, &str), (Affinity, &Type, bool)> {
     let crossing = |column| {
-        let ColumnRoute { source, target, codec, not_null, .. }: &ColumnRoute = column;
-        ((source.as_deref(), target.as_str()), (&codec.ty, *not_null))
+        let ColumnRoute { source, affinity, target, codec, not_null, .. }: &ColumnRoute = column;
+        ((source.as_deref(), target.as_str()), (*affinity, &codec.ty, *not_null))
     };
     route.columns.iter().map(crossing).collect()
 }

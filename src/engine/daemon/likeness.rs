@@ -1,9 +1,9 @@
 //! Whether a table of the source is still what its route was made for. It looks at names, keys and kinds, and at no row.
 
-use crate::model::schema::{SqliteTable, Storage};
+use crate::model::schema::{Affinity, SqliteTable, Storage};
 use crate::plan::Mode;
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub fn is_same(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     same_key(mode, route, table) && same_columns(mode, route, table) && same_scan(route, table)
@@ -14,11 +14,7 @@ pub fn is_same(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
 fn same_columns(mode: Mode, route: &Route, table: &SqliteTable) -> bool {
     match mode {
         Mode::Existing => true,
-        Mode::Create => {
-            has_columns_of(route, table)
-                && !takes_more_nulls(route, table)
-                && ties_another_kind(route, table).is_empty()
-        }
+        Mode::Create => has_columns_of(route, table) && !takes_more_nulls(route, table),
     }
 }
 
@@ -35,10 +31,13 @@ pub fn refusing_null(route: &Route) -> impl Iterator<Item = &ColumnRoute> {
     route.columns.iter().filter(move |column| column.not_null && !is_of_key(column))
 }
 
+/// By name and affinity: what SQLite makes of a value that comes back is a matter of the column's.
 fn has_columns_of(route: &Route, table: &SqliteTable) -> bool {
-    let of_route: BTreeSet<&str> =
-        route.columns.iter().filter_map(|column| column.source.as_deref()).collect();
-    let of_table: BTreeSet<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let carried =
+        route.columns.iter().filter_map(|column| Some((column.source.as_deref()?, column.affinity)));
+    let of_route: BTreeMap<&str, Affinity> = carried.collect();
+    let of_table: BTreeMap<&str, Affinity> =
+        table.columns.iter().map(|column| (column.name.as_str(), column.affinity)).collect();
     of_route == of_table
 }
 

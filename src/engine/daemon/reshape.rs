@@ -10,6 +10,7 @@ use super::likeness::{holds_ties, is_same, key_names, refusing_null, same_scan};
 use super::setup::{NO_SHARED_KEY, capture_findings, captures};
 use super::voice::Voice;
 use super::{agree, reread};
+use crate::canon::Form;
 use crate::engine::copy::load_role;
 use crate::engine::prepare::{Partly, Prepared, Request, prepare};
 use crate::flow::progress::Unwatched;
@@ -236,7 +237,7 @@ fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Resul
     };
     let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
     // What PostgreSQL's table lacks of a key, the application's migration brings there too.
-    let lacks_key = blocker.text == NO_SHARED_KEY && blocker.remedy.starts_with("alter table");
+    let lacks_key = blocker.text.starts_with(NO_SHARED_KEY) && blocker.remedy.starts_with("alter table");
     let may_come = agree::is_apart(blocker) && blocker.code != "table_missing" || lacks_key;
     let remedy = match may_come {
         true => format!(
@@ -311,6 +312,22 @@ fn new_table(id: i64, table: &TablePlan) -> TableChange {
     TableChange::New { id, route: table.route.clone(), statements }
 }
 
+/// A column of another affinity holds its values in another class from now on (`text` that was made `integer`): it is read, and written back,
+/// as one whose values are not known.
+fn of_affinity_now(column: &ColumnRoute, fresh: &Route) -> ColumnRoute {
+    let mut now = column.clone();
+    let planned = fresh.columns.iter().find(|planned| planned.source == column.source);
+    if let Some(planned) = planned.filter(|planned| planned.affinity != column.affinity) {
+        now.affinity = planned.affinity;
+        now.codec.came_back = None;
+        now.codec.form = match planned.codec.ty == now.codec.ty {
+            true => planned.codec.form,
+            false => Form::usual(&now.codec.ty, planned.affinity),
+        };
+    }
+    now
+}
+
 /// The columns that stay cross as they did; those that came cross as planned now, and may be empty until they are filled.
 fn altered(id: i64, (route, names): (&Route, Vec<Statement>), fresh: &TablePlan, mode: Mode) -> TableChange {
     match mode {
@@ -331,7 +348,8 @@ fn altered_as_planned(
 ) -> TableChange {
     let target = route.target.sql();
     let stays = |column: &&ColumnRoute| names(&fresh.route).contains(&column.source.as_deref());
-    let mut columns: Vec<ColumnRoute> = route.columns.iter().filter(stays).cloned().collect();
+    let mut columns: Vec<ColumnRoute> =
+        route.columns.iter().filter(stays).map(|column| of_affinity_now(column, &fresh.route)).collect();
     for left in route.columns.iter().filter(|column| !stays(column)) {
         let (name, what) = (ident(&left.target), format!("end of column {}.{}", route.target, left.target));
         statements.push(required(what, format!("alter table {target} drop column {name}")));
@@ -339,12 +357,6 @@ fn altered_as_planned(
     let takes_null = |source: &Option<String>| {
         fresh.route.columns.iter().any(|column| column.source == *source && !column.not_null)
     };
-    // What would be another type was told apart before.
-    for column in &mut columns {
-        let now = fresh.route.columns.iter().find(|planned| planned.source == column.source);
-        let same = now.filter(|now| now.codec.ty == column.codec.ty);
-        column.affinity = same.map_or(column.affinity, |now| now.affinity);
-    }
     let relaxed: BTreeSet<String> = refusing_null(route)
         .filter(|column| takes_null(&column.source))
         .map(|column| column.target.clone())

@@ -289,7 +289,6 @@ fn numbered(plan: &Plan) -> BTreeMap<i64, Arc<Route>> {
     (1..).zip(copied).map(|(id, table)| (id, Arc::new(table.route.clone()))).collect()
 }
 
-/// The same, of a migration that is recorded.
 /// The capture of every followed table, and what stands in its way.
 pub fn captures(
     schema: &SqliteSchema,

@@ -29,6 +29,7 @@ pub(super) fn suspects(tables: &Tables, suspect: &BTreeMap<i64, String>) -> Tabl
     suspect.keys().filter_map(|id| Some((*id, Arc::clone(tables.get(id)?)))).collect()
 }
 
+/// Tables that are followed, by the number that their triggers know them by.
 pub fn numbered_as_recorded(routes: &[Routed], captured: &BTreeMap<i64, String>) -> Tables {
     let route_of =
         |table: &String| routes.iter().map(|routed| &routed.route).find(|route| route.source == *table);
