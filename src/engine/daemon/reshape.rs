@@ -236,9 +236,9 @@ fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Resul
         return Ok(());
     };
     let doing = format!("carry the schema change of {} over: {}", blocker.subject, blocker.text);
-    // What PostgreSQL's table lacks of a key, the application's migration brings there too.
-    let lacks_key = blocker.text.starts_with(NO_SHARED_KEY) && blocker.remedy.starts_with("alter table");
-    let may_come = agree::is_apart(blocker) && blocker.code != "table_missing" || lacks_key;
+    // A key of both sides whose values do not cross yet: the application's migration gives the target's its new type too.
+    let is_of_old_type = blocker.text.strip_prefix(NO_SHARED_KEY).is_some_and(|why| !why.is_empty());
+    let may_come = agree::is_apart(blocker) && blocker.code != "table_missing" || is_of_old_type;
     let remedy = match may_come {
         true => format!(
             "run the application's migration against the target too: what was written meanwhile waits, and it goes on by itself. Where \
