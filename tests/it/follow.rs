@@ -194,7 +194,9 @@ fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
     let app = app.arg(&case.source.path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut app = app.expect("it could be started before");
     let mut told = [0; 9];
-    app.stdout.take().expect("it is piped").read_exact(&mut told).expect("it commits");
+    // Held open: with nobody to hear the rest of the line it would end, and its last connection would touch the files.
+    let mut hears = app.stdout.take().expect("it is piped");
+    hears.read_exact(&mut told).expect("it commits");
     daemon.until(|_| !case.rows("select 1 from item where code = 'slow'").is_empty());
     drop(app.stdin.take());
     app.wait().expect("it is our child");
