@@ -1,5 +1,6 @@
 //! The command line. Layer 6. One file a command; exit codes as the documentation promises.
 
+mod allowance;
 mod check;
 mod client;
 mod commands;
@@ -139,7 +140,11 @@ const EXIT_ANOTHER_OWNER: u8 = 3;
 const EXIT_SETTINGS: u8 = 78;
 
 pub fn run() -> ExitCode {
-    // First of all: until somebody listens a signal ends the process as if it had failed.
+    if let Err(fault) = allowance::look(allowance::OF_COMMAND) {
+        complain(&format!("{}\n", print::fault(&fault)));
+        return ExitCode::from(EXIT_BADLY);
+    }
+    // Before anything that takes time: until somebody listens a signal ends the process as if it had failed.
     let single = single_threaded();
     let mut listening = {
         let _within = single.enter();

@@ -1,5 +1,6 @@
 //! `run`: the daemon. Stays until it is asked to stop; resumes wherever it was.
 
+use super::allowance;
 use super::client::Client;
 use super::copy::tell_blocked;
 use super::notify::Notifier;
@@ -30,6 +31,7 @@ pub struct RunArgs {
 }
 
 pub async fn run(shared: &Shared, args: &RunArgs) -> Result<Ending, Failure> {
+    allowance::look(allowance::OF_DAEMON)?;
     let (mut listening, hangups) = (Listening::begin(), stop::hangups());
     let last_resort = LastResort::arm(STOP_TIME_MAX).expect("the system gives us a thread");
     let opened = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// Decides, in one place, what is done about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,4 +70,16 @@ impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
+}
+
+/// EMFILE and ENFILE: this process, or the machine, has no file left to open.
+const NO_FILE_LEFT: [i32; 2] = [24, 23];
+const MORE_FILES: &str = "Let the process open more files (`ulimit -n`, a service's LimitNOFILE; fs.file-max where the whole machine has none \
+                          left): a daemon then goes on by itself.";
+
+/// The fault of an error that says that no file is left to open, whichever file was asked for: files come free again.
+pub fn out_of_files(doing: impl Into<String>, error: &io::Error) -> Option<Fault> {
+    let number = error.raw_os_error().filter(|number| NO_FILE_LEFT.contains(number))?;
+    let fault = Fault::new(FaultClass::Transient, "files_used_up", doing);
+    Some(fault.with_remedy(MORE_FILES).with_source(io::Error::from_raw_os_error(number)))
 }

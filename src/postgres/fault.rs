@@ -5,7 +5,7 @@
 
 use super::plain::Asked;
 use super::sqlstate::{message_may_be_shown, policy_for};
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::{Fault, FaultClass, out_of_files};
 use rustls::CertificateError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -173,6 +173,9 @@ fn of_io(error: &io::Error, doing: String) -> Fault {
     use io::ErrorKind;
     if let Some(tls) = rustls_error(error) {
         return of_rustls(tls, doing);
+    }
+    if let Some(fault) = out_of_files(doing.as_str(), error) {
+        return fault;
     }
     let complaint = Complaint(tame(&error.to_string()));
     if error.get_ref().is_some_and(|inner| inner.is::<Asked>()) {
@@ -388,6 +391,7 @@ mod tests {
             (io(io::ErrorKind::PermissionDenied), FaultClass::Fatal, "socket_denied"),
             (io(io::ErrorKind::ConnectionReset), FaultClass::Transient, "connection_lost"),
             (io(io::ErrorKind::UnexpectedEof), FaultClass::Transient, "connection_lost"),
+            (io::Error::from_raw_os_error(24), FaultClass::Transient, "files_used_up"),
             (io::Error::other(Asked::Md5), FaultClass::Fatal, "password_unguarded"),
             (tls(CertificateError::UnknownIssuer), FaultClass::Fatal, "tls_identity"),
             (tls(CertificateError::NotValidForName), FaultClass::Fatal, "tls_identity"),

@@ -3,9 +3,11 @@
 //! No cell's value may reach a fault: SQLite's own message is kept only where it can speak of nothing but the schema.
 
 use crate::model::fault::FaultClass::{Fatal, Transient};
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::{Fault, FaultClass, out_of_files};
 use rusqlite::{Error, ffi};
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::os::raw::c_int;
 
 /// What SQLite answered, without anything that a cell could have put there.
@@ -110,8 +112,28 @@ impl fmt::Display for NameNotUtf8 {
 
 impl std::error::Error for NameNotUtf8 {}
 
+/// Of files that SQLite could not open it does not say why. What keeps every file from being opened is seen at any other.
+const OF_ANY_FILE: [&str; 2] = ["source_cannot_open", "source_disk"];
+
+/// No file is left to open, whatever the error at hand says.
+pub fn no_file_left(doing: impl Into<String>) -> Option<Fault> {
+    File::open("/dev/null").err().and_then(|error| out_of_files(doing, &error))
+}
+
+/// What the system answered about a file beside the database.
+pub fn from_disk(doing: &str, remedy: &str, error: io::Error) -> Fault {
+    out_of_files(doing, &error)
+        .unwrap_or_else(|| Fault::new(Transient, "source_disk", doing).with_remedy(remedy).with_source(error))
+}
+
 /// `doing` is a bare verb phrase, as in every fault.
 pub fn from_sqlite(doing: impl Into<String>, error: Error) -> Fault {
+    let fault = of_answer(doing, error);
+    let of_any = OF_ANY_FILE.contains(&fault.code);
+    of_any.then(|| no_file_left(fault.doing.as_str())).flatten().unwrap_or(fault)
+}
+
+fn of_answer(doing: impl Into<String>, error: Error) -> Fault {
     let (rule, answer) = match &error {
         Error::SqliteFailure(failure, message) => {
             (rule_of(failure.extended_code), answer(failure.extended_code, message.as_deref()))

@@ -3,8 +3,9 @@
 //! An application that runs WAL with `synchronous = NORMAL` leaves its commits in the page cache. Syncing the -wal file through a
 //! descriptor of our own makes them last, and takes no lock. The database file itself is never opened here.
 
+use super::fault::from_disk;
 use super::glimpse::Glimpse;
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::Fault;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +26,8 @@ pub struct Hardener {
 
 /// What takes no longer is sooner done than another thread has begun it.
 const QUICK: Duration = Duration::from_millis(1);
+
+const REFUSES_TO_SYNC: &str = "see the cause: the file system of the source refuses to sync";
 
 #[derive(Debug)]
 struct Wal {
@@ -67,11 +70,7 @@ impl Hardener {
     }
 
     fn sync(&self) -> Result<(), Fault> {
-        let failed = |error| {
-            Fault::new(FaultClass::Transient, "source_disk", "make the source's changes durable")
-                .with_remedy("see the cause: the file system of the source refuses to sync")
-                .with_source(error)
-        };
+        let failed = |error| from_disk("make the source's changes durable", REFUSES_TO_SYNC, error);
         match Glimpse::of(&self.wal) {
             Ok(found) => self.sync_wal(found.inode).map_err(failed),
             // With a rollback journal a commit is the journal's removal, and that is an entry of the directory.

@@ -3,6 +3,7 @@
 //! The kernel tells of every write into the directory; a poll is the net below it, for file systems that tell nothing. An event may
 //! come before its commit can be seen, so each is followed by a few looks. Files are looked at by `stat` alone.
 
+use super::fault::no_file_left;
 use super::glimpse::Glimpse;
 use crate::model::fault::Fault;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -63,15 +64,19 @@ const TELLING_LASTS: Duration = Duration::from_micros(100);
 const LOOKS_AFTER: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
+const WATCH: &str = "watch the directory of the source";
+const MORE_WATCHERS: &str = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches by sysctl: the daemon then goes on by itself";
+
 impl Wake {
     pub fn watch(files: [PathBuf; 2], poll: Duration) -> Result<Wake, Fault> {
         let written = Arc::new(Written::default());
         let tell = Arc::clone(&written);
         let names: Vec<OsString> = names_of(&files[0]);
+        // Too many watchers, and too many files, are one error.
         let failed = |error| {
-            Fault::fatal("watch_failed", "watch the directory of the source")
-                .with_remedy("raise fs.inotify.max_user_instances and fs.inotify.max_user_watches by sysctl: the daemon then goes on by itself")
-                .with_source(error)
+            no_file_left(WATCH).unwrap_or_else(|| {
+                Fault::fatal("watch_failed", WATCH).with_remedy(MORE_WATCHERS).with_source(error)
+            })
         };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
             Ok(event) if !concerns(&event, &names) => {}

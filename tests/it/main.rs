@@ -1,5 +1,6 @@
 //! The built program against real databases: a private PostgreSQL and SQLite files made for each test.
 
+mod allowed;
 mod apply;
 mod bad_luck;
 mod begun;

@@ -1,10 +1,10 @@
 //! Takes applied changes out of the change table, where that is in nobody's way.
 
 use super::Shared;
-use crate::model::fault::{Fault, FaultClass};
+use crate::model::fault::Fault;
 use crate::sqlite::capture;
 use crate::sqlite::connect::journal_mode;
-use crate::sqlite::fault::from_sqlite;
+use crate::sqlite::fault::{from_disk, from_sqlite};
 use crate::sqlite::readers::others_read;
 use std::time::{Duration, Instant};
 
@@ -41,9 +41,8 @@ impl Shared {
 
     /// A reader may be about to write, and would be refused for our commit. Where there is always one, others write beside him.
     fn is_kept_from_writing(&self) -> Result<bool, Fault> {
-        let is_read = others_read(self.file.path()).map_err(|error| {
-            Fault::new(FaultClass::Transient, "source_disk", "look who reads the database").with_source(error)
-        })?;
+        let is_read = others_read(self.file.path())
+            .map_err(|error| from_disk("look who reads the database", "see the cause", error))?;
         let mut state = self.state();
         state.read_since = is_read.then(|| state.read_since.unwrap_or_else(Instant::now));
         Ok(state.read_since.is_some_and(|since| since.elapsed() < MANNERS))
