@@ -12,11 +12,21 @@ pub struct Reference<Table = PgName> {
     pub parent_columns: Vec<String>,
     /// Of the columns, those in which the empty text is NULL in the target, and refers to nothing there.
     pub emptied: Vec<String>,
+    pub nulls: Nulls,
+}
+
+/// What a row refers to that has NULL in some of the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nulls {
+    /// To nothing, and may: MATCH SIMPLE.
+    Any,
+    /// It breaks the key, unless it has NULL in all of them: MATCH FULL.
+    AllOrNone,
 }
 
 impl Reference {
     /// Of `alter table T add constraint N foreign key (…) references P (…) …`, whose tables bear their schemas. Nothing of any other
-    /// statement, nor where a part of the columns must not be NULL alone.
+    /// statement.
     pub fn of(statement: &str) -> Option<Reference> {
         let (head, rest) = split_once_folded(statement, " foreign key ")?;
         let table = head.strip_prefix("alter table ")?;
@@ -26,9 +36,7 @@ impl Reference {
         let open = outside_quotes(rest, '(')?;
         let parent = rest[..open].trim_end();
         let (parents, rest) = in_parentheses(&rest[open..])?;
-        if rest.to_ascii_lowercase().starts_with(" match full") {
-            return None;
-        }
+        let is_full = rest.to_ascii_lowercase().starts_with(" match full");
         let names = |list| split(list, ',').into_iter().map(plain).collect::<Vec<String>>();
         let reference = Reference {
             table: pg_name(table)?,
@@ -36,6 +44,7 @@ impl Reference {
             parent: pg_name(parent)?,
             parent_columns: names(parents),
             emptied: Vec::new(),
+            nulls: if is_full { Nulls::AllOrNone } else { Nulls::Any },
         };
         (reference.columns.len() == reference.parent_columns.len()).then_some(reference)
     }
@@ -54,6 +63,7 @@ impl Reference {
             parent: parent.source.clone(),
             parent_columns: source_columns(parent, &self.parent_columns)?,
             emptied: table.columns.iter().filter_map(emptied).collect(),
+            nulls: self.nulls,
         })
     }
 }
@@ -87,10 +97,13 @@ impl<Table> Reference<Table> {
             .zip(&self.parent_columns)
             .map(|(column, parent)| format!("parent.{} = child.{column}", ident(parent)))
             .collect();
+        let refers = match self.nulls {
+            Nulls::Any => filled.join(" and "),
+            Nulls::AllOrNone => format!("({})", filled.join(" or ")),
+        };
         format!(
-            "select count(*) from (select 1 from {table} as child where {} and not exists (select 1 from {parent} as parent where {}) \
+            "select count(*) from (select 1 from {table} as child where {refers} and not exists (select 1 from {parent} as parent where {}) \
              limit {limit}) as orphan",
-            filled.join(" and "),
             same.join(" and ")
         )
     }
@@ -180,10 +193,14 @@ mod tests {
             Reference::of(catalog).unwrap().orphans_sql(1),
             r#"select count(*) from (select 1 from "public"."t" as child where child."p" is not null and not exists (select 1 from "other"."p" as parent where parent."id" = child."p") limit 1) as orphan"#
         );
+        let full = r#"alter table "s"."t" add constraint "c" FOREIGN KEY (a, b) REFERENCES s.p(a, b) MATCH FULL ON DELETE CASCADE"#;
+        assert_eq!(
+            Reference::of(full).unwrap().orphans_sql(1),
+            r#"select count(*) from (select 1 from "s"."t" as child where (child."a" is not null or child."b" is not null) and not exists (select 1 from "s"."p" as parent where parent."a" = child."a" and parent."b" = child."b") limit 1) as orphan"#
+        );
         for other in [
             r#"alter table "s"."t" add constraint "c" CHECK ((a > 1))"#,
             r#"alter table "s"."t" enable trigger "fk foreign key (a) references b (c)""#,
-            r#"alter table "s"."t" add constraint "c" FOREIGN KEY (a, b) REFERENCES s.p(a, b) MATCH FULL"#,
         ] {
             assert_eq!(Reference::of(other), None, "{other}");
         }

@@ -110,6 +110,34 @@ fn a_copy_makes_no_key_that_is_left_out() {
     assert_eq!(keys(&case), ["line not valid"]);
 }
 
+/// SQLite reads MATCH FULL and does not do it: a row with NULL in one column alone breaks PostgreSQL's key.
+#[test]
+fn a_key_that_wants_all_of_its_columns_or_none_is_looked_at_so() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table place (x integer, y text, primary key (x, y));
+         create table visit (id integer primary key, x integer, y text, foreign key (x, y) references place match full);
+         insert into place values (1, 'a'); insert into visit values (1, 1, 'a'), (2, 1, null), (3, null, 'q'), (4, null, null)",
+    );
+    psql(
+        &case.target.url,
+        "create table place (x bigint, y text, primary key (x, y));
+         create table visit (id bigint primary key, x bigint, y text, foreign key (x, y) references place match full)",
+    );
+    let file = case.source.path.display().to_string();
+    assert_eq!(
+        told(&file, &case.target, &["--set", "target.mode=existing", "--json"]),
+        [r#""visit.x, y": "rows refer to none of place, and break the foreign key: 2""#]
+    );
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(is_shut);
+    case.app("update visit set x = 1, y = 'a' where id = 2; delete from visit where id = 3");
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    switched(&mut daemon);
+    daemon.until(|_| keys(&case) == ["visit"]);
+}
+
 #[test]
 fn an_empty_text_that_stands_for_null_breaks_no_key() {
     let source = sqlite(
