@@ -421,12 +421,28 @@ impl<'a> Column<'a> {
         }
         let text =
             format!("it is declared {} and holds {}: it becomes {}", self.declared(), held(survey), ty.sql());
-        let remedy = format!(
-            "to have {} all the same, set {setting} type = \"{}\"; what does not fit then stands in the ledger",
-            home.sql(),
-            home.sql()
-        );
-        Some(Finding::note("column_widened", self.subject(), text).with_remedy(remedy))
+        let finding = Finding::note("column_widened", self.subject(), text);
+        let (wanted, outcome) = match self.nearest(survey) {
+            None => (home, "what does not fit then stands in the ledger".to_owned()),
+            Some(near) if near.lost >= survey.values() => return Some(finding),
+            Some(near) => {
+                let outcome = format!("{} of its values then stand in the ledger, at most", near.misfits);
+                (near.codec.ty, outcome)
+            }
+        };
+        let wanted = wanted.sql();
+        let remedy = format!("to have {wanted} all the same, set {setting} type = \"{wanted}\"; {outcome}");
+        Some(finding.with_remedy(remedy))
+    }
+
+    /// Of the types that the family's name may mean, the one that holds the most of the values; nothing where none was tried.
+    fn nearest(&self, survey: &ColumnSurvey) -> Option<Candidate> {
+        let tried = survey.learners.iter().filter_map(|learner| self.learned(|ty| ty == learner.ty()));
+        // Of a text with an offset the instant is what a type without a zone would lose.
+        let loses_instant = |candidate: &Candidate| {
+            tells_instant(candidate.codec.form) && !matches!(candidate.codec.ty, Type::Timestamptz(_))
+        };
+        tried.min_by_key(|candidate| (candidate.lost, loses_instant(candidate), candidate.misfits))
     }
 
     fn numbers_for_times(&self, ty: &Type, setting: &str) -> Finding {
@@ -647,6 +663,38 @@ mod tests {
         assert_eq!(typed(number, "DATETIME", &plain), "text affinity");
         let unit = Overrides { unit: Some(Unit::Seconds), ..Overrides::default() };
         assert_eq!(typed(number, "DATETIME", &unit), "timestamp with time zone epoch-s");
+    }
+
+    #[test]
+    fn the_type_that_is_advised_in_place_of_text_is_the_one_that_holds_most() {
+        let near = |declared: &str, cells: &[Cell<'_>]| {
+            let table = samples::table("t", &[&format!("c {declared}")]);
+            let survey = samples::column_survey(&table, 0, cells, &Overrides::default());
+            let decision = decide(&table, 0, Some(&survey), &Overrides::default());
+            let told = decision.findings.iter().find(|finding| finding.code == "column_widened").unwrap();
+            told.remedy.clone()
+        };
+        let (zoned, zulu) = (Text(b"2024-01-02 03:04:05+02:00"), Text(b"2024-01-02T03:04:05Z"));
+        let (naive, other) = (Text(b"2024-01-02 03:04:05"), Text(b"2024-01-02T03:04:05"));
+        for (declared, cells, expected) in [
+            ("DATETIME", [zoned, zulu, zulu], "type = \"timestamp with time zone\"; 1 of"),
+            ("DATETIME", [naive, other, other], "type = \"timestamp\"; 1 of"),
+            ("DATETIME", [naive, naive, zoned], "type = \"timestamp\"; 1 of"),
+            ("DATETIME", [naive, naive, Text(b"never")], "type = \"timestamp\"; 1 of"),
+            ("TIME", [Text(b"12:00 PM"), Text(b"1:00 PM"), Text(b"")], ""),
+            (
+                "UUID",
+                [Text(b"x"), Text(b"y"), Text(b"12345678-1234-5678-1234-567812345678")],
+                "type = \"uuid\"; 2 of",
+            ),
+            ("INTEGER", [Integer(1), Text(b"x"), Text(b"y")], "type = \"bigint\"; what does not fit"),
+        ] {
+            let told = near(declared, &cells);
+            assert!(
+                told.contains(expected) && told.is_empty() == expected.is_empty(),
+                "{declared} {cells:?}: {told}"
+            );
+        }
     }
 
     #[test]
