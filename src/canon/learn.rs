@@ -181,6 +181,16 @@ impl Learner {
         &self.codec.ty
     }
 
+    /// The form that carries this value exactly, where no other does.
+    pub fn only_form_of(&self, cell: Cell<'_>) -> Option<Form> {
+        let mut alone = Learner::new(self.codec.ty.clone(), self.hints);
+        alone.observe(cell);
+        match alone.votes.as_slice() {
+            [vote] => Some(vote.form),
+            _ => None,
+        }
+    }
+
     /// Whether both ask the same of their values.
     pub fn is_like(&self, other: &Learner) -> bool {
         self.codec.ty == other.codec.ty && self.hints == other.hints

@@ -238,7 +238,7 @@ async fn survey(
         survey.tables.insert(table.name.clone(), found);
     }
     let followed = request.partly.as_ref().map(|partly| partly.followed.as_slice()).unwrap_or_default();
-    habit::tell(&mut survey, followed);
+    habit::tell(&mut survey, &schema.tables, followed);
     Ok(survey)
 }
 

@@ -3,18 +3,22 @@
 //! fraction, what a `0` counts, in which spelling values come back to a column that was empty, and in `create` mode which type such a
 //! column becomes.
 //!
+//! A literal DEFAULT of a column of truth values is one that it will have: what all the others do says less of it.
+//!
 //! Never against a value, and never where the columns disagree.
 
+use super::default::stored_constant;
 use super::route::Route;
-use super::survey::Survey;
+use super::survey::{ColumnSurvey, Survey};
 use crate::canon::Form;
 use crate::canon::form::Moment;
 use crate::canon::learn::Learner;
+use crate::model::schema::{SqliteColumn, SqliteTable};
 use crate::model::types::Type;
 use std::sync::Arc;
 
 /// Lets each column know the habit of those like it: of the survey, and of tables that are followed and were not looked at again.
-pub fn tell(survey: &mut Survey, followed: &[Arc<Route>]) {
+pub fn tell(survey: &mut Survey, tables: &[SqliteTable], followed: &[Arc<Route>]) {
     let habits = habits(survey);
     let columns = survey.tables.values_mut().flat_map(|table| &mut table.columns);
     for learner in columns.flat_map(|column| &mut column.learners).filter(|learner| is_spelt(learner.ty())) {
@@ -25,6 +29,21 @@ pub fn tell(survey: &mut Survey, followed: &[Arc<Route>]) {
         if let Some(form) = agreed(seen, &known)
             && says_more_than_its_class(learner.ty(), form)
         {
+            learner.take_habit(form);
+        }
+    }
+    for table in tables {
+        let surveyed = survey.tables.get_mut(&table.name).into_iter().flat_map(|table| &mut table.columns);
+        surveyed.zip(&table.columns).for_each(|(surveyed, column)| take_default(surveyed, column));
+    }
+}
+
+/// Of a column without values.
+fn take_default(surveyed: &mut ColumnSurvey, column: &SqliteColumn) {
+    let default = column.default.as_deref().and_then(|raw| stored_constant(raw, column.affinity));
+    let Some(default) = default.filter(|_| surveyed.values() == 0) else { return };
+    for learner in surveyed.learners.iter_mut().filter(|learner| *learner.ty() == Type::Bool) {
+        if let Some(form) = learner.only_form_of(default.as_cell()) {
             learner.take_habit(form);
         }
     }
@@ -103,6 +122,8 @@ mod tests {
     use crate::canon::Hints;
     use crate::model::cell::Cell;
     use crate::model::schema::Affinity;
+    use crate::plan::overrides::Overrides;
+    use crate::plan::samples;
     use crate::plan::survey::{ColumnSurvey, TableSurvey};
 
     /// The form that each column is found to have, or takes while it is empty, where they stand in tables of their own.
@@ -116,7 +137,7 @@ mod tests {
             let table = TableSurvey { rows: 1, columns: vec![column], ..TableSurvey::default() };
             survey.tables.insert(format!("t{at}"), table);
         }
-        tell(&mut survey, &[]);
+        tell(&mut survey, &[], &[]);
         let form = |table: &TableSurvey| {
             let column = &table.columns[0];
             let learner = &column.learners[0];
@@ -149,6 +170,39 @@ mod tests {
             (&[&[], &[Cell::Text(b"infinity")], &[whole]], [at_need, at_need, at_need]),
         ] {
             assert_eq!(forms(&Type::Timestamptz(6), columns), expected, "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn a_default_that_one_form_alone_spells_is_a_truth_value_to_come() {
+        let with_default = |default: Option<&str>, cells: &[Cell<'_>]| {
+            let mut table = samples::table("t", &["c BOOLEAN"]);
+            table.columns[0].default = default.map(str::to_owned);
+            let other = samples::table("other", &["c BOOLEAN"]);
+            let overrides = Overrides::default();
+            let mut survey = Survey::default();
+            let words = [Cell::Text(b"true"), Cell::Text(b"false")];
+            for (table, cells) in [(&table, cells), (&other, &words[..])] {
+                let columns = vec![samples::column_survey(table, 0, cells, &overrides)];
+                let surveyed = TableSurvey { rows: 2, columns, ..TableSurvey::default() };
+                survey.tables.insert(table.name.clone(), surveyed);
+            }
+            tell(&mut survey, &[table, other], &[]);
+            let learned = survey.tables["t"].columns[0].learners[0].learned();
+            learned.codec.form.to_string()
+        };
+        for (default, cells, expected) in [
+            (None, &[][..], "words-true-false"),
+            (Some("'no'"), &[], "words-yes-no"),
+            (Some("'False'"), &[], "words-True-False"),
+            (Some("0"), &[], "native"),
+            (Some("FALSE"), &[], "native"),
+            (Some("'maybe'"), &[], "words-true-false"),
+            (Some("(random() & 1)"), &[], "words-true-false"),
+            (Some("NULL"), &[], "words-true-false"),
+            (Some("'no'"), &[Cell::Text(b"t")], "words-tf"),
+        ] {
+            assert_eq!(with_default(default, cells), expected, "{default:?}");
         }
     }
 

@@ -646,7 +646,7 @@ mod tests {
             let surveyed = TableSurvey { rows: 1, columns: columns.collect(), ..TableSurvey::default() };
             let mut survey = Survey::default();
             survey.tables.insert(table.name.clone(), surveyed);
-            habit::tell(&mut survey, &[]);
+            habit::tell(&mut survey, &[], &[]);
             let decision = decide(&table, 1, survey.tables["t"].columns.last(), overrides);
             format!("{} {}", decision.codec.ty.sql(), decision.codec.form)
         };
