@@ -95,6 +95,8 @@ const RAISED: &str = "P0";
 
 /// Of a table that is not followed.
 pub const FROM_OUTSIDE: &str = "foreign key from outside";
+/// From another table that is followed.
+pub const INHERITANCE: &str = "inheritance";
 
 pub fn disturbed(by: &Newcomer) -> Fault {
     if by.kind == FROM_OUTSIDE {
@@ -111,6 +113,11 @@ pub fn disturbed(by: &Newcomer) -> Fault {
 
 impl fmt::Display for Newcomer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} \"{}\" of {}", self.kind, self.name, self.table)
+        match self.kind.as_str() {
+            INHERITANCE => {
+                write!(out, "rows of {}, which is made a part of {} (inheritance)", self.table, self.name)
+            }
+            kind => write!(out, "{kind} \"{}\" of {}", self.name, self.table),
+        }
     }
 }

@@ -256,6 +256,33 @@ fn a_subscription_halts_by_name_and_what_it_brought_is_taken_away() {
     assert_eq!(case.rows("select v from t"), [[Some("ours".to_owned())]]);
 }
 
+/// What the one table had deleted would be the other's.
+#[test]
+fn a_table_that_is_made_a_part_of_another_one_halts_by_name_until_it_is_none() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table a (id integer primary key, v text); create table b (id integer primary key, v text);
+         insert into a values (1, 'a'); insert into b values (1, 'b'), (2, 'b')",
+    );
+    let tables =
+        "create table a (id bigint primary key, v text); create table b (id bigint primary key, v text)";
+    psql(&case.target.url, tables);
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    // A change that meets it before it was seen.
+    let meets = "alter table b inherit a; delete from b where id = 1";
+    psql(&case.target.url, meets);
+    assert_eq!(daemon.halted(), "schema_drift");
+    let reason = |status: &Value| status["run"]["reason"].to_string();
+    let told = daemon.status().as_ref().map(reason).unwrap_or_default();
+    assert!(told.contains("rows of public.b") && told.contains("no inherit"), "{told}");
+    case.app("update a set v = 'A'; insert into a values (2, 'a'); insert into b values (3, 'b')");
+    psql(&case.target.url, "alter table b no inherit a");
+    daemon.until(|_| case.rows(SUSPECTS).is_empty());
+    daemon.drained(&case.source);
+    case.is_equal();
+    assert!(case.rows(LEDGER).is_empty(), "{}", daemon.log());
+}
+
 /// The look at the target's tables takes its time: somebody holds what it reads.
 #[test]
 fn no_change_waits_until_it_is_known_whether_there_is_a_newcomer() {

@@ -159,6 +159,16 @@ fn what_is_done_to_a_table_and_changes_no_row_disturbs_nobody() {
         case.rows("select 1 from liteferry.captured where not made -> 'columns' ? 'more' and id = 1")
             .is_empty()
     });
+    // As an application's next release has it: it defines the column anew, and leaves its rows as they are.
+    let defined = "select max(xmin::text::bigint)::text from pg_attribute where attrelid = 't'::regclass and attname in ('v', 'price')";
+    case.rows("alter table t alter column v set default 'none'");
+    case.rows("alter table t alter column price set not null, alter column v set statistics 500");
+    let defined = &case.rows(defined)[0][0];
+    daemon.until(|_| {
+        let seen =
+            "select split_part(made -> 'columns' ->> 'price', ' ', 4) from liteferry.captured where id = 1";
+        case.rows(seen)[0][0] == *defined
+    });
     let note = "select 1 from liteferry.journal where what = 'made anew'";
     assert!(case.rows(note).is_empty(), "{}", daemon.log());
 }

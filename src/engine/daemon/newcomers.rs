@@ -14,7 +14,9 @@ use crate::plan::{Mode, Suspended};
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::Session;
 use crate::postgres::make_way::{has_missed, make_way};
-use crate::postgres::newcomers::{Checks, FROM_OUTSIDE, Newcomer, Writers, disturbed, newcomers};
+use crate::postgres::newcomers::{
+    Checks, FROM_OUTSIDE, INHERITANCE, Newcomer, Writers, disturbed, newcomers,
+};
 use crate::postgres::target::LoadRole;
 use std::time::Duration;
 
@@ -60,8 +62,8 @@ impl Life<'_> {
         suspended.extend(suspended_beyond(&followed, &now));
         suspended.retain(|item| found.iter().any(|one| is(one, item)));
         if let Some(stays) = found.iter().find(|one| !suspended.iter().any(|item| is(one, item))) {
-            if stays.kind == "subscription" {
-                // What it has brought passed the guards, and is looked for once it brings nothing more.
+            if ["subscription", INHERITANCE].contains(&stays.kind.as_str()) {
+                // What it brought passed the guards, what was deleted was another table's: looked for once there is nothing more of it.
                 self.store.suspect_all((self.migration, &self.owner)).await?;
             }
             return Err(not_ours_to_take(stays));
@@ -125,6 +127,10 @@ fn not_ours_to_take(newcomer: &Newcomer) -> Fault {
         "rule" => {
             "it was put there beside liteferry, and writes something else than it is given: `alter table … disable rule …` until the switch, then \
              `liteferry validate --repair`"
+        }
+        INHERITANCE => {
+            "what is read or deleted in the one is the other's too: `alter table … no inherit …`, or `… detach partition …`, which leaves both with \
+             their rows; then every table is compared"
         }
         "subscription" => {
             "rows of PostgreSQL's own logical replication come to a table that is SQLite's, past the guards: `alter subscription … disable`, or \

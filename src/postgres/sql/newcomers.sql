@@ -2,6 +2,16 @@
 -- role $2 (where that is null, in this one) and are none of $4, where $3 says so CHECKs, and subscriptions, which bring rows too. Where $2 is
 -- given, the foreign keys too that point at them from other tables: a row that is written anew is gone for a moment, and such a key refuses
 -- that, which is told when it does, or takes its own rows along, which nothing would tell. What is not ours to alter is told of the latter alone.
+-- So are two of the tables of which one has come to be a part of the other: what is read or deleted in the one is the other's too.
+with recursive above (child, ancestor) as (
+    select i.inhrelid, i.inhparent
+    from unnest($1::text[]) as wanted (name)
+    join pg_inherits i on i.inhrelid = to_regclass(wanted.name)
+    union
+    select above.child, i.inhparent
+    from above
+    join pg_inherits i on i.inhrelid = above.ancestor
+)
 select n.nspname::text as schema, c.relname::text as name, what.kind, what.bears
 from unnest($1::text[]) as wanted (name)
 join pg_class c on c.oid = to_regclass(wanted.name)
@@ -41,4 +51,10 @@ where $2::text = 'origin' and k.contype = 'f' and k.conparentid = 0
   and k.conrelid not in (select to_regclass(name) from unnest($1::text[]) as wanted (name) where to_regclass(name) is not null)
   and (pg_has_role(c.relowner, 'usage') or k.confdeltype in ('c', 'n', 'd'))
   and pg_get_constraintdef(k.oid) not like '%NOT ENFORCED'
+union
+select n.nspname::text, c.relname::text, 'inheritance', above.ancestor::regclass::text
+from above
+join pg_class c on c.oid = above.child
+join pg_namespace n on n.oid = c.relnamespace
+where $2::text is not null and above.ancestor in (select to_regclass(name) from unnest($1::text[]) as wanted (name))
 order by 1, 2, 3, 4
