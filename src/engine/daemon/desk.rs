@@ -74,13 +74,24 @@ impl<'a> Desk<'a> {
 
     /// An event of the daemon's own.
     pub async fn happened(&mut self, event: Event, entry: Entry<'_>) -> Result<(), Fault> {
-        let after = transition(self.state, event).map_err(|illegal| {
+        let after = self.after(event)?;
+        self.enter(after, entry).await
+    }
+
+    /// One that is recorded already, with what it came with.
+    pub fn has_happened(&mut self, event: Event) -> Result<(), Fault> {
+        let after = self.after(event)?;
+        self.arrived(after);
+        Ok(())
+    }
+
+    fn after(&self, event: Event) -> Result<State, Fault> {
+        transition(self.state, event).map_err(|illegal| {
             // What it advises is for whoever gave an order, and this was none.
             Fault::fatal("illegal_phase", illegal.to_string()).with_remedy(
                 "a defect of liteferry: start the daemon again, it goes on from what is recorded; and report it, with the log",
             )
-        })?;
-        self.enter(after, entry).await
+        })
     }
 
     /// Shows a state that is recorded already.

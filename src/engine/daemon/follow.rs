@@ -24,7 +24,7 @@ use crate::journal::store::Migration;
 use crate::link::{Applier, Extent, POSITION_MOVED, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
-use crate::phase::machine::State;
+use crate::phase::machine::Event;
 use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
@@ -118,8 +118,7 @@ impl Life<'_> {
         self.store
             .note("followed", "the backfill is complete; every change is followed from here on")
             .await?;
-        self.desk.arrived(State { phase: Phase::DualWrite, ..self.desk.state });
-        Ok(())
+        self.desk.has_happened(Event::BackfillComplete)
     }
 
     /// What stands elsewhere than it was left may have been moved by another owner, by a commit of ours whose answer was lost, or by a

@@ -17,7 +17,7 @@ use crate::journal::store::{Migration, Store};
 use crate::link::Link;
 use crate::model::fault::Fault;
 use crate::phase::Phase;
-use crate::phase::machine::State;
+use crate::phase::machine::Event;
 use crate::plan::route::Route;
 use crate::postgres::apply::{Ownership, PgApplier};
 use crate::postgres::target::{LoadRole, PgTarget};
@@ -95,7 +95,7 @@ async fn open<'a>(
         let origin = Origin { migration: recorded.token.clone(), epoch: FIRST_EPOCH };
         let at = arm(file.clone(), origin, captures, voice).await?;
         store.armed((migration.id, &owner), at).await?;
-        desk.arrived(State { phase: Phase::Backfill, ..desk.state });
+        desk.has_happened(Event::Armed)?;
     }
     let followed_before =
         Followed { migration: migration.id, owner: &owner, recorded: &recorded, tables: tables.clone() };

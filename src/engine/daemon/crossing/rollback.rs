@@ -9,7 +9,7 @@ use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, rolled_back};
 use crate::model::fault::Fault;
 use crate::model::history::Position;
-use crate::phase::machine::{Crossing, Event, transition};
+use crate::phase::machine::{Crossing, Event};
 use crate::postgres::capture::{self, Written};
 use crate::postgres::connect::Session;
 use crate::postgres::fault;
@@ -103,9 +103,7 @@ impl Sides for Backward<'_, '_> {
     async fn open(&mut self, opening: Opening, _decided: Decided) -> Result<(), Fault> {
         blocking("open SQLite to the application's writes", move || opening.commit()).await?;
         let desk = &mut self.back.desk;
-        let after = transition(desk.state, Event::Decided(Crossing::Rollback))
-            .expect("the crossing was recorded as begun");
-        desk.arrived(after);
+        desk.has_happened(Event::Decided(Crossing::Rollback))?;
         // What was proved was proved of another history.
         desk.voice.board.update(Instant::now(), |status| {
             status.validation.last = None;

@@ -12,7 +12,7 @@ use crate::flow::cross::{Decided, Drained, Fenced, Proven, Sides};
 use crate::journal::crossing::{Crosser, switched};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
-use crate::phase::machine::{Crossing, Event, transition};
+use crate::phase::machine::{Crossing, Event};
 use crate::plan::capture::{Trigger, guards};
 use crate::plan::handover::{Issued, Left, Sequence, left_alone, sequences, to_be_read};
 use crate::plan::numbers::Numbers;
@@ -167,9 +167,7 @@ impl<'l, 'a> Forward<'l, 'a> {
     async fn commit(&mut self, opening: Opening) -> Result<(), Fault> {
         let doing = "commit the switch in PostgreSQL";
         opening.session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
-        let after = transition(self.life.desk.state, Event::Decided(Crossing::Switch))
-            .expect("the crossing was recorded as begun");
-        self.life.desk.arrived(after);
+        self.life.desk.has_happened(Event::Decided(Crossing::Switch))?;
         self.life.desk.route_in(opening.routing_epoch, Writes::Postgres);
         self.life.link.target.give_back(opening.session);
         Ok(())
