@@ -64,39 +64,6 @@ impl Reason {
         Reason::Rounded,
     ];
 
-    pub const ALL: [Reason; 30] = [
-        Reason::Class,
-        Reason::Spelling,
-        Reason::Rounded,
-        Reason::Fraction,
-        Reason::OutOfRange,
-        Reason::Infinite,
-        Reason::NegativeZero,
-        Reason::NotANumber,
-        Reason::NotABoolean,
-        Reason::NotText,
-        Reason::TooLong,
-        Reason::NotALabel,
-        Reason::NotAUuid,
-        Reason::NotAnAddress,
-        Reason::NotADate,
-        Reason::NotATime,
-        Reason::NotATimestamp,
-        Reason::NotAnInterval,
-        Reason::Offset,
-        Reason::Precision,
-        Reason::Zone,
-        Reason::NoUnit,
-        Reason::NotJson,
-        Reason::DuplicateKeys,
-        Reason::NotAnArray,
-        Reason::Unsupported,
-        Reason::NotNull,
-        Reason::Refused,
-        Reason::NoKey,
-        Reason::Unspelt,
-    ];
-
     /// The stable word of ledger, reports and metrics.
     pub fn word(self) -> &'static str {
         match self {
@@ -132,10 +99,6 @@ impl Reason {
             Reason::Unspelt => "reverse-spelling",
         }
     }
-
-    pub fn from_word(word: &str) -> Option<Reason> {
-        Reason::ALL.into_iter().find(|reason| reason.word() == word)
-    }
 }
 
 /// By which rule the target refused a row, as the ledger has it after the word: `refused:23505:t_v_key`. Never a value.
@@ -168,13 +131,6 @@ impl fmt::Display for RefusedBy {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_word_names_one_reason() {
-        for reason in Reason::ALL {
-            assert_eq!(Reason::from_word(reason.word()), Some(reason));
-        }
-    }
 
     #[test]
     fn a_refusal_names_its_rule_and_is_read_back() {

@@ -145,9 +145,9 @@ impl Flight {
     fn answered(&mut self, sent: Sent, answer: Result<Applied, Fault>) {
         let is_refused = matches!(self.ending, Ending::Again(Terms { sending: Sending::Answered, .. }));
         match answer {
-            Ok(applied) if !is_refused => {
+            Ok(_) if !is_refused => {
                 self.at = sent.to;
-                self.landed.push_back(sent.landed(applied));
+                self.landed.push_back(sent.landed());
             }
             Ok(_) => self.give_up(
                 Fault::new(FaultClass::Unknown, POSITION_MOVED, "apply a batch behind one that was refused")

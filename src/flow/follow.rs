@@ -5,8 +5,7 @@
 
 use super::backfill::OnMisfit;
 use crate::link::{
-    Applied, Applier, BATCH_REFUSED, Batch, Captured, Extent, Outcome, PART_REFUSED, RENEWAL_REFUSED,
-    Sending, Take,
+    Applier, BATCH_REFUSED, Batch, Captured, Extent, Outcome, PART_REFUSED, RENEWAL_REFUSED, Sending, Take,
 };
 use crate::model::fault::Fault;
 use crate::model::history::Position;
@@ -19,7 +18,6 @@ pub struct Step {
     pub to: Position,
     pub extent: Extent,
     pub changes: u64,
-    pub applied: Applied,
     /// From when nothing was left to send to the answer, where that was still to come.
     pub answered_in: Option<Duration>,
     /// By the source's table.
@@ -47,9 +45,9 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub fn landed(self, applied: Applied) -> Step {
+    pub fn landed(self) -> Step {
         let Sent { to, extent, changes, tables, since, .. } = self;
-        Step { to, extent, changes, applied, answered_in: since.map(|since| since.elapsed()), tables }
+        Step { to, extent, changes, answered_in: since.map(|since| since.elapsed()), tables }
     }
 }
 
@@ -111,8 +109,8 @@ async fn attempt(
     terms: Terms,
 ) -> Result<Option<Step>, Fault> {
     let Some(mut sent) = send(source, applier, from, terms).await? else { return Ok(None) };
-    let applied = (&mut sent.outcome).await?;
-    Ok(Some(sent.landed(applied)))
+    (&mut sent.outcome).await?;
+    Ok(Some(sent.landed()))
 }
 
 /// Looks for what changed after `from`, and sends it.

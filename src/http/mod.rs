@@ -21,6 +21,5 @@ mod routes;
 mod server;
 mod token;
 
-pub use guard::Guard;
 pub use routes::HttpState;
-pub use server::{Handle, serve, spawn};
+pub use server::{Handle, spawn};

@@ -79,7 +79,7 @@ fn started(listener: std::net::TcpListener) -> io::Result<(Runtime, TcpListener)
 }
 
 /// Answers until `stop` ends, whatever it says, and then as long as requests under way take, within bounds.
-pub async fn serve(listener: TcpListener, state: HttpState, guard: Guard, stop: impl Future) {
+async fn serve(listener: TcpListener, state: HttpState, guard: Guard, stop: impl Future) {
     let router = router(state, guard);
     let (stopping, closing) = watch::channel(());
     let mut connections = JoinSet::new();

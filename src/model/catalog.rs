@@ -31,7 +31,6 @@ pub struct Catalog {
 
 #[derive(Clone, Debug)]
 pub struct PgTable {
-    pub oid: u32,
     pub name: PgName,
     pub kind: RelationKind,
     /// Its rows come and go by the table that it is a part of.
@@ -109,7 +108,6 @@ pub struct PgConstraint {
     /// For a foreign key: the table it points to.
     pub parent: Option<PgName>,
     pub deferrable: bool,
-    pub validated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +138,6 @@ pub struct PgIndex {
 #[derive(Clone, Debug)]
 pub struct PgTrigger {
     pub name: String,
-    /// `pg_get_triggerdef`.
-    pub definition: String,
     pub before: bool,
     /// `tgenabled`: O, D, R or A.
     pub enabled: char,

@@ -6,9 +6,6 @@ use super::cell::CellBuf;
 pub struct SqliteSchema {
     /// `UTF-8`, `UTF-16le` or `UTF-16be`.
     pub encoding: String,
-    /// `PRAGMA schema_version` at the time of reading.
-    pub schema_version: i64,
-    pub journal_mode: String,
     pub tables: Vec<SqliteTable>,
     pub views: Vec<SqliteView>,
     pub triggers: Vec<SqliteTrigger>,
@@ -25,8 +22,6 @@ pub struct SqliteSchema {
 #[derive(Clone, Debug)]
 pub struct SqliteTable {
     pub name: String,
-    /// The text of CREATE TABLE.
-    pub sql: String,
     pub storage: Storage,
     pub strict: bool,
     pub autoincrement: bool,

@@ -13,7 +13,6 @@ use crate::plan::typing;
 pub fn table(name: &str, columns: &[&str]) -> SqliteTable {
     SqliteTable {
         name: name.to_owned(),
-        sql: String::new(),
         storage: Storage::Rowid { alias: None, rowid: Some("_rowid_") },
         strict: false,
         autoincrement: false,

@@ -70,12 +70,6 @@ async fn read_catalog(session: &Session, schema: &str) -> Result<Catalog, Fault>
     Ok(catalog)
 }
 
-/// The columns of one table in their order with their type ids; empty where there is no such table.
-pub async fn type_oids(session: &Session, schema: &str, table: &str) -> Result<Vec<(String, u32)>, Fault> {
-    let lines = read(session, include_str!("sql/type_oids.sql"), vec![schema, table]).await?;
-    lines.iter().map(|line| Ok((line.get("name")?, line.get("type_oid")?))).collect()
-}
-
 /// One row of a query, whose columns are read by name.
 struct Line(Row);
 
@@ -154,14 +148,12 @@ impl Found {
             let missing_privileges: Vec<&'static str> = missing.collect();
             let stores = matches!(kind, RelationKind::Table | RelationKind::Partitioned);
             let hidden = line.get("row_security")? || missing_privileges.contains(&"SELECT");
-            let oid = line.get("oid")?;
             let at = found.tables.len();
-            found.by_oid.insert(oid, at);
+            found.by_oid.insert(line.get("oid")?, at);
             if stores && !hidden {
                 found.readable.push(at);
             }
             found.tables.push(PgTable {
-                oid,
                 name: PgName::new(schema, line.get::<String>("name")?),
                 kind,
                 owned: line.get("owned")?,
@@ -239,7 +231,6 @@ impl Found {
             let Some(table) = self.table(line.get("table_oid")?) else { continue };
             table.triggers.push(PgTrigger {
                 name: line.get("name")?,
-                definition: line.get("definition")?,
                 before: line.get("is_before")?,
                 enabled: line.letter("enabled")?,
             });
@@ -270,7 +261,6 @@ impl Found {
                 columns: line.get("columns")?,
                 parent: line.name("parent_schema", "parent_name")?,
                 deferrable: line.get("deferrable")?,
-                validated: line.get("validated")?,
             };
             if line.get("from_outside")? {
                 from_outside.push(constraint);

@@ -119,10 +119,6 @@ async fn pool_of(target: &Target, connections_max: u32) -> Result<Pool, Fault> {
 }
 
 impl Session {
-    pub fn host(&self) -> &Host {
-        &self.host
-    }
-
     /// `server_version_num`.
     pub fn version_num(&self) -> u32 {
         self.version_num

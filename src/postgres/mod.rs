@@ -38,5 +38,3 @@ mod refused;
 mod resolve;
 mod sqlstate;
 mod types;
-
-pub use conninfo::TargetError;

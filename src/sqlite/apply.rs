@@ -112,11 +112,6 @@ impl SqliteApplier {
         Ok(reached)
     }
 
-    /// Closes the connection until the next batch.
-    pub async fn rest(&mut self) {
-        close(self.idle.take()).await;
-    }
-
     /// Has pages that were written go from the log into the database file, once there are many. After the switch no commit of the
     /// application's does it: beside a connection that it leaves open the log would grow for as long as PostgreSQL is written.
     pub async fn empty_log(&mut self) -> Result<(), Fault> {
@@ -348,11 +343,6 @@ fn waiting_pages(db: &Connection, mode: &str, doing: &str) -> Result<i64, Fault>
         Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
     })
     .map_err(|error| from_sqlite(doing, error))
-}
-
-/// What was not committed is rolled back. It may be the last close of all, which works on the file.
-async fn close<T: Send + 'static>(connection: T) {
-    let _ended = tokio::task::spawn_blocking(move || drop(connection)).await;
 }
 
 /// SQLite blocks. What is dropped on the way takes its connection with it, and SQLite rolls back.

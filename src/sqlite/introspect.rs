@@ -3,7 +3,6 @@
 //!
 //! A text is believed only as far as it agrees with the PRAGMAs; what could not be read is named in `unread`, never guessed.
 
-use super::connect::schema_version;
 use super::ddl::{self, IndexText, TableText};
 use super::fault::from_sqlite;
 use super::pragma::{Catalog, ColumnRow, EntryRow, ForeignKeyRows, IndexRow, TableRow};
@@ -34,12 +33,7 @@ pub fn introspect(db: &Connection) -> Result<SqliteSchema, Fault> {
 }
 
 fn read_schema(catalog: Catalog<'_>) -> Result<SqliteSchema, Fault> {
-    let schema = SqliteSchema {
-        schema_version: schema_version(catalog.db)?,
-        encoding: catalog.word("encoding")?,
-        journal_mode: catalog.word("journal_mode")?,
-        ..SqliteSchema::default()
-    };
+    let schema = SqliteSchema { encoding: catalog.word("encoding")?, ..SqliteSchema::default() };
     let entries = catalog.entries()?;
     let listed = catalog.tables()?.into_iter().map(|table| (folded(&table.name), table)).collect();
     let index_texts = entries
@@ -125,7 +119,6 @@ impl Reader<'_> {
         let columns: Vec<SqliteColumn> = columns.into_iter().map(column).collect();
         let mut table = SqliteTable {
             name: entry.name.clone(),
-            sql: entry.sql.clone().unwrap_or_default(),
             storage: Storage::WithoutRowid { order: Vec::new() },
             strict,
             autoincrement: false,
@@ -334,8 +327,7 @@ mod tests {
         assert!(
             schema.tables[0].indexes.is_empty() && schema.unread.is_empty() && schema.left_out.is_empty()
         );
-        assert_eq!((schema.encoding.as_str(), schema.journal_mode.as_str()), ("UTF-8", "memory"));
-        assert!(schema.schema_version > 0);
+        assert_eq!(schema.encoding, "UTF-8");
     }
 
     #[test]

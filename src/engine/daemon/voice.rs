@@ -2,7 +2,7 @@
 
 use super::bite::Bite;
 use crate::engine::order::Ordered;
-use crate::engine::status::{Board, Followed, Lag, Reason, Run, ValidationState};
+use crate::engine::status::{Board, Followed, Lag, Run, ValidationState};
 use crate::flow::cross::Crossed;
 use crate::flow::follow::Step;
 use crate::flow::progress::{Event, Watch};
@@ -82,7 +82,7 @@ impl Voice {
     }
 
     pub(super) fn say(&self, state: RunState, fault: Option<&Fault>) {
-        let reason = fault.map(Reason::of);
+        let run = fault.map_or_else(|| Run::plain(state), |fault| Run::because(state, fault));
         self.board.update(Instant::now(), |status| {
             match fault.and_then(away) {
                 Some(Side::Source) => status.source.up = false,
@@ -93,7 +93,7 @@ impl Voice {
             if matches!(state, RunState::Halted | RunState::Degraded) {
                 status.validation.state = ValidationState::Idle;
             }
-            status.run = Run { state, reason };
+            status.run = run;
         });
     }
 

@@ -11,7 +11,7 @@ mod probe;
 mod triggers;
 mod value;
 
-pub use guard::{REFUSAL, guards, is_our_guard};
+pub use guard::{guards, is_our_guard};
 pub use names::{
     CHANGE, CONTROL, has_our_prefix, is_named_as_a_pin, is_our_pin, is_our_table, is_our_trigger, remove_ours,
 };

@@ -566,13 +566,7 @@ mod tests {
         for (before, enabled, is_told) in
             [(true, 'O', true), (true, 'A', true), (false, 'O', false), (true, 'D', false)]
         {
-            let trigger = PgTrigger {
-                name: "fill".into(),
-                definition: "CREATE TRIGGER fill …".into(),
-                before,
-                enabled,
-            };
-            filled.table().triggers = vec![trigger];
+            filled.table().triggers = vec![PgTrigger { name: "fill".into(), before, enabled }];
             let plan = filled.plan();
             assert_eq!(plan.findings.iter().any(|finding| finding.code == "column_left_to_trigger"), is_told);
             if is_told {

@@ -31,7 +31,6 @@ pub fn source(name: &str, columns: &[(&str, &str)]) -> SqliteTable {
     };
     SqliteTable {
         name: name.into(),
-        sql: String::new(),
         storage: Storage::Rowid { alias: None, rowid: Some("rowid") },
         strict: false,
         autoincrement: false,
@@ -70,7 +69,6 @@ pub fn catalog(tables: Vec<PgTable>) -> Catalog {
 /// An empty table of ours.
 pub fn target(name: &str, columns: Vec<PgColumn>) -> PgTable {
     PgTable {
-        oid: 1,
         name: PgName::new("public", name),
         kind: RelationKind::Table,
         owned: true,
@@ -117,7 +115,6 @@ pub fn constraint(table: &str, name: &str, kind: ConstraintKind, definition: &st
         columns: Vec::new(),
         parent: None,
         deferrable: definition.contains("DEFERRABLE"),
-        validated: !definition.ends_with("NOT VALID"),
     }
 }
 
@@ -156,7 +153,7 @@ pub fn foreign_key(table: &str, name: &str, parent: &str) -> PgConstraint {
 }
 
 pub fn trigger(name: &str, enabled: char) -> PgTrigger {
-    PgTrigger { name: name.into(), definition: String::new(), before: true, enabled }
+    PgTrigger { name: name.into(), before: true, enabled }
 }
 
 /// What the survey would find if these were the rows of each table.

@@ -17,8 +17,7 @@ select c.oid as table_oid,
        ) as columns,
        pn.nspname::text as parent_schema,
        pc.relname::text as parent_name,
-       k.condeferrable as deferrable,
-       k.convalidated as validated
+       k.condeferrable as deferrable
 from pg_constraint k
 join pg_class c on c.oid = k.conrelid
 join pg_namespace n on n.oid = c.relnamespace

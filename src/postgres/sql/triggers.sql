@@ -1,7 +1,6 @@
 -- Triggers of schema $1's tables, but for those by which PostgreSQL enforces foreign keys. Bit 2 of tgtype says BEFORE.
 select t.tgrelid as table_oid,
        t.tgname::text as name,
-       pg_get_triggerdef(t.oid) as definition,
        (t.tgtype & 2) <> 0 as is_before,
        t.tgenabled::text as enabled
 from pg_trigger t

@@ -8,7 +8,7 @@ pub mod fence;
 mod objects;
 mod turns;
 
-pub use objects::{Census, Standing, census};
+pub use objects::{Standing, census};
 
 use super::connect::wait_at_most;
 use super::fault::from_sqlite;
