@@ -210,6 +210,20 @@ impl Store {
         Ok(columns)
     }
 
+    /// Columns of the source's tables, and how many of their values are texts or bytes that came back so because the column's form does not
+    /// spell them. A number is one to any reader, whatever digits it has lost.
+    pub async fn spelt_otherwise(&self, migration: i64) -> Result<Vec<(String, u64)>, Fault> {
+        let sql = "select source_table || '.' || column_name, count(*) from liteferry.ledger
+                   where migration_id = $1 and reason = 'reverse-spelling' and class in ('text', 'blob')
+                   group by 1 order by 1";
+        let rows = sqlx::query(sql)
+            .bind(migration)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| of_control(error, "count what came back in another spelling"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get::<i64, _>(1).unsigned_abs())).collect())
+    }
+
     /// Takes away again what disturbs the apply, after a rollback, and records how it is given back; and how tables are read from now on.
     pub async fn suspend_again(
         &self,

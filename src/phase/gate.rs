@@ -8,8 +8,8 @@ use super::RunState;
 use super::pause::Pause;
 use crate::model::finding::listed;
 use back::{
-    reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_tables,
-    reverse_tables_beside, reverse_validation,
+    reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_spellings,
+    reverse_tables, reverse_tables_beside, reverse_validation,
 };
 use broken::constraints;
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub struct Readings {
     pub one_way_columns: Vec<String>,
     /// Tables of the target that SQLite does not have, and that hold rows.
     pub left_behind: Vec<String>,
+    /// Columns of SQLite, and how many of their values came back in a text or in bytes that are not as the column spells its own.
+    pub spelt_otherwise: Vec<(String, u64)>,
     /// Of the volume that the SQLite database is on.
     pub disk: Option<Disk>,
     /// See [`super::pause`].
@@ -199,6 +201,7 @@ pub fn to_rollback(readings: &Readings) -> Vec<Gate> {
         reverse_lag(readings),
         reverse_validation(readings),
         reverse_tables_beside(readings),
+        reverse_spellings(readings),
     ]
 }
 

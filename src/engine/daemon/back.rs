@@ -323,6 +323,7 @@ impl Back<'_> {
     async fn look(&mut self) -> Result<Readings, Fault> {
         let lag = self.changes.lag().await?;
         self.left.look(&self.target, &self.tables).await?;
+        self.left.look_at_spellings(self.desk.store, self.desk.migration).await?;
         self.tend().await?;
         let now = Instant::now();
         let oldest = (lag.rows > 0).then(|| now.checked_sub(lag.oldest).unwrap_or(now));
@@ -371,6 +372,7 @@ impl Back<'_> {
             reverse: reverse(view),
             one_way_columns: Vec::new(),
             left_behind: self.left.tables.iter().map(ToString::to_string).collect(),
+            spelt_otherwise: self.left.spelt_otherwise.clone(),
             disk: None,
             pause_expected: Pause::default(),
         })

@@ -85,6 +85,7 @@ impl Life<'_> {
             reverse: reverse(&view),
             one_way_columns: self.one_way_columns(),
             left_behind: Vec::new(),
+            spelt_otherwise: Vec::new(),
             disk: disk(self.link.source.file().path()),
             pause_expected,
         })

@@ -1,6 +1,7 @@
-//! What a rollback would leave in PostgreSQL: rows of tables that are not carried. An application that makes tables as it goes is told
-//! before it goes back.
+//! What a rollback would leave in PostgreSQL, rows of tables that are not carried, and what it would give the application in an unusual
+//! form. An application that makes tables as it goes is told before it goes back, and so is one that wrote what SQLite cannot spell.
 
+use crate::journal::store::Store;
 use crate::model::fault::Fault;
 use crate::model::name::PgName;
 use crate::plan::existing::bookkeeping::bookkeeping;
@@ -13,19 +14,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The whole ledger is counted for it.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Left {
     looked: Option<Instant>,
+    counted: Option<Instant>,
     /// Tables in which a migration tool keeps what it has done: SQLite has its own, and nothing of the target's is missed there.
     records: Vec<String>,
     pub tables: Vec<PgName>,
+    pub spelt_otherwise: Vec<(String, u64)>,
 }
 
 impl Left {
     pub async fn beside(source: &SqliteSource) -> Result<Left, Fault> {
         let tables = source.introspect().await?.tables;
         let records = tables.into_iter().filter(|table| bookkeeping(table).is_some()).map(|table| table.name);
-        Ok(Left { looked: None, records: records.collect(), tables: Vec::new() })
+        Ok(Left {
+            looked: None,
+            counted: None,
+            records: records.collect(),
+            tables: Vec::new(),
+            spelt_otherwise: Vec::new(),
+        })
     }
 
     pub async fn look(
@@ -45,6 +56,14 @@ impl Left {
             tracing::warn!(%table, "nothing of the table comes back: its rows would stay in PostgreSQL at a rollback");
         }
         self.tables = found;
+        Ok(())
+    }
+    pub async fn look_at_spellings(&mut self, store: &Store, migration: i64) -> Result<(), Fault> {
+        if self.counted.is_some_and(|counted| counted.elapsed() < COUNT_EVERY) {
+            return Ok(());
+        }
+        self.counted = Some(Instant::now());
+        self.spelt_otherwise = store.spelt_otherwise(migration).await?;
         Ok(())
     }
 }

@@ -59,6 +59,19 @@ pub(super) fn reverse_tables_beside(readings: &Readings) -> Gate {
     Reading::new("reverse_tables_beside", reading, "told only").open()
 }
 
+/// It is told, and hinders nobody: no value is lost by it, and only the application knows which it reads.
+pub(super) fn reverse_spellings(readings: &Readings) -> Gate {
+    let of_column = |(column, values): &(String, u64)| format!("{column} ({})", counted(*values, "value"));
+    let reading = match readings.spelt_otherwise.as_slice() {
+        [] => "every value is spelt as its column's are".to_owned(),
+        columns => format!(
+            "SQLite holds values in another spelling than their column's, which the application may not read: {}; `liteferry ledger` lists them",
+            listed(columns.iter().map(of_column))
+        ),
+    };
+    Reading::new("reverse_spellings", reading, "told only").open()
+}
+
 pub(super) fn reverse_link(readings: &Readings) -> Gate {
     if let Some(remedy) = run_remedy(readings.run) {
         return Reading::new("reverse_link", readings.run.word(), "running").shut(remedy);

@@ -39,6 +39,7 @@ fn ready() -> Readings {
         reverse: Reverse { canary: true, running: true, lag: Duration::ZERO, compared: None },
         one_way_columns: Vec::new(),
         left_behind: Vec::new(),
+        spelt_otherwise: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
         pause_expected: pause(40),
     }
@@ -109,7 +110,15 @@ fn all_gates_stand_open_where_all_is_well_and_have_names_of_their_own() {
     );
     assert_eq!(
         names(&all[1]),
-        ["owner", "target", "reverse_link", "reverse_lag", "reverse_validation", "reverse_tables_beside"]
+        [
+            "owner",
+            "target",
+            "reverse_link",
+            "reverse_lag",
+            "reverse_validation",
+            "reverse_tables_beside",
+            "reverse_spellings"
+        ]
     );
     assert_eq!(names(&all[2]), ["owner", "target", "reverse_link", "reverse_lag"]);
 }
@@ -341,6 +350,15 @@ fn tables_that_would_be_left_behind_are_told_and_hinder_nobody() {
     assert_eq!(shut(gates.clone()), []);
     let told = gates.iter().find(|gate| gate.name == "reverse_tables_beside").unwrap();
     assert_eq!(told.reading, "rows that would stay in PostgreSQL: public.made_later");
+}
+
+#[test]
+fn values_that_came_back_in_another_spelling_are_told_and_hinder_nobody() {
+    let spelt_otherwise = vec![("t.price".into(), 2), ("t.at".into(), 1)];
+    let gates = to_rollback(&Readings { spelt_otherwise, ..ready() });
+    assert_eq!(shut(gates.clone()), []);
+    let told = gates.iter().find(|gate| gate.name == "reverse_spellings").unwrap();
+    assert!(told.reading.contains("may not read: t.price (2 values), t.at (1 value);"), "{}", told.reading);
 }
 
 #[test]
