@@ -18,7 +18,7 @@ use read::{
     Reader, choice, duration, file_path, flag, host_names, list, listener, number, optional, reasons,
     spelled, text_not_empty,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -277,6 +277,7 @@ impl Settings {
     /// What the plan needs of the settings.
     pub fn overrides(&self) -> Overrides {
         Overrides {
+            followed: BTreeSet::new(),
             include: self.tables.include.clone(),
             exclude: self.tables.exclude.clone(),
             no_foreign_key: self.tables.no_foreign_key.clone(),

@@ -131,6 +131,7 @@ impl Begun {
         let mut held = Request { mode: self.mode, ..request.clone() };
         held.overrides.existing_rows = self.existing_rows(request.overrides.existing_rows);
         held.overrides.letters = self.letters();
+        held.overrides.followed = self.followed.iter().cloned().collect();
         held
     }
 
@@ -172,7 +173,20 @@ impl Begun {
             let text = format!("followed since the migration began, and so still: {}", left_out.join(", "));
             findings.push(self.finding("tables", text));
         }
+        let columns: Vec<&str> =
+            request.overrides.exclude.iter().filter(|name| self.rests(name)).map(String::as_str).collect();
+        if !columns.is_empty() {
+            let text = format!("carried over until the writes are back in SQLite: {}", columns.join(", "));
+            findings.push(self.finding("tables.exclude", text));
+        }
         findings
+    }
+
+    /// Whether it names a column that is carried over by what was planned before the switch. Until then it is left out from the next start on.
+    fn rests(&self, name: &str) -> bool {
+        let key = column_key(name, "type");
+        let is_carried = || self.columns.keys().any(|known| known.eq_ignore_ascii_case(&key));
+        self.mode == Mode::Existing && self.phase == Phase::Switch && is_carried()
     }
 
     /// Whether a foreign key was left out that is not left out now. One that is left out since is asked for when the writes move.

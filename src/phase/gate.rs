@@ -363,7 +363,7 @@ fn sequences(readings: &Readings) -> Gate {
     if undecided.len() < bad.len() {
         remedies.push(
             "Give an exhausted one a wider type (`alter sequence … as bigint`, and its column), and name the start of one that \
-             cannot be computed under [sequences]."
+             cannot be computed under [sequences], or correct the line there that names it."
                 .to_owned(),
         );
     }

@@ -63,6 +63,40 @@ pub fn sequences<'r>(
     found
 }
 
+/// What the settings say of sequences and means nothing: each by its name, with what there is not.
+pub fn unmeant<'r>(
+    routes: impl IntoIterator<Item = &'r Route>,
+    catalog: &Catalog,
+    overrides: &Overrides,
+) -> Vec<(String, String)> {
+    let carried: Vec<String> = routes
+        .into_iter()
+        .flat_map(|route| {
+            let holds_numbers = |crossing: &&ColumnRoute| Written::in_type(&crossing.codec.ty).is_some();
+            let columns =
+                route.columns.iter().filter(holds_numbers).filter_map(|crossing| crossing.source.as_ref());
+            columns.map(|column| format!("{}.{column}", route.source))
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (setting, start) in &overrides.sequences {
+        let is_named = |name: &PgName| name.name == *setting || name.to_string() == *setting;
+        if !catalog.sequences.iter().any(|sequence| is_named(&sequence.name)) {
+            found.push((setting.clone(), "the target has no sequence of this name".to_owned()));
+        }
+        let SequenceStart::After(columns) = start else { continue };
+        for named in
+            columns.iter().filter(|named| !carried.iter().any(|name| name.eq_ignore_ascii_case(named)))
+        {
+            let text = format!(
+                "it is to go on after {named}, which is no column of numbers or of text that is carried over"
+            );
+            found.push((setting.clone(), text));
+        }
+    }
+    found
+}
+
 /// A column of the target by its name in SQLite, and the table whose counter it goes on from.
 fn column_named(
     named: &str,

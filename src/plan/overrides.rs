@@ -4,13 +4,15 @@ use super::route::{Identity, Route};
 use super::spelling;
 use crate::canon::{Form, Reason, Zone};
 use crate::model::name::PgName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Table names, or patterns with `*`; empty includes everything.
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    /// Tables that are followed already, which no pattern leaves out any more.
+    pub followed: BTreeSet<String>,
     /// Columns, `table.column`, or patterns with `*`, whose foreign keys the application does not keep to.
     pub no_foreign_key: Vec<String>,
     /// Of names in the target, `create` mode only.
@@ -190,7 +192,8 @@ impl Overrides {
 
     pub fn includes(&self, table: &str) -> bool {
         let named = |patterns: &[String]| patterns.iter().any(|pattern| Overrides::is_named(pattern, table));
-        (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
+        self.followed.contains(table)
+            || (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
     }
 
     pub fn leaves_key_out(&self, table: &str, column: &str) -> bool {

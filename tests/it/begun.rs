@@ -177,3 +177,77 @@ fn migrations_that_one_side_alone_has_recorded_are_told_beforehand() {
     daemon.until(|status| status["phase"] == "dual-write");
     assert!(daemon.log().contains(says), "{}", daemon.log());
 }
+
+/// The patterns say what begins to be followed, and end nothing.
+#[test]
+fn a_followed_table_that_is_left_out_since_is_followed_on_in_either_mode() {
+    let sql = "pragma journal_mode = wal; create table a (id integer primary key, v text);
+        create table b (id integer primary key, v text); insert into a values (1, 'x'); insert into b values (1, 'x')";
+    let made =
+        "create table a (id bigint primary key, v text); create table b (id bigint primary key, v text)";
+    for mode in ["target.mode=create", "target.mode=existing"] {
+        let case = Case::new(sql);
+        if mode.ends_with("existing") {
+            psql(&case.target.url, made);
+        }
+        let mut daemon = case.daemon(&["--set", mode]);
+        daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");
+        daemon.stop();
+        let mut daemon = case.daemon(&["--set", mode, "--set", "tables.exclude=b"]);
+        daemon.until(|status| status["phase"].is_string() && status["validation"]["verdict"] == "equal");
+        assert!(daemon.log().contains("and so still: b"), "{}", daemon.log());
+        assert!(!daemon.log().contains("not what it was"), "{}", daemon.log());
+        // Its own migrations are followed on too.
+        if mode.ends_with("existing") {
+            psql(&case.target.url, "alter table b add column w text");
+        }
+        case.app("alter table b add column w text; insert into b values (2, 'y', 'w')");
+        daemon.drained(&case.source);
+        assert_eq!(case.rows("select w from b where id = 2"), [[Some("w".to_owned())]], "{}", daemon.log());
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_told_at_each_start() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    psql(&case.target.url, "create sequence loose");
+    let existing = ["--set", "target.mode=existing"];
+    let mut daemon = case.daemon(&existing);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.stop();
+    for (set, told) in [
+        ("tables.exclude=visits", "tables.exclude could mean by \"visits\""),
+        ("types.column.\"visit.nota\".form=native", "types.column could mean by \"visit.nota\""),
+        ("sequences.lose=place.id", "sequences could mean by \"lose\""),
+        ("sequences.loose=place.no", "place.no"),
+        ("sequences.loose=place.id", ""),
+        ("sequences.loose=7", ""),
+    ] {
+        let mut daemon = case.daemon(&[&existing[..], &["--set", set]].concat());
+        daemon.until(|status| status["phase"].is_string() && status["validation"]["verdict"] == "equal");
+        let log = daemon.log();
+        match told {
+            "" => assert!(!log.contains("setting_unmatched"), "{set}\n{log}"),
+            told => assert!(log.contains("setting_unmatched") && log.contains(told), "{set}\n{log}"),
+        }
+        daemon.stop();
+    }
+}
+
+/// What the choice of tables and columns would begin or end waits for the writes to be back.
+#[test]
+fn a_choice_of_tables_that_is_changed_after_the_switch_is_told_to_wait() {
+    let case = Case::new(SOURCE);
+    psql(&case.target.url, TARGET);
+    let existing = ["--set", "target.mode=existing"];
+    let mut daemon = case.validated(&[&existing[..], &["--set", "tables.exclude=visit"]].concat());
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    daemon.stop();
+    let mut daemon = case.daemon(&[&existing[..], &["--set", "tables.exclude=place.code"]].concat());
+    daemon.until(|status| status["phase"].is_string() && status["validation"]["verdict"] == "equal");
+    let log = daemon.log();
+    assert!(log.contains("once the writes are back in SQLite: visit"), "{log}");
+    assert!(log.contains("until the writes are back in SQLite: place.code"), "{log}");
+}

@@ -43,6 +43,7 @@ mod setup;
 mod stop;
 mod tables;
 mod tended;
+mod told;
 mod verify;
 mod verifying;
 mod voice;
@@ -201,7 +202,12 @@ async fn claimed(
 ) -> Result<Attempted, Fault> {
     let request = &job.request;
     let migration = match setup::known(job, store).await? {
-        Some(migration) => migration,
+        Some(migration) => {
+            if owned.is_none() {
+                told::tell_settings(job, store, &migration).await?;
+            }
+            migration
+        }
         None if owned.is_some() => return Err(setup::gone(request)),
         None => {
             voice.board.update(Instant::now(), |status| status.standing.records_read = true);
@@ -211,9 +217,6 @@ async fn claimed(
             }
         }
     };
-    if owned.is_none() {
-        setup::tell_settings(job, store, &migration).await?;
-    }
     let request = as_begun(request, store, Some(&migration)).await?;
     let job = &Job { request, ..job.clone() };
     let ours = owning::take_over(store, (migration.id, claim), owned).await?;

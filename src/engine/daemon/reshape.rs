@@ -62,7 +62,8 @@ pub async fn settle(
     let adrift = anew.as_ref().map(|anew| agree::adrift(&anew.plan, &followed.tables)).unwrap_or_default();
     let is_another = before != followed.recorded.source_schema;
     let is_plain = followed.recorded.source_version.map_or(!is_another, |known| is_one_step(known, version));
-    let is_as_it_was = !is_another && is_plain && census.is_whole() && adrift.is_empty();
+    let is_same_source = !is_another && is_plain && census.is_whole();
+    let is_as_it_was = is_same_source && adrift.is_empty();
     let taken_up = match is_as_it_was && !source.read(is_closed).await? {
         true => agree::taken_up(&job.request, (&schema, anew.as_ref()), &followed.tables).await?,
         false => BTreeSet::new(),
@@ -75,11 +76,12 @@ pub async fn settle(
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
     let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
-    match is_as_it_was {
-        true => {
-            tracing::info!(tables = ?taken_up, "tables that the settings leave out no more are followed from now on")
+    match (is_same_source, adrift.is_empty()) {
+        (false, _) => tracing::warn!("the schema is not what it was; the change is carried over"),
+        (true, false) => tell_of_target(&adrift),
+        (true, true) => {
+            tracing::info!(tables = ?taken_up, "tables that the settings leave out no more are followed from now on");
         }
-        false => tracing::warn!("the schema is not what it was; the change is carried over"),
     }
     // A verdict was about the schema that it saw.
     voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
@@ -110,6 +112,13 @@ pub async fn settle(
     }
     voice.board.tick(Instant::now());
     understood(store, &followed, version).await
+}
+
+fn tell_of_target(tables: &BTreeSet<String>) {
+    tracing::warn!(
+        ?tables,
+        "PostgreSQL's tables, or the columns that the settings leave out of them, are not what they were; it is carried over"
+    );
 }
 
 async fn note(store: &Store, changes: &[TableChange], unseen: Option<&str>) -> Result<(), Fault> {

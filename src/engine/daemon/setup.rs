@@ -10,7 +10,7 @@ use super::moved::moved_before;
 use super::schema_moved::{is_of_schema, schema_moved};
 use super::tables::{Tables, numbered_as_recorded};
 use super::voice::Voice;
-use crate::engine::begun::{begun, terms};
+use crate::engine::begun::terms;
 use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{
     canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way, unrounded,
@@ -83,21 +83,6 @@ pub async fn known(job: &Job, store: &Store) -> Result<Option<Migration>, Fault>
         Recorded::Ours(migration, _) => Ok(Some(migration)),
         Recorded::Foreign(finding) => Err(refused(&finding)),
     }
-}
-
-/// Settings that a migration under way has no use for. A person who changed one hears it at once.
-pub async fn tell_settings(job: &Job, store: &Store, migration: &Migration) -> Result<(), Fault> {
-    let Some(begun) = begun(store, migration).await? else { return Ok(()) };
-    for finding in begun.without_effect(&job.request) {
-        tracing::warn!(
-            code = finding.code,
-            setting = finding.subject,
-            remedy = finding.remedy,
-            "a setting was changed since the migration began: {}",
-            finding.text
-        );
-    }
-    Ok(())
 }
 
 fn refused(finding: &Finding) -> Fault {
