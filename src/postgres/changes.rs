@@ -19,6 +19,7 @@ use super::connect::Session;
 use super::fault;
 use super::patience::{self, answered};
 use super::target::PgTarget;
+use super::task::Task;
 use crate::link::{Batch, Captured, Extent, OnDisk, Portions, Take};
 use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::{Position, Reached};
@@ -32,7 +33,6 @@ use std::time::Duration;
 use sweep::Sweep;
 use table::Table;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use turn::{Begun, Ended};
 
 pub struct PgChanges {
@@ -83,20 +83,11 @@ struct Reader {
     learnt: BTreeMap<i64, Table>,
 }
 
-/// Ends with whoever holds it.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Turn {
     /// The session, once all is read.
     async fn read(&mut self) -> Option<&Session> {
         if let Turn::Reading(task) = self {
-            let read = (&mut task.0).await;
+            let read = task.await;
             *self = read.ok().flatten().map_or(Turn::GivenUp, |reader| Turn::Read(Box::new(reader)));
         }
         match self {
@@ -230,23 +221,23 @@ impl Captured for PgChanges {
         let Some(Begun { reader, head, keys }) = begun else { return Ok(None) };
         let (sender, portions) = Portions::channel(1);
         let (shared, last) = (Arc::clone(&self.shared), head.last);
-        let reading = tokio::spawn(async move {
+        let reading = Task::begin(async move {
             let mut reading = Reading::new(&shared, reader, sender);
             reading.read_to(last, keys).await.then_some(reading.reader)
         });
         let Head { to, extent, changes, .. } = head;
-        state.open = Some(Open { head, turn: Turn::Reading(Task(reading)) });
+        state.open = Some(Open { head, turn: Turn::Reading(reading) });
         // All that this snapshot shows has been committed: the disk works while it is read.
         let disk = Arc::clone(&self.shared);
-        state.hardened = Some(Task(tokio::spawn(async move { disk.harden().await })));
+        state.hardened = Some(Task::begin(async move { disk.harden().await }));
         // Rows are as the batch's own end shows them: nothing newer is seen of a source that cannot go back unnoticed.
         Ok(Some(Batch { from, to, extent, changes, newest: to, portions }))
     }
 
     async fn harden(&self) -> Result<(), Fault> {
         let begun = self.state.lock().await.hardened.take();
-        if let Some(mut begun) = begun
-            && let Ok(hardened) = (&mut begun.0).await
+        if let Some(begun) = begun
+            && let Ok(hardened) = begun.await
         {
             return hardened;
         }

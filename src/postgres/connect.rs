@@ -9,6 +9,7 @@ use super::fault;
 use super::password::{self, Login, Secret};
 use super::plain::Plain;
 use super::pooler;
+use super::task::Task;
 use super::tls;
 use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
@@ -21,7 +22,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::lookup_host;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config, SimpleQueryMessage, Statement};
@@ -50,7 +50,7 @@ pub struct Session {
     client: Client,
     /// Statements that come again and again, by their text.
     prepared: Mutex<HashMap<String, Statement>>,
-    task: Task,
+    task: Task<()>,
     /// Where others like it are to be had, and the server's name for it.
     address: Arc<Target>,
     backend: i32,
@@ -141,10 +141,10 @@ impl Session {
 
     /// Says goodbye, so that the server has nothing to complain of in its log.
     pub async fn close(self) {
-        let Session { client, mut task, mut held, .. } = self;
+        let Session { client, task, mut held, .. } = self;
         drop(client);
         // A server that does not take the goodbye in time is left without one: dropping the task closes the socket.
-        if timeout(CLOSE_WAIT, &mut task.0).await.is_ok() {
+        if timeout(CLOSE_WAIT, task).await.is_ok() {
             held.has_ended();
         }
     }
@@ -165,25 +165,14 @@ impl DerefMut for Session {
 }
 
 /// The task that moves bytes between a client and its socket.
-#[derive(Debug)]
-struct Task(JoinHandle<()>);
-
-impl Task {
-    fn driving(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> Task {
-        Task(tokio::spawn(async move {
-            // Those who wait for an answer are told only that the connection is closed; the reason comes out here.
-            if let Err(error) = connection.await {
-                let fault = fault::of(error, "keep the connection to postgres");
-                warn!(code = fault.code, "connection to postgres ended");
-            }
-        }))
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+fn driving(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> Task<()> {
+    Task::begin(async move {
+        // Those who wait for an answer are told only that the connection is closed; the reason comes out here.
+        if let Err(error) = connection.await {
+            let fault = fault::of(error, "keep the connection to postgres");
+            warn!(code = fault.code, "connection to postgres ended");
+        }
+    })
 }
 
 /// Names are resolved anew each time: after a failover the same name may mean another server.
@@ -217,7 +206,7 @@ async fn attempt(target: &Target, host: &Host, address: Option<IpAddr>) -> Resul
 /// A connection as the driver makes it, of which nothing has been asked.
 struct Opened {
     client: Client,
-    task: Task,
+    task: Task<()>,
     has_proven_itself: bool,
 }
 
@@ -230,12 +219,12 @@ async fn open(target: &Target, host: &Host, address: Option<IpAddr>) -> Result<O
         let connected = config.connect(plain.clone()).await;
         let (client, connection) = connected.map_err(|error| fault::of(error, doing()))?;
         let announced = connection.parameter(ANNOUNCED).and_then(major_of);
-        (client, Task::driving(connection), announced, plain.is_proven())
+        (client, driving(connection), announced, plain.is_proven())
     } else {
         let tls = tls::connector(target, target.tls_for(host))?;
         let (client, connection) = config.connect(tls).await.map_err(|error| fault::of(error, doing()))?;
         let announced = connection.parameter(ANNOUNCED).and_then(major_of);
-        (client, Task::driving(connection), announced, true)
+        (client, driving(connection), announced, true)
     };
     // Before anything is asked of it: to what it does not know it answers in words that say nothing of its age.
     if let Some(major) = announced.filter(|major| major * 10_000 < VERSION_MIN) {
@@ -253,11 +242,11 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
     let Opened { client, task, has_proven_itself } = open(target, host, address).await?;
     // Before anything is set: what is set behind a pooler, the application finds in its own sessions.
     if !target.own_sessions.are_proven() {
-        let Opened { client: other, task: mut of_other, .. } = open(target, host, address).await?;
+        let Opened { client: other, task: of_other, .. } = open(target, host, address).await?;
         pooler::refuse(&client, &other).await?;
         target.own_sessions.prove();
         drop(other);
-        let _ = timeout(CLOSE_WAIT, &mut of_other.0).await;
+        let _ = timeout(CLOSE_WAIT, of_other).await;
     }
     let answers = client.simple_query(SESSION_SQL).await.map_err(|error| fault::of(error, doing()))?;
     let row = answers.iter().rev().find_map(|answer| match answer {

@@ -22,6 +22,7 @@ pub mod pair;
 pub mod password;
 pub mod remade;
 pub mod target;
+pub mod task;
 pub mod tls;
 pub mod url;
 

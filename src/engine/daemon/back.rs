@@ -30,6 +30,7 @@ use crate::postgres::changes::PgChanges;
 use crate::postgres::finish::{prove, unproved};
 use crate::postgres::make_way::{make_way, who_holds};
 use crate::postgres::target::{LoadRole, PgTarget};
+use crate::postgres::task::Task;
 use crate::sqlite::apply::SqliteApplier;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::source::SqliteSource;
@@ -38,7 +39,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 /// What one attempt works with while PostgreSQL is written.
 pub struct Back<'a> {
@@ -85,7 +85,7 @@ pub async fn follow_back(
         request.overrides.existing_rows,
     );
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
-    let _proving = Proving(tokio::spawn(prove_constraints(target.clone(), tables.clone())));
+    let _proving = Task::begin(prove_constraints(target.clone(), tables.clone()));
     let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;
     let untouched = Untouched::since_closed(&desk, &file).await?;
     let tended = None;
@@ -107,15 +107,6 @@ fn put_back_whole(fault: Fault) -> Fault {
         "the target's tables were changed: put the change back, values and all, in one transaction. SQLite still has the values as they were, and \
          is made equal to PostgreSQL as soon as the way back goes on, which it does by itself",
     )
-}
-
-/// Ends with the attempt.
-struct Proving(JoinHandle<()>);
-
-impl Drop for Proving {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Constraints came back without a look at the rows that were there; now there is time for it. One that rows break stays as it is, and

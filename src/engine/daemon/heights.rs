@@ -11,10 +11,10 @@ use crate::postgres::connect::connect;
 use crate::postgres::fault::refusal;
 use crate::postgres::finish::reached;
 use crate::postgres::patience::{self, answered};
+use crate::postgres::task::Task;
 use crate::postgres::url::Target;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 #[derive(Default)]
@@ -27,14 +27,7 @@ pub struct Heights {
 
 struct Reading {
     began: Instant,
-    task: JoinHandle<Result<Vec<(Numbers, Reached)>, Fault>>,
-}
-
-/// Ends with whoever wants to know.
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: Task<Result<Vec<(Numbers, Reached)>, Fault>>,
 }
 
 /// So many times the last reading's length lies before the next.
@@ -80,7 +73,7 @@ impl Life<'_> {
             // From before the first row is read nothing passes unseen.
             self.applier.watch(self.heights.wanted.clone()).await?;
             let read = read(Arc::clone(&self.job.request.address), self.heights.wanted.clone());
-            self.heights.reading = Some(Reading { began: Instant::now(), task: tokio::spawn(read) });
+            self.heights.reading = Some(Reading { began: Instant::now(), task: Task::begin(read) });
         }
         self.heights.gather().await?;
         Ok(self.heights_now())

@@ -10,10 +10,10 @@ use crate::plan::Statement;
 use crate::plan::reference::Reference;
 use crate::postgres::connect::connect;
 use crate::postgres::fault;
+use crate::postgres::task::Task;
 use crate::postgres::url::Target;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 #[derive(Default)]
@@ -30,14 +30,7 @@ struct Found {
 
 struct Looking {
     began: Instant,
-    task: JoinHandle<Result<Vec<Violated>, Fault>>,
-}
-
-/// Ends with whoever wants to know.
-impl Drop for Looking {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: Task<Result<Vec<Violated>, Fault>>,
 }
 
 /// Rows that break a constraint are counted up to here.
@@ -60,7 +53,7 @@ impl Orphans {
     }
 
     pub fn look(&mut self, address: &Arc<Target>, awaiting: Vec<Statement>, followed: Vec<PgName>) {
-        let task = tokio::spawn(look(Arc::clone(address), awaiting, followed));
+        let task = Task::begin(look(Arc::clone(address), awaiting, followed));
         self.looking = Some(Looking { began: Instant::now(), task });
     }
 

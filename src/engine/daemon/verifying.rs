@@ -12,6 +12,7 @@ use crate::model::history::Position;
 use crate::plan::route::Route;
 use crate::postgres::pair::PgHalf;
 use crate::postgres::target::PgTarget;
+use crate::postgres::task::Task;
 use crate::sqlite::changes::Held;
 use crate::sqlite::connect::SqliteFile;
 use crate::sqlite::pair::SqliteHalf;
@@ -19,7 +20,6 @@ use crate::telemetry::labels::{Direction, RowVerdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::task::JoinHandle;
 
 /// When both sides are compared while they are written.
 #[derive(Clone, Copy, Debug)]
@@ -71,17 +71,8 @@ enum State {
     Waiting(Box<Validation>),
     Comparing {
         at: Position,
-        work: Work,
+        work: Task<Result<Progress, Fault>>,
     },
-}
-
-/// Ends with whoever holds it.
-struct Work(JoinHandle<Result<Progress, Fault>>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Rows mended in one round may be written again before they are compared: a few rounds settle it.
@@ -237,7 +228,7 @@ impl Verifying {
         self.state = match std::mem::replace(&mut self.state, State::Idle { next: None }) {
             State::Waiting(validation) => {
                 let work = validation.go_on(pair, self.subject.log(), self.timetable.pair_age_max);
-                State::Comparing { at, work: Work(tokio::spawn(work)) }
+                State::Comparing { at, work: Task::begin(work) }
             }
             other @ (State::Idle { .. } | State::Comparing { .. }) => other,
         };
@@ -265,9 +256,9 @@ impl Verifying {
 
     async fn cut_off(&mut self) {
         if let State::Comparing { work, .. } = &mut self.state {
-            work.0.abort();
+            work.cut_off();
             // Whether it was cut off or had just ended: what it held is let go of.
-            let _ended = (&mut work.0).await;
+            let _ended = work.await;
         }
     }
 
@@ -286,7 +277,7 @@ impl Verifying {
         match &self.state {
             State::Idle { next } => next.is_some_and(|next| next <= Instant::now()),
             State::Waiting(_) => true,
-            State::Comparing { work, .. } => work.0.is_finished(),
+            State::Comparing { work, .. } => work.is_finished(),
         }
     }
 
@@ -297,7 +288,7 @@ impl Verifying {
             State::Idle { next: Some(next) } => tokio::time::sleep_until((*next).into()).await,
             State::Waiting(_) => {}
             State::Comparing { work, .. } => {
-                while !work.0.is_finished() {
+                while !work.is_finished() {
                     tokio::time::sleep(LOOK_AT_WORK).await;
                 }
             }
@@ -308,11 +299,11 @@ impl Verifying {
     pub async fn settle(&mut self, store: &Store, voice: &Voice) -> Result<(), Fault> {
         self.record_order(store, voice).await?;
         let State::Comparing { at, work } = &mut self.state else { return Ok(()) };
-        if !work.0.is_finished() {
+        if !work.is_finished() {
             return Ok(());
         }
         let at = *at;
-        let ended = (&mut work.0).await;
+        let ended = work.await;
         match ended
             .unwrap_or_else(|error| Err(Fault::fatal("stopped", "compare both sides").with_source(error)))
         {

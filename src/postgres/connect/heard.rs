@@ -85,7 +85,7 @@ impl Session {
                         "the server is done, or never heard of it: something between here and PostgreSQL swallows bytes, and the \
                          connection is given up"
                     );
-                    self.task.0.abort();
+                    self.task.cut_off();
                 }
                 // Before its bound is over, which is not twice as long.
                 (Seen::Behind(lock), _) if !told => {
