@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The whole ledger is counted for it.
+/// The whole ledger is counted for it, and what comes back waits meanwhile: so many times as long as that takes.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+const COUNT_EVERY_BY_LENGTH: u32 = 100;
 
 pub struct Left {
     looked: Option<Instant>,
-    counted: Option<Instant>,
+    count_from: Instant,
     /// Tables in which a migration tool keeps what it has done: SQLite has its own, and nothing of the target's is missed there.
     records: Vec<String>,
     pub tables: Vec<PgName>,
@@ -32,7 +33,7 @@ impl Left {
         let records = tables.into_iter().filter(|table| bookkeeping(table).is_some()).map(|table| table.name);
         Ok(Left {
             looked: None,
-            counted: None,
+            count_from: Instant::now(),
             records: records.collect(),
             tables: Vec::new(),
             spelt_otherwise: Vec::new(),
@@ -58,12 +59,13 @@ impl Left {
         self.tables = found;
         Ok(())
     }
+
     pub async fn look_at_spellings(&mut self, store: &Store, migration: i64) -> Result<(), Fault> {
-        if self.counted.is_some_and(|counted| counted.elapsed() < COUNT_EVERY) {
-            return Ok(());
+        let began = Instant::now();
+        if began >= self.count_from {
+            self.spelt_otherwise = store.spelt_otherwise(migration).await?;
+            self.count_from = Instant::now() + COUNT_EVERY.max(began.elapsed() * COUNT_EVERY_BY_LENGTH);
         }
-        self.counted = Some(Instant::now());
-        self.spelt_otherwise = store.spelt_otherwise(migration).await?;
         Ok(())
     }
 }
