@@ -54,6 +54,8 @@ pub enum Form {
     Array(ArrayText),
     /// An array as its elements with commas between: `a,b`.
     List,
+    /// In a bytea column: bytes as their base64, a TEXT.
+    Base64,
 }
 
 /// A pair of words for true and false, in one case: an index into `SPELLINGS`.
@@ -165,7 +167,7 @@ impl Form {
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
             Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
             Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
-            Form::Array(_) | Form::List => false,
+            Form::Array(_) | Form::List | Form::Base64 => false,
         }
     }
 
@@ -216,9 +218,12 @@ impl Form {
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => None,
             Form::Affinity | Form::OtherClass => None,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Some(self.to_string()),
-            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
-                Some(self.to_string())
-            }
+            Form::EmptyNull
+            | Form::UuidBlob(_)
+            | Form::Duration(_)
+            | Form::Array(_)
+            | Form::List
+            | Form::Base64 => Some(self.to_string()),
         }
     }
 
@@ -229,9 +234,12 @@ impl Form {
             Form::Digits => Numeral::Digits,
             Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass => Numeral::Natural,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
-            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
-                Numeral::Natural
-            }
+            Form::EmptyNull
+            | Form::UuidBlob(_)
+            | Form::Duration(_)
+            | Form::Array(_)
+            | Form::List
+            | Form::Base64 => Numeral::Natural,
         }
     }
 
@@ -241,9 +249,12 @@ impl Form {
             Form::OtherClass => Textual::Blob,
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => Textual::Text,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
-            Form::EmptyNull | Form::UuidBlob(_) | Form::Duration(_) | Form::Array(_) | Form::List => {
-                Textual::Text
-            }
+            Form::EmptyNull
+            | Form::UuidBlob(_)
+            | Form::Duration(_)
+            | Form::Array(_)
+            | Form::List
+            | Form::Base64 => Textual::Text,
         }
     }
 }
@@ -368,6 +379,7 @@ impl fmt::Display for Form {
             Form::Duration(duration) => duration.fmt(out),
             Form::Array(text) => text.fmt(out),
             Form::List => out.write_str("array-list"),
+            Form::Base64 => out.write_str("base64"),
         }
     }
 }
@@ -377,8 +389,13 @@ impl FromStr for Form {
 
     fn from_str(word: &str) -> Result<Form, UnknownForm> {
         let numbers = [Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-        let plain =
-            numbers.into_iter().chain([Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::List]);
+        let plain = numbers.into_iter().chain([
+            Form::EmptyNull,
+            Form::Affinity,
+            Form::OtherClass,
+            Form::List,
+            Form::Base64,
+        ]);
         let blobs = [ByteOrder::BigEndian, ByteOrder::Mixed].map(Form::UuidBlob);
         plain
             .chain(blobs)
@@ -401,7 +418,7 @@ mod tests {
     #[test]
     fn every_word_of_a_form_names_that_form() {
         let words = "native empty-null number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
-                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list";
+                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list base64";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);
         }

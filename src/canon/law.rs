@@ -70,7 +70,7 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
 
 pub(super) fn any_form() -> impl Strategy<Value = Form> {
     let numbers = vec![Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-    let plain = [numbers, vec![Form::EmptyNull, Form::Affinity, Form::OtherClass]].concat();
+    let plain = [numbers, vec![Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::Base64]].concat();
     let words = Words::all().map(Form::Words).collect();
     let dressed = |dress, case| Form::UuidText(UuidText { dress, case });
     let uuid = vec![
@@ -102,6 +102,7 @@ pub(super) fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "-?([0-9]\\.)?[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,7})?",
         "(\\{\"a\":[0-9]{1,3}\\}|\\[[0-9],[0-9]\\]|\\[ ?\"x\" ?\\])",
         "[a-c é]{0,5}",
+        "([A-D]{4}){0,2}([A-D]{2}(==)?)?",
     ];
     prop_oneof![
         8 => likely.prop_map(String::into_bytes),

@@ -6,6 +6,7 @@
 mod array;
 mod array_text;
 mod back;
+mod base64;
 mod boolean;
 mod calendar;
 mod decimal;
@@ -134,6 +135,7 @@ impl Codec {
             Family::Boolean => boolean::decode(form, bytes),
             Family::Number(width) => number::decode(width, form, bytes, scratch),
             Family::Numeric(_) => numeric::decode(form, bytes, scratch),
+            Family::Text(text::Kind::Bytes) if form == Form::Base64 => Ok(base64::decode(bytes, scratch)),
             Family::Text(kind) => Ok(text::decode(kind, form, bytes)),
             Family::Uuid => uuid::decode(form, bytes, scratch),
             Family::Address(kind) => net::decode(kind, form, bytes, scratch),
@@ -173,6 +175,7 @@ impl Codec {
             Family::Boolean => boolean::encode(form, cell, out),
             Family::Number(width) => number::encode(width, form, cell, out),
             Family::Numeric(limit) => numeric::encode(limit, form, cell, out),
+            Family::Text(text::Kind::Bytes) if form == Form::Base64 => base64::encode(cell, out),
             Family::Text(kind) => text::encode(kind, form, cell, out),
             Family::Uuid => uuid::encode(form, cell, out),
             Family::Address(kind) => net::encode(kind, form, cell, out),

@@ -41,6 +41,7 @@ pub enum Reason {
     /// JSON with a key that stands twice in one object, of which the target keeps the last.
     DuplicateKeys,
     NotAnArray,
+    NotBase64,
     /// The target type has no codec.
     Unsupported,
     /// NULL where the target column refuses it.
@@ -92,6 +93,7 @@ impl Reason {
             Reason::NotJson => "not-json",
             Reason::DuplicateKeys => "duplicate-keys",
             Reason::NotAnArray => "not-an-array",
+            Reason::NotBase64 => "not-base64",
             Reason::Unsupported => "unsupported",
             Reason::NotNull => "not-null",
             Reason::Refused => "refused",

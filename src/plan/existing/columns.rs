@@ -291,6 +291,11 @@ impl Crossing<'_> {
             }
             (Reason::NoUnit, Type::Interval(_)) => Some(self.count_as(Form::Duration(Duration::Seconds))),
             (Reason::NoUnit, _) => Some(self.count_as(Form::Epoch(Unit::Seconds))),
+            (Reason::Class, Type::Inet) if self.holds_numbers_alone() => Some(format!(
+                "[types.column.\"{}\"] form = \"{}\" if the numbers are IPv4 addresses",
+                self.subject(),
+                Form::Number
+            )),
             _ => None,
         }
     }
@@ -318,6 +323,10 @@ impl Crossing<'_> {
             _ => "if the target need not have them as they were written",
         };
         Some(format!("[misfits] accept = [{words}] {if_so}: a switch then waits for nobody to accept each"))
+    }
+
+    fn holds_numbers_alone(&self) -> bool {
+        self.surveyed.is_some_and(|column| column.count(Class::Integer) == column.values())
     }
 
     fn is_in_primary_key(&self, target: &PgColumn) -> bool {
@@ -396,8 +405,9 @@ impl Crossing<'_> {
         if codec.ty == Type::Bytea && codec.form == Form::OtherClass && !form_stated {
             let text = "the letters of each text are taken for the bytes themselves";
             let remedy = format!(
-                "{pin}; if not (SQLObject writes base64 into SQLite, and the bytes into PostgreSQL), the application would read the \
-                 letters there: leave the column out, [tables] exclude"
+                "{pin}; if they are the bytes' base64 (SQLObject writes that into SQLite, and the bytes into PostgreSQL): form = \"{}\"; \
+                 in any other code the application would read the letters there: leave the column out, [tables] exclude",
+                Form::Base64
             );
             adapted.findings.push(Finding::note("bytes_proposed", &subject, text).with_remedy(remedy));
         }
@@ -640,6 +650,8 @@ mod tests {
         assert!(is_advised(&times, &[empty, Cell::Text(b"2024-01-02 03:04:05")]));
         assert!(!is_advised(&times, &[empty, Cell::Text(b"2024-01-02T03:04:05")]));
         assert!(!is_advised(&case, &[address]), "nothing is wrong");
+        let numbers = plan(&case, &[Cell::Integer(3_232_235_777)]).findings;
+        assert!(numbers[0].remedy.contains("form = \"number\" if"), "{:?}", numbers[0]);
         assert!(
             !is_advised(&case, &[empty, Cell::Text(b"unknown")]),
             "the rest would still be in the ledger"
@@ -742,7 +754,7 @@ mod tests {
 
         let mut letters = Case::with_value("TEXT", Type::Bytea);
         let encoded = Cell::Text(b"YWJj");
-        expect(&letters.plan_with_value(encoded), Note, "bytes_proposed", "form = \"other-class\"; if not");
+        expect(&letters.plan_with_value(encoded), Note, "bytes_proposed", "form = \"base64\"; in any other");
         let form = Some(Form::OtherClass);
         letters.overrides.columns.insert("t.v".into(), ColumnOverride { form, ..ColumnOverride::default() });
         expect_codes(&letters.plan_with_value(encoded), &[]);

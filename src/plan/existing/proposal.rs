@@ -15,7 +15,7 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
         Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
-        Form::Array(_) | Form::List => false,
+        Form::Array(_) | Form::List | Form::Base64 => false,
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
         Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
-        Form::Array(_) | Form::List => false,
+        Form::Array(_) | Form::List | Form::Base64 => false,
     }
 }
 

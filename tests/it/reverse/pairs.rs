@@ -270,3 +270,41 @@ fn the_empty_text_crosses_as_null_and_comes_back_where_the_operator_says_so() {
     assert_eq!(pair.there(ledger), ["[3]daynullnull"]);
     assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
 }
+
+/// SQLObject's bytes: base64 in a text column of SQLite, themselves in PostgreSQL.
+#[test]
+fn bytes_cross_from_their_code_and_come_back_as_it_where_the_operator_says_so() {
+    let pair = Pair::mapped_with(
+        &["types.column.\"t.d\".form=base64"],
+        (
+            "create table t (id integer primary key, d text);
+             insert into t values (1, 'aGVsbG8='), (2, ''), (3, null), (4, 'AP8='), (5, 'aGVs\n'), (6, 'hi!'), (7, x'00ff')",
+            "create table t (id bigint primary key, d bytea)",
+        ),
+    );
+    let ledger = "select key || class || reason || ' ' || standing from liteferry.ledger where source_table = 't' order by 1";
+    let strangers = ["[5]textspelling kept", "[6]textnot-base64 null", "[7]blobclass kept"];
+    assert_eq!(pair.there(ledger), strangers);
+    let there = "select id || coalesce(d::text, '-') from t order by id";
+    let held = ["1\\x68656c6c6f", "2\\x", "3-", "4\\x00ff", "5\\x68656c", "6-", "7\\x00ff"];
+    assert_eq!(pair.there(there), held);
+    let mut way = pair.way();
+    pair.app("update t set id = id; insert into t values (8, '\\x'), (9, '\\xfbffbf'); update t set d = d || '\\x01' where id = 4");
+    way.drain();
+    assert_eq!(
+        pair.here("select id, quote(d) from t order by id"),
+        [
+            "1|'aGVsbG8='",
+            "2|''",
+            "3|NULL",
+            "4|'AP8B'",
+            "5|'aGVs\n'",
+            "6|'hi!'",
+            "7|X'00FF'",
+            "8|''",
+            "9|'+/+/'"
+        ]
+    );
+    assert_eq!(pair.there(ledger), strangers);
+    assert_eq!(listed(&compared(&mut way, &pair)), [""; 0]);
+}
