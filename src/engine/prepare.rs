@@ -157,7 +157,7 @@ fn unreadable(tree: &Misplaced) -> Finding {
 }
 
 /// Which of the two it is tells `pragma integrity_check`, asked by the application itself.
-pub const INDEX_REMEDY: &str = "if the application itself finds no error by `pragma integrity_check`, the order or function is its own: drop the index until \
+pub const INDEX_REMEDY: &str = "if the application itself finds no error by `pragma integrity_check`, the order or function is its own, or its SQLite's: drop the index until \
     the migration is over, or leave the table out by tables.exclude; if it finds one, `reindex` mends it";
 
 /// What must hold of the target. Of all but our own schema, `existing` mode's preflight says as much and more.

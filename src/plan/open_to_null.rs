@@ -118,20 +118,14 @@ fn remedy(route: &Route, columns: &[Open<'_>]) -> String {
         })
         .collect();
     let parts = [
-        defaults.map(|sql| format!("give columns the defaults in the target that they have in SQLite ({sql})")),
-        required.map(|sql| {
-            format!("SQLite has no default for what it always wants named: make it NOT NULL in the target too ({sql}) if the application always names it")
-        }),
-        (!forms.is_empty()).then(|| {
-            format!(
-                "where SQLite's default is the empty text, which the target's type does not hold: {} if that text stands for NULL",
-                forms.join("; ")
-            )
-        }),
+        defaults.map(|sql| format!("give them the defaults that they have in SQLite: {sql}")),
+        required.map(|sql| format!("what the application always names may be NOT NULL there too: {sql}")),
+        (!forms.is_empty())
+            .then(|| format!("{} if SQLite's default, the empty text, stands for NULL;", forms.join("; "))),
         Some(
-            "where the application itself writes NULL, none of which helps, a trigger that puts a value in its place (docs/LIMITS.md, the way back)"
+            "a NULL that the application itself writes takes a trigger (docs/LIMITS.md, the way back)"
                 .to_owned(),
         ),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

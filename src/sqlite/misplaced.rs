@@ -42,7 +42,8 @@ impl Misplaced {
             .map_or_else(|| "its own tree".to_owned(), |name| format!("index {}", ident(name)));
         format!(
             "rows do not stand in {tree} where SQLite looks for them: the application has an order or a function of its own under a built-in \
-             name (NOCASE, lower), or the index is damaged"
+             name (NOCASE, lower), another version of SQLite made it by a function that differs (json_valid of NULL, before 3.45), or the \
+             index is damaged"
         )
     }
 }

@@ -203,10 +203,10 @@ fn a_column_that_spells_less_than_its_target_holds_is_told_by_check() {
         ),
         "{remedies:?}"
     );
-    let form = "[types.column.\"strict_one.ip\"] form = \"empty-null\" if that text stands for NULL;";
+    let form = "[types.column.\"strict_one.ip\"] form = \"empty-null\" if SQLite's default, the empty text, stands for NULL;";
     assert!(remedies[0].contains(form), "the type would refuse that default: {remedies:?}");
     assert!(remedies[1].contains("\"bare\" alter column \"a\" set not null;"), "{remedies:?}");
-    assert!(remedies.iter().all(|remedy| remedy.contains("a trigger that puts a value in its place")));
+    assert!(remedies.iter().all(|remedy| remedy.contains("itself writes takes a trigger")));
     assert!(told("copy", "reverse_spelling", "subject").is_empty(), "a copy has no way back");
 }
 

@@ -260,8 +260,17 @@ fn not_mapped(left_out: &LeftOut) -> Option<Finding> {
 }
 
 /// The schemas of the two engines may bear different numbers.
-const OF_THE_SCHEMA: &str = "a table in which the application records the version of its schema keeps what its migrations wrote there if it \
-                             is left out: [tables] exclude";
+fn of_the_schema(full: &[&str]) -> String {
+    let words = ["version", "migrat", "schema"];
+    let is_likely = |name: &&&str| words.iter().any(|word| name.to_ascii_lowercase().contains(word));
+    let likely: Vec<String> = full.iter().filter(is_likely).map(|name| format!("{name:?}")).collect();
+    let such =
+        if likely.is_empty() { String::new() } else { format!(" = [{}], if that is one", likely.join(", ")) };
+    format!(
+        "a table in which the application records the version of its schema keeps what its migrations wrote there if it is left out: \
+         [tables] exclude{such}"
+    )
+}
 
 fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Option<Finding> {
     let full: Vec<&str> =
@@ -281,11 +290,11 @@ fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Opti
         }
         ExistingRows::Replace => {
             let text = format!("the rows of these tables are removed first: {list}");
-            Finding::warning("rows_replaced", "existing_rows", text).with_remedy(OF_THE_SCHEMA)
+            Finding::warning("rows_replaced", "existing_rows", text).with_remedy(of_the_schema(&full))
         }
         ExistingRows::Merge => {
             let text = format!("source rows overwrite those with the same key, and others stay: {list}");
-            Finding::warning("rows_merged", "existing_rows", text).with_remedy(OF_THE_SCHEMA)
+            Finding::warning("rows_merged", "existing_rows", text).with_remedy(of_the_schema(&full))
         }
     })
 }
@@ -472,7 +481,9 @@ mod tests {
         case.overrides.existing_rows = ExistingRows::Replace;
         let plan = case.plan();
         expect_codes(&plan, &["rows_replaced"]);
-        assert!(plan.findings[0].remedy.contains("version of its schema"), "{:?}", plan.findings);
+        assert!(plan.findings[0].remedy.ends_with("left out: [tables] exclude"), "{:?}", plan.findings);
+        let likely = of_the_schema(&["orders", "db_Version"]);
+        assert!(likely.ends_with("exclude = [\"db_Version\"], if that is one"), "{likely}");
         assert_eq!(plan.existing_rows, ExistingRows::Replace);
         case.overrides.existing_rows = ExistingRows::Merge;
         expect_codes(&case.plan(), &["rows_merged"]);
