@@ -4,7 +4,7 @@
 //! another that does, and said to be foreign; nothing is rounded, and nothing is lost but the sign of a zero and, outside of keys, the
 //! zeros at a decimal's end.
 
-use super::{Codec, Fit, Form, numeric, unread};
+use super::{Codec, Fit, Form, interval, numeric, unread};
 use crate::model::cell::{Cell, CellBuf};
 use crate::model::schema::Affinity;
 use crate::model::types::Type;
@@ -25,8 +25,11 @@ impl Codec {
     /// BLOB.
     pub fn back<'a>(&self, affinity: Affinity, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Back<'a> {
         let mut again = Vec::new();
+        let is_another =
+            |cell| matches!(self.ty, Type::Interval(_)) && interval::is_iso_instead(self.form, cell);
         let spelt = self.decode(bytes, scratch).is_ok_and(|cell| {
-            stored(affinity, cell).is_some_and(|cell| self.crosses_to(cell, Some(bytes), &mut again))
+            let stored = stored(affinity, cell).filter(|cell| !is_another(*cell));
+            stored.is_some_and(|cell| self.crosses_to(cell, Some(bytes), &mut again))
         });
         if spelt && let Ok(cell) = self.decode(bytes, scratch) {
             return Back::Spelt(cell);
@@ -217,7 +220,7 @@ mod tests {
         // 12345678901234567890.12, in no float.
         let much =
             [0, 6, 0, 4, 0, 0, 0, 2, 0x04, 0xd2, 0x16, 0x2e, 0x23, 0x34, 0x0d, 0x80, 0x1e, 0xd2, 0x04, 0xb0];
-        let digits = "12345678901234567890.12";
+        let (digits, month) = ("12345678901234567890.12", [&[0; 12][..], &[0, 0, 0, 1]].concat());
         for (ty, form, bytes, expected) in [
             (Type::Bool, ("words-yes-no", Numeric), &[1][..], ("spelt", text("yes"))),
             (Type::Bool, ("native", Numeric), &[0], ("spelt", CellBuf::Integer(0))),
@@ -237,6 +240,9 @@ mod tests {
                 &micros(1_500_000),
                 ("spelt", CellBuf::Real(946_684_801.5)),
             ),
+            (Type::Interval(6), ("duration-us", Integer), &month, ("foreign", text("P1M"))),
+            (Type::Interval(6), ("duration-dotnet", Affinity::Text), &month, ("foreign", text("P1M"))),
+            (Type::Interval(6), ("duration-iso", Affinity::Text), &month, ("spelt", text("P1M"))),
             (Type::Timestamp(6), ("native", Numeric), &micros(i64::MAX), ("spelt", text("infinity"))),
             (Type::Timestamp(6), ("epoch-s", Integer), &micros(i64::MAX), ("foreign", text("infinity"))),
             (money(), ("native", Blob), &much, ("foreign", text(digits))),

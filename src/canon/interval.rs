@@ -85,6 +85,11 @@ pub(super) fn decode<'a>(
     })
 }
 
+/// Whether the cell is ISO 8601 where the column writes another word: read by all, and a stranger among numbers to who counts them.
+pub(super) fn is_iso_instead(form: Form, cell: Cell<'_>) -> bool {
+    Duration::of(form) != Duration::Iso && matches!(cell, Cell::Text([b'P', ..]))
+}
+
 /// The forms under which this cell would cross exactly.
 pub(super) fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
     let mut scratch = Vec::new();
