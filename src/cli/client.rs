@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -204,11 +205,16 @@ impl Client {
             None => self.accepted((status, health.clone()), OPEN_TO_ALL).map(|_| false)?,
         };
         if !is_proven {
-            return Err(refused("daemon_unproven").with_remedy(format!(
-                "it does not hold the token of {}, and has not been shown it: {}",
-                self.token_file.display(),
-                self.whose()
-            )));
+            let file = self.token_file.display();
+            return Err(match is_exposed(&self.token_file) {
+                true => refused("token_file_exposed").with_remedy(format!(
+                    "others may read the token file, and its daemon goes by no such token: run `chmod 0600 {file}`, which holds at once"
+                )),
+                false => refused("daemon_unproven").with_remedy(format!(
+                    "it does not hold the token of {file}, and has not been shown it: {}",
+                    self.whose()
+                )),
+            });
         }
         if !self.is_of(&health["follows"]) {
             return Err(refused("daemon_of_another").with_remedy(
@@ -314,6 +320,11 @@ impl Client {
                 .with_source(error)
         })
     }
+}
+
+/// By such a file the daemon goes no more, whoever made it so while it runs.
+fn is_exposed(token_file: &Path) -> bool {
+    token_file.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
 }
 
 /// Whether one who follows this carries it to where the settings say.

@@ -6,8 +6,10 @@ use crate::support::{Output, TempDb, TestDatabase, command, database, finished, 
 use liteferry::engine::follows::{Challenge, Holder, digest};
 use liteferry::postgres::url::Target;
 use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -143,8 +145,13 @@ impl Sides {
         );
         let sides = Sides { file, target: database() };
         std::fs::write(sides.token_file(), TOKEN).expect("a token can be kept");
+        sides.keep_token(0o600);
         liteferry(&["copy", "--source", &sides.source(), "--target", &sides.target.url]).exits_with(0);
         sides
+    }
+
+    fn keep_token(&self, mode: u32) {
+        std::fs::set_permissions(self.token_file(), Permissions::from_mode(mode)).expect("it is ours");
     }
 
     fn source(&self) -> String {
@@ -219,6 +226,24 @@ fn nobody_is_shown_the_token_who_does_not_prove_that_he_holds_it() {
         }
         assert!(!stranger.has_seen_a_token(), "{:?}", stranger.heard());
     }
+}
+
+/// The daemon that runs reads it no more, and an order makes nothing worse.
+#[test]
+fn a_token_file_that_others_may_read_since_is_told_as_that_and_mended_by_what_is_said() {
+    let sides = Sides::copied();
+    let health = json!({ "healthy": true, "follows": sides.followed() });
+    let daemon = Listener::telling(Told { health, holds: None, status: json!({}) });
+    sides.keep_token(0o644);
+    for words in [&["pause"][..], &["validate"]] {
+        let refused = sides.typed(words, &daemon.at).exits_with(1).stderr;
+        let remedy = format!("chmod 0600 {}", sides.token_file());
+        assert!(
+            refused.contains("[token_file_exposed]") && refused.contains(&remedy),
+            "{words:?}: {refused}"
+        );
+    }
+    assert!(!daemon.has_seen_a_token(), "{:?}", daemon.heard());
 }
 
 #[test]
