@@ -3,6 +3,7 @@
 use super::live::{self, Audience};
 use super::output::say;
 use super::progress::Progress;
+use super::rehearsal::{expect, rehearsal_failed};
 use super::{Ending, Failure, Shared, print};
 use crate::engine::copy::{Copied, Listing, copy, validate_alone};
 use crate::engine::earlier::Earlier;
@@ -171,30 +172,10 @@ fn report(copied: Copied) -> Result<Report, Failure> {
     }
 }
 
-pub(super) fn expect(what: &str, truth: bool) -> Result<(), Fault> {
-    if truth { Ok(()) } else { Err(rehearsal_failed(what)) }
-}
-
-pub(super) fn rehearsal_failed(what: &str) -> Fault {
-    Fault::fatal("rehearsal_failed", format!("see that {what}"))
-}
-
 async fn wait_for_enter() {
     let read = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     // Without a terminal there is nobody to wait for.
     if let Ok(Err(error)) = read.await {
         tracing::debug!(%error, "standard input cannot be read");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_demo_that_does_not_show_what_it_should_fails() {
-        assert!(expect("both sides are equal", true).is_ok());
-        let fault = expect("both sides are equal", false).expect_err("they are not");
-        assert_eq!((fault.code, fault.doing.as_str()), ("rehearsal_failed", "see that both sides are equal"));
     }
 }

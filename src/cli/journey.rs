@@ -1,15 +1,15 @@
 //! The demo's third part: the writes move to PostgreSQL, back, and over again, while an application goes on writing; at the end every
 //! write that it was told is done must be in the database that it ended with.
 
-use super::demo::{expect, rehearsal_failed};
-use super::live::{PATIENCE, until};
 use super::output::say;
+use super::rehearsal::{PATIENCE, expect, rehearsal_failed, until};
 use super::till::{Places, Receipts, Till};
 use super::{Failure, print};
 use crate::engine::order::{Actor, Entries, Order, Ordered, Settle};
 use crate::engine::prepare::Request;
+use crate::engine::reason::Reason;
 use crate::engine::standing::Writes;
-use crate::engine::status::{Board, Reason};
+use crate::engine::status::Board;
 use crate::phase::Phase;
 use crate::phase::machine::Command;
 use crate::postgres::connect::connect;

@@ -1,8 +1,8 @@
 //! The demo's second half: a shop that goes on writing, and the daemon that follows it.
 
-use super::demo::{expect, rehearsal_failed};
 use super::journey::{Helm, travel};
 use super::output::say;
+use super::rehearsal::{expect, rehearsal_failed, until};
 use super::{Failure, print, till};
 use crate::engine::daemon::{self, Ended, Job, JournalRule, Start, Stopper, SwitchRules, Timetable, Voice};
 use crate::engine::order::{Actor, ORDERS_MAX, Order, Ordered, Repair};
@@ -151,17 +151,3 @@ async fn prove(board: &Board, orders: &mpsc::Sender<Ordered>, written: u64) -> R
 
 /// Below the till's own wait.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// On a slow machine with much other work; where all is well nothing takes that long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(50);
-
-pub(super) async fn until(what: &str, true_now: impl Fn() -> bool) -> Result<(), Failure> {
-    let began = Instant::now();
-    while !true_now() {
-        if began.elapsed() > PATIENCE {
-            return Err(rehearsal_failed(what).into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
-}

@@ -19,6 +19,7 @@ mod notify;
 mod output;
 mod print;
 mod progress;
+mod rehearsal;
 mod reload;
 mod rollback;
 mod run;

@@ -3,7 +3,7 @@
 //! This is what an application has to do, in full: ask where it writes, ask again when a write is refused, wait while the writes move.
 
 use super::client::Client;
-use super::demo::rehearsal_failed;
+use super::rehearsal::rehearsal_failed;
 use crate::model::fault::Fault;
 use crate::postgres::connect::{Session, connect};
 use crate::postgres::url::Target;
