@@ -3,7 +3,6 @@
 //! It goes on in the mode that it began in, whatever the settings say by now: what `create` mode drops and makes is, in `existing` mode,
 //! the application's own. A setting that has no effect any more is told of by name.
 
-use super::copy::canonical;
 use super::prepare::Request;
 use crate::journal::store::{Migration, Store};
 use crate::model::fault::Fault;
@@ -79,7 +78,7 @@ pub async fn under_way(request: &Request) -> Result<Option<Begun>, Fault> {
         return Ok(None);
     }
     match store.find(&request.schema).await? {
-        Some(migration) if migration.source_path == canonical(request) => begun(&store, &migration).await,
+        Some(migration) if migration.source_path == request.source_path() => begun(&store, &migration).await,
         Some(_) | None => Ok(None),
     }
 }

@@ -224,10 +224,6 @@ const ONLY_WRITING: [&str; 3] = ["target_not_empty", "target_privilege", READ_ON
 /// Nothing of a copy can go on there, not even the record that it has ended.
 const READ_ONLY: &str = "target_read_only";
 
-pub(super) fn canonical(request: &Request) -> String {
-    std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone()).display().to_string()
-}
-
 pub(super) fn has_blocker(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Blocker)
 }
@@ -297,7 +293,7 @@ async fn begin(
             }
         });
     }
-    let source_path = canonical(request);
+    let source_path = request.source_path();
     let (first, last) = (schema_statement(prepared), emptying(&prepared.plan, &prepared.catalog));
     let beginning = Beginning {
         source_path: &source_path,

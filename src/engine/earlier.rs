@@ -2,7 +2,6 @@
 //!
 //! It must never touch what a daemon follows: after the switch its tables are the application's, and nobody else has their rows.
 
-use super::copy::canonical;
 use super::prepare::Request;
 use crate::journal::store::{Migration, State, Store};
 use crate::model::fault::Fault;
@@ -49,7 +48,7 @@ pub(super) async fn known_migration(
             .await?;
         return Ok(None);
     }
-    let path = canonical(request);
+    let path = request.source_path();
     if known.source_path != path {
         return Err(Fault::fatal("other_source", format!("copy {path} into schema {}", request.schema)).with_remedy(format!(
             "the schema already holds a copy of {}: choose another target.schema, or --restart to drop that copy",

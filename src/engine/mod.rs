@@ -13,6 +13,7 @@ pub mod order;
 mod orphans;
 pub mod outlook;
 pub mod prepare;
+pub mod reason;
 pub mod records;
 mod refused;
 pub mod report;

@@ -1,8 +1,9 @@
 //! What an order would meet at this moment: whether the machine knows the way, which gates are closed, what would be done; and where the
 //! application is told to go. It changes nothing and promises nothing: the daemon looks again before it acts.
 
+use super::reason::Reason;
 use super::standing::{Answer, Reverse, Routing, Writes};
-use super::status::{Reason, View};
+use super::status::View;
 use crate::phase::gate::Gate;
 use crate::phase::machine::{Command, IllegalEvent, Percent, State, Why, ask};
 use crate::phase::{Phase, RunState};

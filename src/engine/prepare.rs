@@ -47,6 +47,13 @@ pub struct Request {
     pub partly: Option<Partly>,
 }
 
+impl Request {
+    /// The database by its path from the root, past links, as the records know it.
+    pub fn source_path(&self) -> String {
+        std::fs::canonicalize(&self.source).unwrap_or_else(|_| self.source.clone()).display().to_string()
+    }
+}
+
 /// The tables that are new to a migration that is under way, and what is known of the others.
 #[derive(Clone, Debug)]
 pub struct Partly {

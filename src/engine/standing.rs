@@ -1,7 +1,7 @@
 //! What the board shows of the way from one side to the other: who takes the application's writes, which gates are open, how the
 //! changes flow back, what became of the last command.
 
-use super::status::Reason;
+use super::reason::Reason;
 use crate::phase::Phase;
 use crate::phase::gate::Gate;
 use crate::phase::machine::Command;

@@ -7,6 +7,7 @@
 mod json;
 
 use super::order::{Ordered, Repair};
+use super::reason::Reason;
 use super::report::Verdict;
 use super::standing::Standing;
 use crate::model::fault::Fault;
@@ -16,9 +17,8 @@ use crate::phase::{Phase, RunState};
 use crate::telemetry::labels::Direction;
 use crate::telemetry::metrics::Readings;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -47,14 +47,6 @@ pub struct Status {
 pub struct Run {
     pub state: RunState,
     pub reason: Option<Reason>,
-}
-
-/// Why something is not as it should be: a stable code, a sentence, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    pub code: &'static str,
-    pub sentence: String,
-    pub remedy: String,
 }
 
 #[derive(Clone, Debug)]
@@ -385,27 +377,6 @@ impl Run {
     }
 }
 
-impl Reason {
-    pub fn new(code: &'static str, sentence: impl Into<String>, remedy: impl Into<String>) -> Reason {
-        Reason { code, sentence: sentence.into(), remedy: remedy.into() }
-    }
-
-    /// What failed, with all its causes.
-    pub fn of(fault: &Fault) -> Reason {
-        let mut sentence = format!("cannot {}", fault.doing);
-        let mut cause = fault.source();
-        while let Some(error) = cause {
-            sentence.push_str(&format!(", because {error}"));
-            cause = error.source();
-        }
-        Reason::new(fault.code, sentence, &fault.remedy)
-    }
-
-    pub fn to_json(&self) -> Value {
-        json!({ "code": self.code, "sentence": self.sentence, "remedy": self.remedy })
-    }
-}
-
 impl TableState {
     pub fn word(self) -> &'static str {
         match self {
@@ -430,6 +401,7 @@ impl ValidationState {
 mod tests {
     use super::*;
     use crate::engine::standing::{Answer, Reverse, Routing, Writes};
+    use serde_json::json;
 
     const SECOND: Duration = Duration::from_secs(1);
 

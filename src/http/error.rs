@@ -1,7 +1,7 @@
 //! Why a request is refused, and the answer that says so (RFC 9457): the one place that decides a status.
 
 use crate::engine::outlook::{Outlook, gate_to_json};
-use crate::engine::status::Reason;
+use crate::engine::reason::Reason;
 use crate::phase::Phase;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};

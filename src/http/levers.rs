@@ -4,7 +4,8 @@
 use super::error::Refusal;
 use super::routes::{HttpState, Peer, as_json};
 use crate::engine::order::{Actor, Entries, Order, Ordered, Repair, Settle};
-use crate::engine::status::{Reason, View};
+use crate::engine::reason::Reason;
+use crate::engine::status::View;
 use crate::phase::{Phase, RunState};
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::PathRejection;

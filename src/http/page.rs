@@ -2,7 +2,7 @@
 //! secret, so that a browser may have it before the token is typed in.
 
 use super::error::Refusal;
-use crate::engine::status::Reason;
+use crate::engine::reason::Reason;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use axum::response::{IntoResponse, Response};
 

@@ -3,18 +3,19 @@
 use super::crossing::rollback::Backward;
 use super::crossing::untouched::Untouched;
 use super::desk::{Desk, Told, unmet};
-use super::gates::{limits, reverse};
 use super::hooks::{self, Moment};
 use super::job::Next;
 use super::left::Left;
+use super::shown::{limits, reverse};
 use super::stop::Stopping;
 use super::tables::{followed, suspects};
 use super::verifying::Verifying;
 use super::voice::millis;
 use crate::crash;
 use crate::engine::order::{Order, Ordered};
+use crate::engine::reason::Reason;
 use crate::engine::standing::{Reverse, Writes};
-use crate::engine::status::{Reason, Run, Status, View};
+use crate::engine::status::{Run, Status, View};
 use crate::flow::cross::{Crossed, Failed, cross};
 use crate::flow::follow::{Step, step};
 use crate::link::{Captured, Extent, Take};
@@ -345,7 +346,7 @@ impl Back<'_> {
     async fn readings(&self, view: &View) -> Result<Readings, Fault> {
         let desk = &self.desk;
         Ok(Readings {
-            limits: limits(desk),
+            limits: limits(&desk.job.switch),
             owned: desk.store.is_owned(desk.migration, &desk.owner).await?,
             run: view.status.run.state,
             target_up: true,

@@ -2,18 +2,16 @@
 //! where somebody is about to act on it.
 
 use super::blocking::blocking;
+use super::closer::Closer;
 use super::crossing::switch::Preparations;
-use super::desk::Desk;
 use super::life::Life;
-use crate::engine::order::Repair;
-use crate::engine::status::{ValidationState, View};
+use super::shown::{limits, reverse, validated};
+use crate::engine::status::ValidationState;
 use crate::model::fault::Fault;
-use crate::phase::gate::{
-    BadSequence, Compared, Disk, Limits, Readings, Reverse, Rows, SequenceTrouble, Validated, to_switch,
-};
+use crate::phase::Phase;
+use crate::phase::gate::{BadSequence, Disk, Readings, SequenceTrouble, to_switch};
 use crate::phase::machine::Command;
 use crate::phase::pause::{Pause, Work, predicted_pause};
-use crate::phase::{Phase, RunState};
 use crate::plan::Statement;
 use crate::plan::handover::Issued;
 use crate::plan::reference::Reference;
@@ -25,7 +23,6 @@ use crate::postgres::fault;
 use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::sqlite::apply::unwritable;
 use crate::sqlite::misplaced::{Sample, misplaced};
-use crate::telemetry::labels::Direction;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,21 +32,6 @@ pub enum Look<'p> {
     AtHand,
     Everything(&'p Preparations),
 }
-
-/// What the last closer look found.
-#[derive(Clone, Debug, Default)]
-pub struct Closer {
-    at: Option<Instant>,
-    sequences: Option<Vec<BadSequence>>,
-    sequences_left: Vec<String>,
-    uncaptured: Option<Vec<String>>,
-    unwritable: Option<Vec<String>>,
-    round_trip: Duration,
-    prepared: Duration,
-}
-
-/// An order is refused by what is shown: where that is shut, or nobody has looked, it must not stay so by itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 impl Life<'_> {
     pub(super) async fn readings(&mut self, look: Look<'_>) -> Result<Readings, Fault> {
@@ -67,7 +49,7 @@ impl Life<'_> {
             status.standing.pause_expected = Some(pause_expected.total());
         });
         Ok(Readings {
-            limits: limits(&self.desk),
+            limits: limits(&self.job.switch),
             owned,
             run: view.status.run.state,
             target_up: view.status.target.up,
@@ -125,7 +107,8 @@ impl Life<'_> {
         run(&session, "select 1").await?;
         let round_trip = began.elapsed();
         let counters = self.link.source.read(crate::sqlite::capture::fence::counters).await?;
-        let (sequences, prepared) = match self.heights(preparations.to_be_read()).await? {
+        let (wanted, address) = (preparations.to_be_read(), &self.job.request.address);
+        let (sequences, prepared) = match self.heights.look(wanted, &mut self.applier, address).await? {
             Some(heights) => {
                 let issued = Issued { counters: &counters, heights: &heights };
                 let sequences = bad_sequences(&session, preparations, issued).await?;
@@ -222,66 +205,6 @@ impl Life<'_> {
             prepared: closer.prepared,
         })
     }
-}
-
-impl Closer {
-    /// A pause that was measured in a bad moment shuts its gate, and only a look opens it again; so does a canary that got lost.
-    fn is_due(&self, readings: &Readings) -> bool {
-        let open = readings.reverse.canary
-            && readings.pause_expected.total() <= readings.limits.pause_budget
-            && self.sequences.as_ref().is_some_and(Vec::is_empty)
-            && self.uncaptured.as_ref().is_some_and(Vec::is_empty)
-            && self.unwritable.as_ref().is_some_and(Vec::is_empty);
-        match self.at {
-            None => true,
-            Some(at) => !open && at.elapsed() >= LOOK_AGAIN,
-        }
-    }
-}
-
-pub(super) fn limits(desk: &Desk<'_>) -> Limits {
-    let rules = &desk.job.switch;
-    Limits {
-        pause_budget: rules.pause_budget,
-        deadline: rules.deadline,
-        lag_max: rules.lag_max,
-        validation_age_max: rules.validation_age_max,
-        application_busy_timeout: rules.application_busy_timeout,
-        keys_may_be_broken: rules.keys_may_be_broken,
-    }
-}
-
-/// The board's verdict is of this history and this schema: both are voided with the attempt that they belonged to.
-pub(super) fn validated(view: &View) -> Option<Validated> {
-    let last = view.status.validation.last.filter(|last| last.direction == Direction::Forward)?;
-    let epoch = view.status.target.position.map(|position| position.epoch);
-    Some(Validated {
-        age: view.age_of(last.at),
-        differences: last.differences,
-        same_history: epoch.is_none_or(|epoch| epoch == last.position.epoch),
-        same_schema: view.status.validation.schema_holds,
-    })
-}
-
-pub(super) fn reverse(view: &View) -> Reverse {
-    let shown = view.status.standing.reverse.unwrap_or_default();
-    Reverse {
-        canary: shown.canary,
-        running: view.status.run.state == RunState::Running,
-        lag: shown.oldest.map_or(Duration::ZERO, |oldest| view.age_of(oldest)),
-        compared: compared_back(view),
-    }
-}
-
-/// What is known of SQLite's rows since PostgreSQL is written.
-fn compared_back(view: &View) -> Option<Compared> {
-    let last = view.status.validation.last.filter(|last| last.direction == Direction::Reverse)?;
-    let rows = match (last.differences, last.repair) {
-        (0, _) => Rows::Equal,
-        (differing, Repair::LeaveAsIs) => Rows::Differ(differing),
-        (differing, Repair::ReadAgain) => Rows::ReadAgain(differing),
-    };
-    Some(Compared { rows, age: view.age_of(last.at) })
 }
 
 async fn run(session: &Session, sql: &str) -> Result<(), Fault> {

@@ -3,10 +3,10 @@
 //!
 //! Nothing waits for a reading longer than a blink, and no two of them run at once.
 
-use super::life::Life;
 use super::orphans::BLINK;
 use crate::model::fault::Fault;
 use crate::plan::numbers::{Heights as Known, Numbers, Reached};
+use crate::postgres::apply::PgApplier;
 use crate::postgres::connect::connect;
 use crate::postgres::fault::refusal;
 use crate::postgres::finish::reached;
@@ -46,6 +46,39 @@ impl Heights {
         self.reading.as_ref().is_some_and(|reading| reading.task.is_finished())
     }
 
+    /// How far these columns are, as far as PostgreSQL tells; nothing while they are being read.
+    pub async fn look(
+        &mut self,
+        wanted: Vec<Numbers>,
+        applier: &mut PgApplier,
+        address: &Arc<Target>,
+    ) -> Result<Option<Vec<(Numbers, Reached)>>, Fault> {
+        if self.wanted != wanted {
+            *self = Heights { wanted, ..Heights::default() };
+        }
+        if self.wanted.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        if self.read.is_none() && self.reading.is_none() {
+            // From before the first row is read nothing passes unseen.
+            applier.watch(self.wanted.clone()).await?;
+            let read = read(Arc::clone(address), self.wanted.clone());
+            self.reading = Some(Reading { began: Instant::now(), task: Task::begin(read) });
+        }
+        self.gather().await?;
+        Ok(self.now(applier))
+    }
+
+    /// With what has passed until now.
+    pub fn now(&self, applier: &PgApplier) -> Option<Vec<(Numbers, Reached)>> {
+        let passed: &Known = applier.passed();
+        let and_passed = |(numbers, reached): &(Numbers, Reached)| {
+            let since = passed.iter().find(|(known, _)| known == numbers).map(|(_, since)| *since);
+            (numbers.clone(), reached.and(since.unwrap_or_default()))
+        };
+        Some(self.read.as_ref()?.iter().map(and_passed).collect())
+    }
+
     async fn gather(&mut self) -> Result<(), Fault> {
         let Some(reading) = &mut self.reading else { return Ok(()) };
         let Ok(ended) = timeout(BLINK, &mut reading.task).await else { return Ok(()) };
@@ -57,51 +90,10 @@ impl Heights {
     }
 }
 
-impl Life<'_> {
-    /// How far these columns are, as far as PostgreSQL tells; nothing while they are being read.
-    pub(super) async fn heights(
-        &mut self,
-        wanted: Vec<Numbers>,
-    ) -> Result<Option<Vec<(Numbers, Reached)>>, Fault> {
-        if self.heights.wanted != wanted {
-            self.heights = Heights { wanted, ..Heights::default() };
-        }
-        if self.heights.wanted.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        if self.heights.read.is_none() && self.heights.reading.is_none() {
-            // From before the first row is read nothing passes unseen.
-            self.applier.watch(self.heights.wanted.clone()).await?;
-            let read = read(Arc::clone(&self.job.request.address), self.heights.wanted.clone());
-            self.heights.reading = Some(Reading { began: Instant::now(), task: Task::begin(read) });
-        }
-        self.heights.gather().await?;
-        Ok(self.heights_now())
-    }
-
-    /// With what has passed until now.
-    pub(super) fn heights_now(&self) -> Option<Vec<(Numbers, Reached)>> {
-        let passed: &Known = self.applier.passed();
-        let and_passed = |(numbers, reached): &(Numbers, Reached)| {
-            let since = passed.iter().find(|(known, _)| known == numbers).map(|(_, since)| *since);
-            (numbers.clone(), reached.and(since.unwrap_or_default()))
-        };
-        Some(self.heights.read.as_ref()?.iter().map(and_passed).collect())
-    }
-
-    /// However long it takes: nobody writes, and nobody can before it is known.
-    pub(super) async fn heights_at_last(
-        &self,
-        wanted: Vec<Numbers>,
-    ) -> Result<Vec<(Numbers, Reached)>, Fault> {
-        read(Arc::clone(&self.job.request.address), wanted).await
-    }
-}
-
 const READ: &str = "read how far the columns are that sequences go on after";
 
-/// A column that PostgreSQL does not let us read is left to whoever asks for it by itself, and is told why.
-async fn read(address: Arc<Target>, wanted: Vec<Numbers>) -> Result<Vec<(Numbers, Reached)>, Fault> {
+/// However long it takes. A column that PostgreSQL does not let us read is left to whoever asks for it by itself, and is told why.
+pub async fn read(address: Arc<Target>, wanted: Vec<Numbers>) -> Result<Vec<(Numbers, Reached)>, Fault> {
     let session = connect(&address).await?;
     let mut found = Vec::with_capacity(wanted.len());
     for numbers in wanted {

@@ -2,7 +2,7 @@
 //!
 //! Nothing of the settings' secrets is handed on, and what a hook prints goes nowhere: its word is its exit status.
 
-use crate::engine::status::Reason;
+use crate::engine::reason::Reason;
 use crate::settings::{Hook, Hooks};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::Stdio;

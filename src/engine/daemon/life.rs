@@ -1,8 +1,8 @@
 //! What following works with for one attempt, from what is recorded.
 
+use super::closer::Closer;
 use super::desk::Desk;
 use super::drains::Drains;
-use super::gates::Closer;
 use super::heights::Heights;
 use super::job::Job;
 use super::orphans::Orphans;

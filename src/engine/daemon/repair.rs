@@ -5,7 +5,7 @@
 use super::tables::followed;
 use super::verify::{Log, Toucher};
 use crate::engine::begun::as_begun;
-use crate::engine::copy::{Listing, canonical};
+use crate::engine::copy::Listing;
 use crate::engine::order::Repair;
 use crate::engine::prepare::Request;
 use crate::engine::report::Report;
@@ -92,7 +92,7 @@ async fn known(request: &Request, store: &Store) -> Result<(Migration, Follow), 
              `liteferry copy --restart`, or follow the source with `liteferry run`",
         );
     };
-    if migration.source_path != canonical(request) {
+    if migration.source_path != request.source_path() {
         return refused("other_source", "the schema holds the migration of another file: see source.path");
     }
     if follow.phase > Phase::Switch {

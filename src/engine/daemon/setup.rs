@@ -13,7 +13,7 @@ use super::voice::Voice;
 use crate::engine::begun::terms;
 use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{
-    canonical, emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way, unrounded,
+    emptying, has_blocker, load_role, routes, schema_statement, standing_in_the_way, unrounded,
 };
 use crate::engine::prepare::{INDEX_REMEDY, Prepared, Request, prepare};
 use crate::journal::follow::{Follow, FollowBeginning, Planned, Stage};
@@ -56,7 +56,7 @@ enum Recorded {
 
 async fn recorded(request: &Request, store: &Store) -> Result<Recorded, Fault> {
     let Some(migration) = store.find(&request.schema).await? else { return Ok(Recorded::Nothing) };
-    if migration.source_path != canonical(request) {
+    if migration.source_path != request.source_path() {
         let text = format!("the schema holds the migration of {}", migration.source_path);
         let finding = Finding::blocker("other_source", &request.schema, text);
         let remedy = "choose another target.schema; or, if it is that file that was moved here, put it back in its place";
@@ -180,7 +180,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
             }
         });
     }
-    let (source_path, planned, terms) = (canonical(request), planned(&prepared.plan), terms(request));
+    let (source_path, planned, terms) = (request.source_path(), planned(&prepared.plan), terms(request));
     let (first, last) = (schema_statement(&prepared), emptying(&prepared.plan, &prepared.catalog));
     let numbered = numbered(&prepared.plan);
     let captured: Vec<(i64, String)> =

@@ -1,6 +1,7 @@
 //! What `/v1/status` and its kin say, as JSON. A key is never left out: what is not known is null.
 
-use super::{Followed, Reason, Status, TableProgress, Validation, View};
+use super::{Followed, Status, TableProgress, Validation, View};
+use crate::engine::reason::Reason;
 use crate::model::history::Position;
 use crate::phase::Phase;
 use serde_json::{Map, Value, json};

@@ -3,8 +3,9 @@
 use super::{Listening, listening};
 use crate::support::{Output, liteferry};
 use liteferry::engine::order::{Order, Ordered};
+use liteferry::engine::reason::Reason;
 use liteferry::engine::standing::Answer;
-use liteferry::engine::status::{Reason, Run};
+use liteferry::engine::status::Run;
 use liteferry::model::fault::Fault;
 use liteferry::phase::gate::Gate;
 use liteferry::phase::machine::{Command, Percent};

@@ -4,6 +4,7 @@
 
 use super::super::blocking::blocking;
 use super::super::desk::Told;
+use super::super::heights;
 use super::super::life::Life;
 use super::super::setup::captures;
 use super::super::tended::{is_as_made, untouched};
@@ -177,7 +178,8 @@ impl<'l, 'a> Forward<'l, 'a> {
     pub async fn finish(&mut self) -> Result<Position, Fault> {
         let last = self.life.catch_up().await?;
         let counters = self.life.link.source.read(fence::counters).await?;
-        let heights = self.life.heights_at_last(self.preparations.to_be_read()).await?;
+        let address = Arc::clone(&self.life.job.request.address);
+        let heights = heights::read(address, self.preparations.to_be_read()).await?;
         let issued = Issued { counters: &counters, heights: &heights };
         let opening = self.make_ready(issued, last).await?;
         self.commit(opening).await?;
@@ -231,7 +233,7 @@ impl Sides for Forward<'_, '_> {
     async fn prepare(&mut self, fence: &mut Option<Fence>, proven: &Proven) -> Result<Opening, Fault> {
         let counters = under(fence, Fence::counters).await?;
         // Everything up to the last change has passed: nothing is left to be read.
-        let heights = self.life.heights_now().unwrap_or_default();
+        let heights = self.life.heights.now(&self.life.applier).unwrap_or_default();
         let issued = Issued { counters: &counters, heights: &heights };
         let opening = self.make_ready(issued, proven.last).await?;
         is_as_made(&opening.session, self.life.migration, &self.life.tables).await?;
