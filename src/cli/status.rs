@@ -53,8 +53,8 @@ fn told(status: &Value, tables: &Value) -> String {
         row("behind", behind);
     }
     row("position", format!("{} of {}", cell(&target["position"]["seq"]), cell(&source["seq"])));
-    let (wal, log) = (&source["wal_bytes"], &source["log_rows"]);
-    row("in the source", format!("{wal} bytes of WAL, {log} lines of the change table"));
+    let (wal, log) = (counted(&source["wal_bytes"], "byte"), counted(&source["log_rows"], "line"));
+    row("in the source", format!("{wal} of WAL, {log} of the change table"));
     row("validation", validation(&status["validation"]));
     row("up", format!("{} s, version {}", status["uptime_seconds"], cell(&status["version"])));
     let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);

@@ -179,7 +179,7 @@ function show(status) {
   showBack(status);
   showBackfill(status);
   const target = status.target.version ? `PostgreSQL ${status.target.version}` : "PostgreSQL unknown";
-  $("foot").textContent = `liteferry ${status.version}, up ${time(status.uptime_seconds)} · ${target} · WAL ${bytes(status.source.wal_bytes)} · change table ${number(status.source.log_rows)} rows`;
+  $("foot").textContent = `liteferry ${status.version}, up ${time(status.uptime_seconds)} · ${target} · WAL ${bytes(status.source.wal_bytes)} · change table ${number(status.source.log_rows)} ${status.source.log_rows === 1 ? "row" : "rows"}`;
 }
 
 function showTrouble(status) {
@@ -332,7 +332,8 @@ function keep(id, shape, build) {
 
 function gateTable(gates, phase) {
   if (!gates.length) return el("p", { class: "because" }, phase === "done" ? "The migration has ended: nothing is left to be ordered." : "No gate stands before this.");
-  return table(["=state", "=gate", "reading", "limit", "what to do"], gates.map(gate => [
+  const closedFirst = [...gates].sort((one, other) => one.ok - other.ok);
+  return table(["=state", "=gate", "reading", "wanted", "what to do"], closedFirst.map(gate => [
     el("td", { class: gate.ok ? "ok" : "not" }, gate.ok ? "✓ open" : "✕ closed"), el("b", null, gate.name), gate.reading, gate.limit, prose(gate.remedy || ""),
   ]), { class: "gates" });
 }
