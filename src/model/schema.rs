@@ -31,6 +31,14 @@ pub struct SqliteTable {
     pub indexes: Vec<SqliteIndex>,
     pub foreign_keys: Vec<SqliteForeignKey>,
     pub checks: Vec<SqliteCheck>,
+    /// What its constraints do with a row that breaks them, other than to refuse it; each once.
+    pub on_conflict: Vec<OnConflict>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    Replace,
+    Ignore,
 }
 
 /// How rows are found in a table's own tree.

@@ -2,6 +2,7 @@
 //! column crosses. Layer 1. Pure: it reads no database and writes none.
 
 pub mod capture;
+mod conflicts;
 mod costs;
 pub mod create;
 pub mod default;

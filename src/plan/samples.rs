@@ -21,6 +21,7 @@ pub fn table(name: &str, columns: &[&str]) -> SqliteTable {
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
         checks: Vec::new(),
+        on_conflict: Vec::new(),
     }
 }
 

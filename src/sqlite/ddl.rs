@@ -1,11 +1,11 @@
-//! What only the text of a CREATE statement tells: CHECKs, generated expressions, constraint names, deferrability, the
+//! What only the text of a CREATE statement tells: CHECKs, generated expressions, constraint names, deferrability, ON CONFLICT, the
 //! expressions of indexes, the module of a virtual table.
 //!
 //! Reads tokens of text that SQLite itself has accepted, and returns slices of it: nothing is rendered anew and nothing
 //! recurses, however deep a hostile expression is nested. It never decides alone: the caller compares what is found with
 //! what the PRAGMAs say, and `None` means that the text could not be read.
 
-use crate::model::schema::{Deferrable, SqliteCheck};
+use crate::model::schema::{Deferrable, OnConflict, SqliteCheck};
 use sqlite3_parser::lexer::Scanner;
 use sqlite3_parser::lexer::sql::{TokenType, Tokenizer};
 
@@ -15,6 +15,7 @@ pub struct TableText {
     pub checks: Vec<SqliteCheck>,
     /// In order of declaration; `PRAGMA foreign_key_list` counts from the last.
     pub foreign_keys: Vec<ForeignKeyText>,
+    pub on_conflict: Vec<OnConflict>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -300,10 +301,25 @@ impl<'t, 'a> ItemReader<'t, 'a> {
                 self.at -= 1;
                 self.group()?;
             }
-            // Names, types, FOREIGN KEY, ON CONFLICT, MATCH and the like: nothing that the PRAGMAs do not tell.
+            TokenType::TK_ON if self.next_is(TokenType::TK_CONFLICT) => {
+                self.take()?;
+                self.settle(self.tokens.get(self.at)?.kind);
+            }
+            // Names, types, FOREIGN KEY, MATCH and the like: nothing that the PRAGMAs do not tell.
             _ => {}
         }
         Some(())
+    }
+
+    fn settle(&mut self, how: TokenType) {
+        let settled = match how {
+            TokenType::TK_REPLACE => OnConflict::Replace,
+            TokenType::TK_IGNORE => OnConflict::Ignore,
+            _ => return,
+        };
+        if !self.table.on_conflict.contains(&settled) {
+            self.table.on_conflict.push(settled);
+        }
     }
 
     fn take(&mut self) -> Option<Token<'a>> {
@@ -414,6 +430,27 @@ mod tests {
         let expected: Vec<_> =
             expected.into_iter().map(|(name, text)| (name.map(str::to_owned), text.to_owned())).collect();
         assert_eq!(checks(sql), expected);
+    }
+
+    #[test]
+    fn what_settles_a_conflict_in_silence_is_told_once() {
+        for (sql, expected) in [
+            (
+                "create table t(a integer primary key on conflict fail, b unique on conflict abort, c not null)",
+                &[][..],
+            ),
+            (
+                "create table t(a unique on conflict ignore, conflict text, on_conflict replace)",
+                &[OnConflict::Ignore],
+            ),
+            (
+                "create table t(a not null on conflict replace default 1, b, unique (a, b) on conflict replace, check (a on_ > 0), \
+                 constraint c primary key (b) on conflict ignore)",
+                &[OnConflict::Replace, OnConflict::Ignore],
+            ),
+        ] {
+            assert_eq!(read_table(sql).unwrap().on_conflict, expected, "{sql}");
+        }
     }
 
     #[test]

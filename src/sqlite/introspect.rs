@@ -126,6 +126,7 @@ impl Reader<'_> {
             indexes: Vec::new(),
             foreign_keys: foreign_keys.into_iter().map(|rows| foreign_key(rows, &columns)).collect(),
             checks: Vec::new(),
+            on_conflict: Vec::new(),
             columns,
         };
         if strict {
@@ -222,6 +223,7 @@ fn foreign_key(rows: ForeignKeyRows, columns: &[SqliteColumn]) -> SqliteForeignK
 /// The text agrees with the table by column and by foreign key.
 fn add_text(table: &mut SqliteTable, text: TableText) {
     table.checks = text.checks;
+    table.on_conflict = text.on_conflict;
     for (column, told) in table.columns.iter_mut().zip(text.columns) {
         if let (Some(generated), Some(expression)) = (&mut column.generated, told.generated) {
             generated.expression = expression;

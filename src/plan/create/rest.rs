@@ -3,6 +3,7 @@
 use super::Ground;
 use crate::model::finding::Finding;
 use crate::model::schema::LeftOutKind;
+use crate::plan::conflicts::conflicts;
 use crate::plan::overrides::Letters;
 use crate::plan::uncomputable;
 use std::collections::BTreeSet;
@@ -43,7 +44,8 @@ pub(super) fn findings(ground: Ground<'_>) -> Vec<Finding> {
         let text = format!("its texts are {} and cross as UTF-8", schema.encoding);
         Finding::note("encoding_converted", "database", text)
     });
-    excluded.chain(left_out).chain(triggers).chain(unread).chain(wide).chain(capital(ground)).collect()
+    let told = excluded.chain(left_out).chain(triggers).chain(unread).chain(wide);
+    told.chain(conflicts(schema, overrides)).chain(capital(ground)).collect()
 }
 
 /// Names that PostgreSQL does not find without quotes.

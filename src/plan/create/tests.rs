@@ -4,8 +4,8 @@ use super::*;
 use crate::model::cell::Cell::{self, Integer, Null, Text};
 use crate::model::cell::CellBuf;
 use crate::model::schema::{
-    Deferrable, FkAction, IndexOrigin, IndexPart, IndexTerm, KeyOrder, LeftOut, LeftOutKind, SqliteCheck,
-    SqliteForeignKey, SqliteIndex, SqliteTrigger, SqliteView, Storage,
+    Deferrable, FkAction, IndexOrigin, IndexPart, IndexTerm, KeyOrder, LeftOut, LeftOutKind, OnConflict,
+    SqliteCheck, SqliteForeignKey, SqliteIndex, SqliteTrigger, SqliteView, Storage,
 };
 use crate::plan::overrides::{ColumnOverride, SequenceStart};
 use crate::plan::route::{Identity, ScanOrder};
@@ -334,6 +334,8 @@ fn what_has_no_counterpart_is_named() {
     let [name, table] = ["doc_ai", "doc"].map(str::to_owned);
     schema.triggers = vec![SqliteTrigger { name, table, sql: String::new() }];
     schema.unread = vec!["odd".to_owned()];
+    // Of what is left out nothing is told.
+    schema.tables.iter_mut().for_each(|table| table.on_conflict = vec![OnConflict::Ignore]);
     let overrides = Overrides { exclude: vec!["log".to_owned()], ..Overrides::default() };
     let plan = plan(&schema, None, "public", &overrides);
     assert_eq!(plan.tables.len(), 1);
@@ -345,7 +347,8 @@ fn what_has_no_counterpart_is_named() {
             "shadow_table",
             "trigger_not_translated",
             "declaration_unread",
-            "encoding_converted"
+            "encoding_converted",
+            "conflict_clause"
         ]
     );
 }

@@ -39,6 +39,7 @@ pub fn source(name: &str, columns: &[(&str, &str)]) -> SqliteTable {
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
         checks: Vec::new(),
+        on_conflict: Vec::new(),
     }
 }
 

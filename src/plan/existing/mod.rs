@@ -21,6 +21,7 @@ pub use keys::{key_at_hand, misfits_of_key, rowid_at_hand};
 pub use outside::keys_from_outside;
 pub use suspend::{needs_replica_sessions, suspended_beyond, suspended_now};
 
+use super::conflicts::conflicts;
 use super::overrides::{ExistingRows, Overrides};
 use super::route::{ColumnRoute, Identity, Route};
 use super::survey::Survey;
@@ -244,6 +245,7 @@ fn left_behind(mapping: &Mapping<'_>, ground: Ground<'_>) -> Vec<Finding> {
         findings.push(Finding::note("target_table_unmapped", &ground.catalog.schema, text));
     }
     findings.extend(ground.schema.left_out.iter().filter_map(not_mapped));
+    findings.extend(conflicts(ground.schema, ground.overrides));
     findings
 }
 
