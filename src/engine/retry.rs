@@ -86,9 +86,10 @@ const SCHEMAS_APART: [&str; 7] = [
 /// A look costs both catalogs, and no row. What the kernel denies is as cheap to look at.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
-/// The server does not let us in, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
+/// The server does not let us in, or to a table, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
 /// are read anew each time.
-const SHUT_OUT: [&str; 15] = [
+const SHUT_OUT: [&str; 16] = [
+    "state_refused",
     "login_refused",
     "wrong_password",
     "password_missing",

@@ -24,6 +24,8 @@ pub struct Refusal {
     pub table: Option<String>,
     pub column: Option<String>,
     pub constraint: Option<String>,
+    /// The one of a trigger that refused, by its own words or by what it ran.
+    pub function: Option<String>,
     pub session: Session,
 }
 
@@ -302,8 +304,19 @@ impl Refusal {
             None => tame(answer.message),
         });
         let (sqlstate, session) = (tame(answer.sqlstate), answer.session);
-        Refusal { sqlstate, message, schema, table, column, constraint, session }
+        let function = answer.context.and_then(outermost_function);
+        Refusal { sqlstate, message, schema, table, column, constraint, function, session }
     }
+}
+
+/// The function that a trigger called, by the last line that PostgreSQL itself says of it; what it ran may hold values.
+fn outermost_function(context: &str) -> Option<String> {
+    let is_of_copy = |line: &&str| line.starts_with("COPY ");
+    let last = context.lines().rev().find(|line| !is_of_copy(line))?;
+    let (name, place) = last.strip_prefix("PL/pgSQL function ")?.split_once('(')?;
+    let is_name =
+        |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || "_.$\"".contains(letter));
+    (is_name(name) && place.contains(") line ")).then(|| tame(name))
 }
 
 impl fmt::Display for Refusal {
@@ -317,6 +330,9 @@ impl fmt::Display for Refusal {
             if let Some(name) = name {
                 write!(out, ", {word} \"{name}\"")?;
             }
+        }
+        if let Some(function) = &self.function {
+            write!(out, ", function {function}")?;
         }
         Ok(())
     }
@@ -360,11 +376,20 @@ mod tests {
         };
         check("23505", None, &bare("23505"));
         check("22P02", None, &bare("22P02"));
-        check("P0001", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("P0001"));
+        let by = |sqlstate| bare(sqlstate) + ", function f";
+        check("P0001", Some("PL/pgSQL function f() line 1 at RAISE"), &by("P0001"));
+        check(
+            "P0001",
+            Some(
+                "SQL statement \"the canary\"\nPL/pgSQL function f(text) line 2 at SQL statement\nCOPY t, line 1: \"the canary\"",
+            ),
+            &by("P0001"),
+        );
+        check("P0001", Some("SQL statement \"\nPL/pgSQL function the canary(\""), &bare("P0001"));
         check("42501", None, &told("42501"));
         check("2BP01", None, &told("2BP01").replace("sings", "sings: view v, depends"));
-        check("2BP01", Some("PL/pgSQL function f() line 1 at SQL statement"), &bare("2BP01"));
-        check("57014", Some("PL/pgSQL function f() line 1 at RAISE"), &bare("57014"));
+        check("2BP01", Some("PL/pgSQL function f() line 1 at SQL statement"), &by("2BP01"));
+        check("57014", Some("PL/pgSQL function f() line 1 at RAISE"), &by("57014"));
     }
 
     #[test]

@@ -105,7 +105,12 @@ pub fn disturbed(by: &Newcomer) -> Fault {
             "`run` takes it away until the switch: it would refuse rows that go, or take its own along",
         );
     }
-    Fault::new(FaultClass::Transient, TARGET_DISTURBED, format!("follow into a table that bears {by}")).with_remedy(
+    let doing = format!("follow into a table that bears {by}");
+    if !["trigger", "foreign key", "constraint"].contains(&by.kind.as_str()) {
+        return Fault::new(FaultClass::Transient, TARGET_DISTURBED, doing)
+            .with_remedy("it was put there beside liteferry: `run` halts by its name, and says what to do, until it is gone");
+    }
+    Fault::new(FaultClass::Transient, TARGET_DISTURBED, doing).with_remedy(
         "it was put there beside liteferry: `run` takes it away until the switch, like those that stood there at the beginning; for a `copy` \
          take it away by hand",
     )

@@ -48,6 +48,8 @@ const SYNTAX: &str = "A function of the target's own may say so, such as that of
                       log names it. Otherwise please report it, with the versions of both programs.";
 const SCHEMA_GONE: &str = "Put the schema back with its tables, under the name that target.schema gives; a daemon then goes on by itself. If it is \
                            lost, `liteferry detach`, run `drop schema liteferry cascade` in PostgreSQL, and begin anew.";
+const STATE: &str = "The message says what is in another state than it should be. A table whose changes are published wants a replica identity: \
+                     `alter table … replica identity full`, or take it out of the publication. A daemon then goes on by itself.";
 const ASK_DBA: &str =
     "Look up the SQLSTATE in PostgreSQL's manual, appendix A, and the server's log at this moment.";
 
@@ -144,6 +146,7 @@ const POLICIES: &[Policy] = &[
     policy("54", Fatal, "limit_exceeded", "A limit of PostgreSQL is exceeded; the message says which."),
     policy("54000", Data, "value_too_large", VALUE),
     policy("54001", Data, "value_too_deep", VALUE),
+    policy("55000", Fatal, "state_refused", STATE),
     policy("55006", Transient, "object_in_use", IN_THE_WAY),
     policy("55P03", Transient, "lock_timeout", IN_THE_WAY),
     policy("57", Transient, "interrupted", COMES_BACK),
@@ -241,6 +244,7 @@ mod tests {
             ("54000", Data, "value_too_large"),
             ("54001", Data, "value_too_deep"),
             ("54011", Fatal, "limit_exceeded"),
+            ("55000", Fatal, "state_refused"),
             ("55006", Transient, "object_in_use"),
             ("55P03", Transient, "lock_timeout"),
             ("57014", Transient, "statement_cancelled"),

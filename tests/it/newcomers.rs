@@ -283,6 +283,37 @@ fn a_table_that_is_made_a_part_of_another_one_halts_by_name_until_it_is_none() {
     assert!(case.rows(LEDGER).is_empty(), "{}", daemon.log());
 }
 
+#[test]
+fn what_postgres_refuses_of_a_published_table_halts_by_name_until_it_has_an_identity() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    psql(&case.target.url, "alter table a replica identity nothing; create publication p for table a");
+    case.app("update a set v = 'changed'");
+    assert_eq!(daemon.halted(), "state_refused");
+    let reason = |status: &Value| status["run"]["reason"].to_string();
+    let told = daemon.status().as_ref().map(reason).unwrap_or_default();
+    assert!(told.contains("\\\"a\\\"") && told.contains("replica identity full"), "{told}");
+    psql(&case.target.url, "alter table a replica identity full");
+    daemon.drained(&case.source);
+    case.is_equal();
+}
+
+/// What it says itself may hold values, and is told nowhere.
+#[test]
+fn the_function_of_a_trigger_that_refuses_is_named() {
+    let case = Case::new(SOURCE);
+    let mut daemon = case.daemon(&[]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    let refuses = "create function keeps_shut() returns event_trigger language plpgsql as $$ begin raise exception 'secret'; end $$;
+         create event trigger shut on ddl_command_start execute function keeps_shut()";
+    psql(&case.target.url, refuses);
+    let refused = daemon.refuses("/v1/phase", r#"{"to":"validate"}"#, "trigger_refused").to_string();
+    assert!(refused.contains("function public.keeps_shut") && !refused.contains("secret"), "{refused}");
+    psql(&case.target.url, "drop event trigger shut");
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+}
+
 /// The look at the target's tables takes its time: somebody holds what it reads.
 #[test]
 fn no_change_waits_until_it_is_known_whether_there_is_a_newcomer() {
