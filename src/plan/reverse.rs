@@ -34,8 +34,10 @@ pub const CAPTURE_ROWS: &str = "liteferry_capture";
 pub const CAPTURE_TRUNCATE: &str = "liteferry_truncate";
 /// Refuses writes.
 pub const GUARD: &str = "liteferry_guard";
+/// Refuses rows that come by a statement which names a table above this one. Where nothing stands above, no statement does.
+pub const GUARD_ROWS: &str = "liteferry_guard_rows";
 /// All of them, with what makes them of a table's own.
-pub const TRIGGERS: [&str; 3] = [CAPTURE_ROWS, CAPTURE_TRUNCATE, GUARD];
+pub const TRIGGERS: [&str; 4] = [CAPTURE_ROWS, CAPTURE_TRUNCATE, GUARD, GUARD_ROWS];
 
 impl Watched<'_> {
     /// The function that notes the table's changed keys. It runs as its owner, for the application may not write where we keep them; and in
@@ -134,12 +136,21 @@ end";
 
 /// On the table, and on each of its partitions.
 pub fn guard_trigger(migration: i64, table: &PgName) -> String {
+    guard(migration, table, (GUARD, "insert or update or delete or truncate", "statement"))
+}
+
+/// On the table, which hands it on to its partitions, or on a child of it by plain inheritance.
+pub fn row_guard_trigger(migration: i64, table: &PgName) -> String {
+    guard(migration, table, (GUARD_ROWS, "insert or update or delete", "row"))
+}
+
+fn guard(migration: i64, table: &PgName, (name, events, each): (&str, &str, &str)) -> String {
     format!(
-        "create trigger {GUARD} before insert or update or delete or truncate on {} for each statement \
+        "create trigger {name} before {events} on {} for each {each} \
          when (pg_catalog.current_setting('liteferry.writer', true) is distinct from 'liteferry') execute function {}(); {}",
         table.sql(),
         guard_name(migration).sql(),
-        fire(table, GUARD, Firing::Never)
+        fire(table, name, Firing::Never)
     )
 }
 

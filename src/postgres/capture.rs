@@ -9,7 +9,7 @@ use crate::model::fault::Fault;
 use crate::model::history::Position;
 use crate::model::name::PgName;
 use crate::plan::reverse::{
-    self, CAPTURE_ROWS, CAPTURE_TRUNCATE, Firing, GUARD, Watched, capture_prefix, guard_name,
+    self, CAPTURE_ROWS, CAPTURE_TRUNCATE, Firing, GUARD, GUARD_ROWS, Watched, capture_prefix, guard_name,
 };
 use crate::plan::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +73,15 @@ struct Member {
     name: PgName,
     /// Whether row triggers of the table are handed on to it.
     handed_on: bool,
+    /// Whether statements that name another table reach it, which is above what is ours.
+    from_above: bool,
+}
+
+impl Member {
+    fn wants(&self) -> impl Iterator<Item = (PgName, String)> {
+        let triggers = reverse::TRIGGERS.iter().filter(|trigger| self.from_above || **trigger != GUARD_ROWS);
+        triggers.map(|trigger| (self.name.clone(), (*trigger).to_owned()))
+    }
 }
 
 /// A table on which not everything is where it should be.
@@ -104,7 +113,7 @@ pub async fn install(
         let doing = format!("put the way back on table {}", route.target);
         run(session, &watched.capture_function(), &doing).await?;
         let lacks = |table: &PgName, trigger: &str| !there.contains(&(table.clone(), trigger.to_owned()));
-        for Member { name, handed_on, .. } in members(session, [route]).await? {
+        for Member { name, handed_on, from_above, .. } in members(session, [route]).await? {
             // A child by plain inheritance is handed nothing.
             if !handed_on && lacks(&name, CAPTURE_ROWS) {
                 run(session, &watched.row_trigger(&name), &doing).await?;
@@ -114,6 +123,9 @@ pub async fn install(
             }
             if lacks(&name, GUARD) {
                 run(session, &reverse::guard_trigger(migration, &name), &doing).await?;
+            }
+            if from_above && !handed_on && lacks(&name, GUARD_ROWS) {
+                run(session, &reverse::row_guard_trigger(migration, &name), &doing).await?;
             }
         }
     }
@@ -174,8 +186,7 @@ pub async fn standing(
     let found = found(session, migration).await?;
     let there = names(&found);
     let members = members(session, tables.values()).await?;
-    let of = |member: &Member| reverse::TRIGGERS.map(|trigger| (member.name.clone(), trigger.to_owned()));
-    let wanted: Vec<(PgName, String)> = members.iter().flat_map(of).collect();
+    let wanted: Vec<(PgName, String)> = members.iter().flat_map(Member::wants).collect();
     let lacking = |part: Part| {
         let missing = wanted.iter().filter(|name| part.holds(&name.1) && !there.contains(*name));
         missing.map(|(table, _)| table.clone()).collect::<BTreeSet<PgName>>()
@@ -214,11 +225,7 @@ pub async fn touched(
         parts.iter().any(|(part, due)| part.holds(&one.trigger) && one.enabled != enabled_word(*due))
     };
     let amiss: BTreeSet<&PgName> = found.iter().filter(amiss).map(|one| &one.table).collect();
-    let lacks = |member: &&Member| {
-        reverse::TRIGGERS
-            .into_iter()
-            .any(|trigger| !there.contains(&(member.name.clone(), trigger.to_owned())))
-    };
+    let lacks = |member: &&Member| member.wants().any(|name| !there.contains(&name));
     let mut lacking: BTreeMap<&str, Vec<PgName>> = BTreeMap::new();
     for member in members.iter().filter(lacks) {
         lacking.entry(&member.of).or_default().push(member.name.clone());
@@ -274,7 +281,7 @@ impl Part {
     fn holds(self, trigger: &str) -> bool {
         match self {
             Part::Capture => trigger == CAPTURE_ROWS || trigger == CAPTURE_TRUNCATE,
-            Part::Guards => trigger == GUARD,
+            Part::Guards => trigger == GUARD || trigger == GUARD_ROWS,
         }
     }
 }
@@ -305,6 +312,7 @@ async fn members(
         of: row.get(0),
         name: PgName::new(row.get::<_, &str>(1), row.get::<_, &str>(2)),
         handed_on: row.get(3),
+        from_above: row.get(4),
     };
     Ok(rows.iter().map(member).collect())
 }

@@ -1,6 +1,7 @@
 //! Tables of the target that share their rows by inheritance or as parts of one another.
 
-use crate::support::{database, liteferry, psql, sqlite};
+use crate::follow::Case;
+use crate::support::{application, database, liteferry, psql, sqlite, try_psql};
 
 /// What is read or deleted in the one is the other's too.
 #[test]
@@ -34,4 +35,39 @@ fn tables_that_share_their_rows_in_postgres_are_refused_by_name_and_told_apart()
     psql(&target.url, apart);
     let report = liteferry(&[&["copy", "--json", "--set", "tables.exclude=log_old"], &sides[..]].concat());
     assert_eq!(report.exits_with(0).json()["verdict"], "equal");
+}
+
+/// A statement that names the table above fires no trigger of a statement on the one below it.
+#[test]
+fn what_is_written_by_the_name_of_a_table_above_is_refused_before_the_switch_and_comes_back_after_it() {
+    for tables in [
+        "create table above (id bigint, v text); create table a (primary key (id)) inherits (above)",
+        "create table above (id bigint primary key, v text) partition by range (id); create table a partition of above default",
+        "create table above (id bigint primary key, v text) partition by range (id);
+         create table a partition of above default partition by hash (id);
+         create table part partition of a for values with (modulus 1, remainder 0)",
+    ] {
+        let case = Case::new(
+            "pragma journal_mode = wal; create table a (id integer primary key, v text); insert into a values (1, 'x'), (2, 'y')",
+        );
+        psql(&case.target.url, tables);
+        let mut daemon = case.validated(&["--set", "target.mode=existing"]);
+        for stray in
+            ["update above set v = 'theirs' where id = 1", "delete from above where id = 2", "truncate above"]
+        {
+            let told = try_psql(&case.target.url, stray).expect_err("it is guarded");
+            assert!(told.contains("takes no writes here yet"), "{stray}: {told}");
+        }
+        case.app("update a set v = 'followed' where id = 2");
+        daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+        daemon.until(|status| status["phase"] == "switch" && status["gates"]["rollback"]["open"] == true);
+        case.rows("update above set v = 'ours' where id = 1; delete from above where id = 2");
+        daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let there: (i64, String) =
+            application(&case.source.path).query_row("select id, v from a", [], read).expect("one row");
+        assert_eq!(there, (1, "ours".to_owned()), "{tables}\n{}", daemon.log());
+        case.is_equal();
+    }
 }
