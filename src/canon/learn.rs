@@ -504,6 +504,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_that_is_always_there_is_told_from_one_that_is_left_out() {
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        let texts = ["2024-01-02 03:04:05.0", "2024-01-02 03:04:05.25", "2024-01-02 03:04:05.000017"];
+        let left_out = ["2024-01-02 03:04:05", "2024-01-02 03:04:05.25", "2024-01-02 03:04:05.000017"];
+        let one_digit = ["2024-01-02 03:04:05.0", "2024-01-02 03:04:05.5", "2024-01-02 03:04:05.0"];
+        for (texts, form) in
+            [(texts, "Y-m-d H:M:S.f"), (left_out, "Y-m-d H:M:S[.f]"), (one_digit, "Y-m-d H:M:S.f")]
+        {
+            let learned = learner(Type::Timestamp(6), Affinity::Numeric, &texts.map(text)).learned();
+            assert_eq!((learned.codec.form.to_string().as_str(), learned.exact), (form, 3));
+        }
+    }
+
+    #[test]
     fn the_operator_is_not_outvoted() {
         let form = Some("words-yn".parse().unwrap());
         let mut learner = Learner::new(Type::Bool, Hints { form, ..Hints::default() });

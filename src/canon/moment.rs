@@ -465,11 +465,13 @@ fn clocks(reading: Option<Reading>) -> impl Iterator<Item = Clock> {
         None => [Some(Moment::DATE.clock), None],
         Some(Face::Minutes) => [None, None],
         Some(Face::Seconds(0)) => [Some(Clock::UnlessZero(6)), Some(Clock::UnlessZero(3))],
+        // What `Fixed(1)` writes exactly, `TrimmedToOne` does too, and the finer fractions that may follow.
+        Some(Face::Seconds(1)) => [Some(Clock::UnlessZero(1)), None],
         Some(Face::Seconds(3)) => [Some(Clock::Fixed(3)), Some(Clock::UnlessZero(3))],
         Some(Face::Seconds(digits)) => [Some(Clock::UnlessZero(digits)), Some(Clock::Fixed(digits))],
     };
-    let common =
-        [Clock::Trimmed, Clock::Groups, Clock::Shortest].into_iter().filter(move |_| reading.is_some());
+    let common = [Clock::Trimmed, Clock::Groups, Clock::Shortest, Clock::TrimmedToOne];
+    let common = common.into_iter().filter(move |_| reading.is_some());
     first.into_iter().flatten().chain(common)
 }
 

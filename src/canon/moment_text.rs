@@ -47,6 +47,8 @@ pub enum Clock {
     UnlessZero(u8),
     /// No trailing zeros, none for a whole second.
     Trimmed,
+    /// No trailing zeros, but one digit always: `13:14:15.0`.
+    TrimmedToOne,
     /// Three or six digits, none for a whole second.
     Groups,
     /// As `Groups`, and for a whole minute no seconds either.
@@ -157,6 +159,7 @@ impl Clock {
             Clock::UnlessZero(_) | Clock::Trimmed | Clock::Groups | Clock::Shortest if fraction == 0 => 0,
             Clock::UnlessZero(digits) => digits,
             Clock::Trimmed => least_digits(fraction),
+            Clock::TrimmedToOne => least_digits(fraction).max(1),
             Clock::Groups | Clock::Shortest => least_digits(fraction).next_multiple_of(3),
         };
         Face::Seconds(if digits < least_digits(fraction) { 6 } else { digits })

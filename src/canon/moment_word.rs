@@ -81,7 +81,8 @@ fn clocks() -> impl Iterator<Item = Clock> {
     [Clock::Shortest, Clock::Groups, Clock::Trimmed]
         .into_iter()
         .chain(optional)
-        .chain((0..=9).rev().map(Clock::Fixed))
+        .chain((1..=9).map(Clock::Fixed))
+        .chain([Clock::TrimmedToOne, Clock::Fixed(0)])
 }
 
 fn suffix(word: &str) -> Option<Suffix> {
@@ -116,6 +117,7 @@ impl fmt::Display for Clock {
             Clock::Fixed(digits) => write!(out, "H:M:S.f{digits}"),
             Clock::UnlessZero(digits) => write!(out, "H:M:S[.f{digits}]"),
             Clock::Trimmed => out.write_str("H:M:S[.f]"),
+            Clock::TrimmedToOne => out.write_str("H:M:S.f"),
             Clock::Groups => out.write_str("H:M:S[.f3|.f6]"),
             Clock::Shortest => out.write_str("H:M[:S[.f3|.f6]]"),
         }
@@ -149,6 +151,8 @@ mod tests {
             "Y-m-d",
             "H:M:S",
             "H:M:S[.f6]",
+            "H:M:S.f",
+            "Y-m-dTH:M:S.f+hh:mm",
             "Y-m-d H:M:S",
             "Y-m-d H:M:S.f6",
             "Y-m-d H:M:S.f3 +00:00",
@@ -174,7 +178,6 @@ mod tests {
             "Y-m-d ",
             "Y-m-d  H:M:S",
             "H:M",
-            "H:M:S.f",
             "H:M:S.f10",
             "H:M:SY",
             "Y-m-d H:M:S-00:00",
