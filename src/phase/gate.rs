@@ -108,6 +108,8 @@ pub enum SequenceTrouble {
     NotComputable,
     /// No column owns it, and the one that it looks to number has numbers which it has yet to give.
     Undecided { column: String },
+    /// It is a part of that column's texts, which end with numbers that it has yet to give, up to this one.
+    Part { column: String, reached: i64 },
 }
 
 /// What a look at the rows found, and how long ago it ended.
@@ -356,6 +358,7 @@ fn sequences(readings: &Readings) -> Gate {
     }
     let undecided = bad.iter().filter_map(|sequence| match &sequence.why {
         SequenceTrouble::Undecided { column } => Some(format!("{:?} = {column:?}", sequence.name)),
+        SequenceTrouble::Part { reached, .. } => Some(format!("{:?} = {reached}", sequence.name)),
         SequenceTrouble::Exhausted | SequenceTrouble::NotComputable => None,
     });
     let undecided: Vec<String> = undecided.collect();
@@ -369,7 +372,8 @@ fn sequences(readings: &Readings) -> Gate {
     }
     if !undecided.is_empty() {
         remedies.push(format!(
-            "Put `sequences = {{ {} }}` at the top of the settings, with 0 for one that may stay as it is, and restart.",
+            "Put `sequences = {{ {} }}` at the top of the settings, with 0 for one that may stay as it is, and a higher number where more of \
+             them come before the switch, and restart.",
             undecided.join(", ")
         ));
     }
@@ -381,7 +385,7 @@ impl BadSequence {
         match &self.why {
             SequenceTrouble::Exhausted => format!("{} is exhausted", self.name),
             SequenceTrouble::NotComputable => format!("{} cannot be computed", self.name),
-            SequenceTrouble::Undecided { column } => {
+            SequenceTrouble::Undecided { column } | SequenceTrouble::Part { column, .. } => {
                 format!("{} would give numbers that {column} has", self.name)
             }
         }

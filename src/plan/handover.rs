@@ -189,6 +189,8 @@ pub struct Suspect {
     /// As the settings would name it.
     pub column: String,
     as_if_set: Sequence,
+    /// The same, where it is a part of texts that may begin with something else.
+    at_end: Option<Sequence>,
 }
 
 pub fn left_alone<'r>(
@@ -217,8 +219,10 @@ pub fn left_alone<'r>(
         let column = feeder?;
         let (numbers, counter) = column_named(&column, &routes, (schema, &catalog.schema));
         let (name, max) = (sequence.name.clone(), sequence.max);
+        let at_end = numbers.at_end().filter(|_| sequence.part_of.is_some());
         let as_if_set = Sequence { name, numbers: Some(numbers), counter, floor: None, max };
-        Some(Suspect { column, as_if_set })
+        let at_end = at_end.map(|numbers| Sequence { numbers: Some(numbers), ..as_if_set.clone() });
+        Some(Suspect { column, as_if_set, at_end })
     };
     let left = catalog.sequences.iter().filter(|sequence| !fills(sequence) && !is_set(&sequence.name));
     left.map(|sequence| Left { name: sequence.name.clone(), suspect: suspect(sequence) }).collect()
@@ -257,17 +261,21 @@ fn is_free(table: &Numbered<'_>, column: usize) -> bool {
 }
 
 impl Suspect {
-    pub fn numbers(&self) -> Option<&Numbers> {
-        self.as_if_set.numbers.as_ref()
+    pub fn numbers(&self) -> impl Iterator<Item = &Numbers> {
+        [Some(&self.as_if_set), self.at_end.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.numbers.as_ref())
     }
 
     /// One row if the column has numbers that the sequence has yet to give.
     pub fn behind_sql(&self, issued: Issued<'_>) -> String {
-        let Sequence { name, .. } = &self.as_if_set;
-        let (reached, now) = (self.as_if_set.reached_sql(issued), name.sql());
-        format!(
-            "select 1 from ({reached}) as reached (v), {now} as now where v > now.last_value or v = now.last_value and not now.is_called"
-        )
+        self.as_if_set.behind_sql(issued)
+    }
+
+    /// The same of numbers with something before them: how far they are.
+    pub fn behind_at_end_sql(&self, issued: Issued<'_>) -> Option<String> {
+        self.at_end.as_ref().map(|at_end| at_end.behind_sql(issued))
     }
 }
 
@@ -294,6 +302,13 @@ fn of_table(
 }
 
 impl Sequence {
+    fn behind_sql(&self, issued: Issued<'_>) -> String {
+        let (reached, now) = (self.reached_sql(issued), self.name.sql());
+        format!(
+            "select v from ({reached}) as reached (v), {now} as now where v > now.last_value or v = now.last_value and not now.is_called"
+        )
+    }
+
     /// Moves it on, never back: what it stands at it has issued, or issues next.
     pub fn set_sql(&self, issued: Issued<'_>) -> String {
         format!(

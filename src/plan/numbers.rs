@@ -21,6 +21,8 @@ pub enum Written {
     AsDecimal,
     /// In a text: the values that are digits alone are numbers, zeros before them or not, and the others are nobody's.
     InDigits,
+    /// In a text that ends with it, whatever stands before (`INV-000120`): told where a sequence is known to be a part of the text.
+    AtEnd,
 }
 
 /// What the values of such a column tell.
@@ -58,9 +60,10 @@ impl Written {
                 Some(number).filter(|number| number.unsigned_abs() < NUMBERS_END)
             }
             (Written::InDigits, Ok(Cell::Text(text))) => in_digits(text),
+            (Written::AtEnd, Ok(Cell::Text(text))) => at_end(text),
             (_, Ok(_) | Err(_)) => None,
         };
-        let is_empty = self == Written::InDigits && bytes.is_empty();
+        let is_empty = [Written::InDigits, Written::AtEnd].contains(&self) && bytes.is_empty();
         Reached { largest, has_others: self != Written::AsInteger && !is_empty }
     }
 }
@@ -73,6 +76,12 @@ fn in_digits(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii_end();
     let is_number = !text.is_empty() && text.len() <= DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
+}
+
+fn at_end(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii_end();
+    let digits = text.iter().rev().take_while(|letter| letter.is_ascii_digit()).count();
+    in_digits(&text[text.len() - digits..])
 }
 
 impl Reached {
@@ -93,6 +102,11 @@ impl Numbers {
         Numbers { table: table.clone(), column: column.to_owned(), written }
     }
 
+    /// The same column, where its texts may begin with something else.
+    pub fn at_end(&self) -> Option<Numbers> {
+        (self.written == Written::InDigits).then(|| Numbers { written: Written::AtEnd, ..self.clone() })
+    }
+
     /// The largest number as a bigint; NULL where there is none.
     pub fn largest_sql(&self) -> String {
         format!("select {} from {}", self.largest(), self.table.sql())
@@ -104,7 +118,7 @@ impl Numbers {
         let others = match self.written {
             Written::AsInteger => "false".to_owned(),
             Written::AsDecimal => format!("count({column}) > 0"),
-            Written::InDigits => format!("coalesce(bool_or({column}::text <> ''), false)"),
+            Written::InDigits | Written::AtEnd => format!("coalesce(bool_or({column}::text <> ''), false)"),
         };
         format!("select {}, {others} from {}", self.largest(), self.table.sql())
     }
@@ -125,6 +139,10 @@ impl Numbers {
                 "max(case when length({column}::text) <= {DIGITS_MAX} and {column}::text collate \"C\" ~ '^[0-9]+$' \
                  then {column}::text::bigint end)"
             ),
+            Written::AtEnd => {
+                let digits = format!("substring({column}::text collate \"C\" from '[0-9]+$')");
+                format!("max(case when length({digits}) <= {DIGITS_MAX} then {digits}::bigint end)")
+            }
         }
     }
 }
@@ -167,6 +185,11 @@ mod tests {
         check(&Type::Bpchar(9), text("000120"), Some(120));
         for other in ["INV-7", "-7", "1.0", "9999999999999999999", ""] {
             check(&Type::Varchar(None), text(other), None);
+        }
+        for (end, number) in
+            [("INV-007", Some(7)), ("2024/12", Some(12)), ("7x", None), ("A9999999999999999999", None)]
+        {
+            assert_eq!(at_end(end.as_bytes()), number, "{end}");
         }
         let numeric = Type::Numeric(None);
         check(&numeric, int(120_000), Some(120_000));

@@ -202,14 +202,15 @@ fn a_sequence_goes_on_after_the_columns_that_the_settings_name() {
         assert!(told.contains(says), "{told}");
     }
     let after = |columns: &'static str| {
-        [&existing[..], &["--set", "sequences.person_seq=person.id", "--set", columns]].concat()
+        let said =
+            ["--set", "sequences.person_seq=person.id", "--set", "sequences.invoice_no=0", "--set", columns];
+        [&existing[..], &said].concat()
     };
     drop(case.validated(&after("sequences.places=sent.place, seen.place")));
     let mut daemon = case.daemon(&after("sequences.places=sent.nobody"));
     reading(&mut daemon, "public.places cannot be computed");
     drop(daemon);
     let mut daemon = case.daemon(&after("sequences.places=sent.place, seen.place"));
-    reading(&mut daemon, "left as they are: public.invoice_no");
     case.app("insert into Person (v) values ('written while it is followed'); update seen set place = 90");
     daemon.until(|status| status["gates"]["switch"]["open"] == true);
     daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
@@ -318,6 +319,40 @@ fn a_sequence_goes_on_after_a_text_of_digits() {
     let next = ["numbering", "bill_no", "offer_code_seq", "party_code_seq"]
         .map(|sequence| lines(&case.target.url, &format!("select nextval('{sequence}')"), "").concat());
     assert_eq!(next, ["140", "43", "45", "1"]);
+}
+
+/// It gives them after the switch, with its letters before them.
+#[test]
+fn a_sequence_that_is_a_part_of_texts_shuts_the_gate_until_it_is_said_where_it_goes_on() {
+    let case = Case::new(
+        "pragma journal_mode = wal; create table invoice (id integer primary key, no text unique); insert into invoice values (1, 'INV-000031');
+         create table party (id integer primary key, code text); insert into party values (1, 'P4')",
+    );
+    psql(
+        &case.target.url,
+        "create sequence invoice_no; create sequence party_code start 5;
+         create table invoice (id serial primary key, no text unique default 'INV-' || lpad(nextval('invoice_no')::text, 6, '0'));
+         create table party (id serial primary key, code text default 'P' || nextval('party_code'))",
+    );
+    let existing = ["--set", "target.mode=existing"];
+    let mut daemon = case.daemon(&existing);
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.obeys("/v1/phase", r#"{"to": "validate"}"#);
+    reading(&mut daemon, "public.invoice_no would give numbers that invoice.no has");
+    case.app("insert into invoice values (2, 'INV-000032')");
+    until("what was written since counts too", || {
+        let gate = reading(&mut daemon, "public.invoice_no would give numbers that invoice.no has");
+        gate["remedy"].as_str().is_some_and(|remedy| remedy.contains("{ \"public.invoice_no\" = 32 }"))
+    });
+    drop(daemon);
+    let mut daemon = case.daemon(&[&existing[..], &["--set", "sequences.invoice_no=40"]].concat());
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    assert_eq!(
+        case.rows("insert into invoice default values returning no"),
+        [[Some("INV-000041".to_owned())]]
+    );
 }
 
 /// All rows of such a column are read for its largest number, and not while the application waits: what is written after that reading counts

@@ -13,7 +13,7 @@ use crate::phase::gate::{BadSequence, Disk, Readings, SequenceTrouble, to_switch
 use crate::phase::machine::Command;
 use crate::phase::pause::{Pause, Work, predicted_pause};
 use crate::plan::Statement;
-use crate::plan::handover::Issued;
+use crate::plan::handover::{Issued, Suspect};
 use crate::plan::reference::Reference;
 use crate::plan::route::Route;
 use crate::plan::unspelt::unspelt;
@@ -231,9 +231,23 @@ async fn bad_sequences(
         if ask(session, &suspect.behind_sql(issued)).await? != Some(false) {
             let why = SequenceTrouble::Undecided { column: suspect.column.clone() };
             bad.push(BadSequence { name: left.name.to_string(), why });
+        } else if let Some(reached) = reached_at_end(session, suspect, issued).await? {
+            let why = SequenceTrouble::Part { column: suspect.column.clone(), reached };
+            bad.push(BadSequence { name: left.name.to_string(), why });
         }
     }
     Ok(bad)
+}
+
+/// How far the texts are that the sequence is a part of, where it has yet to give their numbers.
+async fn reached_at_end(
+    session: &Session,
+    suspect: &Suspect,
+    issued: Issued<'_>,
+) -> Result<Option<i64>, Fault> {
+    let Some(sql) = suspect.behind_at_end_sql(issued) else { return Ok(None) };
+    let row = session.query_opt(&sql, &[]).await;
+    Ok(row.map_err(|error| fault::of(error, "look how far a sequence is"))?.and_then(|row| row.get(0)))
 }
 
 /// Whether there is a row; nothing where PostgreSQL refuses to tell.

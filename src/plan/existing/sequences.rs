@@ -167,7 +167,7 @@ fn holds_no_number(ground: Ground<'_>, mapped: &MappedTable<'_>, index: usize) -
         return false;
     };
     match Written::in_type(&target.ty) {
-        Some(Written::InDigits) => column.bytes_max > 0,
+        Some(Written::InDigits | Written::AtEnd) => column.bytes_max > 0,
         Some(Written::AsDecimal) => {
             column.values() > 0 && column.only(&[Class::Real]) && column.reals_integral == 0
         }

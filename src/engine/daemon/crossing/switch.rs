@@ -15,7 +15,7 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::phase::machine::{Crossing, Event};
 use crate::plan::capture::{Trigger, guards};
-use crate::plan::handover::{Issued, Left, Sequence, left_alone, sequences, to_be_read};
+use crate::plan::handover::{Issued, Left, Sequence, Suspect, left_alone, sequences, to_be_read};
 use crate::plan::numbers::Numbers;
 use crate::plan::route::Route;
 use crate::postgres::capture::{self, Written, begin_history};
@@ -57,7 +57,7 @@ impl Preparations {
         let reverse = life.link.source.read(control::next_reverse).await?;
         let sequences = sequences(routes(), (&schema, &catalog), overrides);
         let left = left_alone(routes(), (&schema, &catalog), overrides);
-        let suspected = left.iter().filter_map(|left| left.suspect.as_ref()?.numbers());
+        let suspected = left.iter().filter_map(|left| left.suspect.as_ref()).flat_map(Suspect::numbers);
         let numbers = sequences.iter().filter_map(|sequence| sequence.numbers.as_ref()).chain(suspected);
         Ok(Preparations {
             reverse,
