@@ -83,7 +83,9 @@ const SCHEMAS_APART: [&str; 7] = [
     "no_such_schema",
     "name_taken",
 ];
-/// A look costs both catalogs, and no row. What the kernel denies is as cheap to look at.
+/// What the kernel denies, and whoever may change that does without us.
+const DENIED: [&str; 2] = ["watch_failed", "source_permission"];
+/// A look costs both catalogs, and no row; at what the kernel denies it costs less.
 const LOOK_AT_SCHEMAS: Duration = Duration::from_secs(2);
 
 /// The server does not let us in, or to a table, or not as whom we come, or is not known to be the one that was named. Passwords, authorities and keys
@@ -122,7 +124,7 @@ pub fn decide(fault: &Fault) -> Verdict {
     match fault.class {
         _ if fault.code == "another_owner" => Verdict::Leave,
         _ if SCHEMAS_APART.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
-        _ if fault.code == "watch_failed" => Verdict::HaltFor(LOOK_AT_SCHEMAS),
+        _ if DENIED.contains(&fault.code) => Verdict::HaltFor(LOOK_AT_SCHEMAS),
         _ if SHUT_OUT.contains(&fault.code) => Verdict::HaltFor(KNOCK_AGAIN),
         _ if fault.code == REFUSED_BY_SQLITE => Verdict::HaltFor(TRY_AGAIN),
         _ if fault.code == NO_ARCHIVE => Verdict::HaltFor(COPY_AGAIN),
@@ -268,6 +270,7 @@ mod tests {
             "name_taken",
             "still_depended_on",
             "no_such_schema",
+            "source_permission",
             "watch_failed",
             "tls_unavailable",
             "tls_ca_missing",

@@ -59,7 +59,7 @@ fn lost_sight(path: &Path, error: std::io::Error) -> Fault {
         ErrorKind::PermissionDenied => (
             FaultClass::Fatal,
             "source_permission",
-            "a directory above the database is closed to the user that runs us: open it, and start again; the target stands where it was",
+            "a directory above the database is closed to the user that runs us: open it, and the daemon goes on by itself; the target stands where it was",
         ),
         _ => (FaultClass::Transient, "source_disk", "the path cannot be looked up: see the cause"),
     };

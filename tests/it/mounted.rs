@@ -59,6 +59,8 @@ fn where_nobody_may_write_a_wal_database_is_refused_by_name_and_one_with_a_rollb
             Daemon::start_in(state.path(), &temp, &followed.url, &["--set", "source.journal=any"]);
         assert_eq!(daemon.halted(), "source_permission", "{}", daemon.log());
         assert_eq!(files(disk.path()), ["app.db"]);
+        disk.turn_writable();
+        daemon.until(|status| status["phase"] == "dual-write" && status["run"]["state"] == "running");
     }
 }
 

@@ -66,7 +66,15 @@ impl SmallDisk {
 
     /// From here on nobody writes there.
     pub fn turn_read_only(&self) {
-        let turned = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
+        self.turn("remount,ro");
+    }
+
+    pub fn turn_writable(&self) {
+        self.turn("remount,rw");
+    }
+
+    fn turn(&self, options: &str) {
+        let turned = Command::new("mount").args(["-o", options]).arg(self.path()).status();
         assert!(turned.expect("mount can be run").success());
     }
 
