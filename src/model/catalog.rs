@@ -46,6 +46,8 @@ pub struct PgTable {
     pub rules: Vec<String>,
     /// Quoted names of the table, or of parts of it, that are empty after a crash.
     pub unlogged: Vec<String>,
+    /// Quoted names of the table, or of parts of it, that are published without a replica identity.
+    pub unidentified: Vec<String>,
     /// Row security is on and holds for the role.
     pub row_security: bool,
     pub row_security_forced: bool,

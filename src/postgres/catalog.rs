@@ -163,6 +163,7 @@ impl Found {
                 triggers: Vec::new(),
                 rules: line.get("rules")?,
                 unlogged: line.get("unlogged")?,
+                unidentified: line.get("unidentified")?,
                 row_security: line.get("row_security")?,
                 is_partition: line.get("is_partition")?,
                 parents: line.get("parents")?,

@@ -24,6 +24,8 @@ const RECONNECTS: &str =
     "The connection is made anew; look at the network and the server's log if it stays so.";
 const LOOKED_UP: &str = "The answer to a commit was lost; what was committed is read on a new connection.";
 const IN_THE_WAY: &str = "Another session holds a lock that is needed; see pg_stat_activity and pg_locks.";
+const STATE: &str = "What the sentence names does not allow that as it is. A published table needs a primary key or another replica identity: alter \
+                     table … replica identity using index …, or full; or take it out of the publication. A daemon then goes on by itself.";
 pub const POOLER: &str = "A pooler in transaction or statement mode hands out foreign sessions: connect to PostgreSQL itself, or \
                       to a pool in session mode.";
 const LOGIN: &str = "Check that the role exists and may log in, and what pg_hba.conf asks of it from this host: a method, a client \
@@ -48,8 +50,6 @@ const SYNTAX: &str = "A function of the target's own may say so, such as that of
                       log names it. Otherwise please report it, with the versions of both programs.";
 const SCHEMA_GONE: &str = "Put the schema back with its tables, under the name that target.schema gives; a daemon then goes on by itself. If it is \
                            lost, `liteferry detach`, run `drop schema liteferry cascade` in PostgreSQL, and begin anew.";
-const STATE: &str = "The message says what is in another state than it should be. A table whose changes are published wants a replica identity: \
-                     `alter table … replica identity full`, or take it out of the publication. A daemon then goes on by itself.";
 const ASK_DBA: &str =
     "Look up the SQLSTATE in PostgreSQL's manual, appendix A, and the server's log at this moment.";
 

@@ -83,6 +83,7 @@ pub fn target(name: &str, columns: Vec<PgColumn>) -> PgTable {
         parents: Vec::new(),
         row_security_forced: false,
         unlogged: Vec::new(),
+        unidentified: Vec::new(),
         missing_privileges: Vec::new(),
         has_rows: false,
     }

@@ -59,6 +59,7 @@ pub(super) fn table(
             findings.extend(unlike_equality(mapped));
             findings.extend(stricter_uniqueness(target));
             findings.extend(unlogged(target));
+            findings.extend(unidentified(target));
         }
     }
     findings
@@ -170,6 +171,18 @@ fn unlogged(target: &PgTable) -> Option<Finding> {
     let remedy: Vec<String> =
         target.unlogged.iter().map(|name| format!("alter table {name} set logged;")).collect();
     Some(Finding::warning("target_unlogged", target.name.to_string(), text).with_remedy(remedy.join(" ")))
+}
+
+fn unidentified(target: &PgTable) -> Option<Finding> {
+    if target.unidentified.is_empty() {
+        return None;
+    }
+    let text = "a publication publishes updates or deletes of the table, or of a part of it, which has neither a primary key nor another replica \
+                identity: PostgreSQL refuses them, to whoever follows SQLite and to the application after the switch";
+    let statement = |name: &String| format!("alter table {name} replica identity full;");
+    let remedy: Vec<String> = target.unidentified.iter().map(statement).collect();
+    let found = Finding::warning("replica_identity_missing", target.name.to_string(), text);
+    Some(found.with_remedy(remedy.join(" ")))
 }
 
 fn rewrite_rule(target: &PgTable, rule: &str) -> Finding {

@@ -1,4 +1,13 @@
 -- Tables, partitioned tables, views and foreign tables of schema $1.
+-- What is published is listed once, for each look at that view lists all of it.
+with published as materialized (
+    select distinct u.oid
+    from pg_publication p
+    join pg_publication_tables t on t.pubname = p.pubname
+    join pg_namespace m on m.nspname = t.schemaname
+    join pg_class u on u.relnamespace = m.oid and u.relname = t.tablename
+    where p.pubupdate or p.pubdelete
+)
 select c.oid,
        c.relname::text as name,
        c.relkind::text as kind,
@@ -20,6 +29,29 @@ select c.oid,
            where u.relpersistence = 'u' and (u.oid = c.oid or u.oid in (select relid from pg_partition_tree(c.oid)))
            order by 1
        ) as unlogged,
+       array(
+           select format('%I.%I', m.nspname, u.relname)
+           from pg_class u
+           join pg_namespace m on m.oid = u.relnamespace
+           where exists (select from published)
+             and u.relkind = 'r'
+             and (u.oid = c.oid or u.oid in (select relid from pg_partition_tree(c.oid)))
+             and (
+                 u.oid in (select oid from published)
+                 or exists (select from published where oid in (select relid from pg_partition_ancestors(u.oid)))
+             )
+             and u.relreplident <> 'f'
+             and not exists (
+                 select
+                 from pg_index i
+                 where i.indrelid = u.oid
+                   and case u.relreplident
+                       when 'd' then i.indisprimary and i.indimmediate
+                       when 'i' then i.indisreplident
+                   end
+             )
+           order by 1
+       ) as unidentified,
        array(
            select w.rulename::text
            from pg_rewrite w

@@ -34,6 +34,23 @@ fn what_stands_in_a_schema_changes_way_is_named_and_its_end_is_seen() {
     case.is_equal();
 }
 
+/// As Debezium publishes, where nobody tells it otherwise.
+#[test]
+fn a_table_that_is_published_without_a_replica_identity_is_named_and_followed_once_it_has_one() {
+    let case = Case::new(SHOP);
+    case.rows("create table item (id bigint not null unique, name text)");
+    case.rows("create table line (item bigint, place bigint, n bigint, primary key (item, place))");
+    let mut daemon = case.daemon(&["--set", "target.mode=existing"]);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.rows("create publication whole for all tables");
+    case.app("update item set name = 'c' where id = 1");
+    halts(&mut daemon, "state_refused", &["replica identity", "goes on by itself"]);
+    assert!(sentence(&daemon).contains("does not have a replica identity"), "{}", sentence(&daemon));
+    case.rows("alter table item replica identity full");
+    goes_on(&mut daemon, &case);
+    case.is_equal();
+}
+
 /// Both at once for the daemon, of which nothing else looks at the target meanwhile.
 #[track_caller]
 fn meets(daemon: &mut Daemon, case: &Case, target: &str, source: &str) {
