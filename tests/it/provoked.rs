@@ -330,7 +330,11 @@ fn sqlite_that_was_opened_without_postgres_is_what_postgres_is_made_equal_to() {
     case.writes(3).unwrap();
     case.rows("insert into item values (30, 'given up')");
     let mut daemon = case.daemon(&[]);
-    halts(&mut daemon, "source_opened", &["liteferry run --resync", "PostgreSQL equal to it"]);
+    halts(
+        &mut daemon,
+        "source_opened",
+        &["liteferry run --resync", "PostgreSQL equal to it", "a failover that lost it"],
+    );
     assert_eq!(daemon.stop(), Some(0));
     let mut daemon = case.daemon(&["--resync"]);
     daemon.until(|status| status["phase"] == "dual-write" && status["validation"]["verdict"] == "equal");

@@ -60,9 +60,10 @@ pub async fn settle(desk: &mut Desk<'_>) -> Result<Work, Fault> {
     match (found.writes, desk.state.phase) {
         (Writes::Sqlite, Phase::Switch) => Err(Fault::fatal("source_opened", "go on after the switch").with_remedy(
             "SQLite takes the application's writes although the records say that they moved to PostgreSQL (it was opened without \
-             PostgreSQL, or restored from a backup): stop what writes to either, and decide which is right. PostgreSQL: put the SQLite \
-             file back that lay there before, and start the daemon again. SQLite: `liteferry run --resync`, which makes PostgreSQL equal \
-             to it; what was written there since the switch is gone then",
+             PostgreSQL, or restored from a backup; or PostgreSQL is in a state from before a rollback, as after a failover that lost it): \
+             stop what writes to either, and decide which is right. After a rollback it is SQLite, which has all that was written before it. \
+             PostgreSQL: put the SQLite file back that lay there before, and start the daemon again. SQLite: `liteferry run --resync`, which \
+             makes PostgreSQL equal to it; what PostgreSQL alone has is gone then",
         )),
         (Writes::Sqlite, _) => {
             abandon(desk, Crossing::Switch).await?;
