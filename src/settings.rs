@@ -291,6 +291,7 @@ impl Settings {
             existing_rows: self.target.existing_rows,
             accepted: self.misfits.accept.clone(),
             sequences: self.sequences.clone(),
+            citext_schema: None,
         }
     }
 }

@@ -111,7 +111,11 @@ pub async fn prepare(request: &Request, watch: &dyn Watch) -> Result<Prepared, F
         Values::Surveyed => Some(survey(request, &source, &schema, &catalog, watch).await?),
     };
     let mut plan = match request.mode {
-        Mode::Create => create::plan(&schema, survey.as_ref(), &request.schema, &request.overrides),
+        Mode::Create => {
+            let citext_schema = catalog.citext_schema.clone();
+            let overrides = Overrides { citext_schema, ..request.overrides.clone() };
+            create::plan(&schema, survey.as_ref(), &request.schema, &overrides)
+        }
         Mode::Existing => existing::plan(&schema, survey.as_ref(), &catalog, &request.overrides),
     };
     findings.append(&mut plan.findings);

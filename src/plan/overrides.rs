@@ -31,6 +31,8 @@ pub struct Overrides {
     pub accepted: Vec<Reason>,
     /// By sequence name.
     pub sequences: BTreeMap<String, SequenceStart>,
+    /// Where the target has the type citext, as SQL names it; `create` mode only.
+    pub citext_schema: Option<String>,
 }
 
 /// Where a sequence goes on.

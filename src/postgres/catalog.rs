@@ -109,6 +109,7 @@ fn of_server(lines: &[Line], schema: &str) -> Result<Catalog, Fault> {
         schema_exists: line.get("schema_exists")?,
         may_create_in_schema: line.get("may_create_in_schema")?,
         may_keep_state: line.get("may_keep_state")?,
+        citext_schema: line.get("citext_schema")?,
         read_only: line.get("read_only")?,
         schema: schema.to_owned(),
         ..Catalog::default()

@@ -305,6 +305,11 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         "31",
         FINDINGS,
         &[
+            "compared_by_bytes fields.name",
+            "compared_by_bytes notetypes.name",
+            "compared_by_bytes tags.tag",
+            "compared_by_bytes uses.seen",
+            "compared_by_bytes words.word",
             r#"foreign_key_dropped uses foreign key (word) to "words""#,
             r#"index_dropped fields index "idx_fields_name_ntid""#,
             r#"index_dropped notetypes index "idx_notetypes_name""#,

@@ -1,5 +1,6 @@
 //! Names in small letters, for SQL that quotes none: through every phase there and back.
 
+use crate::existing::lines;
 use crate::follow::Case;
 use crate::support::{application, liteferry, psql};
 use serde_json::Value;
@@ -101,4 +102,40 @@ fn capital_letters_are_told_of_unless_they_go() {
     let text = kept[0]["text"].as_str().expect("a text");
     assert!(text.starts_with("14 names have capital letters") && text.contains("(A, B, Id, …)"), "{text}");
     assert_eq!(told(LOWER), [Value::Null; 0]);
+}
+
+/// The type is found wherever the extension was made; without it nothing begins.
+#[test]
+fn a_column_that_knows_no_case_may_be_citext() {
+    let case = Case::new(
+        "pragma journal_mode = wal;
+         create table person (id integer primary key, mail text unique collate nocase default 'None', name text collate nocase);
+         create view mails as select mail from person where name = 'ANN';
+         insert into person values (1, 'Ann@x', 'ann'), (2, 'bob@y', 'Bob')",
+    );
+    let citext = ["mail", "name"].map(|column| format!("types.column.\"person.{column}\".type=citext"));
+    let settings = ["--set", &citext[0], "--set", &citext[1]];
+    let file = case.source.path.display().to_string();
+    let check = || {
+        let sides = ["check", "--source", &file, "--target", &case.target.url, "--json"];
+        liteferry(&[&sides[..], &settings[..]].concat())
+    };
+    let told = check().exits_with(1).json();
+    assert!(told.to_string().contains("extension_needed"), "{told:#}");
+    psql(&case.target.url, "create schema \"Own\"; create extension citext schema \"Own\"");
+    let told = check().exits_with(0).json().to_string();
+    assert!(!told.contains("extension_needed") && !told.contains("compared_by_bytes"), "{told}");
+    let mut daemon = case.switched(&settings);
+    case.rows("set search_path = public, \"Own\"; insert into person (id, name) values (3, 'Cid'); update person set name = 'Anna' where name = 'ANN'");
+    daemon.until(|status| status["reverse"]["changes"] == 0 && status["gates"]["rollback"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"dual-write"}"#);
+    case.app(
+        "insert into person values (4, 'DORA@z', 'Dora'); update person set mail = 'BOB@y' where id = 2",
+    );
+    daemon.drained(&case.source);
+    assert_eq!(
+        lines(&case.target.url, "select id, mail, name from person order by id", "|"),
+        ["1|Ann@x|Anna", "2|BOB@y|Bob", "3|None|Cid", "4|DORA@z|Dora"]
+    );
+    case.is_equal();
 }

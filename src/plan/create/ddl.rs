@@ -8,6 +8,7 @@ use crate::model::types::Type;
 use crate::plan::Statement;
 use crate::plan::default::{self, DefaultTarget};
 use crate::plan::naming::Names;
+use crate::plan::typing::Decision;
 
 pub(super) fn add_table(draft: &mut Draft<'_>, names: &mut Names) {
     create_enums(draft, names);
@@ -94,10 +95,11 @@ fn create_enums(draft: &mut Draft<'_>, names: &mut Names) {
         });
         draft.decisions[column].type_sql = sql_name;
     }
-    let citext = draft.decisions.iter().any(|decision| decision.codec.ty == Type::Citext);
-    if citext {
-        let text = "the type citext that is set for it belongs to an extension";
-        let finding = Finding::note("extension_needed", &draft.source.name, text);
-        draft.findings.push(finding.with_remedy("create extension citext in the target before the copy"));
+    let is_unknown = |decision: &Decision| decision.codec.ty == Type::Citext && decision.type_sql == "citext";
+    if draft.decisions.iter().any(is_unknown) {
+        let text =
+            "the type citext that is set for it belongs to an extension, which the target does not have";
+        let finding = Finding::blocker("extension_needed", &draft.source.name, text);
+        draft.findings.push(finding.with_remedy("create extension citext;"));
     }
 }

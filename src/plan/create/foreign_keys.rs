@@ -53,6 +53,12 @@ fn link(
         return Err("it has not as many columns as the parent's key".to_owned());
     }
     let draft = &drafts[parent];
+    for parent_column in &parent_columns {
+        let collation = &draft.source.columns[*parent_column].collation;
+        if draft.is_textual(*parent_column) && !collation.eq_ignore_ascii_case("binary") {
+            return Err(format!("the parent's column compares by {collation}, and PostgreSQL by bytes"));
+        }
+    }
     if !draft.unique.iter().any(|unique| is_same_set(unique, &parent_columns)) {
         return Err(format!("the parent's columns are not a unique key of {} here", ident(&key.parent)));
     }
@@ -61,10 +67,6 @@ fn link(
         if !is_comparable(from, to) {
             let name = &drafts[child].source.columns[*child_column].name;
             return Err(format!("{} is {} and the parent's column {}", ident(name), from.sql(), to.sql()));
-        }
-        let collation = &draft.source.columns[*parent_column].collation;
-        if draft.is_textual(*parent_column) && !collation.eq_ignore_ascii_case("binary") {
-            return Err(format!("the parent's column compares by {collation}, and PostgreSQL by bytes"));
         }
     }
     Ok(Link { parent, parent_columns })

@@ -5,6 +5,7 @@
 
 mod adopted;
 mod checks;
+mod collations;
 mod ddl;
 mod draft;
 mod foreign_keys;
@@ -27,6 +28,7 @@ use super::{Mode, Plan, TablePlan, TableRole};
 use crate::model::finding::Finding;
 use crate::model::name::PgName;
 use crate::model::schema::{SqliteSchema, SqliteTable};
+use crate::model::types::Type;
 use draft::Draft;
 use keys::Primary;
 
@@ -67,6 +69,7 @@ pub fn plan(
         checks::add_all(draft);
         generated::add_all(draft);
         width::judge(draft);
+        collations::tell(draft);
     }
     foreign_keys::add_all(&mut drafts, ground);
     let sequences = sequences::plan(&mut drafts, ground, &mut findings);
@@ -91,7 +94,11 @@ fn decisions(source: &SqliteTable, ground: Ground<'_>) -> Vec<Decision> {
     let survey = ground.survey.and_then(|survey| survey.tables.get(&source.name));
     let decide = |column: usize| {
         let seen = survey.and_then(|survey| survey.columns.get(column));
-        typing::decide(source, column, seen, ground.overrides)
+        let mut decision = typing::decide(source, column, seen, ground.overrides);
+        if let (Type::Citext, Some(schema)) = (&decision.codec.ty, &ground.overrides.citext_schema) {
+            decision.type_sql = format!("{schema}.citext");
+        }
+        decision
     };
     (0..source.columns.len()).map(decide).collect()
 }

@@ -190,6 +190,24 @@ fn an_index_on_the_rowid_follows_it() {
 }
 
 #[test]
+fn columns_that_sqlite_does_not_compare_by_bytes_are_told() {
+    let declared =
+        [("NoCase", "TEXT"), ("rtrim", "TEXT"), ("german", "TEXT"), ("binary", "TEXT"), ("nocase", "INT")];
+    let columns: Vec<String> = (0..).zip(declared).map(|(at, (_, ty))| format!("c{at} {ty}")).collect();
+    let mut told = table("t", &columns.iter().map(String::as_str).collect::<Vec<_>>());
+    told.columns.iter_mut().zip(declared).for_each(|(column, (name, _))| column.collation = name.to_owned());
+    let subjects = |overrides: &Overrides| {
+        let plan = plan(&samples::schema(vec![told.clone()]), None, "public", overrides);
+        let told = plan.findings.into_iter().filter(|finding| finding.code == "compared_by_bytes");
+        told.map(|finding| finding.subject).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(&Overrides::default()), ["t.c0", "t.c1", "t.c2"]);
+    let citext = ColumnOverride { type_sql: Some("citext".to_owned()), form: None, zone: None };
+    let overrides = Overrides { columns: [("t.c0".to_owned(), citext)].into(), ..Overrides::default() };
+    assert_eq!(subjects(&overrides), ["t.c1", "t.c2"]);
+}
+
+#[test]
 fn foreign_keys_are_kept_only_where_both_sides_compare_alike() {
     let mut parent = keyed("parent", &["id INTEGER", "code TEXT", "plain INT"]);
     parent.indexes = vec![index("u", IndexOrigin::Unique, vec![nocase(1)])];
@@ -211,7 +229,8 @@ fn foreign_keys_are_kept_only_where_both_sides_compare_alike() {
          \"public\".\"parent\" (\"id\") on delete cascade deferrable initially deferred"
     );
     assert_eq!(kept[0].fallback, Some(format!("{} not valid", kept[0].sql)));
-    assert_eq!(codes(&plan), ["foreign_key_dropped"; 4]);
+    assert_eq!(codes(&plan), [&["foreign_key_dropped"; 4][..], &["compared_by_bytes"]].concat());
+    assert!(plan.findings.iter().any(|finding| finding.text.contains("compares by NOCASE")));
 }
 
 #[test]

@@ -14,6 +14,9 @@ select current_setting('server_version_num')::integer as version_num,
            when l.oid is null then has_database_privilege(current_database(), 'create')
            else has_schema_privilege(l.oid, 'create') and has_schema_privilege(l.oid, 'usage')
        end as may_keep_state,
+       -- Where the extension's type is to be found; no path leads there.
+       (select quote_ident(its.nspname) from pg_extension e join pg_namespace its on its.oid = e.extnamespace
+        where e.extname = 'citext') as citext_schema,
        pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean as read_only
 from pg_roles r
 left join pg_namespace n on n.nspname = $1
