@@ -17,10 +17,11 @@ use crate::model::catalog::Catalog;
 use crate::model::finding::{Finding, Severity};
 use crate::model::name::literal;
 use crate::phase::Phase;
+use crate::plan::looser::uniques_refused_back;
 use crate::plan::numbers::Numbers;
 use crate::plan::open_to_null::{nulls_collide_back, nulls_refused_back};
 use crate::plan::unspelt::unspelt;
-use crate::plan::{Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
+use crate::plan::{Mode, Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -88,7 +89,11 @@ async fn find(
         let source = prepared.schema.table(&route.source);
         let nulls =
             source.map(|source| [nulls_refused_back(route, source), nulls_collide_back(route, source)]);
-        unspelt(route).into_iter().chain(nulls.into_iter().flatten().flatten())
+        let target = prepared.catalog.tables.iter().find(|table| table.name == route.target);
+        let target = target.filter(|_| prepared.plan.mode == Mode::Existing);
+        let uniques =
+            source.zip(target).and_then(|(source, target)| uniques_refused_back(route, source, target));
+        unspelt(route).into_iter().chain(nulls.into_iter().flatten().flatten()).chain(uniques)
     });
     let foreign: Vec<Finding> = foreign.collect();
     let findings = &mut prepared.plan.findings;

@@ -12,6 +12,7 @@ mod family;
 mod feeder;
 pub mod habit;
 pub mod handover;
+pub mod looser;
 mod naming;
 pub mod numbers;
 pub mod open_to_null;

@@ -2,7 +2,7 @@
 
 use crate::existing::lines;
 use crate::follow::Case;
-use crate::support::{application, liteferry, psql};
+use crate::support::{application, database, liteferry, psql, sqlite, try_psql};
 use serde_json::Value;
 
 const SOURCE: &str = "
@@ -138,4 +138,45 @@ fn a_column_that_knows_no_case_may_be_citext() {
         ["1|Ann@x|Anna", "2|BOB@y|Bob", "3|None|Cid", "4|DORA@z|Dora"]
     );
     case.is_equal();
+}
+
+/// Each statement that is advised has PostgreSQL refuse what SQLite would.
+#[test]
+fn what_sqlite_alone_keeps_unique_is_told_with_what_keeps_it_there() {
+    let source = sqlite(
+        "create table t (id integer primary key, a text unique, b text collate nocase unique, c int, d text collate rtrim unique, e text unique,
+             f text collate nocase unique, g text collate nocase unique, unique (c, a));
+         create unique index partly on t (c) where c > 1;
+         insert into t values (1, 'a', 'B', 1, 'd', 'e', 'f', 'g')",
+    );
+    let target = database();
+    psql(
+        &target.url,
+        "create extension citext;
+         create table t (id bigint primary key, a text, b text unique, c int, d text, e text unique, f citext unique, g citext)",
+    );
+    let path = source.path.display().to_string();
+    let told = || {
+        let sides =
+            ["check", "--source", &path, "--target", &target.url, "--set", "target.mode=existing", "--json"];
+        let report = liteferry(&sides).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        findings.into_iter().find(|finding| finding["code"] == "reverse_uniques")
+    };
+    let finding = told().expect("it is told");
+    let text = finding["text"].as_str().expect("text");
+    assert!(text.contains("does not: (a), (b), (d), (g);"), "{text}");
+    let (_, statements) =
+        finding["remedy"].as_str().and_then(|text| text.split_once(": ")).expect("statements");
+    psql(&target.url, statements);
+    psql(&target.url, "insert into t values (1, 'a', 'B', 1, 'd', 'e', 'f', 'g')");
+    for same in [
+        "'a', 'x', 2, 'x', 'x', 'x', 'x'",
+        "'x', 'b', 2, 'x', 'x', 'x', 'x'",
+        "'x', 'x', 2, 'd ', 'x', 'x', 'x'",
+    ] {
+        assert!(try_psql(&target.url, &format!("insert into t values (2, {same})")).is_err(), "{same}");
+    }
+    psql(&target.url, "delete from t");
+    assert_eq!(told(), None);
 }
