@@ -46,6 +46,7 @@ mod stop;
 mod tables;
 mod tended;
 mod told;
+mod toucher;
 mod verify;
 mod verifying;
 mod voice;

@@ -3,7 +3,7 @@
 //! Beside a rollback journal a commit waits for every reader, and no reader begins while it waits. To name rows beside the pair that they
 //! were found in would have our own commit wait for our own snapshot, and the application's readers for both.
 
-use super::verify::{Log, Toucher};
+use super::toucher::{Log, Toucher};
 use crate::engine::order::Repair;
 use crate::flow::validate::Mender;
 use crate::link::Span;

@@ -3,7 +3,7 @@
 //! It writes nothing into the target but the verdict: the daemon carries the rows over when it runs again.
 
 use super::tables::followed;
-use super::verify::{Log, Toucher};
+use super::toucher::{Log, Toucher};
 use crate::engine::begun::as_begun;
 use crate::engine::copy::Listing;
 use crate::engine::order::Repair;

@@ -1,6 +1,7 @@
 //! When a validation runs, and what becomes of its verdict.
 
-use super::verify::{Log, Pair, Progress, Validation};
+use super::toucher::Log;
+use super::verify::{Pair, Progress, Validation};
 use super::voice::Voice;
 use crate::engine::order::{Order, Ordered, Repair};
 use crate::engine::report::{Report, Verdict};
