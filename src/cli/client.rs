@@ -344,3 +344,9 @@ fn actor() -> String {
     let plain: String = user.chars().filter(char::is_ascii_graphic).collect();
     format!("liteferry {plain}").trim().to_owned()
 }
+
+/// The fault, with a reason of the daemon's for its cause.
+pub fn for_the_reason(fault: Fault, reason: &Value) -> Fault {
+    let said = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
+    fault.with_source(format!("{} [{}]", said("sentence"), said("code"))).with_remedy(said("remedy"))
+}

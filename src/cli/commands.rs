@@ -1,7 +1,7 @@
 //! `phase`, `rollback`, `cleanup`, `pause`, `resume`, `reads`: commands given to the running daemon, which alone carries them out. What is
 //! refused is told with every closed gate.
 
-use super::client::{Client, HALTED, Taken};
+use super::client::{Client, HALTED, Taken, for_the_reason};
 use super::confirm::confirm;
 use super::copy::ReportFile;
 use super::gates::{self, aims};
@@ -330,10 +330,8 @@ impl Waiting {
     async fn go_on(&mut self, status: &Value) -> Result<(), Fault> {
         let order = self.order;
         if status["run"]["state"] == HALTED {
-            let said = |name: &str| status["run"]["reason"][name].as_str().unwrap_or_default().to_owned();
-            return Err(Fault::fatal("daemon_halted", format!("see what became of order {order}"))
-                .with_source(format!("{} [{}]", said("sentence"), said("code")))
-                .with_remedy(said("remedy")));
+            let halted = Fault::fatal("daemon_halted", format!("see what became of order {order}"));
+            return Err(for_the_reason(halted, &status["run"]["reason"]));
         }
         let line = print::shown(&progress(status, self.began.elapsed()));
         self.bar.set_message(line.clone());

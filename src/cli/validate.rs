@@ -1,7 +1,7 @@
 //! `validate`: compares every row of both sides. A running daemon is asked to do it; without one, or where it has halted, it is done here, and nothing but the
 //! verdict is written, or with `--repair` the keys of rows that differ into the source's change table.
 
-use super::client::{Client, HALTED};
+use super::client::{Client, HALTED, for_the_reason};
 use super::copy::{ReportFile, tell};
 use super::output::{complain, say};
 use super::progress::Progress;
@@ -72,6 +72,7 @@ async fn repaired(
     Ok(ending)
 }
 
+const COMPARE: &str = "have both sides compared";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -104,18 +105,18 @@ async fn answer(client: &Client, taken: &Value) -> Result<Value, Fault> {
         let status = client.get("/v1/status").await?;
         // Its orders are counted anew, and it knows nothing of ours.
         if status["process"] != taken["process"] {
-            return Err(Fault::fatal("daemon_restarted", "have both sides compared")
+            return Err(Fault::fatal("daemon_restarted", COMPARE)
                 .with_remedy("the daemon was started anew and has forgotten the order: give it again"));
         }
         if found["answered"].as_u64().is_some_and(|answered| answered >= order) {
             return match &found["refused"] {
                 Value::Null => Ok(found),
-                reason => Err(fault_of("daemon_refused", reason)),
+                reason => Err(for_the_reason(Fault::fatal("daemon_refused", COMPARE), reason)),
             };
         }
         let run = &status["run"];
         if run["state"] == HALTED {
-            return Err(fault_of("daemon_halted", &run["reason"]));
+            return Err(for_the_reason(Fault::fatal("daemon_halted", COMPARE), &run["reason"]));
         }
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
@@ -124,14 +125,6 @@ async fn answer(client: &Client, taken: &Value) -> Result<Value, Fault> {
         }
         sleep(LOOK_EVERY).await;
     }
-}
-
-/// The daemon's reason for giving no verdict.
-fn fault_of(code: &'static str, reason: &Value) -> Fault {
-    let said = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
-    Fault::fatal(code, "have both sides compared")
-        .with_source(format!("{} [{}]", said("sentence"), said("code")))
-        .with_remedy(said("remedy"))
 }
 
 /// Leaves only the tables that were asked for, where some were, and the verdict on them.
