@@ -25,7 +25,7 @@ pub mod renamed;
 pub mod reverse;
 pub mod route;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod spelling;
 pub mod survey;
 pub mod typing;

@@ -161,33 +161,11 @@ fn misfit(cell: Cell<'_>, deviation: &Deviation) -> Misfit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Codec, Form, Zone};
-    use crate::model::name::PgName;
-    use crate::model::schema::Affinity;
-    use crate::model::types::Type;
-    use crate::plan::route::{ColumnRoute, ScanOrder};
-
-    fn route(identity: Identity) -> Route {
-        let column = |name: &str| ColumnRoute {
-            source: Some(name.into()),
-            affinity: Affinity::Blob,
-            target: name.into(),
-            type_oid: 0,
-            type_sql: "bigint".into(),
-            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
-            not_null: false,
-        };
-        Route {
-            source: "t".into(),
-            target: PgName::new("public", "t"),
-            columns: vec![column("k"), column("v")],
-            scan: ScanOrder::Whole,
-            identity,
-        }
-    }
+    use crate::canon::Form;
+    use crate::plan::samples::route;
 
     fn packed(identity: Identity, row: [Cell<'static>; 2]) -> Chunk {
-        let (route, mut chunk) = (route(identity), Chunk::default());
+        let (route, mut chunk) = (route(&["k", "v"], identity), Chunk::default());
         Packer::new(&route).pack(|column| row[column], Vec::new, &mut chunk);
         chunk
     }
@@ -208,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_key_that_would_be_null_is_held_back() {
-        let mut route = route(Identity::Columns(vec![0]));
+        let mut route = route(&["k", "v"], Identity::Columns(vec![0]));
         route.columns.iter_mut().for_each(|column| column.codec.form = Form::EmptyNull);
         let packed = |row: [Cell<'static>; 2]| {
             let mut chunk = Chunk::default();
@@ -221,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_only_like_another_names_no_row_of_the_target() {
-        let (route, mut keys) = (route(Identity::Columns(vec![0])), Keys::default());
+        let (route, mut keys) = (route(&["k", "v"], Identity::Columns(vec![0])), Keys::default());
         for (key, known) in [
             (CellBuf::Integer(1), 1),
             (CellBuf::Real(1.0), 1),

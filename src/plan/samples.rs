@@ -1,13 +1,37 @@
-//! Builders of SQLite schemas and surveys for this layer's tests. Never part of the program.
+//! Builders of SQLite schemas, surveys and routes for tests. Never part of the program.
 
+use crate::canon::{Codec, Form, Zone};
 use crate::model::cell::Cell;
+use crate::model::name::PgName;
 use crate::model::schema::{
     Affinity, IndexOrigin, IndexPart, IndexTerm, SqliteColumn, SqliteIndex, SqliteSchema, SqliteTable,
     Storage,
 };
+use crate::model::types::Type;
 use crate::plan::overrides::Overrides;
+use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
 use crate::plan::survey::{ColumnSurvey, Survey, TableSurvey};
 use crate::plan::typing;
+
+/// From `t` to `s.T`: whole numbers, under the same names.
+pub fn route(columns: &[&str], identity: Identity) -> Route {
+    let column = |name: &&str| ColumnRoute {
+        source: Some((*name).to_owned()),
+        affinity: Affinity::Integer,
+        target: (*name).to_owned(),
+        type_oid: 20,
+        type_sql: "bigint".to_owned(),
+        codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
+        not_null: false,
+    };
+    Route {
+        source: "t".to_owned(),
+        target: PgName::new("s", "T"),
+        columns: columns.iter().map(column).collect(),
+        scan: ScanOrder::Whole,
+        identity,
+    }
+}
 
 /// A rowid table without a key; each column is `name declared type`.
 pub fn table(name: &str, columns: &[&str]) -> SqliteTable {

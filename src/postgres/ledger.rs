@@ -185,30 +185,7 @@ fn put_entry(out: &mut Entries, migration: i64, route: &Route, (misfit, reason):
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::canon::{Codec, Form, Zone};
-    use crate::model::name::PgName;
-    use crate::model::schema::Affinity;
-    use crate::model::types::Type;
-    use crate::plan::route::{ColumnRoute, ScanOrder};
-
-    fn route() -> Route {
-        let column = |name: &str| ColumnRoute {
-            source: Some(name.into()),
-            affinity: Affinity::Integer,
-            target: name.into(),
-            type_oid: 20,
-            type_sql: "bigint".into(),
-            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
-            not_null: false,
-        };
-        Route {
-            source: "t".into(),
-            target: PgName::new("public", "t"),
-            columns: vec![column("k"), column("v")],
-            scan: ScanOrder::Whole,
-            identity: Identity::Columns(vec![0]),
-        }
-    }
+    use crate::plan::samples::route;
 
     #[test]
     fn a_tuple_that_is_not_what_its_route_promised_makes_no_entry() {
@@ -226,7 +203,8 @@ mod tests {
             let tuple = tuple(cells);
             let (misfits, reason) = (BTreeMap::new(), "refused:23505".to_owned());
             let refused = Refused { tuple: &tuple, misfits, name: "[7]".into(), reason };
-            let made = refused_entries(1, &route(), &refused);
+            let route = route(&["k", "v"], Identity::Columns(vec![0]));
+            let made = refused_entries(1, &route, &refused);
             assert_eq!(
                 made.map(|entries| entries.ends.len()).map_err(|fault| fault.code),
                 expected.map_or(Ok(2), Err)

@@ -65,34 +65,11 @@ fn write_sql(route: &Route, columns: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Codec, Form, Zone};
-    use crate::model::name::PgName;
-    use crate::model::schema::Affinity;
-    use crate::model::types::Type;
-    use crate::plan::route::{ColumnRoute, ScanOrder};
-
-    fn route(columns: &[&str], key: &[usize]) -> Route {
-        let column = |name: &&str| ColumnRoute {
-            source: Some((*name).into()),
-            affinity: Affinity::Integer,
-            target: (*name).into(),
-            type_oid: 20,
-            type_sql: "bigint".into(),
-            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
-            not_null: true,
-        };
-        Route {
-            source: "t".into(),
-            target: PgName::new("s", "T"),
-            columns: columns.iter().map(column).collect(),
-            scan: ScanOrder::Whole,
-            identity: Identity::Columns(key.to_vec()),
-        }
-    }
+    use crate::plan::samples::route;
 
     #[test]
     fn a_row_with_the_same_key_is_overwritten_except_for_its_key() {
-        let merge = Merge::of(&route(&["b", "a\"", "c"], &[2, 0]));
+        let merge = Merge::of(&route(&["b", "a\"", "c"], Identity::Columns(vec![2, 0])));
         assert_eq!(
             merge.write,
             "with written as (insert into \"s\".\"T\" (\"b\", \"a\"\"\", \"c\") overriding system value select \"b\", \"a\"\"\", \"c\" \
@@ -104,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_all_key_is_added_where_it_is_not() {
-        let merge = Merge::of(&route(&["a", "b"], &[0, 1]));
+        let merge = Merge::of(&route(&["a", "b"], Identity::Columns(vec![0, 1])));
         assert!(merge.write.contains("where not exists (select from \"s\".\"T\" as target where target.\"a\" = liteferry_stage.\"a\" and"));
         assert!(!merge.write.contains("on conflict"));
     }

@@ -241,32 +241,15 @@ pub fn key_names(route: &Route) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::canon::{Codec, Form, Zone};
-    use crate::model::name::PgName;
-    use crate::model::schema::Affinity;
-    use crate::plan::route::ScanOrder;
+    use crate::plan::samples::route;
 
-    fn route() -> Route {
-        let column = |name: &str| ColumnRoute {
-            source: Some(name.into()),
-            affinity: Affinity::Integer,
-            target: name.into(),
-            type_oid: 20,
-            type_sql: "bigint".into(),
-            codec: Codec::new(Type::Int8, Form::Native, Zone::Utc),
-            not_null: true,
-        };
-        Route {
-            source: "t".into(),
-            target: PgName::new("s", "T"),
-            columns: vec![column("b"), column("a\""), column("liteferry_row")],
-            scan: ScanOrder::Whole,
-            identity: Identity::Columns(vec![1, 0]),
-        }
+    fn of_two_keys() -> Route {
+        route(&["b", "a\"", "liteferry_row"], Identity::Columns(vec![1, 0]))
     }
 
     #[test]
     fn names_are_quoted_and_keys_stand_in_their_own_order() {
-        let route = route();
+        let route = of_two_keys();
         assert_eq!(delete(&route), r#"delete from "s"."T" where "a""" = $1 and "b" = $2"#);
         assert_eq!(
             insert(&route),
@@ -285,7 +268,7 @@ mod tests {
 
     #[test]
     fn citext_is_found_by_its_own_operator() {
-        let mut route = route();
+        let mut route = of_two_keys();
         let key = &mut route.columns[0];
         (key.codec, key.type_sql) =
             (Codec::new(Type::Citext, Form::Native, Zone::Utc), "\"X y\".citext".into());
@@ -298,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_equal_in_other_bytes_is_another() {
-        let mut route = route();
+        let mut route = of_two_keys();
         route.columns[0].codec = Codec::new(Type::Text, Form::Native, Zone::Utc);
         assert_eq!(
             delete(&route),
