@@ -146,7 +146,7 @@ fn an_order_that_comes_upon_a_comparison_keeps_no_reader_waiting() {
     // Without a number for its key it is compared in one piece, which takes some seconds.
     let case = Case::new(
         "create table t (k text primary key, v text);
-         with recursive n (i) as (select 1 union all select i + 1 from n where i < 200000) insert into t select 'k' || i, 'v' from n",
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 700000) insert into t select 'k' || i, 'v' from n",
     );
     let mut daemon = case.daemon(ANY);
     daemon.until(|status| status["phase"] == "dual-write");

@@ -49,8 +49,8 @@ fn a_table_without_a_rowid_is_told_of_turn_by_turn() {
         on_misfit: OnMisfit::Ledger,
         widening: Widening::Never,
         workers: 2,
-        // A turn ends after each row.
         partly: None,
+        // A turn ends after each row.
         limit: ChunkLimit { bytes: 1 << 16, read_time: Duration::ZERO },
     };
     let told = Told::default();
