@@ -41,7 +41,7 @@ use stop::{Listening, Stop};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, Parser)]
-#[command(name = "liteferry", version, about, propagate_version = true)]
+#[command(name = "liteferry", version, about, propagate_version = true, after_help = BEGIN_WITH)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -50,6 +50,12 @@ struct Cli {
 }
 
 const EVERYWHERE: &str = "Options of every command";
+
+const BEGIN_WITH: &str = "\
+Begin with `liteferry demo`, which needs no database, or with
+  liteferry check --source app.db --target postgres://me@host/app
+which writes nothing. Exit codes: 0 done, or equal; 1 refused, or different; 2 wrong usage;
+3 another daemon has the migration; 78 wrong settings.";
 
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
