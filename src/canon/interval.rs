@@ -3,11 +3,11 @@
 //! The three parts are never exchanged for each other beyond what the form says: a day of a count is 24 hours, a month is no number
 //! of days. Nothing is rounded: digits that do not fit are cut, and the cell goes to the ledger.
 
-use super::calendar::DAY;
 use super::epoch::{self, Rest};
 use super::form::{Form, Hints, Unit, UnknownForm};
 use super::formset::FormSet;
 use super::interval_text::{put_dot_net, put_iso, read, since_1970};
+use super::span::Span;
 use super::{Fit, Malformed, Reason, Zone};
 use crate::model::cell::{Cell, Class};
 use crate::model::types::Type;
@@ -33,14 +33,6 @@ pub enum Duration {
     Since1970,
     /// TEXT `P1DT2H` of ISO 8601.
     Iso,
-}
-
-/// PostgreSQL's interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub months: i32,
-    pub days: i32,
-    pub micros: i64,
 }
 
 pub(super) fn encode(ty: &Type, form: Form, _zone: Zone, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
@@ -232,38 +224,6 @@ impl Duration {
     }
 }
 
-impl Span {
-    /// Whole days and a rest that is not negative, as Python divides.
-    pub(super) fn of_days(micros: i128) -> Option<Span> {
-        let day = i128::from(DAY);
-        let days = i32::try_from(micros.div_euclid(day)).ok()?;
-        let micros = i64::try_from(micros.rem_euclid(day)).ok()?;
-        Some(Span { months: 0, days, micros })
-    }
-
-    /// Microseconds, where days are 24 hours.
-    pub(super) fn total(self) -> i128 {
-        i128::from(self.days) * i128::from(DAY) + i128::from(self.micros)
-    }
-
-    fn put(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.micros.to_be_bytes());
-        out.extend_from_slice(&self.days.to_be_bytes());
-        out.extend_from_slice(&self.months.to_be_bytes());
-    }
-
-    fn take(bytes: &[u8]) -> Option<Span> {
-        let (micros, rest) = bytes.split_first_chunk()?;
-        let (days, rest) = rest.split_first_chunk()?;
-        let months = rest.try_into().ok()?;
-        Some(Span {
-            micros: i64::from_be_bytes(*micros),
-            days: i32::from_be_bytes(*days),
-            months: i32::from_be_bytes(months),
-        })
-    }
-}
-
 impl fmt::Display for Duration {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.word())
@@ -282,6 +242,7 @@ impl FromStr for Duration {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::canon::calendar::DAY;
 
     const TY: Type = Type::Interval(6);
 

@@ -4,8 +4,8 @@
 
 use super::calendar::{self, DAY, HOUR, MINUTE, SECOND, UNIX_DAY};
 use super::epoch::Rest;
-use super::interval::Span;
 use super::moment_text::{self, Face, Reading, Separator, Spelling, Written};
+use super::span::Span;
 use std::io::Write;
 
 /// Reads a text by whichever of the three grammars it is of; no text is of two.

@@ -30,6 +30,7 @@ mod number;
 mod numeric;
 mod reason;
 mod scaled;
+mod span;
 mod sqlite_jsonb;
 mod text;
 mod unread;
