@@ -18,6 +18,9 @@ pub struct Learner {
     codec: Codec,
     hints: Hints,
     votes: Vec<Vote>,
+    /// The forms of values that would cross exactly with fewer digits of a second, how many and from which place: what speaks where no
+    /// value votes.
+    leanings: Vec<(Form, u64, usize)>,
     /// Values that at least one form carries exactly.
     carried: u64,
     /// Values that every form of texts carries exactly, and that speak for none: `infinity`.
@@ -97,6 +100,7 @@ impl Learner {
             codec: Codec::new(ty, Form::Native, hints.zone),
             hints,
             votes: Vec::new(),
+            leanings: Vec::new(),
             carried: 0,
             endless: 0,
             kept: 0,
@@ -149,6 +153,9 @@ impl Learner {
             self.empty += u64::from(cell == Cell::Text(b""));
             let misfit = first_misfit.unwrap_or_else(|| self.try_form(self.usual(), cell));
             self.count_misfit(misfit);
+            if misfit == Fit::Kept(Reason::Precision) {
+                self.lean(cell);
+            }
         }
         if self.trial.capacity() > TRIAL_BYTES_MAX {
             self.trial = Vec::new();
@@ -168,6 +175,9 @@ impl Learner {
                 }
                 None => self.votes.push(vote),
             }
+        }
+        for (form, times, place) in other.leanings {
+            self.lean_to(form, times, place);
         }
         self.carried += other.carried;
         self.endless += other.endless;
@@ -221,8 +231,10 @@ impl Learner {
         let best = told.min_by(|one, other| {
             rank(one).cmp(&rank(other)).then_with(|| one.form.to_string().cmp(&other.form.to_string()))
         });
-        // Where no value speaks, columns like this one do.
-        let open = self.hints.form.or(self.habit).unwrap_or(usual);
+        // Where no value speaks, those do that are too fine for the column, and then columns like this one.
+        let leaning = self.leanings.iter().min_by_key(|(_, times, place)| (Reverse(*times), *place));
+        let leaning = leaning.map(|(form, ..)| *form);
+        let open = self.hints.form.or(leaning).or(self.habit).unwrap_or(usual);
         let (form, votes) = best.map_or((open, 0), |vote| (vote.form, vote.exact));
         let counting = self.votes.iter().filter(|vote| vote.form.counts());
         let numbers =
@@ -332,6 +344,24 @@ impl Learner {
         }
     }
 
+    /// Takes note of how a time is written that has more digits than PostgreSQL keeps: what comes back is to stand beside it in the same order.
+    fn lean(&mut self, cell: Cell<'_>) {
+        let Cell::Text(text) = cell else { return };
+        if self.hints.form.is_some() || text.len() > SAMPLE_BYTES_MAX {
+            return;
+        }
+        let kept = in_microseconds(text);
+        let forms = proposed_forms(&self.codec.ty, Cell::Text(&kept), &self.hints);
+        forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
+    }
+
+    fn lean_to(&mut self, form: Form, times: u64, place: usize) {
+        match self.leanings.iter_mut().find(|(mine, ..)| *mine == form) {
+            Some((_, all, least)) => (*all, *least) = (*all + times, place.min(*least)),
+            None => self.leanings.push((form, times, place)),
+        }
+    }
+
     fn count_misfit(&mut self, misfit: Fit) {
         let reason = match misfit {
             Fit::Kept(reason) => {
@@ -346,6 +376,21 @@ impl Learner {
         };
         self.first_reason = self.first_reason.or(Some(reason));
     }
+}
+
+/// The text of a time without the digits of its fraction that come after the sixth.
+fn in_microseconds(text: &[u8]) -> Vec<u8> {
+    let mut digits = None;
+    let kept = text.iter().filter(|letter| {
+        digits = match (**letter, digits) {
+            (b'.', None) => Some(0),
+            (b'0'..=b'9', Some(count)) => Some(count + 1),
+            (_, Some(_)) => Some(0),
+            (_, None) => None,
+        };
+        digits.is_none_or(|count| count <= 6)
+    });
+    kept.copied().collect()
 }
 
 #[cfg(test)]
@@ -514,6 +559,30 @@ mod tests {
         {
             let learned = learner(Type::Timestamp(6), Affinity::Numeric, &texts.map(text)).learned();
             assert_eq!((learned.codec.form.to_string().as_str(), learned.exact), (form, 3));
+        }
+    }
+
+    #[test]
+    fn times_too_fine_for_the_column_say_how_its_times_are_spelt() {
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        let rust = [text("2024-01-02T03:04:05.123456789+00:00"), text("2024-01-02T03:04:06.100000123+00:00")];
+        let go = [text("2024-01-02 03:04:05.1234567-07:00")];
+        let exact = [rust[0], rust[1], text("2024-01-02 03:04:05.5")];
+        for (cells, form, exact) in [
+            (&rust[..], "Y-m-dTH:M:S[.f6]+00:00", 0),
+            (&go, "Y-m-d H:M:S[.f6]-07:00", 0),
+            (&exact, "Y-m-d H:M:S[.f1]", 1),
+        ] {
+            let mut one = learner(Type::Timestamptz(6), Affinity::Text, cells);
+            one.take_habit("Y-m-d H:M:S.f3".parse().unwrap());
+            let mut apart = Learner::new(Type::Timestamptz(6), Hints::default());
+            cells
+                .iter()
+                .for_each(|cell| apart.merge(learner(Type::Timestamptz(6), Affinity::Text, &[*cell])));
+            for learned in [one.learned(), apart.learned()] {
+                let found = (learned.codec.form.to_string(), learned.exact, learned.kept);
+                assert_eq!(found, (form.to_owned(), exact, cells.len() as u64 - exact));
+            }
         }
     }
 
