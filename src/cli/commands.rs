@@ -294,12 +294,12 @@ async fn known(client: &Client, order: u64, status: Value) -> Result<Value, Faul
     let phase = status["phase"].clone();
     loop {
         let outlook = client.get("/v1/gates").await?;
-        let unknown = gates::unknown(&outlook);
-        if unknown.is_empty() || status["phase"] != phase {
+        waiting.unknown = gates::unknown(&outlook);
+        if waiting.unknown.is_empty() || status["phase"] != phase {
             return Ok(status);
         }
         if waiting.began.elapsed() >= LOOKS_MAX {
-            let unknown = unknown.join(", ");
+            let unknown = waiting.unknown.join(", ");
             complain(&format!(
                 "liteferry: not known yet: {unknown}; `liteferry gates` shows what becomes of it\n"
             ));
@@ -315,6 +315,8 @@ struct Waiting {
     order: u64,
     began: Instant,
     told: Instant,
+    /// Gates that have no reading yet, where somebody waits for that.
+    unknown: Vec<String>,
     /// Nothing where nobody looks.
     bar: ProgressBar,
 }
@@ -323,7 +325,7 @@ impl Waiting {
     fn new(order: u64) -> Waiting {
         let seen = std::io::stderr().is_terminal();
         let bar = if seen { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        Waiting { order, began: Instant::now(), told: Instant::now(), bar }
+        Waiting { order, began: Instant::now(), told: Instant::now(), unknown: Vec::new(), bar }
     }
 
     /// Waits a moment for a daemon that can still come to an end.
@@ -333,7 +335,7 @@ impl Waiting {
             let halted = Fault::fatal("daemon_halted", format!("see what became of order {order}"));
             return Err(for_the_reason(halted, &status["run"]["reason"]));
         }
-        let line = print::shown(&progress(status, self.began.elapsed()));
+        let line = print::shown(&progress(status, &self.unknown, self.began.elapsed()));
         self.bar.set_message(line.clone());
         self.bar.tick();
         if self.bar.is_hidden() && self.told.elapsed() >= TELL_EVERY {
@@ -351,7 +353,7 @@ impl Drop for Waiting {
     }
 }
 
-fn progress(status: &Value, waited: Duration) -> String {
+fn progress(status: &Value, unknown: &[String], waited: Duration) -> String {
     let lag = match status["lag"]["seconds"].as_f64() {
         Some(seconds) => format!(", lag {seconds:.1} s"),
         None => String::new(),
@@ -360,6 +362,27 @@ fn progress(status: &Value, waited: Duration) -> String {
         Some(crossing) => format!(", {crossing} under way"),
         None => String::new(),
     };
+    let gates = match unknown {
+        [] => String::new(),
+        unknown => format!(", not known yet: {}", unknown.join(", ")),
+    };
     let (phase, state) = (status["phase"].as_str().unwrap_or("not known yet"), cell(&status["run"]["state"]));
-    format!("phase {phase}{crossing}, {state}{lag}, {} s", waited.as_secs())
+    format!("phase {phase}{crossing}, {state}{lag}{gates}, {} s", waited.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_hears_for_which_gates() {
+        let status = json!({"phase": "validate", "run": {"state": "running"}, "lag": {"seconds": 0.25}});
+        let waited = Duration::from_secs(15);
+        assert_eq!(progress(&status, &[], waited), "phase validate, running, lag 0.2 s, 15 s");
+        let unknown = ["reverse_canary".to_owned(), "pause".to_owned()];
+        assert_eq!(
+            progress(&status, &unknown, waited),
+            "phase validate, running, lag 0.2 s, not known yet: reverse_canary, pause, 15 s"
+        );
+    }
 }
