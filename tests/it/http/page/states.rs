@@ -204,11 +204,11 @@ fn the_page_says_what_is_so_in_every_state_and_fits_a_phone() {
     browser.is_silent();
 }
 
-/// The phase that the migration is in, where not all of them fit; the last one where it has ended.
+/// All of the way, and in it the phase that the migration is in; the last one where it has ended.
 const HERE_IS_SEEN: &str = "(() => {
     const way = document.querySelector('#path');
     const [path, here] = [way, way.querySelector('.here') || way.lastElementChild].map(node => node.getBoundingClientRect());
-    return way.tabIndex === 0 && here.left >= path.left - 1 && here.right <= path.right + 1;
+    return way.scrollWidth <= way.clientWidth && here.left >= path.left - 1 && here.right <= path.right + 1;
 })()";
 
 fn includes(text: &str) -> String {
