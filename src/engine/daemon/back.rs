@@ -1,5 +1,6 @@
 //! The way back: after the switch every change of PostgreSQL is brought to SQLite, so that a rollback loses nothing.
 
+use super::asking::Asking;
 use super::crossing::rollback::Backward;
 use super::crossing::untouched::Untouched;
 use super::desk::{Desk, Told, unmet};
@@ -57,14 +58,6 @@ pub struct Back<'a> {
     pub tended: Option<Instant>,
 }
 
-/// PostgreSQL tells nobody of a commit that would not slow all commits down: it is asked.
-const ASK_EVERY: Duration = Duration::from_millis(10);
-/// While changes come one after the other. A pause ends with a tick of the timer's clock, of a millisecond: this one, with the next.
-const ASK_BUSY: Duration = Duration::from_micros(1);
-const BUSY_FOR: Duration = Duration::from_millis(100);
-/// Where nothing has been written for a while.
-const ASK_IDLE: Duration = Duration::from_millis(50);
-const IDLE_AFTER: Duration = Duration::from_secs(2);
 const EMPTY_LOG_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_LAG: Duration = Duration::from_millis(500);
 /// Changes of one batch, the queue's rows counted.
@@ -150,7 +143,8 @@ pub async fn back_to(
 impl Back<'_> {
     pub async fn keep_following(&mut self, orders: &mut mpsc::Receiver<Ordered>) -> Result<Next, Fault> {
         let mut at = self.position().await?;
-        let (mut written, mut emptied, mut looked) = (Instant::now(), Instant::now(), None::<Instant>);
+        let (mut emptied, mut looked) = (Instant::now(), None::<Instant>);
+        let mut asking = Asking::begin(Instant::now());
         let mut verifying = self.verifying()?;
         // Whether there is a way back is known before the first batch, however long that takes; what stood still is not well before it
         // has moved.
@@ -181,9 +175,9 @@ impl Back<'_> {
             };
             if let Some(step) = &moved {
                 at = step.to;
-                written = Instant::now();
+                asking.has_found(Instant::now());
             }
-            if emptied < written && emptied.elapsed() >= EMPTY_LOG_EVERY {
+            if emptied < asking.found() && emptied.elapsed() >= EMPTY_LOG_EVERY {
                 emptied = Instant::now();
                 self.applier.empty_log().await?;
             }
@@ -196,13 +190,8 @@ impl Back<'_> {
                 continue;
             }
             self.desk.voice.board.tick(Instant::now());
-            let pause = match written.elapsed() {
-                busy if busy < BUSY_FOR => ASK_BUSY,
-                lately if lately < IDLE_AFTER => ASK_EVERY,
-                _ => ASK_IDLE,
-            };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = asking.pause() => {}
                 () = self.stopping.asked() => {}
                 Some(order) = orders.recv() => {
                     if let Some(next) = self.obey(order, &mut verifying).await? {

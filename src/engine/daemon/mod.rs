@@ -8,6 +8,7 @@
 //! It never assumes what became of a commit, and never works on a migration that another daemon has taken over.
 
 mod agree;
+mod asking;
 mod back;
 mod bite;
 mod blocking;
