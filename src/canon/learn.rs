@@ -350,7 +350,7 @@ impl Learner {
         if self.hints.form.is_some() || text.len() > SAMPLE_BYTES_MAX {
             return;
         }
-        let kept = in_microseconds(text);
+        let kept = as_fine_as(&self.codec.ty, text);
         let forms = proposed_forms(&self.codec.ty, Cell::Text(&kept), &self.hints);
         forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
     }
@@ -378,8 +378,12 @@ impl Learner {
     }
 }
 
-/// The text of a time without the digits of its fraction that come after the sixth.
-fn in_microseconds(text: &[u8]) -> Vec<u8> {
+/// The text of a time without the digits of its fraction that the column has no place for.
+fn as_fine_as(ty: &Type, text: &[u8]) -> Vec<u8> {
+    let room = match ty {
+        Type::Time(digits) | Type::Timestamp(digits) | Type::Timestamptz(digits) => *digits,
+        _ => 6,
+    };
     let mut digits = None;
     let kept = text.iter().filter(|letter| {
         digits = match (**letter, digits) {
@@ -388,7 +392,7 @@ fn in_microseconds(text: &[u8]) -> Vec<u8> {
             (_, Some(_)) => Some(0),
             (_, None) => None,
         };
-        digits.is_none_or(|count| count <= 6)
+        digits.is_none_or(|count| count <= room && (room > 0 || **letter != b'.'))
     });
     kept.copied().collect()
 }
@@ -583,6 +587,16 @@ mod tests {
                 let found = (learned.codec.form.to_string(), learned.exact, learned.kept);
                 assert_eq!(found, (form.to_owned(), exact, cells.len() as u64 - exact));
             }
+        }
+    }
+
+    #[test]
+    fn a_column_of_fewer_digits_is_spelt_as_its_texts_are() {
+        let texts = ["2024-01-02T03:04:05.123456Z", "2024-01-02T03:04:05.250001Z"];
+        for (digits, form) in [(3, "Y-m-dTH:M:S.f3Z"), (0, "Y-m-dTH:M:S[.f6]Z")] {
+            let cells = texts.map(|text| Cell::Text(text.as_bytes()));
+            let learned = learner(Type::Timestamp(digits), Affinity::Text, &cells).learned();
+            assert_eq!((learned.codec.form.to_string().as_str(), learned.kept), (form, 2));
         }
     }
 
