@@ -283,22 +283,6 @@ fn a_table_that_is_made_a_part_of_another_one_halts_by_name_until_it_is_none() {
     assert!(case.rows(LEDGER).is_empty(), "{}", daemon.log());
 }
 
-#[test]
-fn what_postgres_refuses_of_a_published_table_halts_by_name_until_it_has_an_identity() {
-    let case = Case::new(SOURCE);
-    let mut daemon = case.daemon(&[]);
-    daemon.until(|status| status["phase"] == "dual-write");
-    psql(&case.target.url, "alter table a replica identity nothing; create publication p for table a");
-    case.app("update a set v = 'changed'");
-    assert_eq!(daemon.halted(), "state_refused");
-    let reason = |status: &Value| status["run"]["reason"].to_string();
-    let told = daemon.status().as_ref().map(reason).unwrap_or_default();
-    assert!(told.contains("\\\"a\\\"") && told.contains("replica identity full"), "{told}");
-    psql(&case.target.url, "alter table a replica identity full");
-    daemon.drained(&case.source);
-    case.is_equal();
-}
-
 /// What it says itself may hold values, and is told nowhere.
 #[test]
 fn the_function_of_a_trigger_that_refuses_is_named() {
