@@ -77,6 +77,8 @@ pub fn plan(
     for draft in &mut drafts {
         findings.append(&mut draft.findings);
     }
+    let renamed = names.into_renamed();
+    findings.extend(rest::renamed(&renamed));
     Plan {
         mode: Mode::Create,
         schema: target_schema.to_owned(),
@@ -85,7 +87,7 @@ pub fn plan(
         sequences,
         suspended: Vec::new(),
         existing_rows: overrides.existing_rows,
-        renamed: names.into_renamed(),
+        renamed,
         findings,
     }
 }

@@ -5,7 +5,7 @@ use crate::model::finding::Finding;
 use crate::model::schema::LeftOutKind;
 use crate::plan::conflicts::conflicts;
 use crate::plan::overrides::Letters;
-use crate::plan::uncomputable;
+use crate::plan::{Renamed, uncomputable};
 use std::collections::BTreeSet;
 
 /// So many names are told of.
@@ -57,15 +57,38 @@ fn capital(Ground { schema, overrides, .. }: Ground<'_>) -> Option<Finding> {
     let is_folded = |name: &&str| Letters::Lower.of(name) != **name;
     let found: BTreeSet<&str> =
         names.filter(|_| overrides.letters == Letters::Keep).filter(is_folded).collect();
-    let few: Vec<&str> = found.iter().copied().take(EXAMPLES).collect();
-    let more = if found.len() > few.len() { ", …" } else { "" };
     (!found.is_empty()).then(|| {
         let text = format!(
-            "{} names have capital letters and keep them: SQL finds them in quotes alone ({}{more})",
+            "{} names have capital letters and keep them: SQL finds them in quotes alone ({})",
             found.len(),
-            few.join(", ")
+            few(found.iter().map(ToString::to_string))
         );
         let remedy = "nothing, where an ORM writes the SQL, which quotes names; for SQL written by hand: target.names = \"lower\"";
         Finding::note("capital_letters", "database", text).with_remedy(remedy)
     })
+}
+
+/// Names that PostgreSQL has no room for, or uses itself. Nothing asks for an index by its name.
+pub(super) fn renamed(renamed: &[Renamed]) -> Option<Finding> {
+    let told = |name: &Renamed| match name.kind {
+        "index" => None,
+        "column" => Some(format!("{}.{} → {}", name.table, name.source, name.target)),
+        _ => Some(format!("{} → {}", name.source, name.target)),
+    };
+    let told: Vec<String> = renamed.iter().filter_map(told).collect();
+    (!told.is_empty()).then(|| {
+        let text = format!(
+            "{} of its names are others in PostgreSQL, which cuts off what is longer than 63 bytes and has columns of its own ({})",
+            told.len(),
+            few(told.iter().cloned())
+        );
+        let remedy = "let the application's SQL use the new names there, all of which `check` shows and liteferry.renamed keeps, or rename them in \
+                      SQLite beforehand";
+        Finding::warning("names_changed", "database", text).with_remedy(remedy)
+    })
+}
+
+fn few(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = if names.len() > EXAMPLES { ", …" } else { "" };
+    names.take(EXAMPLES).collect::<Vec<_>>().join(", ") + more
 }

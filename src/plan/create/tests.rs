@@ -69,6 +69,8 @@ fn a_table_becomes_columns_first_and_its_key_afterwards() {
     assert_eq!(route.identity, Identity::Columns(vec![0]));
     assert_eq!(route.scan, ScanOrder::Rowid { name: "_rowid_".to_owned(), column: Some(0) });
     assert_eq!(plan.renamed[0].target, "_xmin");
+    let told = plan.findings.iter().find(|finding| finding.code == "names_changed").unwrap();
+    assert!(told.text.ends_with("(user.xmin → _xmin)"), "{}", told.text);
     assert_eq!(plan.sequences.len(), 1);
 }
 
@@ -395,7 +397,7 @@ fn views_read_the_tables_under_their_new_names_or_are_reported() {
     assert!(plan.views[0].sql.starts_with("create view \"app\".\"good\" as select"), "{}", plan.views[0].sql);
     assert!(plan.views[0].sql.contains("\"app\".\"t\""));
     assert!(plan.views[0].sql.contains("\"_xmin\""));
-    assert_eq!(codes(&plan), ["view_dropped", "view_dropped"]);
+    assert_eq!(codes(&plan), ["view_dropped", "view_dropped", "names_changed"]);
 }
 
 #[test]
