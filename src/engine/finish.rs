@@ -98,7 +98,7 @@ impl<'a> Steps<'a> {
         Ok(finding(&statement.what, &outcome))
     }
 
-    fn is_open(&self, statement: &Statement) -> bool {
+    pub fn is_open(&self, statement: &Statement) -> bool {
         !self.taken.contains_key(&statement.what)
     }
 }

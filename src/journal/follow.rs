@@ -416,17 +416,17 @@ pub(super) fn seen_of(row: &PgRow, first: usize) -> Option<Position> {
     Some(Position { epoch: epoch?, seq: seq?, nonce: nonce? })
 }
 
-/// A constraint that came with a schema change.
-pub(super) async fn plan_for_switch(
+/// What came with a schema change.
+pub(super) async fn plan_also(
     tx: &mut Transaction<'_, Postgres>,
     migration: i64,
-    (table, statement): (&str, &Statement),
+    (stage, table, statement): (Stage, &str, &Statement),
 ) -> Result<(), Fault> {
     let sql = "insert into liteferry.planned
                select $1, coalesce(max(ordinal), 0) + 1, $2, $3, $4, $5, $6, $7 from liteferry.planned where migration_id = $1";
     sqlx::query(sql)
         .bind(migration)
-        .bind(Stage::Switch.word())
+        .bind(stage.word())
         .bind(&statement.what)
         .bind(&statement.sql)
         .bind(&statement.fallback)
@@ -435,7 +435,7 @@ pub(super) async fn plan_for_switch(
         .execute(&mut **tx)
         .await
         .map(drop)
-        .map_err(|error| of_control(error, "record what is to be done at the switch"))
+        .map_err(|error| of_control(error, "record what is to be done"))
 }
 
 pub(super) fn still_ours(rows: u64, doing: &str) -> Result<(), Fault> {

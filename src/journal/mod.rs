@@ -11,5 +11,6 @@ pub mod machine;
 mod mark;
 pub mod record;
 pub mod reshape;
+mod rules;
 pub mod store;
 mod suspended;

@@ -1,11 +1,13 @@
 //! A schema change of the source, recorded together with what it does to the target's tables.
 
+use super::follow::Stage;
 use super::record;
 use super::store::{Store, run};
 use super::suspended;
 use crate::model::fault::Fault;
 use crate::plan::referring::Referring;
 use crate::plan::route::Route;
+use crate::plan::rules::{Rule, Turnover};
 use crate::plan::{Statement, Suspended};
 use crate::postgres::fault::of_control;
 use crate::postgres::target::LoadRole;
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum TableChange {
     Gone { id: i64, table: String, statements: Vec<Statement> },
     Altered { id: i64, route: Route, statements: Vec<Statement> },
-    New { id: i64, route: Route, statements: Vec<Statement> },
+    New { id: i64, route: Route, statements: Vec<Statement>, rules: Vec<Rule> },
 }
 
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Reshaping<'a> {
     pub role: LoadRole,
     /// What tables refer to from now on, to be made at the switch.
     pub referring: &'a [Referring],
+    /// What becomes of indexes and constraints of tables that stay.
+    pub turnovers: &'a [Turnover],
     /// Tables whose rows may have changed unseen.
     pub suspect: &'a BTreeSet<i64>,
 }
@@ -166,6 +170,9 @@ async fn reshape_in(
     for one in reshaping.suspended {
         suspended::suspend_also(tx, reshaping.migration, one).await?;
     }
+    for turnover in reshaping.turnovers {
+        super::rules::turn_over(tx, reshaping.migration, turnover).await?;
+    }
     for one in reshaping.referring {
         refer(tx, reshaping.migration, one).await?;
     }
@@ -188,6 +195,7 @@ async fn record_change(
                 .execute(&mut **tx)
                 .await
                 .map_err(recording)?;
+            super::rules::forget(tx, migration, table).await?;
             for sql in [
                 "delete from liteferry.route where migration_id = $1 and source_table = $2",
                 "delete from liteferry.ledger where migration_id = $1 and source_table = $2",
@@ -205,7 +213,8 @@ async fn record_change(
             let query = sqlx::query(sql).bind(migration).bind(id);
             query.execute(&mut **tx).await.map_err(recording).map(drop)
         }
-        TableChange::New { id, route, .. } => {
+        TableChange::New { id, route, rules, .. } => {
+            super::rules::record(tx, migration, [(route.source.as_str(), rules.as_slice())]).await?;
             let sql = "insert into liteferry.route (migration_id, ordinal, source_table, compared, route)
                        values ($1, (select coalesce(max(ordinal), 0) + 1 from liteferry.route where migration_id = $1),
                                $2, false, $3::jsonb)";
@@ -251,7 +260,7 @@ async fn refer(
         sqlx::query(sql).bind(migration).bind(table).execute(&mut **tx).await.map_err(recording)?;
     }
     for statement in &referring.foreign_keys {
-        super::follow::plan_for_switch(tx, migration, (&referring.table, statement)).await?;
+        super::follow::plan_also(tx, migration, (Stage::Switch, &referring.table, statement)).await?;
     }
     Ok(())
 }

@@ -133,6 +133,9 @@ impl Store {
         }
         if let Some(follow) = &beginning.follow {
             follow::begin(tx, id, follow).await?;
+            let tables = plan.tables.iter();
+            let rules = tables.map(|table| (table.route.source.as_str(), table.rules.as_slice()));
+            super::rules::record(tx, id, rules).await?;
         }
         Ok(id)
     }

@@ -24,6 +24,7 @@ pub mod referring;
 pub mod renamed;
 pub mod reverse;
 pub mod route;
+pub mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
 mod spelling;
@@ -42,6 +43,7 @@ use crate::model::name::PgName;
 use numbers::Numbers;
 use overrides::ExistingRows;
 use route::Route;
+use rules::Rule;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -93,6 +95,8 @@ pub struct TablePlan {
     pub checks: Vec<Statement>,
     /// After the checks of all tables; while changes are followed, not before the switch: rows come in no order they could hold in.
     pub foreign_keys: Vec<Statement>,
+    /// What of the indexes and checks is the source's own (`create` mode).
+    pub rules: Vec<Rule>,
     /// How each column, index, constraint and default crosses, one line each, for people.
     pub notes: Vec<String>,
 }
@@ -121,17 +125,25 @@ pub struct Statement {
     pub required: bool,
 }
 
-impl Statement {
-    /// The name of what it makes.
-    pub fn made(&self) -> Option<String> {
-        let (_, rest) = self.what.split_once('"')?;
-        let whole = rest.replace("\"\"", "\u{0}");
-        let (name, _) = whole.split_once('"')?;
-        Some(name.replace('\u{0}', "\""))
-    }
+/// The name of what a statement says that it makes.
+fn name_of(made: &str) -> Option<String> {
+    let (_, rest) = made.split_once('"')?;
+    let whole = rest.replace("\"\"", "\u{0}");
+    let (name, _) = whole.split_once('"')?;
+    Some(name.replace('\u{0}', "\""))
 }
 
 impl Statement {
+    /// Whatever refuses it ends the migration.
+    pub fn required(what: String, sql: String) -> Statement {
+        Statement { what, sql, fallback: None, required: true }
+    }
+
+    /// The name of what it makes.
+    pub fn made(&self) -> Option<String> {
+        name_of(&self.what)
+    }
+
     /// What is being done while it runs.
     pub fn making(&self) -> String {
         format!("make {}", self.what)

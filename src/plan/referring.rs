@@ -3,11 +3,8 @@
 //!
 //! Pure. It changes no key of a table that neither changed itself nor refers to one that did.
 
-use super::create;
-use super::overrides::Overrides;
 use super::route::Route;
-use super::survey::Survey;
-use super::{Statement, TablePlan};
+use super::{Plan, Statement, TablePlan};
 use crate::model::name::PgName;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use std::collections::BTreeSet;
@@ -21,11 +18,11 @@ pub struct Referring {
     pub foreign_keys: Vec<Statement>,
 }
 
-/// `routes`: every followed table as it crosses now. `changed`: tables, by their names before and after, that are not what they were.
+/// `plan`: of the schema as it is followed now, by these routes. `changed`: tables, by their names before and after, that are not what they
+/// were.
 pub fn referring(
     schema: &SqliteSchema,
-    (target_schema, overrides): (&str, &Overrides),
-    routes: &[&Route],
+    (plan, routes): (&Plan, &[&Route]),
     changed: &BTreeSet<String>,
 ) -> Vec<Referring> {
     let is_changed = |name: &str| changed.iter().any(|changed| changed.eq_ignore_ascii_case(name));
@@ -34,24 +31,18 @@ pub fn referring(
     };
     let concerned: BTreeSet<&str> =
         schema.tables.iter().filter(concerned).map(|table| table.name.as_str()).collect();
-    if concerned.is_empty() {
-        return Vec::new();
-    }
-    let stated = overrides.as_it_stands(routes.iter().copied());
-    let survey = Survey::as_it_crosses(schema, routes.iter().copied());
-    let plan = create::plan(schema, Some(&survey), target_schema, &stated);
     // A name that this schema would not be given today is none that its statements could use.
     let stands = |table: &TablePlan| {
         let of_table = |route: &&&Route| route.source == table.route.source;
         routes.iter().find(of_table).is_some_and(|route| route.target == table.route.target)
     };
-    let concerned = plan.tables.into_iter().filter(|table| concerned.contains(table.route.source.as_str()));
+    let concerned = plan.tables.iter().filter(|table| concerned.contains(table.route.source.as_str()));
     concerned
-        .filter(stands)
+        .filter(|table| stands(table))
         .map(|table| Referring {
-            table: table.route.source,
-            target: table.route.target,
-            foreign_keys: table.foreign_keys,
+            table: table.route.source.clone(),
+            target: table.route.target.clone(),
+            foreign_keys: table.foreign_keys.clone(),
         })
         .collect()
 }

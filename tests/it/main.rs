@@ -50,6 +50,7 @@ mod retention;
 mod reverse;
 mod roles;
 mod rowid_column;
+mod rules;
 mod secrets;
 mod silence;
 mod spelt;

@@ -36,6 +36,8 @@ pub(super) struct Course {
     pub doubts: Doubts,
     pub window: Window,
     pub throng: Throng,
+    /// Nobody has looked yet whether a migration has brought indexes or constraints that are still to be made.
+    pub rules_wait: bool,
 }
 
 pub(super) struct Flown {
@@ -54,6 +56,11 @@ struct Leg {
 }
 
 impl Course {
+    pub fn begin(at: Position, pruning: Pruning, doubts: Doubts) -> Course {
+        let (quiet, window, throng) = (Quiet::new(), Window::new(), Throng::new(Instant::now()));
+        Course { at, quiet, pruning, doubts, window, throng, rules_wait: true }
+    }
+
     fn reached(&mut self, step: &Step, began: Instant) {
         self.throng.landed(began, step.to.seq.abs_diff(self.at.seq), Instant::now());
         self.at = step.to;

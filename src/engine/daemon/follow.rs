@@ -5,7 +5,7 @@ use super::desk::Desk;
 use super::flight::{Course, Flown};
 use super::job::Next;
 use super::life::{Life, opened};
-use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES, Throng};
+use super::pace::{LOOK_AT_LEDGER, LOOK_AT_TARGET, Late, Looks, Pruning, Quiet, SHOW_GATES};
 use super::relearn::Doubts;
 use super::reshape::LEAPT;
 use super::returned;
@@ -13,11 +13,10 @@ use super::schema_moved::{is_of_schema, schema_moved};
 use super::stop::Stopping;
 use super::verifying::{Subject, Verifying};
 use super::watch::BackfillWatch;
-use super::window::Window;
 use crate::engine::finish::Steps;
 use crate::engine::order::Ordered;
 use crate::flow::backfill::backfill;
-use crate::flow::progress::Watch;
+use crate::flow::progress::{Unwatched, Watch};
 use crate::flow::validate::Extra;
 use crate::journal::follow::Stage;
 use crate::journal::store::Migration;
@@ -133,6 +132,25 @@ impl Life<'_> {
         }
     }
 
+    /// Makes what the application's migrations have added to the rules of its tables, now that the target stands where they were added. What
+    /// is unique there decides how rows are written: whether anything was made is told.
+    async fn add_rules(&self, course: &mut Course, verifying: &Verifying) -> Result<bool, Fault> {
+        if !course.rules_wait || verifying.is_reconciling() || verifying.is_comparing() {
+            return Ok(false);
+        }
+        course.rules_wait = false;
+        let steps = Steps::open(&self.link.target, self.store, self.migration, &Unwatched).await?;
+        let mut some = false;
+        for stage in [Stage::Index, Stage::Last] {
+            let planned = self.store.planned(self.migration, stage).await?;
+            if planned.iter().any(|statement| steps.is_open(statement)) {
+                some = true;
+                self.take_steps(stage, Ground::State(course.at), &Unwatched).await?;
+            }
+        }
+        Ok(some)
+    }
+
     async fn take_steps(&self, stage: Stage, ground: Ground, watch: &dyn Watch) -> Result<(), Fault> {
         let statements = self.store.planned(self.migration, stage).await?;
         let steps = Steps::open(&self.link.target, self.store, self.migration, watch).await?.on(ground);
@@ -167,8 +185,7 @@ impl Life<'_> {
         let mut verifying = Verifying::new(self.job.validation, self.subject(), &self.suspects, self.voice);
         tracing::info!(epoch = at.epoch, seq = at.seq, "following");
         let doubts = Doubts::new(&self.look_at_ledger().await?);
-        let (window, throng) = (Window::new(), Throng::new(Instant::now()));
-        let mut course = Course { at, quiet: Quiet::new(), pruning, doubts, window, throng };
+        let mut course = Course::begin(at, pruning, doubts);
         while !self.stopping.is_asked() {
             if let Some(next) = self.obey_all(orders, &mut verifying).await? {
                 return Ok(next);
@@ -185,6 +202,9 @@ impl Life<'_> {
                 && let Some(next) = Box::pin(self.learn_anew(&mut course.doubts)).await?
             {
                 return Ok(next);
+            }
+            if caught_up && self.add_rules(&mut course, &verifying).await? {
+                return Ok(Next::Again);
             }
             verifying.pair(self.changes.take_held(), course.at).await?;
             let of_migration = (self.store, self.migration);

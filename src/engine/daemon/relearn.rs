@@ -263,6 +263,7 @@ impl Life<'_> {
                 suspended: &[],
                 role: recorded.role,
                 referring: &[],
+                turnovers: &[],
                 suspect: &BTreeSet::new(),
             })
             .await?;

@@ -22,9 +22,11 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::name::ident;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::phase::Phase;
+use crate::plan::create;
 use crate::plan::referring::{Referring, referring};
 use crate::plan::renamed::renamed;
 use crate::plan::route::{ColumnRoute, Identity, Route, ScanOrder};
+use crate::plan::rules::{Rule, Turnover, declared, turnover};
 use crate::plan::{Mode, Statement, Suspended, TablePlan, TableRole};
 use crate::postgres::target::LoadRole;
 use crate::sqlite::capture;
@@ -75,7 +77,9 @@ pub async fn settle(
         followed.tables.keys().copied().filter(|id| !is_plain || !census.is_intact(*id)).collect();
     let Changes { tables: changes, suspended, role } =
         changes(job, (&schema, anew.as_ref(), &adrift), &followed).await?;
-    let referring = referring_now(&job.request, &schema, &followed, (&changes, &unseen));
+    let rules = store.rules(followed.migration).await?;
+    let Surroundings { referring, turnovers } =
+        surroundings_now(&job.request, (&schema, &rules), &followed, (&changes, &unseen));
     match (is_same_source, adrift.is_empty()) {
         (false, _) => tracing::warn!("the schema is not what it was; the change is carried over"),
         (true, false) => tell_of_target(&adrift),
@@ -85,13 +89,8 @@ pub async fn settle(
     }
     // A verdict was about the schema that it saw.
     voice.board.update(Instant::now(), |status| status.validation.schema_holds = false);
-    for change in &changes {
-        if let TableChange::Altered { id, route, .. } = change {
-            let of = (route.source.as_str(), Which::All);
-            reread::ledger_of(store, source.file(), (followed.migration, *id), of).await?;
-        }
-    }
-    note(store, &changes, (!is_plain).then_some(LEAPT)).await?;
+    reread_altered(store, source, followed.migration, &changes).await?;
+    note(store, (&changes, &turnovers), (!is_plain).then_some(LEAPT)).await?;
     let reshaping = Reshaping {
         migration: followed.migration,
         owner: followed.owner,
@@ -100,6 +99,7 @@ pub async fn settle(
         suspended: &suspended,
         role,
         referring: &referring,
+        turnovers: &turnovers,
         suspect: &unseen,
     };
     store.reshape(&reshaping).await?;
@@ -114,6 +114,21 @@ pub async fn settle(
     understood(store, &followed, version).await
 }
 
+async fn reread_altered(
+    store: &Store,
+    source: &SqliteSource,
+    migration: i64,
+    changes: &[TableChange],
+) -> Result<(), Fault> {
+    for change in changes {
+        if let TableChange::Altered { id, route, .. } = change {
+            let of = (route.source.as_str(), Which::All);
+            reread::ledger_of(store, source.file(), (migration, *id), of).await?;
+        }
+    }
+    Ok(())
+}
+
 fn tell_of_target(tables: &BTreeSet<String>) {
     tracing::warn!(
         ?tables,
@@ -121,10 +136,18 @@ fn tell_of_target(tables: &BTreeSet<String>) {
     );
 }
 
-async fn note(store: &Store, changes: &[TableChange], unseen: Option<&str>) -> Result<(), Fault> {
+async fn note(
+    store: &Store,
+    (changes, turnovers): (&[TableChange], &[Turnover]),
+    unseen: Option<&str>,
+) -> Result<(), Fault> {
     for (what, table) in changes.iter().map(|change| (change.word(), change.table())) {
         tracing::warn!(table, change = what, "a table of the source changed");
         store.note("schema", &format!("{what}: {table}")).await?;
+    }
+    for (what, word) in turnovers.iter().flat_map(Turnover::told) {
+        tracing::info!(what, change = word, "an index or a constraint of the source changed");
+        store.note("schema", &format!("{word}: {what}")).await?;
     }
     match unseen {
         Some(unseen) => store.note("schema", unseen).await,
@@ -141,22 +164,32 @@ async fn understood(store: &Store, followed: &Followed<'_>, version: i64) -> Res
 
 pub(super) const LEAPT: &str = "changed more than once unseen: every table is compared";
 
-/// Foreign keys that wait for the switch, of every table that changed or refers to one that did. In `existing` mode none waits: the
-/// application's own migrations make them.
-fn referring_now(
+/// What each table has apart from its columns, in `create` mode. In `existing` mode the application's own migrations see to it.
+#[derive(Default)]
+struct Surroundings {
+    /// Foreign keys that wait for the switch, of every table that changed or refers to one that did.
+    referring: Vec<Referring>,
+    turnovers: Vec<Turnover>,
+}
+
+fn surroundings_now(
     request: &Request,
-    schema: &SqliteSchema,
+    (schema, rules): (&SqliteSchema, &BTreeMap<String, Vec<Rule>>),
     followed: &Followed<'_>,
     (changes, unseen): (&[TableChange], &BTreeSet<i64>),
-) -> Vec<Referring> {
+) -> Surroundings {
     if request.mode == Mode::Existing {
-        return Vec::new();
+        return Surroundings::default();
     }
     let mut routes: BTreeMap<&str, &Route> =
         followed.tables.values().map(|route| (route.source.as_str(), route.as_ref())).collect();
+    let mut known = routes.clone();
     for change in changes {
         match change {
-            TableChange::Gone { table, .. } => drop(routes.remove(table.as_str())),
+            TableChange::Gone { table, .. } => {
+                routes.remove(table.as_str());
+                known.remove(table.as_str());
+            }
             TableChange::Altered { route, .. } | TableChange::New { route, .. } => {
                 routes.insert(&route.source, route);
             }
@@ -164,8 +197,37 @@ fn referring_now(
     }
     let rebuilt = unseen.iter().filter_map(|id| Some(followed.tables.get(id)?.source.clone()));
     let changed = changes.iter().map(|change| change.table().to_owned()).chain(rebuilt).collect();
-    let routes: Vec<&Route> = routes.into_values().collect();
-    referring(schema, (&request.schema, &request.overrides), &routes, &changed)
+    let all: Vec<&Route> = routes.values().copied().collect();
+    let plan = create::as_followed(schema, (&request.schema, &request.overrides), &all);
+    let turned = |table: &TablePlan| {
+        let name = table.route.source.as_str();
+        let (before, now) = (known.get(name)?, routes.get(name)?);
+        let declared = schema.tables.iter().find(|declared| declared.name == name)?;
+        let recorded = rules.get(name).map(Vec::as_slice).unwrap_or_default();
+        let is_named_so = now.target == table.route.target && crosses_under(now, &table.route);
+        is_named_so.then(|| turnover(recorded, table, &words_before(before, declared, &table.route)))?
+    };
+    Surroundings {
+        referring: referring(schema, (&plan, &all), &changed),
+        turnovers: plan.tables.iter().filter_map(turned).collect(),
+    }
+}
+
+/// Whether each column has the name in the target that it would be given today.
+fn crosses_under(route: &Route, fresh: &Route) -> bool {
+    let called = |column: &ColumnRoute| {
+        fresh.columns.iter().any(|it| it.source == column.source && it.target == column.target)
+    };
+    route.columns.iter().all(called)
+}
+
+/// The words of a table's rules under the names that its columns had before.
+fn words_before(before: &Route, table: &SqliteTable, fresh: &Route) -> Vec<String> {
+    let (now, _) = renamed(before, table, fresh);
+    let names = now.columns.iter().zip(&before.columns);
+    let names: BTreeMap<&str, &str> =
+        names.filter_map(|(now, was)| Some((now.source.as_deref()?, was.source.as_deref()?))).collect();
+    declared(table, |name| names.get(name).copied().unwrap_or(name).to_owned())
 }
 
 async fn arm_again(
@@ -298,14 +360,10 @@ fn names(route: &Route) -> BTreeSet<Option<&str>> {
     route.columns.iter().map(|column| column.source.as_deref()).collect()
 }
 
-fn required(what: String, sql: String) -> Statement {
-    Statement { what, sql, fallback: None, required: true }
-}
-
 fn gone(id: i64, route: &Arc<Route>, mode: Mode) -> TableChange {
     let statements = match mode {
         Mode::Create => {
-            vec![required(
+            vec![Statement::required(
                 format!("end of table {}", route.target),
                 format!("drop table {}", route.target.sql()),
             )]
@@ -318,7 +376,7 @@ fn gone(id: i64, route: &Arc<Route>, mode: Mode) -> TableChange {
 
 fn new_table(id: i64, table: &TablePlan) -> TableChange {
     let statements = table.create.iter().chain(&table.indexes).chain(&table.checks).cloned().collect();
-    TableChange::New { id, route: table.route.clone(), statements }
+    TableChange::New { id, route: table.route.clone(), statements, rules: table.rules.clone() }
 }
 
 /// A column of another affinity holds its values in another class from now on (`text` that was made `integer`): it is read, and written back,
@@ -361,7 +419,7 @@ fn altered_as_planned(
         route.columns.iter().filter(stays).map(|column| of_affinity_now(column, &fresh.route)).collect();
     for left in route.columns.iter().filter(|column| !stays(column)) {
         let (name, what) = (ident(&left.target), format!("end of column {}.{}", route.target, left.target));
-        statements.push(required(what, format!("alter table {target} drop column {name}")));
+        statements.push(Statement::required(what, format!("alter table {target} drop column {name}")));
     }
     let takes_null = |source: &Option<String>| {
         fresh.route.columns.iter().any(|column| column.source == *source && !column.not_null)
@@ -372,7 +430,7 @@ fn altered_as_planned(
         .collect();
     for column in columns.iter_mut().filter(|column| relaxed.contains(&column.target)) {
         column.not_null = false;
-        statements.push(required(
+        statements.push(Statement::required(
             format!("NULLs of column {}.{}", route.target, column.target),
             format!("alter table {target} alter column {} drop not null", ident(&column.target)),
         ));
@@ -383,7 +441,7 @@ fn altered_as_planned(
         }
         let name = ident(&column.target);
         let fill = fresh.fills.get(at).map_or("", String::as_str);
-        statements.push(required(
+        statements.push(Statement::required(
             format!("column {}.{}", route.target, column.target),
             format!("alter table {target} add column {name} {}{fill}", column.type_sql),
         ));

@@ -13,6 +13,7 @@ use crate::plan::expr::{self, Purpose};
 pub(super) fn add_all(draft: &mut Draft<'_>) {
     let source = draft.source;
     for check in &source.checks {
+        let made = draft.checks.len();
         let what = match &check.name {
             Some(name) => format!("check {}", ident(name)),
             None => format!("check ({})", check.expression),
@@ -28,6 +29,7 @@ pub(super) fn add_all(draft: &mut Draft<'_>) {
             }
             Err(refusal) => draft.drop_with("check_dropped", &what, &refusal.to_string()),
         }
+        draft.made_as.push(draft.checks.get(made).map(|statement| statement.what.clone()));
     }
     for column in 0..source.columns.len() {
         keep_not_null(draft, column);

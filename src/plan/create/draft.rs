@@ -31,6 +31,8 @@ pub(super) struct Draft<'a> {
     pub indexes: Vec<Statement>,
     pub checks: Vec<Statement>,
     pub foreign_keys: Vec<Statement>,
+    /// By what was made of each rule of the source's, in the order of their words.
+    pub made_as: Vec<Option<String>>,
     pub notes: Vec<String>,
     pub findings: Vec<Finding>,
 }

@@ -14,6 +14,7 @@ use crate::plan::Statement;
 use crate::plan::expr::{self, ExprType, Purpose};
 use crate::plan::naming::Names;
 use crate::plan::parse::Refusal;
+use crate::plan::rules;
 
 /// One term of an index in PostgreSQL.
 struct Term {
@@ -38,7 +39,7 @@ pub(super) fn add_all(draft: &mut Draft<'_>, names: &mut Names) {
     let source = draft.source;
     let mut spelled: Vec<(String, &str)> = Vec::new();
     for index in &source.indexes {
-        let body = body(index);
+        let (body, made) = (rules::body(source, index, str::to_owned), draft.indexes.len());
         let twin = spelled.iter().find(|(known, _)| *known == body).map(|(_, name)| *name);
         match (index.origin, twin) {
             (IndexOrigin::PrimaryKey, _) => continue,
@@ -46,6 +47,7 @@ pub(super) fn add_all(draft: &mut Draft<'_>, names: &mut Names) {
             (IndexOrigin::Unique, None) => add_unique(draft, names, &index.parts),
             (IndexOrigin::Created, None) => add_created(draft, names, index),
         }
+        draft.made_as.push(draft.indexes.get(made).map(|statement| statement.what.clone()));
         spelled.push((body, &index.name));
     }
 }
@@ -268,16 +270,6 @@ fn report_twin(draft: &mut Draft<'_>, index: &SqliteIndex, twin: &str) {
     let text = format!("it is the same as {}: one of them is created", ident(twin));
     draft.note(format!("index {}: {text}", ident(&index.name)));
     draft.findings.push(Finding::note("index_redundant", index.name.clone(), text));
-}
-
-/// What makes two indexes the same.
-fn body(index: &SqliteIndex) -> String {
-    let parts = index
-        .parts
-        .iter()
-        .map(|part| format!("{:?} {} {}", part.term, part.collation.to_ascii_lowercase(), part.descending));
-    let parts = parts.collect::<Vec<_>>().join(", ");
-    format!("{} ({parts}) {:?}", index.unique, index.predicate)
 }
 
 fn column_of(part: &IndexPart) -> Option<usize> {

@@ -22,6 +22,7 @@ mod width;
 use super::naming::Names;
 use super::overrides::Overrides;
 use super::route::{ColumnRoute, Route};
+use super::rules::{self, Rule};
 use super::survey::Survey;
 use super::typing::{self, Decision};
 use super::{Mode, Plan, TablePlan, TableRole};
@@ -92,6 +93,17 @@ pub fn plan(
     }
 }
 
+/// The plan for tables that are followed: each column is what it crosses as, whatever its values would call for now.
+pub fn as_followed(
+    schema: &SqliteSchema,
+    (target_schema, overrides): (&str, &Overrides),
+    routes: &[&Route],
+) -> Plan {
+    let stated = overrides.as_it_stands(routes.iter().copied());
+    let survey = Survey::as_it_crosses(schema, routes.iter().copied());
+    plan(schema, Some(&survey), target_schema, &stated)
+}
+
 fn decisions(source: &SqliteTable, ground: Ground<'_>) -> Vec<Decision> {
     let survey = ground.survey.and_then(|survey| survey.tables.get(&source.name));
     let decide = |column: usize| {
@@ -128,6 +140,7 @@ fn draft<'a>(
         indexes: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        made_as: Vec::new(),
         notes: Vec::new(),
         findings,
     }
@@ -139,7 +152,10 @@ fn finished(draft: Draft<'_>) -> TablePlan {
     if draft.keys.primary == Primary::Rowid {
         columns.push(ColumnRoute::of_rowid(draft.columns.rowid.clone()));
     }
+    let declared = rules::declared(draft.source, str::to_owned);
+    let rules = declared.into_iter().zip(draft.made_as).map(|(declared, made_as)| Rule { declared, made_as });
     TablePlan {
+        rules: rules.collect(),
         route: Route {
             source: draft.source.name.clone(),
             target: draft.target,

@@ -162,6 +162,7 @@ fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
         indexes: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        rules: Vec::new(),
         notes: adapted.notes,
     };
     Judged { plan, findings, zone_assumed: adapted.zone_assumed }
