@@ -115,6 +115,12 @@ impl Codec {
         is_told.then_some(cell)
     }
 
+    /// Whether the column's own form reads the cell as another value: to write it would say that one.
+    fn means_another(&self, cell: Cell<'_>, bytes: &[u8]) -> bool {
+        let mut again = Vec::new();
+        self.plain().encode(cell, &mut again) == Fit::Exact && again != bytes
+    }
+
     fn foreign(&self, affinity: Affinity, bytes: &[u8]) -> CellBuf {
         let (mut scratch, mut again, mut text) = (Vec::new(), Vec::new(), None);
         if matches!(self.ty, Type::Numeric(_)) && bytes == numeric::NAN {
@@ -134,7 +140,9 @@ impl Codec {
                 }
                 Cell::Null | Cell::Integer(_) | Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => {}
             }
-            if codec.crosses_to(cell, Some(bytes), &mut again) && stored(affinity, cell) == Some(cell) {
+            let is_kept =
+                codec.crosses_to(cell, Some(bytes), &mut again) && stored(affinity, cell) == Some(cell);
+            if is_kept && !self.means_another(cell, bytes) {
                 return cell.to_buf();
             }
             if let Cell::Text(spelt) = cell {
@@ -220,6 +228,10 @@ mod tests {
         // 12345678901234567890.12, in no float.
         let much =
             [0, 6, 0, 4, 0, 0, 0, 2, 0x04, 0xd2, 0x16, 0x2e, 0x23, 0x34, 0x0d, 0x80, 0x1e, 0xd2, 0x04, 0xb0];
+        let ulong = || Type::Numeric(Some(NumericLimit::UNSIGNED));
+        // 2^64 - 1 and 5.00.
+        let highest = [0, 5, 0, 4, 0, 0, 0, 0, 0x07, 0x34, 0x1a, 0x58, 0x02, 0xe1, 0x03, 0xbb, 0x06, 0x4f];
+        let five = [0, 1, 0, 0, 0, 0, 0, 2, 0, 5];
         let (digits, month) = ("12345678901234567890.12", [&[0; 12][..], &[0, 0, 0, 1]].concat());
         for (ty, form, bytes, expected) in [
             (Type::Bool, ("words-yes-no", Numeric), &[1][..], ("spelt", text("yes"))),
@@ -247,6 +259,17 @@ mod tests {
             (Type::Timestamp(6), ("epoch-s", Integer), &micros(i64::MAX), ("foreign", text("infinity"))),
             (money(), ("native", Blob), &much, ("foreign", text(digits))),
             (money(), ("native", Numeric), &much, ("foreign", CellBuf::Blob(digits.as_bytes().to_vec()))),
+            (money(), ("digits-trimmed-1", Affinity::Text), &five, ("spelt", text("5.0"))),
+            (money(), ("digits-trimmed", Affinity::Text), &five, ("spelt", text("5"))),
+            (ulong(), ("unsigned", Integer), &highest, ("spelt", CellBuf::Integer(-1))),
+            (ulong(), ("unsigned", Integer), &[0, 1, 0, 0, 0, 0, 0, 0, 0, 5], ("spelt", CellBuf::Integer(5))),
+            // The form reads -5 as 2^64 - 5.
+            (
+                ulong(),
+                ("unsigned", Integer),
+                &[0, 1, 0, 0, 0x40, 0, 0, 0, 0, 5],
+                ("foreign", CellBuf::Blob(b"-5".to_vec())),
+            ),
             (Type::Other("point".into()), ("native", Blob), &[1, 2], ("foreign", CellBuf::Blob(vec![1, 2]))),
         ] {
             assert_eq!(back(ty.clone(), form, bytes), expected, "{ty:?} {form:?}");

@@ -2,6 +2,7 @@
 //!
 //! A REAL is always spelled by its shortest digits that read back as the same 64 bits, never by a fixed number of them.
 
+use super::form::Trim;
 use std::fmt::{self, Write};
 
 /// A number as it was written: `[-]whole[.fraction][e exponent]`, digits untouched.
@@ -64,6 +65,26 @@ impl<'a> Decimal<'a> {
         digit.map_or(0, |digit| digit - b'0')
     }
 
+    /// Whether the text is what one would write for the value without zeros at its fraction's end.
+    pub fn is_trimmed(&self, trim: Trim) -> bool {
+        let fraction = match (trim, self.fraction) {
+            (Trim::Bare, fraction) => fraction.last() != Some(&b'0'),
+            (Trim::Point, [_]) => true,
+            (Trim::Point, fraction) => fraction.last().is_some_and(|last| *last != b'0'),
+        };
+        fraction && self.is_plain(offset(self.fraction.len()))
+    }
+
+    /// The value as an integer without a sign, where it is one within 64 bits.
+    pub fn to_u64(self) -> Option<u64> {
+        let Some((high, low)) = self.span() else { return Some(0) };
+        if low < 0 || high > 19 || self.negative {
+            return None;
+        }
+        let mut digits = (0..=high).rev().map(|power| u64::from(self.digit(power)));
+        digits.try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(digit))
+    }
+
     /// Digits after the point once the exponent is written out.
     pub fn scale(&self) -> i64 {
         (offset(self.fraction.len()) - self.exponent).max(0)
@@ -108,6 +129,10 @@ impl<'a> Decimal<'a> {
 impl Spelled {
     pub fn integer(value: i64) -> Spelled {
         Spelled::of(format_args!("{value}"))
+    }
+
+    pub fn unsigned(value: i64) -> Spelled {
+        Spelled::of(format_args!("{}", value.cast_unsigned()))
     }
 
     /// The shortest digits, with an exponent: `1.5e0`, `-5e-324`; `inf` where infinite.

@@ -9,7 +9,7 @@ pub use super::moment::Moment;
 pub use super::zone::Zone;
 
 use crate::model::schema::Affinity;
-use crate::model::types::Type;
+use crate::model::types::{NumericLimit, Type};
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,6 +32,10 @@ pub enum Form {
     Shortest,
     /// Numbers and booleans written as TEXT digits: `42`, `10.50`.
     Digits,
+    /// In a numeric column: TEXT digits without the zeros at a fraction's end, whatever the column's scale.
+    Trimmed(Trim),
+    /// In a numeric column: INTEGERs whose 64 bits count from 0 to 2^64 - 1, so that the upper half is negative to SQLite (.NET's `ulong`).
+    Unsigned,
     /// In a text column: INTEGER and REAL by their one spelling (`1`, `1.0`), every other text TEXT. What SQLite's numeric
     /// affinities leave behind in one column crosses exactly, and so do classes mixed in a column without a type.
     Affinity,
@@ -56,6 +60,15 @@ pub enum Form {
     List,
     /// In a bytea column: bytes as their base64, a TEXT.
     Base64,
+}
+
+/// What is left of a fraction that is nothing but zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trim {
+    /// Nothing: `2`, `1.5`. JavaScript's libraries of decimals.
+    Bare,
+    /// One digit: `2.0`, `1.5`. EF Core.
+    Point,
 }
 
 /// A pair of words for true and false, in one case: an index into `SPELLINGS`.
@@ -165,6 +178,7 @@ impl Form {
             Form::Epoch(_) => true,
             Form::Duration(duration) => duration.unit().is_some(),
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+            Form::Trimmed(_) | Form::Unsigned => false,
             Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
             Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
             Form::Array(_) | Form::List | Form::Base64 => false,
@@ -184,6 +198,8 @@ impl Form {
                 Affinity::Text => Form::Digits,
                 Affinity::Integer | Affinity::Numeric | Affinity::Blob => Form::Native,
             },
+            // Npgsql's column for what EF Core writes into SQLite as the same 64 bits.
+            Type::Numeric(Some(NumericLimit::UNSIGNED)) if affinity == Affinity::Integer => Form::Unsigned,
             Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Numeric(_) => match affinity {
                 Affinity::Real => Form::Real,
                 Affinity::Text => Form::Digits,
@@ -216,14 +232,15 @@ impl Form {
     pub fn told(self) -> Option<String> {
         match self {
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => None,
-            Form::Affinity | Form::OtherClass => None,
+            Form::Affinity | Form::OtherClass | Form::Trimmed(_) => None,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Some(self.to_string()),
             Form::EmptyNull
             | Form::UuidBlob(_)
             | Form::Duration(_)
             | Form::Array(_)
             | Form::List
-            | Form::Base64 => Some(self.to_string()),
+            | Form::Base64
+            | Form::Unsigned => Some(self.to_string()),
         }
     }
 
@@ -231,8 +248,10 @@ impl Form {
         match self {
             Form::Number => Numeral::Number,
             Form::Real => Numeral::Real,
-            Form::Digits => Numeral::Digits,
-            Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass => Numeral::Natural,
+            Form::Digits | Form::Trimmed(_) => Numeral::Digits,
+            Form::Native | Form::Shortest | Form::Affinity | Form::OtherClass | Form::Unsigned => {
+                Numeral::Natural
+            }
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Numeral::Natural,
             Form::EmptyNull
             | Form::UuidBlob(_)
@@ -248,6 +267,7 @@ impl Form {
             Form::Affinity => Textual::Affinity,
             Form::OtherClass => Textual::Blob,
             Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => Textual::Text,
+            Form::Trimmed(_) | Form::Unsigned => Textual::Text,
             Form::Words(_) | Form::Moment(_) | Form::Epoch(_) | Form::UuidText(_) => Textual::Text,
             Form::EmptyNull
             | Form::UuidBlob(_)
@@ -368,6 +388,9 @@ impl fmt::Display for Form {
             Form::Real => out.write_str("real"),
             Form::Shortest => out.write_str("shortest"),
             Form::Digits => out.write_str("digits"),
+            Form::Trimmed(Trim::Bare) => out.write_str("digits-trimmed"),
+            Form::Trimmed(Trim::Point) => out.write_str("digits-trimmed-1"),
+            Form::Unsigned => out.write_str("unsigned"),
             Form::Affinity => out.write_str("affinity"),
             Form::OtherClass => out.write_str("other-class"),
             Form::Words(words) => out.write_str(words.word()),
@@ -390,6 +413,9 @@ impl FromStr for Form {
     fn from_str(word: &str) -> Result<Form, UnknownForm> {
         let numbers = [Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
         let plain = numbers.into_iter().chain([
+            Form::Trimmed(Trim::Bare),
+            Form::Trimmed(Trim::Point),
+            Form::Unsigned,
             Form::EmptyNull,
             Form::Affinity,
             Form::OtherClass,
@@ -417,7 +443,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_form_names_that_form() {
-        let words = "native empty-null number real shortest digits affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
+        let words = "native empty-null number real shortest digits digits-trimmed digits-trimmed-1 unsigned affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
                      epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list base64";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);

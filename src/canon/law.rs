@@ -2,7 +2,7 @@
 //!
 //! It is asserted for every cell that a test encodes, whatever else the test is about.
 
-use super::form::{ArrayText, ByteOrder, Case, Dress, Unit, UuidText, Words};
+use super::form::{ArrayText, ByteOrder, Case, Dress, Trim, Unit, UuidText, Words};
 use super::{Codec, Fit, Form, Hints, Zone};
 use crate::model::cell::Cell;
 use crate::model::types::{NumericLimit, Type};
@@ -70,7 +70,10 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
 
 pub(super) fn any_form() -> impl Strategy<Value = Form> {
     let numbers = vec![Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-    let plain = [numbers, vec![Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::Base64]].concat();
+    let plain =
+        [numbers, vec![Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::Base64, Form::Unsigned]]
+            .concat();
+    let trimmed = [Trim::Bare, Trim::Point].map(Form::Trimmed).to_vec();
     let words = Words::all().map(Form::Words).collect();
     let dressed = |dress, case| Form::UuidText(UuidText { dress, case });
     let uuid = vec![
@@ -83,7 +86,7 @@ pub(super) fn any_form() -> impl Strategy<Value = Form> {
     ];
     let epoch = Unit::ALL.map(Form::Epoch).to_vec();
     let array = ArrayText::ALL.into_iter().map(Form::Array).chain([Form::List]).collect();
-    prop::sample::select([plain, words, uuid, epoch, array].concat())
+    prop::sample::select([plain, trimmed, words, uuid, epoch, array].concat())
 }
 
 /// Texts that some grammar here takes, and texts one letter away from them.

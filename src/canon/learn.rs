@@ -254,9 +254,11 @@ impl Learner {
         }
     }
 
-    /// Of times alone, told by the text of each other form that fewest forms carry.
+    /// Of times and decimals alone, told by the text of each other form that fewest forms carry.
     fn kept_elsewhere(&self, codec: &Codec) -> Option<Vec<Reason>> {
-        if !matches!(codec.ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_)) {
+        let is_moment =
+            matches!(codec.ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_));
+        if !is_moment && !matches!(codec.ty, Type::Numeric(_)) {
             return None;
         }
         let mut reasons = Vec::new();

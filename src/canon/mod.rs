@@ -200,7 +200,7 @@ fn proposed_forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
     match Family::of(ty) {
         Family::Boolean => boolean::forms(cell),
         Family::Number(width) => number::forms(width, cell),
-        Family::Numeric(_) => numeric::forms(cell),
+        Family::Numeric(limit) => numeric::forms(limit, cell, hints.affinity),
         Family::Text(kind) => text::forms(kind, cell, hints.affinity),
         Family::Uuid => uuid::forms(cell),
         Family::Address(_) => net::forms(cell),

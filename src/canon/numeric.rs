@@ -3,11 +3,12 @@
 //! A column's scale rounds half away from zero, and a value that was rounded is never called exact.
 
 use super::decimal::{Decimal, Spelled};
-use super::form::{Form, Numeral};
+use super::form::{Form, Numeral, Trim};
 use super::formset::FormSet;
 use super::scaled::Scaled;
 use super::{Fit, Malformed, Reason};
 use crate::model::cell::{Cell, Class};
+use crate::model::schema::Affinity;
 use crate::model::types::NumericLimit;
 
 const POSITIVE: u16 = 0x0000;
@@ -72,12 +73,16 @@ pub(super) fn decode<'a>(form: Form, bytes: &[u8], scratch: &'a mut Vec<u8>) -> 
         scratch.push(b'-');
     }
     wire.spell(scratch);
+    if let Form::Trimmed(trim) = form {
+        trim_zeros(trim, scratch);
+        return Ok(Cell::Text(scratch));
+    }
     let text: &'a [u8] = scratch;
     if let Numeral::Digits = numeral(form) {
         return Ok(if form == Form::OtherClass { Cell::Blob(text) } else { Cell::Text(text) });
     }
     let decimal = Decimal::parse(text).expect("spelled by the grammar");
-    if let (Numeral::Natural | Numeral::Number, Some(value)) = (numeral(form), decimal.to_i64()) {
+    if let (Numeral::Natural | Numeral::Number, Some(value)) = (numeral(form), integer(form, &decimal)) {
         return Ok(Cell::Integer(value));
     }
     let text = std::str::from_utf8(text).expect("digits are ASCII");
@@ -89,17 +94,57 @@ fn numeral(form: Form) -> Numeral {
     if form == Form::OtherClass { Numeral::Digits } else { form.numeral() }
 }
 
+/// The INTEGER that the form writes for the number.
+fn integer(form: Form, decimal: &Decimal<'_>) -> Option<i64> {
+    match form {
+        Form::Unsigned => decimal.to_u64().map(u64::cast_signed).or_else(|| decimal.to_i64()),
+        _ => decimal.to_i64(),
+    }
+}
+
+/// A number's zeros at the end of its fraction.
+fn trim_zeros(trim: Trim, text: &mut Vec<u8>) {
+    let point = text.iter().position(|letter| *letter == b'.').unwrap_or(text.len());
+    let zeros = text[point..].iter().rev().take_while(|digit| **digit == b'0').count();
+    let length = text.len() - zeros;
+    if length > point + 1 {
+        return text.truncate(length);
+    }
+    text.truncate(point);
+    if trim == Trim::Point {
+        text.extend_from_slice(b".0");
+    }
+}
+
 /// Preferred forms first; the learner tries each.
-pub(super) fn forms(cell: Cell<'_>) -> FormSet {
+pub(super) fn forms(limit: Option<NumericLimit>, cell: Cell<'_>, affinity: Affinity) -> FormSet {
+    let is_unsigned = limit == Some(NumericLimit::UNSIGNED) && affinity == Affinity::Integer;
     match cell {
         Cell::Null => FormSet::EMPTY,
         // Only as a BLOB do digits stay what they are in a column that SQLite takes for one of numbers.
         Cell::Blob(text) if Decimal::parse(text).is_some() => FormSet::from([Form::OtherClass]),
         Cell::Blob(_) => FormSet::EMPTY,
+        Cell::Integer(_) if is_unsigned => FormSet::from([Form::Unsigned, Form::Native]),
         Cell::Integer(_) => FormSet::from([Form::Native]),
         Cell::Real(_) => FormSet::from([Form::Native, Form::Real]),
-        Cell::Text(_) => FormSet::from([Form::Digits]),
+        Cell::Text(text) => forms_of_digits(limit, text),
     }
+}
+
+/// Where the column has no scale of its own, the digits say where they end.
+fn forms_of_digits(limit: Option<NumericLimit>, text: &[u8]) -> FormSet {
+    let usual = FormSet::from([Form::Digits]);
+    let Some(scale) = limit.map(|limit| i64::from(limit.scale)).filter(|scale| *scale >= 0) else {
+        return usual;
+    };
+    let Some(decimal) = Decimal::parse(text) else { return usual };
+    let forms = [
+        (Form::Digits, decimal.is_plain(scale)),
+        (Form::Trimmed(Trim::Bare), decimal.is_trimmed(Trim::Bare)),
+        (Form::Trimmed(Trim::Point), decimal.is_trimmed(Trim::Point)),
+    ];
+    let forms = forms.into_iter().filter(|(_, is_so)| *is_so).map(|(form, _)| form).collect();
+    if forms == FormSet::EMPTY { usual } else { forms }
 }
 
 fn encode_integer(
@@ -108,10 +153,12 @@ fn encode_integer(
     form: Form,
     out: &mut Vec<u8>,
 ) -> Result<Fit, Reason> {
-    let digits = match Scaled::of_integer(value).put(limit, out) {
+    let is_unsigned = form == Form::Unsigned;
+    let scaled = if is_unsigned { Scaled::of_unsigned(value) } else { Scaled::of_integer(value) };
+    let digits = match scaled.put(limit, out) {
         Some(()) => Digits::All,
         None => {
-            let text = Spelled::integer(value);
+            let text = if is_unsigned { Spelled::unsigned(value) } else { Spelled::integer(value) };
             put(&Decimal::parse(&text).expect("spelled by the grammar"), limit, out)?
         }
     };
@@ -146,7 +193,7 @@ fn encode_real(
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
         (Digits::All, _) if decimal.negative && decimal.span().is_none() => Fit::Kept(Reason::NegativeZero),
         (Digits::All, Numeral::Real) => Fit::Exact,
-        (Digits::All, Numeral::Natural | Numeral::Number) if decimal.to_i64().is_none() => Fit::Exact,
+        (Digits::All, Numeral::Natural | Numeral::Number) if integer(form, &decimal).is_none() => Fit::Exact,
         (Digits::All, Numeral::Natural | Numeral::Number | Numeral::Digits) => Fit::Kept(Reason::Class),
     })
 }
@@ -162,10 +209,17 @@ fn encode_text(
     let scale = limit.map_or(decimal.scale(), |limit| i64::from(limit.scale.max(0)));
     Ok(match (digits, numeral(form)) {
         (Digits::Rounded, _) => Fit::Kept(Reason::Rounded),
-        (Digits::All, Numeral::Digits) if decimal.is_plain(scale) => Fit::Exact,
+        (Digits::All, Numeral::Digits) if is_spelt(&decimal, form, scale) => Fit::Exact,
         (Digits::All, Numeral::Digits) => Fit::Kept(Reason::Spelling),
         (Digits::All, Numeral::Natural | Numeral::Number | Numeral::Real) => Fit::Kept(Reason::Class),
     })
+}
+
+fn is_spelt(decimal: &Decimal<'_>, form: Form, scale: i64) -> bool {
+    match form {
+        Form::Trimmed(trim) => decimal.is_trimmed(trim),
+        _ => decimal.is_plain(scale),
+    }
 }
 
 /// A column with a precision holds no infinity. It decodes to REAL in every form.
@@ -325,14 +379,87 @@ impl<'a> Wire<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Hints;
     use super::super::law::{check, crossing};
+    use super::super::learn::Learner;
     use super::*;
+    use crate::model::types::Type;
 
     /// The long way, without the short one.
     fn by_digits(text: &[u8], limit: Option<NumericLimit>) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let digits = put(&Decimal::parse(text).expect("a decimal"), limit, &mut out).ok()?;
         (digits == Digits::All).then_some(out)
+    }
+
+    #[test]
+    fn digits_are_trimmed_as_their_writer_trims_them() {
+        let money = Type::Numeric(Some(NumericLimit { precision: 18, scale: 2 }));
+        let whole = Type::Numeric(Some(NumericLimit { precision: 18, scale: 0 }));
+        let (spelling, exact) = (Fit::Kept(Reason::Spelling), Fit::Exact);
+        for (ty, text, [digits, bare, point]) in [
+            (&money, "1.5", [spelling, exact, exact]),
+            (&money, "1.25", [exact, exact, exact]),
+            (&money, "2", [spelling, exact, spelling]),
+            (&money, "2.0", [spelling, spelling, exact]),
+            (&money, "2.00", [exact, spelling, spelling]),
+            (&money, "0.0", [spelling, spelling, exact]),
+            (&money, "-0.5", [spelling, exact, exact]),
+            (&money, "-0", [spelling, spelling, spelling]),
+            (&money, "1e2", [spelling, spelling, spelling]),
+            (&whole, "3.0", [spelling, spelling, exact]),
+            (&whole, "3", [exact, exact, spelling]),
+            (&Type::Numeric(None), "3.0", [exact, spelling, exact]),
+            (&Type::Numeric(None), "3", [exact, exact, spelling]),
+        ] {
+            for (form, expected) in [
+                (Form::Digits, digits),
+                (Form::Trimmed(Trim::Bare), bare),
+                (Form::Trimmed(Trim::Point), point),
+            ] {
+                let (fit, _) = crossing(ty, form, Cell::Text(text.as_bytes()));
+                assert_eq!(fit, expected, "{ty:?} {form} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_says_how_its_digits_are_trimmed() {
+        let money = Type::Numeric(Some(NumericLimit { precision: 18, scale: 2 }));
+        for (texts, expected) in [
+            (&["1.25", "10.75"][..], "digits"),
+            (&["1.25", "10.70"], "digits"),
+            (&["1.25", "10.7"], "digits-trimmed"),
+            (&["1.25", "10.7", "3"], "digits-trimmed"),
+            (&["1.25", "10.7", "3.0"], "digits-trimmed-1"),
+        ] {
+            let hints = Hints { affinity: Affinity::Text, ..Hints::default() };
+            let mut learner = Learner::new(money.clone(), hints);
+            texts.iter().for_each(|text| learner.observe(Cell::Text(text.as_bytes())));
+            let learned = learner.learned();
+            assert_eq!(learned.codec.form.to_string(), expected, "{texts:?}");
+            assert_eq!(learned.exact, u64::try_from(texts.len()).unwrap(), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn the_upper_half_of_unsigned_integers_is_negative_to_sqlite() {
+        let ulong = Type::Numeric(Some(NumericLimit::UNSIGNED));
+        let highest = "000500040000000007341a5802e103bb064f";
+        check(&ulong, Form::Unsigned, Cell::Integer(-1), (Fit::Exact, highest));
+        check(&ulong, Form::Unsigned, Cell::Integer(5), (Fit::Exact, "00010000000000000005"));
+        crossing(&ulong, Form::Unsigned, Cell::Integer(i64::MIN));
+        crossing(&ulong, Form::Unsigned, Cell::Real(-5.0));
+        crossing(&ulong, Form::Unsigned, Cell::Real(1e19));
+        for (affinity, ty, expected) in [
+            (Affinity::Integer, &ulong, "unsigned"),
+            (Affinity::Numeric, &ulong, "native"),
+            (Affinity::Integer, &Type::Numeric(None), "native"),
+        ] {
+            let mut learner = Learner::new(ty.clone(), Hints { affinity, ..Hints::default() });
+            [7, -1].into_iter().for_each(|value| learner.observe(Cell::Integer(value)));
+            assert_eq!(learner.learned().codec.form.to_string(), expected, "{affinity:?} {ty:?}");
+        }
     }
 
     #[test]
@@ -390,8 +517,6 @@ mod tests {
             "the short way is taken"
         );
     }
-
-    use crate::model::types::Type;
 
     fn limited(precision: u16, scale: i16) -> Type {
         Type::Numeric(Some(NumericLimit { precision, scale }))

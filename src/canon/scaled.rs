@@ -32,6 +32,11 @@ impl Scaled {
         Scaled { unscaled: value.unsigned_abs(), scale: 0, negative }
     }
 
+    /// The 64 bits of an INTEGER as a number without a sign.
+    pub fn of_unsigned(value: i64) -> Scaled {
+        Scaled { unscaled: value.cast_unsigned(), scale: 0, negative: Sign::Plus }
+    }
+
     /// The shortest decimal that reads back as this REAL, if it is short. A quotient of two exact doubles is rounded correctly, so
     /// equality with it is what reading the decimal would give; the first scale that fits has no digit to spare.
     pub fn of_real(value: f64) -> Option<Scaled> {

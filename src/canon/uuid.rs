@@ -70,6 +70,7 @@ fn spelling(form: Form) -> Spelling {
             Spelling::Text(UuidText::PLAIN)
         }
         Form::EmptyNull | Form::Affinity | Form::Words(_) => Spelling::Text(UuidText::PLAIN),
+        Form::Trimmed(_) | Form::Unsigned => Spelling::Text(UuidText::PLAIN),
         Form::Moment(_) | Form::Epoch(_) | Form::Duration(_) | Form::Array(_) | Form::List | Form::Base64 => {
             Spelling::Text(UuidText::PLAIN)
         }

@@ -50,6 +50,11 @@ pub struct NumericLimit {
     pub scale: i16,
 }
 
+impl NumericLimit {
+    /// The narrowest that holds every unsigned integer of 64 bits.
+    pub const UNSIGNED: NumericLimit = NumericLimit { precision: 20, scale: 0 };
+}
+
 impl Type {
     pub fn is_integer(&self) -> bool {
         matches!(self, Type::Int2 | Type::Int4 | Type::Int8)

@@ -87,12 +87,13 @@ fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
         (Form::Native, Type::Bytea) | (Form::UuidBlob(_), _) => &[Cell::Blob(b"x")],
         (Form::OtherClass, Type::Bytea) => &[Cell::Text(b"x")],
         (Form::OtherClass, _) => &[Cell::Blob(b"x")],
+        (Form::Unsigned, _) => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
         (Form::Affinity, _) => &[Cell::Integer(0), Cell::Real(0.5), Cell::Text(b"x")],
         (Form::Epoch(Unit::RealSeconds | Unit::Julian), _) => &[Cell::Real(0.5)],
         (form, _) if form.counts() => &[Cell::Integer(i64::MIN), Cell::Integer(i64::MAX)],
         (Form::EmptyNull, ty) => by_nature(&Codec::new(ty.clone(), Form::Native, codec.zone)),
         (Form::Native | Form::Digits | Form::Words(_) | Form::Moment(_), _) => &[Cell::Text(b"x")],
-        (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_), _) => &[Cell::Text(b"x")],
+        (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_) | Form::Trimmed(_), _) => &[Cell::Text(b"x")],
         (Form::Array(_) | Form::List | Form::Base64, _) => &[Cell::Text(b"x")],
     }
 }

@@ -61,5 +61,6 @@ mod switch;
 mod translate;
 mod turns;
 mod unseen;
+mod values;
 mod wayback;
 mod widened;

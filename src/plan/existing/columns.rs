@@ -3,7 +3,9 @@
 //! Never changes the target's type and never drops a column in silence: each one ends as a route, a note or a finding.
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
-use super::proposal::{assumes_byte_order, assumes_unit, assumes_zone, is_plain, unsurveyed_form};
+use super::proposal::{
+    assumes_byte_order, assumes_unit, assumes_zone, is_plain, unsigned_proposed, unsurveyed_form,
+};
 use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
 use crate::canon::{Codec, Reason, Zone};
@@ -305,7 +307,7 @@ impl Crossing<'_> {
         let all_are_kept = learned.lost + learned.elsewhere == 0;
         let would_do = |reason: &Reason| match reason {
             Reason::Precision => true,
-            Reason::Spelling | Reason::Offset if learned.kept_elsewhere.is_some() => true,
+            Reason::Spelling | Reason::Offset if learned.kept_elsewhere.is_some() => learned.lost == 0,
             reason => all_are_kept && Reason::ACCEPTABLE.contains(reason),
         };
         let elsewhere = learned.kept_elsewhere.iter().flatten().filter(|_| learned.elsewhere > 0);
@@ -397,6 +399,10 @@ impl Crossing<'_> {
         if assumes_byte_order(codec.form) && !form_stated {
             let text = format!("the 16 bytes of each value are read as {}", codec.form);
             adapted.findings.push(Finding::note("byte_order_proposed", &subject, text).with_remedy(&pin));
+        }
+        if codec.form == Form::Unsigned && !form_stated {
+            let integers = self.surveyed.and_then(|column| column.integers);
+            adapted.findings.push(unsigned_proposed(subject.clone(), integers));
         }
         if codec.form == Form::List && !form_stated {
             let text = "each text is read as an array of what its commas part";
@@ -499,7 +505,7 @@ mod tests {
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
     use crate::model::schema::Generated;
-    use crate::model::types::Type;
+    use crate::model::types::{NumericLimit, Type};
     use crate::plan::Plan;
     use crate::plan::overrides::ColumnOverride;
 
@@ -759,6 +765,10 @@ mod tests {
         letters.overrides.columns.insert("t.v".into(), ColumnOverride { form, ..ColumnOverride::default() });
         expect_codes(&letters.plan_with_value(encoded), &[]);
         expect_codes(&Case::with_value("BLOB", Type::Bytea).plan_with_value(Cell::Blob(b"abc")), &[]);
+
+        let unsigned = Case::with_value("INTEGER", Type::Numeric(Some(NumericLimit::UNSIGNED)));
+        expect(&unsigned.plan_with_value(Cell::Integer(-1)), Warning, "unsigned_proposed", "from 2^63 on");
+        expect(&unsigned.plan_with_value(Cell::Integer(1)), Note, "unsigned_proposed", "form = \"native\"");
 
         let texts = Type::Array { element: Box::new(Type::Text), element_oid: 25 };
         let list = Case::with_value("TEXT", texts);

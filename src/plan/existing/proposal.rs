@@ -4,6 +4,7 @@
 use super::mapping::unit_named;
 use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
 use crate::canon::{Codec, Form};
+use crate::model::finding::Finding;
 use crate::model::schema::{Affinity, SqliteColumn};
 use crate::model::types::Type;
 
@@ -13,6 +14,7 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Epoch(_) => true,
         Form::Duration(duration) => duration.counts(),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+        Form::Trimmed(_) | Form::Unsigned => false,
         Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
         Form::Array(_) | Form::List | Form::Base64 => false,
@@ -31,10 +33,30 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Moment(_) => matches!(ty, Type::Timestamptz(_)),
         Form::EmptyNull => matches!(ty, Type::Timestamptz(_)),
         Form::Native | Form::Number | Form::Real | Form::Shortest | Form::Digits => false,
+        Form::Trimmed(_) | Form::Unsigned => false,
         Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
         Form::Array(_) | Form::List | Form::Base64 => false,
     }
+}
+
+/// What the values cannot tell: a `ulong` of EF Core's, or numbers below zero.
+pub(super) fn unsigned_proposed(subject: String, integers: Option<(i64, i64)>) -> Finding {
+    let finding = match integers {
+        Some((min, _)) if min < 0 => {
+            let text = "the integers below zero are read as EF Core's ulong, as numbers from 2^63 on";
+            Finding::warning("unsigned_proposed", subject, text)
+        }
+        _ => {
+            let text = "an integer below zero would be read as EF Core's ulong, as a number from 2^63 on";
+            Finding::note("unsigned_proposed", subject, text)
+        }
+    };
+    finding.with_remedy(format!(
+        "pin it, for each: [types.column.\"table.column\"] form = \"{}\" if so, form = \"{}\" if they are numbers below zero",
+        Form::Unsigned,
+        Form::Native
+    ))
 }
 
 /// Whether `native` writes the values just so.
