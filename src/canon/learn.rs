@@ -5,7 +5,7 @@
 use super::form::{Form, Hints};
 use super::formset::FormSet;
 use super::interval::Duration;
-use super::{Codec, Fit, Reason, moment, proposals_are_proved, proposed_forms, unread};
+use super::{Codec, Fit, Reason, moment, moment_unit, proposals_are_proved, proposed_forms, unread};
 use crate::model::cell::Cell;
 use crate::model::schema::Affinity;
 use crate::model::types::Type;
@@ -151,10 +151,14 @@ impl Learner {
             self.carried += 1;
         } else {
             self.empty += u64::from(cell == Cell::Text(b""));
-            let misfit = first_misfit.unwrap_or_else(|| self.try_form(self.usual(), cell));
+            let counted = self.counted_but_for_digits(cell);
+            let form = counted.into_iter().next().unwrap_or_else(|| self.usual());
+            let misfit = first_misfit.unwrap_or_else(|| self.try_form(form, cell));
             self.count_misfit(misfit);
             if misfit == Fit::Kept(Reason::Precision) {
-                self.lean(cell);
+                let forms =
+                    if counted == FormSet::EMPTY { self.written_but_for_digits(cell) } else { counted };
+                forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
             }
         }
         if self.trial.capacity() > TRIAL_BYTES_MAX {
@@ -346,15 +350,23 @@ impl Learner {
         }
     }
 
-    /// Takes note of how a time is written that has more digits than PostgreSQL keeps: what comes back is to stand beside it in the same order.
-    fn lean(&mut self, cell: Cell<'_>) {
-        let Cell::Text(text) = cell else { return };
-        if self.hints.form.is_some() || text.len() > SAMPLE_BYTES_MAX {
-            return;
+    /// How a time is written that has more digits than PostgreSQL keeps: what comes back is to stand beside it in the same order.
+    fn written_but_for_digits(&self, cell: Cell<'_>) -> FormSet {
+        match cell {
+            Cell::Text(text) if self.hints.form.is_none() && text.len() <= SAMPLE_BYTES_MAX => {
+                let kept = as_fine_as(&self.codec.ty, text);
+                proposed_forms(&self.codec.ty, Cell::Text(&kept), &self.hints)
+            }
+            Cell::Text(_) | Cell::Null | Cell::Blob(_) | Cell::Integer(_) | Cell::Real(_) => FormSet::EMPTY,
         }
-        let kept = as_fine_as(&self.codec.ty, text);
-        let forms = proposed_forms(&self.codec.ty, Cell::Text(&kept), &self.hints);
-        forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
+    }
+
+    /// What a number counts that tells a time more finely than the column keeps it.
+    fn counted_but_for_digits(&self, cell: Cell<'_>) -> FormSet {
+        if self.hints.form.is_some() || !proposals_are_proved(&self.codec.ty) {
+            return FormSet::EMPTY;
+        }
+        moment_unit::forms_but_for_digits(&self.codec.ty, cell, &self.hints)
     }
 
     fn lean_to(&mut self, form: Form, times: u64, place: usize) {
@@ -445,6 +457,27 @@ mod tests {
         let mut learner = Learner::new(ty, Hints { affinity, ..Hints::default() });
         cells.iter().for_each(|cell| learner.observe(*cell));
         learner
+    }
+
+    /// As microseconds each of these is exact, and of some year in five digits; and ticks are nanoseconds of 1990.
+    #[test]
+    fn counts_of_more_digits_than_a_column_keeps_are_read_by_their_size() {
+        let form = |ty: Type, from: i64, step: i64| {
+            let cells: Vec<Cell<'_>> = (0..50).map(|n| Cell::Integer(from + n * step)).collect();
+            let learned = learner(ty, Affinity::Integer, &cells).learned();
+            (learned.codec.form.to_string(), learned.exact, learned.kept)
+        };
+        let (now, ticks) = (1_700_000_000_123_456_789, 638_500_000_001_234_567);
+        let told = |form: &str, exact, kept| (form.to_owned(), exact, kept);
+        for ty in [Type::Timestamp(6), Type::Timestamptz(6)] {
+            assert_eq!(form(ty.clone(), now, 1_000_000), told("epoch-ns", 0, 50), "{ty:?}");
+            assert_eq!(form(ty.clone(), now, 300_000_011), told("epoch-ns", 0, 50), "{ty:?}");
+            assert_eq!(form(ty.clone(), ticks, 1_000_000_011), told("epoch-ticks", 5, 45), "{ty:?}");
+            assert_eq!(form(ty.clone(), ticks - 567, 10_000_000_000), told("epoch-ticks", 50, 0), "{ty:?}");
+            assert_eq!(form(ty.clone(), now - 789, 1_000_000), told("epoch-ns", 50, 0), "{ty:?}");
+            assert_eq!(form(ty, now / 1000, 1_000_000), told("epoch-us", 50, 0));
+        }
+        assert_eq!(form(Type::Timestamp(0), now / 1_000_000, 1_000_000), told("epoch-ms", 0, 50));
     }
 
     /// Measured lengths of time are cut to microseconds as seconds, and a REAL of days tells finer things apart than these.

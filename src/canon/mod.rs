@@ -24,6 +24,7 @@ pub mod learn;
 mod list;
 mod moment;
 mod moment_text;
+mod moment_unit;
 mod moment_word;
 mod net;
 mod number;

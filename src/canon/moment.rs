@@ -8,7 +8,7 @@ pub use super::moment_text::Moment;
 
 use super::calendar::{
     DATE_RANGE, DAY, FOUR_DIGITS, SECOND, TIMESTAMP_RANGE, UNIX_DAY, UNIX_MICROS, UNIX_SECONDS,
-    YEAR_ONE_MICROS, date_of,
+    YEAR_ONE_MICROS,
 };
 use super::epoch::{self, Rest};
 use super::form::{Form, Hints, Unit};
@@ -22,8 +22,8 @@ use crate::model::types::Type;
 
 /// A column's type, and the microseconds below which its values hold nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target {
-    kind: Kind,
+pub(super) struct Target {
+    pub(super) kind: Kind,
     grain: i64,
 }
 
@@ -31,7 +31,7 @@ struct Target {
 const GRAINS: [i64; 7] = [1_000_000, 100_000, 10_000, 1000, 100, 10, 1];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Date,
     Time,
     Timestamp,
@@ -39,8 +39,8 @@ enum Kind {
 }
 
 /// A value as the target counts it: days, or microseconds; with what had to be cut from it.
-struct Stored {
-    value: i64,
+pub(super) struct Stored {
+    pub(super) value: i64,
     rest: Rest,
 }
 
@@ -92,7 +92,7 @@ pub fn forms(ty: &Type, cell: Cell<'_>, hints: &Hints) -> FormSet {
         Cell::Text(text) => target.moments(text, hints.zone),
         Cell::Integer(_) | Cell::Real(_) => match hints.unit {
             Some(unit) => target.epochs(&[unit], cell, hints.zone),
-            None => target.epochs(&Unit::ALL, cell, hints.zone),
+            None => target.epochs(target.units(), cell, hints.zone),
         },
         Cell::Null | Cell::Blob(_) => FormSet::EMPTY,
     }
@@ -123,7 +123,7 @@ pub fn holds(ty: &Type, text: &[u8], zone: Zone) -> bool {
 }
 
 impl Target {
-    fn of(ty: &Type) -> Target {
+    pub(super) fn of(ty: &Type) -> Target {
         let (kind, digits) = match ty {
             Type::Date => (Kind::Date, 6),
             Type::Time(digits) => (Kind::Time, *digits),
@@ -267,7 +267,7 @@ impl Target {
     }
 
     /// The value that a number counts to, where it lies in the column's range.
-    fn store_number(self, unit: Unit, zone: Zone, cell: Cell<'_>) -> Result<Stored, Reason> {
+    pub(super) fn store_number(self, unit: Unit, zone: Zone, cell: Cell<'_>) -> Result<Stored, Reason> {
         let count = epoch::count(unit, cell).ok_or(Reason::OutOfRange)?;
         let micros = count.micros + i128::from(self.origin(unit));
         let within = |micros: &i64| TIMESTAMP_RANGE.contains(micros);
@@ -292,7 +292,7 @@ impl Target {
     }
 
     /// The number that counts to a value; nothing where the unit cannot.
-    fn number(self, unit: Unit, zone: Zone, value: i64) -> Option<Cell<'static>> {
+    pub(super) fn number(self, unit: Unit, zone: Zone, value: i64) -> Option<Cell<'static>> {
         let utc = match self.kind {
             Kind::Date if value >= TIMESTAMP_RANGE.end / DAY => return None,
             Kind::Date => to_utc(value * DAY, zone),
@@ -345,32 +345,6 @@ impl Target {
             .filter(|moment| self.write(*moment, zone, value) == written)
             .map(Form::Moment)
             .collect()
-    }
-
-    fn epochs(self, units: &[Unit], cell: Cell<'_>, zone: Zone) -> FormSet {
-        let exact = |unit: &Unit| {
-            let stored = self.store_number(*unit, zone, cell).ok()?;
-            (self.number(*unit, zone, stored.value)? == cell).then_some((*unit, stored.value))
-        };
-        // A number that falls into our times by some units speaks for those; any other number speaks for none.
-        let telling = units.iter().filter_map(exact).any(|(_, value)| self.is_of_our_times(value));
-        let chosen = |value: i64| !telling || self.is_of_our_times(value);
-        units
-            .iter()
-            .filter_map(exact)
-            .filter(|(_, value)| chosen(*value))
-            .map(|(unit, _)| Form::Epoch(unit))
-            .collect()
-    }
-
-    /// From 1971 to 2199; a time of day tells nothing.
-    fn is_of_our_times(self, value: i64) -> bool {
-        let day = match self.kind {
-            Kind::Date => value,
-            Kind::Timestamp | Kind::Timestamptz => value.div_euclid(DAY),
-            Kind::Time => return true,
-        };
-        (1971..2200).contains(&date_of(day).0)
     }
 
     /// Why a text that tells another moment than the value, or the same in other words, does not come back.
@@ -956,12 +930,12 @@ mod tests {
             (&TIME, Cell::Text(b"2000-01-01 12:30"), Zone::Utc, "2000-01-01 H:M[:S[.f3|.f6]]"),
             (&TIMESTAMP, Cell::Integer(1_709_212_455), Zone::Utc, "epoch-s"),
             (&TIMESTAMP, Cell::Integer(1_709_212_455_123), Zone::Utc, "epoch-ms"),
-            (&TIMESTAMP, Cell::Integer(638_448_092_551_234_000), Zone::Utc, "epoch-ns | epoch-ticks"),
+            (&TIMESTAMP, Cell::Integer(638_448_092_551_234_000), Zone::Utc, "epoch-ticks | epoch-ns"),
             (
                 &TIMESTAMP,
                 Cell::Integer(0),
                 Zone::Utc,
-                "epoch-s | epoch-ms | epoch-us | epoch-ns | epoch-ticks",
+                "epoch-s | epoch-ms | epoch-us | epoch-ticks | epoch-ns",
             ),
             (&TIMESTAMP, Cell::Real(2_460_370.5), Zone::Utc, "epoch-julian"),
             (&TIMESTAMP, Cell::Real(1_709_212_455.5), Zone::Utc, "epoch-s | epoch-real-s"),

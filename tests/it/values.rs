@@ -17,3 +17,25 @@ fn decimals_and_unsigned_integers_as_ef_core_keeps_them_cross() {
         ["1|10.50|1.0000|18446744073709551615", "2|3.00|1.2500|7", "3|-0.01|10.0000|9223372036854775808"]
     );
 }
+
+/// As microseconds the first are exact and of the year 55840, and the second are as nanoseconds of 1990.
+#[test]
+fn nanoseconds_and_ticks_are_read_as_the_times_that_they_count() {
+    let source = "create table t (id integer primary key, ns integer, ticks integer);
+        insert into t values (1, 1700000000123456789, 638500000001234567), (2, 1700000001000000001, 638500000002000000),
+            (3, 1700000002123456788, 638500000003000000)";
+    let target = "create table t (id bigint primary key, ns timestamptz, ticks timestamp)";
+    let (report, target) = copied(source, target, &[]);
+    assert_eq!(report["ledger_rows"], 4, "{report:#}");
+    let rows = lines(&target.url, "select ns at time zone 'UTC', ticks from t order by id", "|");
+    assert_eq!(
+        rows,
+        [
+            "2023-11-14 22:13:20.123456|2024-04-29 15:06:40.123456",
+            "2023-11-14 22:13:21|2024-04-29 15:06:40.2",
+            "2023-11-14 22:13:22.123456|2024-04-29 15:06:40.3"
+        ]
+    );
+    let ledger = lines(&target.url, "select column_name, reason from liteferry.ledger order by id", " ");
+    assert_eq!(ledger, ["ns precision", "ticks precision", "ns precision", "ns precision"]);
+}
