@@ -60,6 +60,8 @@ pub enum Form {
     List,
     /// In a bytea column: bytes as their base64, a TEXT.
     Base64,
+    /// In a bytea column: a TEXT of one letter for each byte, U+0000 to U+00FF.
+    Latin1,
 }
 
 /// What is left of a fraction that is nothing but zeros.
@@ -181,7 +183,7 @@ impl Form {
             Form::Trimmed(_) | Form::Unsigned => false,
             Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
             Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
-            Form::Array(_) | Form::List | Form::Base64 => false,
+            Form::Array(_) | Form::List | Form::Base64 | Form::Latin1 => false,
         }
     }
 
@@ -240,6 +242,7 @@ impl Form {
             | Form::Array(_)
             | Form::List
             | Form::Base64
+            | Form::Latin1
             | Form::Unsigned => Some(self.to_string()),
         }
     }
@@ -258,7 +261,8 @@ impl Form {
             | Form::Duration(_)
             | Form::Array(_)
             | Form::List
-            | Form::Base64 => Numeral::Natural,
+            | Form::Base64
+            | Form::Latin1 => Numeral::Natural,
         }
     }
 
@@ -274,7 +278,8 @@ impl Form {
             | Form::Duration(_)
             | Form::Array(_)
             | Form::List
-            | Form::Base64 => Textual::Text,
+            | Form::Base64
+            | Form::Latin1 => Textual::Text,
         }
     }
 }
@@ -403,6 +408,7 @@ impl fmt::Display for Form {
             Form::Array(text) => text.fmt(out),
             Form::List => out.write_str("array-list"),
             Form::Base64 => out.write_str("base64"),
+            Form::Latin1 => out.write_str("latin1"),
         }
     }
 }
@@ -421,6 +427,7 @@ impl FromStr for Form {
             Form::OtherClass,
             Form::List,
             Form::Base64,
+            Form::Latin1,
         ]);
         let blobs = [ByteOrder::BigEndian, ByteOrder::Mixed].map(Form::UuidBlob);
         plain
@@ -444,7 +451,7 @@ mod tests {
     #[test]
     fn every_word_of_a_form_names_that_form() {
         let words = "native empty-null number real shortest digits digits-trimmed digits-trimmed-1 unsigned affinity other-class words-tf words-TF words-Yes-No epoch-s epoch-ms \
-                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list base64";
+                     epoch-ticks epoch-julian uuid uuid-upper uuid-hex uuid-braces-upper uuid-urn uuid-blob uuid-blob-mixed array-list base64 latin1";
         for word in words.split_ascii_whitespace() {
             assert_eq!(word.parse::<Form>().unwrap().to_string(), word);
         }

@@ -70,9 +70,11 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
 
 pub(super) fn any_form() -> impl Strategy<Value = Form> {
     let numbers = vec![Form::Native, Form::Number, Form::Real, Form::Shortest, Form::Digits];
-    let plain =
-        [numbers, vec![Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::Base64, Form::Unsigned]]
-            .concat();
+    let plain = [
+        numbers,
+        vec![Form::EmptyNull, Form::Affinity, Form::OtherClass, Form::Base64, Form::Latin1, Form::Unsigned],
+    ]
+    .concat();
     let trimmed = [Trim::Bare, Trim::Point].map(Form::Trimmed).to_vec();
     let words = Words::all().map(Form::Words).collect();
     let dressed = |dress, case| Form::UuidText(UuidText { dress, case });

@@ -18,6 +18,7 @@ mod interval_text;
 mod json;
 mod json_scan;
 mod jsonb;
+mod latin1;
 #[cfg(test)]
 mod law;
 pub mod learn;
@@ -138,6 +139,7 @@ impl Codec {
             Family::Number(width) => number::decode(width, form, bytes, scratch),
             Family::Numeric(_) => numeric::decode(form, bytes, scratch),
             Family::Text(text::Kind::Bytes) if form == Form::Base64 => Ok(base64::decode(bytes, scratch)),
+            Family::Text(text::Kind::Bytes) if form == Form::Latin1 => Ok(latin1::decode(bytes, scratch)),
             Family::Text(kind) => Ok(text::decode(kind, form, bytes)),
             Family::Uuid => uuid::decode(form, bytes, scratch),
             Family::Address(kind) => net::decode(kind, form, bytes, scratch),
@@ -178,6 +180,7 @@ impl Codec {
             Family::Number(width) => number::encode(width, form, cell, out),
             Family::Numeric(limit) => numeric::encode(limit, form, cell, out),
             Family::Text(text::Kind::Bytes) if form == Form::Base64 => base64::encode(cell, out),
+            Family::Text(text::Kind::Bytes) if form == Form::Latin1 => latin1::encode(cell, out),
             Family::Text(kind) => text::encode(kind, form, cell, out),
             Family::Uuid => uuid::encode(form, cell, out),
             Family::Address(kind) => net::encode(kind, form, cell, out),

@@ -42,6 +42,7 @@ pub enum Reason {
     DuplicateKeys,
     NotAnArray,
     NotBase64,
+    NotLatin1,
     /// The target type has no codec.
     Unsupported,
     /// NULL where the target column refuses it.
@@ -94,6 +95,7 @@ impl Reason {
             Reason::DuplicateKeys => "duplicate-keys",
             Reason::NotAnArray => "not-an-array",
             Reason::NotBase64 => "not-base64",
+            Reason::NotLatin1 => "not-latin1",
             Reason::Unsupported => "unsupported",
             Reason::NotNull => "not-null",
             Reason::Refused => "refused",

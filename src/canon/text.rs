@@ -5,6 +5,7 @@
 use super::decimal::{Spelled, spelled_integer, spelled_real};
 use super::form::{Form, Textual};
 use super::formset::FormSet;
+use super::latin1::Letters;
 use super::{Fit, Reason, judged};
 use crate::model::cell::Cell;
 use crate::model::schema::Affinity;
@@ -70,7 +71,11 @@ pub(super) fn forms(kind: Kind<'_>, cell: Cell<'_>, affinity: Affinity) -> FormS
         Cell::Integer(_) | Cell::Real(_) => {
             FormSet::from([if bytea { Form::Native } else { Form::Affinity }])
         }
-        Cell::Text(_) if bytea => FormSet::from([Form::OtherClass]),
+        Cell::Text(text) if bytea => match Letters::of(text) {
+            Letters::Others => FormSet::from([Form::OtherClass]),
+            Letters::Either => FormSet::from([Form::OtherClass, Form::Latin1]),
+            Letters::OfBytes => FormSet::from([Form::Latin1]),
+        },
         Cell::Blob(_) => FormSet::from([if bytea { Form::Native } else { Form::OtherClass }]),
         // A column of TEXT affinity holds no numbers, so their spellings are texts.
         Cell::Text(_) if affinity == Affinity::Text => FormSet::from([Form::Native]),

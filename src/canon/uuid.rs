@@ -74,6 +74,7 @@ fn spelling(form: Form) -> Spelling {
         Form::Moment(_) | Form::Epoch(_) | Form::Duration(_) | Form::Array(_) | Form::List | Form::Base64 => {
             Spelling::Text(UuidText::PLAIN)
         }
+        Form::Latin1 => Spelling::Text(UuidText::PLAIN),
     }
 }
 

@@ -94,7 +94,7 @@ fn by_nature(codec: &Codec) -> &'static [Cell<'static>] {
         (Form::EmptyNull, ty) => by_nature(&Codec::new(ty.clone(), Form::Native, codec.zone)),
         (Form::Native | Form::Digits | Form::Words(_) | Form::Moment(_), _) => &[Cell::Text(b"x")],
         (Form::Epoch(_) | Form::UuidText(_) | Form::Duration(_) | Form::Trimmed(_), _) => &[Cell::Text(b"x")],
-        (Form::Array(_) | Form::List | Form::Base64, _) => &[Cell::Text(b"x")],
+        (Form::Array(_) | Form::List | Form::Base64 | Form::Latin1, _) => &[Cell::Text(b"x")],
     }
 }
 

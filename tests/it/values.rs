@@ -39,3 +39,14 @@ fn nanoseconds_and_ticks_are_read_as_the_times_that_they_count() {
     let ledger = lines(&target.url, "select column_name, reason from liteferry.ledger order by id", " ");
     assert_eq!(ledger, ["ns precision", "ticks precision", "ns precision", "ns precision"]);
 }
+
+/// The bytes 00 93 FF E9 and 41, which Perl hands to SQLite as the letters of a text.
+#[test]
+fn bytes_that_perl_writes_as_letters_are_bytes_there() {
+    let source = "create table t (id integer primary key, d blob);
+        insert into t values (1, cast(x'00c293c3bfc3a9' as text)), (2, 'A'), (3, x'00ff')";
+    let (report, target) = copied(source, "create table t (id bigint primary key, d bytea)", &[]);
+    assert_eq!(report["ledger_rows"], 1, "what is bytes already: {report:#}");
+    let rows = lines(&target.url, "select id, d from t order by id", "|");
+    assert_eq!(rows, ["1|\\x0093ffe9", "2|\\x41", "3|\\x00ff"]);
+}

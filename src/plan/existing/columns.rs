@@ -4,7 +4,8 @@
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
 use super::proposal::{
-    assumes_byte_order, assumes_unit, assumes_zone, is_plain, unsigned_proposed, unsurveyed_form,
+    assumes_byte_order, assumes_unit, assumes_zone, bytes_proposed, is_plain, unsigned_proposed,
+    unsurveyed_form,
 };
 use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
@@ -408,14 +409,8 @@ impl Crossing<'_> {
             let text = "each text is read as an array of what its commas part";
             adapted.findings.push(Finding::note("list_proposed", &subject, text).with_remedy(&pin));
         }
-        if codec.ty == Type::Bytea && codec.form == Form::OtherClass && !form_stated {
-            let text = "the letters of each text are taken for the bytes themselves";
-            let remedy = format!(
-                "{pin}; if they are the bytes' base64 (SQLObject writes that into SQLite, and the bytes into PostgreSQL): form = \"{}\"; \
-                 in any other code the application would read the letters there: leave the column out, [tables] exclude",
-                Form::Base64
-            );
-            adapted.findings.push(Finding::note("bytes_proposed", &subject, text).with_remedy(remedy));
+        if codec.ty == Type::Bytea && !form_stated {
+            adapted.findings.extend(bytes_proposed(&subject, codec.form));
         }
         if assumes_zone(&codec.ty, codec.form) && !zone_stated {
             adapted.zone_assumed.push(subject);
@@ -760,10 +755,12 @@ mod tests {
 
         let mut letters = Case::with_value("TEXT", Type::Bytea);
         let encoded = Cell::Text(b"YWJj");
-        expect(&letters.plan_with_value(encoded), Note, "bytes_proposed", "form = \"base64\"; in any other");
+        expect(&letters.plan_with_value(encoded), Note, "bytes_proposed", "form = \"latin1\"; in any other");
         let form = Some(Form::OtherClass);
         letters.overrides.columns.insert("t.v".into(), ColumnOverride { form, ..ColumnOverride::default() });
         expect_codes(&letters.plan_with_value(encoded), &[]);
+        let perl = Case::with_value("TEXT", Type::Bytea).plan_with_value(Cell::Text("\u{93}".as_bytes()));
+        expect(&perl, Warning, "bytes_proposed", "form = \"latin1\"");
         expect_codes(&Case::with_value("BLOB", Type::Bytea).plan_with_value(Cell::Blob(b"abc")), &[]);
 
         let unsigned = Case::with_value("INTEGER", Type::Numeric(Some(NumericLimit::UNSIGNED)));

@@ -17,7 +17,7 @@ pub(super) fn assumes_unit(form: Form) -> bool {
         Form::Trimmed(_) | Form::Unsigned => false,
         Form::EmptyNull | Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::Moment(_) | Form::UuidText(_) | Form::UuidBlob(_) => false,
-        Form::Array(_) | Form::List | Form::Base64 => false,
+        Form::Array(_) | Form::List | Form::Base64 | Form::Latin1 => false,
     }
 }
 
@@ -36,7 +36,32 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Trimmed(_) | Form::Unsigned => false,
         Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
-        Form::Array(_) | Form::List | Form::Base64 => false,
+        Form::Array(_) | Form::List | Form::Base64 | Form::Latin1 => false,
+    }
+}
+
+/// How the texts of a column spell the bytes of its counterpart.
+pub(super) fn bytes_proposed(subject: &str, form: Form) -> Option<Finding> {
+    let pin = format!("if so, for each: [types.column.\"table.column\"] form = \"{form}\"");
+    match form {
+        Form::OtherClass => {
+            let text = "the letters of each text are taken for the bytes themselves";
+            let remedy = format!(
+                "{pin}; if they are the bytes' base64 (SQLObject writes that into SQLite, and the bytes into PostgreSQL): form = \"{}\"; \
+                 if each letter is one byte (Perl): form = \"{}\"; in any other code the application would read the letters there: leave \
+                 the column out, [tables] exclude",
+                Form::Base64,
+                Form::Latin1
+            );
+            Some(Finding::note("bytes_proposed", subject, text).with_remedy(remedy))
+        }
+        Form::Latin1 => {
+            let text = "each letter of each text is taken for one byte, as Perl writes them: some are control letters, which no text has";
+            let remedy =
+                format!("{pin}; if the bytes are those of the texts: form = \"{}\"", Form::OtherClass);
+            Some(Finding::warning("bytes_proposed", subject, text).with_remedy(remedy))
+        }
+        _ => None,
     }
 }
 
