@@ -6,6 +6,7 @@ mod history;
 mod objects;
 mod pairs;
 mod random;
+mod refused;
 mod unlikely;
 
 use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
@@ -422,34 +423,6 @@ fn a_schema_of_sqlites_that_has_moved_halts_until_it_is_put_back() {
     here.execute_batch("alter table t drop column w").expect("dropped");
     way.drain();
     assert_eq!(pair.here("select v from t order by id"), ["a", "b"]);
-}
-
-#[test]
-fn what_sqlite_refuses_halts_by_name_and_goes_on_when_it_is_mended() {
-    let pair = Pair::mapped(
-        "create table t (id integer primary key, u text collate nocase unique, n int not null check (n > 0)) strict;
-         insert into t values (1, 'a', 1)",
-        "create table t (id bigint primary key, u text, n integer)",
-    );
-    let mut way = pair.way();
-    for (wrong, why, right) in [
-        ("insert into t values (2, 'A', 2)", "keeps unique", "update t set u = 'b' where id = 2"),
-        (
-            "update t set n = null where id = 1",
-            "table t: n takes no NULL",
-            "update t set n = -5 where id = 1",
-        ),
-    ] {
-        pair.app(wrong);
-        let refused = way.step(Take::All, OnMisfit::Ledger).expect_err(wrong);
-        assert_eq!(refused.code, "reverse_refused");
-        assert!(refused.to_string().contains(why), "{refused}");
-        way.resume().expect("SQLite stands where it stood");
-        pair.app(right);
-        way.drain();
-    }
-    // A CHECK that PostgreSQL does not have must not cost a row.
-    assert_eq!(pair.here("select * from t order by id"), ["1|a|-5", "2|b|2"]);
 }
 
 #[test]

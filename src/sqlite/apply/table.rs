@@ -173,9 +173,8 @@ impl Table {
         let cells = columns.iter().map(|column| &cells[*column]).chain(rowid.map(|(_, cell)| cell));
         let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
         let sql = self.insert_sql(&columns, rowid.map(|(name, _)| name), &cells);
-        let inserted = db.prepare_cached(&sql).and_then(|mut statement| {
-            statement.execute(rusqlite::params_from_iter(cells.iter().map(|cell| Bound(*cell))))
-        });
+        let mut statement = db.prepare_cached(&sql).map_err(|error| unprepared(&self.route, error))?;
+        let inserted = statement.execute(rusqlite::params_from_iter(cells.iter().map(|cell| Bound(*cell))));
         judged(&self.route, inserted.map(drop))
     }
 
@@ -199,8 +198,8 @@ impl Table {
         cells: &[Cell<'_>],
         (columns, wanted): (&[usize], &Wanted<'_>),
     ) -> Result<Written, Fault> {
-        let run = || -> rusqlite::Result<bool> {
-            let mut statement = db.prepare_cached(sql)?;
+        let mut statement = db.prepare_cached(sql).map_err(|error| unprepared(&self.route, error))?;
+        let mut run = || -> rusqlite::Result<bool> {
             let mut rows =
                 statement.query(rusqlite::params_from_iter(cells.iter().map(|cell| Bound(*cell))))?;
             let Some(row) = rows.next()? else { return Ok(false) };

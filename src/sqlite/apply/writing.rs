@@ -297,7 +297,10 @@ fn bytes_of_key(tuple: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A refusal as a fault, if it is none that time settles.
+const UNCOMPUTABLE: &str = "put a value there in PostgreSQL of which SQLite can compute it, and the way back goes on where it stands; where the \
+    application goes on writing such values, a CHECK keeps them out: check (column::json is not null), for one of JSON";
+
+/// A refusal of a statement that was prepared, as a fault if it is none that time settles.
 pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, Fault> {
     let Err(error) = outcome else { return Ok(Written::Done) };
     let code = error.sqlite_error().map_or(0, |error| error.extended_code);
@@ -311,12 +314,21 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
             let column = told.rsplit_once(&format!("{}.", route.source)).map_or("a column", |(_, name)| name);
             let fault = refused(route, &format!("{column} takes no NULL there"));
             Err(fault.with_remedy(
-                "put a value there in PostgreSQL, and the way back goes on where it stands; where the application goes on writing NULL, give the \
-                 table a trigger that puts one in its place (docs/LIMITS.md, the way back)",
+                "put a value there in PostgreSQL (or into what SQLite computes the column from), and the way back goes on where it stands; where the \
+                 application goes on writing NULL, give the table a trigger that puts one in its place (docs/LIMITS.md, the way back)",
             ))
         }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
             Err(refused(route, "a column of the STRICT table takes no such value"))
+        }
+        ffi::SQLITE_MISMATCH => Err(refused(route, "its key there takes nothing but integers of 64 bits")),
+        // The statement is prepared, so that it lacks nothing: it is a value that a function refuses.
+        ffi::SQLITE_ERROR => {
+            let fault = refused(
+                route,
+                "an index or a column that SQLite computes from it fails (json_extract of what is no JSON, say)",
+            );
+            Err(fault.with_remedy(UNCOMPUTABLE))
         }
         _ => Err(from_sqlite(format!("write back table {}", route.source), error)),
     }
