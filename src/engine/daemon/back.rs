@@ -10,6 +10,7 @@ use super::left::Left;
 use super::shown::{limits, reverse};
 use super::stop::Stopping;
 use super::tables::{followed, suspects};
+use super::tended::are_apart;
 use super::verifying::Verifying;
 use super::voice::millis;
 use crate::crash;
@@ -78,6 +79,9 @@ pub async fn follow_back(
         LoadRole::Origin,
         request.overrides.existing_rows,
     );
+    let session = target.session().await?;
+    are_apart(&desk, &session, &tables).await?;
+    target.give_back(session);
     let (changes, applier) = back_to(&desk, tables.clone(), (&target, &file)).await?;
     let _proving = Task::begin(prove_constraints(target.clone(), tables.clone()));
     let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;

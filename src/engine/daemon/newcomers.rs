@@ -122,16 +122,28 @@ pub(super) async fn disturbing(
     newcomers(session, &names, (writers, checks)).await
 }
 
+/// After the switch two of the tables may be tied together, so that one shows the other's rows, which would come back as its own.
+pub(super) async fn tied(session: &Session, tables: &Tables) -> Result<Option<Fault>, Fault> {
+    let names: Vec<String> = tables.values().map(|route| route.target.sql()).collect();
+    // Triggers and foreign keys are the application's again: of a replica's the fewest are looked at.
+    let found = newcomers(session, &names, (Writers::Replica, Checks::Stay)).await?;
+    Ok(found.iter().find(|one| one.kind == INHERITANCE).map(|one| {
+        let doing = format!("tell the tables apart of which one has {one}");
+        Fault::fatal("schema_drift", doing)
+            .with_remedy(format!("{TIED}; what is written meanwhile waits, and it goes on by itself"))
+    }))
+}
+
+const TIED: &str = "what is read or deleted in the one is the other's too: `alter table … no inherit …`, or `… detach partition …`, which leaves both \
+    with their rows; then every table is compared";
+
 fn not_ours_to_take(newcomer: &Newcomer) -> Fault {
     let what = match newcomer.kind.as_str() {
         "rule" => {
             "it was put there beside liteferry, and writes something else than it is given: `alter table … disable rule …` until the switch, then \
              `liteferry validate --repair`"
         }
-        INHERITANCE => {
-            "what is read or deleted in the one is the other's too: `alter table … no inherit …`, or `… detach partition …`, which leaves both with \
-             their rows; then every table is compared"
-        }
+        INHERITANCE => TIED,
         "subscription" => {
             "rows of PostgreSQL's own logical replication come to a table that is SQLite's, past the guards: `alter subscription … disable`, or \
              take the table out of it, until the switch; then every table is compared"

@@ -7,7 +7,7 @@
 use super::back::Back;
 use super::desk::Desk;
 use super::life::Life;
-use super::newcomers::LOOK_FOR_NEWCOMERS;
+use super::newcomers::{LOOK_FOR_NEWCOMERS, tied};
 use super::reread;
 use super::tables::Tables;
 use crate::journal::crossing::{Crosser, held_still};
@@ -34,6 +34,7 @@ impl Back<'_> {
         }
         self.tended = Some(Instant::now());
         let session = self.target.session().await?;
+        are_apart(&self.desk, &session, &self.tables).await?;
         let touched = touched(&session, self.desk.migration, (&self.tables, Written::Postgres)).await?;
         let others = put_back(&self.desk, &session, (&self.tables, &touched), Written::Postgres).await?;
         if !others.is_empty() {
@@ -47,6 +48,9 @@ impl Back<'_> {
 
     /// The same under the locks of a rollback, where nobody touches anything any more.
     pub(super) async fn is_untouched(&mut self, fence: &Session) -> Result<(), Fault> {
+        if let Some(fault) = tied(fence, &self.tables).await? {
+            return Err(fault);
+        }
         untouched(fence, self.desk.migration, (&self.tables, Written::Postgres)).await?;
         is_as_made(fence, self.desk.migration, &self.tables).await
     }
@@ -92,6 +96,13 @@ impl Life<'_> {
         self.link.target.give_back(session);
         Ok(())
     }
+}
+
+/// Ends this life where two of the tables share their rows: all are compared once they no longer do.
+pub(super) async fn are_apart(desk: &Desk<'_>, session: &Session, tables: &Tables) -> Result<(), Fault> {
+    let Some(fault) = tied(session, tables).await? else { return Ok(()) };
+    desk.store.suspect_all((desk.migration, &desk.owner)).await?;
+    Err(fault)
 }
 
 /// Asked last by whoever moves the writes: what is set from here on leaves no trace of it.
