@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::run::journal_rule;
 use super::session::{Opened, open};
 use super::{Ending, Failure, Shared, print};
+use crate::engine::archive::{place, unwritable_yet};
 use crate::engine::begun::{Begun, under_way};
 use crate::engine::bookkept::differing_records;
 use crate::engine::copy::{emptying, standing_in_the_way};
@@ -76,7 +77,9 @@ async fn find(
 ) -> Result<Vec<Finding>, Failure> {
     let mut of_run = findings_of_run(prepared, journal_rule(&opened.settings)).await?;
     of_run.extend(records_in_the_way(&opened.request).await?);
-    of_run.extend(moved_before(&opened.request, prepared, opened.settings.cleanup.archive.as_deref()));
+    let archive = opened.settings.cleanup.archive.as_deref();
+    of_run.extend(moved_before(&opened.request, prepared, archive));
+    of_run.extend(unwritable_yet(&place(prepared.source.file().path(), archive)));
     let in_the_way = standing_in_the_way(prepared);
     prepared.plan.findings.extend(in_the_way);
     let (mut blocking_run, of_run): (Vec<Finding>, Vec<Finding>) = of_run

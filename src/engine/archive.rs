@@ -3,11 +3,15 @@
 //! It appears under its name only when it is whole.
 
 use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::phase::gate::{Place, Seen};
 use crate::sqlite::backup::{self, unwritable};
-use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::connect::{SqliteFile, free_bytes};
+use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,41 @@ pub fn archived_as(source: &Path, archive: Option<&Path>) -> (PathBuf, String) {
     let dir = archive.unwrap_or(source.parent().unwrap_or(source));
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     (dir.to_owned(), format!("{}.liteferry-", shortened(&name)))
+}
+
+/// What there is to be known of the directory without writing there.
+pub fn place(source: &Path, archive: Option<&Path>) -> Place {
+    let (directory, _) = archived_as(source, archive);
+    // Where the file has holes, or the file system compresses it, so has and does the copy.
+    let on_disk = |file: std::fs::Metadata| file.len().min(file.blocks().saturating_mul(512));
+    let seen = match closed(&directory) {
+        Some(why) => Seen::Closed(why),
+        None => Seen::Open {
+            free_bytes: free_bytes(&directory),
+            copy_bytes: source.metadata().map(on_disk).unwrap_or_default(),
+        },
+    };
+    Place { directory: directory.display().to_string(), seen }
+}
+
+fn closed(directory: &Path) -> Option<String> {
+    match directory.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("no such directory".to_owned()),
+        Err(error) => return Some(error.to_string()),
+        Ok(it) if !it.is_dir() => return Some("not a directory".to_owned()),
+        Ok(_) => {}
+    }
+    let refused = rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(format!("we may not write there: {}", io::Error::from(refused)))
+}
+
+/// Told while there is time: it is wanted at the end, when nobody thinks of it any more.
+pub fn unwritable_yet(place: &Place) -> Option<Finding> {
+    let Seen::Closed(why) = &place.seen else { return None };
+    let text = format!("the cleanup could not write the archive of SQLite there: {why}");
+    let remedy = "make it a directory that the daemon may write to, or name another by [cleanup] archive; it is wanted by the cleanup alone, \
+                  whose gate `archive` stays shut until then";
+    Some(Finding::warning("archive_unwritable", &place.directory, text).with_remedy(remedy))
 }
 
 /// File systems take names of 255 bytes. The longest that is made of this one has 32 more: that of the journal of the copy that is packed.

@@ -1,6 +1,6 @@
 //! The engine: the only place where engines and flows meet. Layer 5.
 
-mod archive;
+pub mod archive;
 pub mod begun;
 pub mod bookkept;
 mod computed;

@@ -1,12 +1,14 @@
 //! Gates: the named preconditions of a change of phase, each with its present reading, its limit, and what to do. Pure: whoever asks
 //! brings the readings. What is not known is not open.
 
+mod archive;
 mod back;
 mod broken;
 
 use super::RunState;
 use super::pause::Pause;
 use crate::model::finding::listed;
+pub use archive::{Place, Seen};
 use back::{
     reverse_canary, reverse_capture, reverse_columns, reverse_lag, reverse_link, reverse_spellings,
     reverse_tables, reverse_tables_beside, reverse_validation,
@@ -66,6 +68,8 @@ pub struct Readings {
     pub spelt_otherwise: Vec<(String, u64)>,
     /// Of the volume that the SQLite database is on.
     pub disk: Option<Disk>,
+    /// Where the cleanup puts its archive.
+    pub archive: Option<Place>,
     /// See [`super::pause`].
     pub pause_expected: Pause,
 }
@@ -210,7 +214,8 @@ pub fn to_rollback(readings: &Readings) -> Vec<Gate> {
 /// To end the migration; beside these a person confirms it. What still waits is brought to SQLite first: under a steady load something
 /// always does.
 pub fn to_cleanup(readings: &Readings) -> Vec<Gate> {
-    vec![owner(readings), target(readings), reverse_link(readings), reverse_lag(readings)]
+    let way_back = [owner(readings), target(readings), reverse_link(readings), reverse_lag(readings)];
+    way_back.into_iter().chain([archive::archive(readings)]).collect()
 }
 
 /// A gate before it is known whether its remedy is wanted.

@@ -1,5 +1,6 @@
 //! Faults as an operator meets them, provoked on real databases: the code, the exit, and a remedy that does what it says.
 
+mod archive;
 mod place;
 mod records;
 mod server;
@@ -254,41 +255,6 @@ fn a_schema_that_never_stands_still_is_followed_once_it_does() {
     let rows = case.rows(&format!("select id from {name}"));
     assert_eq!(rows.len(), turn + 2);
     assert_eq!(daemon.stop(), Some(0));
-}
-
-/// The archive's directory is looked at when the cleanup needs it.
-#[test]
-fn an_archive_that_cannot_be_written_waits_for_another_place() {
-    let case = Case::new(SHOP);
-    let nowhere = format!("cleanup.archive={}", case.source.path.display());
-    let mut daemon = case.validated(&["--set", &nowhere]);
-    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
-    daemon.until(|status| status["gates"]["cleanup"]["open"] == true);
-    let name = case.source.path.file_name().unwrap().to_string_lossy().into_owned();
-    daemon.obeys("/v1/phase", &format!(r#"{{"to":"cleanup","confirm":"{name}"}}"#));
-    halts(&mut daemon, "archive_unwritable", &["cleanup.archive", "start the daemon again"]);
-    assert_eq!(daemon.stop(), Some(0));
-    let mut daemon = case.daemon(&[]);
-    daemon.until(|status| status["phase"] == "done");
-    let left = "select count(*) from sqlite_schema where name like '%liteferry%'";
-    let left: i64 = application(&case.source.path).query_row(left, [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
-}
-
-#[test]
-fn an_archive_that_could_not_be_written_is_once_it_can_be() {
-    let case = Case::new(SHOP);
-    let archive = case.source.path.with_extension("archive");
-    std::fs::write(&archive, "no directory").unwrap();
-    let mut daemon = case.validated(&["--set", &format!("cleanup.archive={}", archive.display())]);
-    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
-    daemon.until(|status| status["gates"]["cleanup"]["open"] == true);
-    let name = case.source.path.file_name().unwrap().to_string_lossy().into_owned();
-    daemon.obeys("/v1/phase", &format!(r#"{{"to":"cleanup","confirm":"{name}"}}"#));
-    halts(&mut daemon, "archive_unwritable", &["tried again every minute"]);
-    std::fs::remove_file(&archive).unwrap();
-    std::fs::create_dir(&archive).unwrap();
-    daemon.until(|status| status["phase"] == "done");
 }
 
 #[test]

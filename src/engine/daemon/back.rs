@@ -7,6 +7,7 @@ use super::desk::{Desk, Told, unmet};
 use super::hooks::{self, Moment};
 use super::job::Next;
 use super::left::Left;
+use super::shelf::Shelf;
 use super::shown::{limits, reverse};
 use super::stop::Stopping;
 use super::tables::{followed, suspects};
@@ -53,6 +54,7 @@ pub struct Back<'a> {
     pub changes: PgChanges,
     pub applier: SqliteApplier,
     pub left: Left,
+    pub shelf: Shelf,
     pub untouched: Untouched,
     /// Tables that may differ in ways no captured change tells, as this life began.
     pub suspects: BTreeMap<i64, Arc<Route>>,
@@ -86,9 +88,21 @@ pub async fn follow_back(
     let _proving = Task::begin(prove_constraints(target.clone(), tables.clone()));
     let left = Left::beside(&SqliteSource::new(file.clone(), request.limit)).await?;
     let untouched = Untouched::since_closed(&desk, &file).await?;
-    let tended = None;
-    let mut back =
-        Back { desk, stopping, file, tables, target, changes, applier, left, untouched, suspects, tended };
+    let (shelf, tended) = (Shelf::default(), None);
+    let mut back = Back {
+        desk,
+        stopping,
+        file,
+        tables,
+        target,
+        changes,
+        applier,
+        left,
+        shelf,
+        untouched,
+        suspects,
+        tended,
+    };
     let ended = back.keep_following(orders).await;
     if ended.is_err() {
         back.tell_lag().await;
@@ -336,7 +350,9 @@ impl Back<'_> {
         Ok(readings)
     }
 
-    async fn readings(&self, view: &View) -> Result<Readings, Fault> {
+    async fn readings(&mut self, view: &View) -> Result<Readings, Fault> {
+        let archive = self.desk.job.switch.archive.as_deref();
+        let archive = self.shelf.look(self.file.path(), archive).await;
         let desk = &self.desk;
         Ok(Readings {
             limits: limits(&desk.job.switch),
@@ -359,6 +375,7 @@ impl Back<'_> {
             left_behind: self.left.tables.iter().map(ToString::to_string).collect(),
             spelt_otherwise: self.left.spelt_otherwise.clone(),
             disk: None,
+            archive,
             pause_expected: Pause::default(),
         })
     }

@@ -69,6 +69,7 @@ impl Life<'_> {
             left_behind: Vec::new(),
             spelt_otherwise: Vec::new(),
             disk: disk(self.link.source.file().path()),
+            archive: None,
             pause_expected,
         })
     }

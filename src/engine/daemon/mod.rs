@@ -42,6 +42,7 @@ mod reshape;
 mod returned;
 mod schema_moved;
 mod setup;
+mod shelf;
 mod shown;
 mod stop;
 mod tables;

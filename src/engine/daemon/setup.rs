@@ -8,6 +8,7 @@ use super::blocking::{ARM_WAIT, blocking};
 use super::job::{Job, JournalRule};
 use super::moved::moved_before;
 use super::schema_moved::{is_of_schema, schema_moved};
+use super::shelf::told_at_start;
 use super::tables::{Tables, numbered_as_recorded};
 use super::voice::Voice;
 use crate::engine::begun::terms;
@@ -165,6 +166,7 @@ async fn begin_from(job: &Job, store: &Store, voice: &Voice, source_schema: &str
     let prepared = prepare(request, voice).await?;
     let mut findings = findings_of_run(&prepared, job.journal).await?;
     findings.extend(moved_before(request, &prepared, job.switch.archive.as_deref()));
+    findings.extend(told_at_start(job).await);
     findings.extend(differing_records(request, &prepared, voice).await?);
     tell(&findings);
     if has_blocker(&findings) {

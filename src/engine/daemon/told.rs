@@ -5,6 +5,7 @@
 
 use super::agree;
 use super::job::Job;
+use super::shelf::told_at_start;
 use super::tables::{Tables, as_recorded};
 use crate::engine::begun::begun;
 use crate::engine::prepare::Request;
@@ -27,6 +28,9 @@ pub async fn tell_settings(job: &Job, store: &Store, migration: &Migration) -> R
     }
     if begun.phase() > Phase::Switch {
         return Ok(());
+    }
+    if let Some(finding) = told_at_start(job).await {
+        tell(&finding, "a directory that is wanted at the end");
     }
     let tables = as_recorded(store, migration.id).await?;
     for finding in

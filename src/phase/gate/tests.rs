@@ -41,8 +41,13 @@ fn ready() -> Readings {
         left_behind: Vec::new(),
         spelt_otherwise: Vec::new(),
         disk: Some(Disk { free_bytes: 400 * MIB, database_bytes: 4_000 * MIB }),
+        archive: place(Seen::Open { free_bytes: Some(4_000 * MIB), copy_bytes: 4_000 * MIB }),
         pause_expected: pause(40),
     }
+}
+
+fn place(seen: Seen) -> Option<Place> {
+    Some(Place { directory: "/srv/archive".into(), seen })
 }
 
 /// One that is spent on the tables.
@@ -120,7 +125,7 @@ fn all_gates_stand_open_where_all_is_well_and_have_names_of_their_own() {
             "reverse_spellings"
         ]
     );
-    assert_eq!(names(&all[2]), ["owner", "target", "reverse_link", "reverse_lag"]);
+    assert_eq!(names(&all[2]), ["owner", "target", "reverse_link", "reverse_lag", "archive"]);
 }
 
 #[test]
@@ -422,8 +427,23 @@ fn the_end_wants_a_way_back_that_keeps_up() {
             (|r| r.reverse.lag = 2_500 * MS, ["reverse_lag", "2.5 s", "at most 1 s", "[switch] max_lag_ms"]),
             (|r| r.reverse.running = false, ["reverse_link", "not running", "running", "`liteferry status`"]),
             (|r| r.target_up = false, ["target", "does not answer", "answers", "PostgreSQL"]),
+            (|r| r.archive = None, ["archive", "not known yet", "can be written", "ask `liteferry gates`"]),
+            (
+                |r| r.archive = place(Seen::Closed("no such directory".into())),
+                ["archive", "/srv/archive: no such directory", "can be written", "[cleanup] archive"],
+            ),
+            (
+                |r| r.archive = place(Seen::Open { free_bytes: Some(99 * MIB), copy_bytes: 100 * MIB }),
+                ["archive", "/srv/archive: 99 MiB free", "at least 100 MiB", "[cleanup] archive"],
+            ),
         ],
     );
+}
+
+#[test]
+fn room_that_the_system_does_not_tell_of_keeps_nobody_from_the_end() {
+    let archive = place(Seen::Open { free_bytes: None, copy_bytes: MIB });
+    assert_eq!(shut(to_cleanup(&Readings { archive, ..ready() })), []);
 }
 
 #[test]
