@@ -18,7 +18,7 @@ prepare: ## find PostgreSQL's server programs and a C compiler, or install them
 demo: prepare ## move a sample database into a private PostgreSQL, and show the proof
 	$(CARGO) run --locked -- demo
 
-test: prepare ## every test: unit, simulated, against real databases, and the house rules
+test: prepare ## every test: unit, simulated, against real databases, and the house rules (LITEFERRY_TESTS=all: one that is skipped here fails)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-5} $(CARGO) test --locked
 
 unit: ## the tests that need no database

@@ -3,6 +3,7 @@
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::psql;
+use crate::support::skipped::skipped;
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::Duration;
@@ -183,7 +184,7 @@ fn a_clock_that_jumps_disturbs_nothing() {
         .into_iter()
         .find(|library| Path::new(library).exists())
     else {
-        return println!("skipped: libfaketime is not installed");
+        return skipped("libfaketime is not installed");
     };
     let case = Case::new(SOURCE);
     let clock = case.source.path.with_extension("clock");

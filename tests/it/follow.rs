@@ -2,6 +2,7 @@
 
 use crate::support::daemon::Daemon;
 use crate::support::held::HeldSession;
+use crate::support::skipped::skipped;
 use crate::support::{
     Output, OwnServer, TempDb, TestDatabase, application, database, liteferry, psql, sqlite, until,
 };
@@ -185,7 +186,7 @@ fn held_back(script: &str) -> Command {
 fn a_commit_that_the_disk_holds_back_is_followed_as_soon_as_it_shows() {
     let able = held_back("import sqlite3").stderr(Stdio::null()).status();
     if !able.is_ok_and(|status| status.success()) {
-        return println!("skipped: there is no strace and python3 here, or nobody may trace");
+        return skipped("there is no strace and python3 here, or nobody may trace");
     }
     let case = Case::new(SHOP);
     let mut daemon = case.daemon(&[]);

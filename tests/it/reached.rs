@@ -3,6 +3,7 @@
 
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
+use crate::support::skipped::skipped;
 use crate::support::{
     Output, OwnServer, TempDb, TestDatabase, application, command, finished, liteferry, psql, sqlite, until,
 };
@@ -33,7 +34,7 @@ impl Guarded {
     /// `None`, with a word why, where nothing makes certificates, or no such address is free.
     fn start() -> Option<Guarded> {
         if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-            println!("skipped: there is no openssl to make certificates with");
+            skipped("there is no openssl to make certificates with");
             return None;
         }
         // Every address of the loopback network is this machine; whoever else tests here, in this process too, has others.
@@ -43,7 +44,7 @@ impl Guarded {
             (format!("127.{network}.{high}.{low}"), format!("127.{}.{high}.{low}", network + 1));
         // The port is a private server's only one.
         if [&named, &unnamed].iter().any(|address| TcpListener::bind((address.as_str(), 5432)).is_err()) {
-            println!("skipped: another server has the port at every address");
+            skipped("another server has the port at every address");
             return None;
         }
         let mut server = OwnServer::new();

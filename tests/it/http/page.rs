@@ -1,5 +1,5 @@
 //! The operator's page in a real browser: a person leads a migration there and back by clicks alone, strangers' names stay text, and a
-//! daemon that is gone is said to be gone. Without chromium and its driver it is skipped, and says so.
+//! daemon that is gone is said to be gone. Without chromium and its driver it is skipped, and says so past the test's own output.
 
 mod browser;
 mod real;

@@ -4,6 +4,7 @@ use super::{SHOP, halts, refused};
 use crate::follow::Case;
 use crate::support::daemon::Daemon;
 use crate::support::disk::Mounted;
+use crate::support::skipped::skipped;
 use crate::support::swallow::Swallower;
 use crate::support::{Output, application, command, finished, liteferry};
 use std::fs::{self, File, Permissions};
@@ -48,7 +49,7 @@ fn a_stranger_to_the_database_becomes_its_owner_or_one_of_its_group() {
     let (application, mover) = ((APPLICATION, APPLICATION), (MOVER, GROUP));
     program_in(dir);
     let Some(()) = give(application, &[(dir, 0o755), (path, 0o644)]) else {
-        return println!("skipped: nobody may become somebody else here");
+        return skipped("nobody may become somebody else here");
     };
     // The server's socket is not open to everybody.
     refused(check_as(application, path, &case.target.url), "socket_denied", "check the directory's rights");
@@ -79,7 +80,7 @@ fn a_journal_that_a_crash_left_wants_the_right_to_write() {
     let above = dir.parent().expect("it has one");
     fs::set_permissions(above, Permissions::from_mode(0o755)).expect("a mode can be set");
     let Some(()) = give(owner, &[(&dir, 0o555), (&copy, 0o444), (&journal, 0o444)]) else {
-        return println!("skipped: nobody may become somebody else here");
+        return skipped("nobody may become somebody else here");
     };
     let url = Swallower::before(&case.target).url(&case.target);
     refused(
@@ -116,7 +117,7 @@ fn a_daemon_that_may_watch_nothing_goes_on_once_it_may() {
     let outer = ["unshare", "--user", "--map-root-user", "sh", "-c", &lower, "sh"];
     let able = Command::new(outer[0]).args(&outer[1..]).arg("true").stderr(Stdio::null()).status();
     if !able.is_ok_and(|status| status.success()) {
-        return println!("skipped: nobody may have a namespace of his own here");
+        return skipped("nobody may have a namespace of his own here");
     }
     let case = Case::new(SHOP);
     let mut daemon =

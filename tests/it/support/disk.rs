@@ -1,5 +1,6 @@
 //! A disk so small that a test can fill it: a file system in memory, gone when the test is, however it went. It needs root.
 
+use super::skipped::skipped;
 use super::until;
 use std::fs::{self, File};
 use std::io::Write;
@@ -48,7 +49,7 @@ impl Mounted {
             return Some(Mounted { dir, guard });
         }
         let refused = guard.wait_with_output().expect("a child ends");
-        println!("skipped: nothing can be mounted: {}", String::from_utf8_lossy(&refused.stderr).trim());
+        skipped(&format!("nothing can be mounted: {}", String::from_utf8_lossy(&refused.stderr).trim()));
         None
     }
 
@@ -104,7 +105,7 @@ impl LateDisk {
         file.set_len(400 << 20).expect("a file can be sparse");
         if !Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status().is_ok_and(|made| made.success())
         {
-            println!("skipped: there is no mkfs.ext4 here");
+            skipped("there is no mkfs.ext4 here");
             return None;
         }
         let disk = LateDisk { mounted: LateDisk::loops(&image)?, folder };

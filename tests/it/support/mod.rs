@@ -9,6 +9,7 @@ mod guard;
 pub mod held;
 pub mod held_ddl;
 mod own;
+pub mod skipped;
 pub mod swallow;
 
 pub use own::OwnServer;

@@ -1,5 +1,6 @@
 //! A browser of one test's own, driven over WebDriver: chromedriver on a free port, headless chromium, a profile that is thrown away.
 
+use crate::support::skipped::skipped;
 use crate::support::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,7 +41,7 @@ impl Browser {
         // On a busy machine the driver gives up a browser that is slow to start.
         while made["sessionId"].is_null() && began.elapsed() < *PATIENCE {
             if made["message"].as_str().is_some_and(|message| message.contains("Chrome binary")) {
-                println!("skipped: chromium is not installed");
+                skipped("chromium is not installed");
                 return None;
             }
             made = browser.ask("POST", "/session", &wanted);
@@ -204,7 +205,7 @@ fn driver() -> Option<(Child, BufReader<ChildStdout>, u16)> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut driver) = command.spawn() else {
-            println!("skipped: chromedriver is not installed");
+            skipped("chromedriver is not installed");
             return None;
         };
         let mut told = BufReader::new(driver.stdout.take().expect("it was asked for"));
