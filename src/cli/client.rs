@@ -6,6 +6,7 @@ use super::session::{EMBEDDED, address, source};
 use crate::engine::follows::{Challenge, Holder, digest};
 use crate::model::fault::Fault;
 use crate::settings::Settings;
+use crate::sqlite::connect::past_links;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request, StatusCode};
@@ -67,7 +68,7 @@ impl Client {
             guarded: !listen.ip().is_loopback(),
             source: settings.source.path.as_deref().map(|path| {
                 // As the daemon names it.
-                let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+                let path = past_links(path);
                 digest(&path.display().to_string())
             }),
         }

@@ -16,6 +16,7 @@ use crate::engine::status::{Board, Status};
 use crate::http::{self, HttpState};
 use crate::model::fault::Fault;
 use crate::settings::{BrokenKeys, Journal, Settings};
+use crate::sqlite::connect::past_links;
 use crate::telemetry::metrics::Metrics;
 use clap::Args;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ async fn whose_address(settings: &Settings, fault: Fault) -> Failure {
 
 /// Shows what is worked on, so that clients know whether it is theirs.
 fn board(request: &Request) -> Board {
-    let source = request.source.canonicalize().unwrap_or_else(|_| request.source.clone());
+    let source = past_links(&request.source);
     let mut status = Status::at_start(&source);
     status.target.address = request.address.describe();
     status.target.schema = request.schema.clone();

@@ -17,7 +17,7 @@ use crate::plan::{Mode, Plan, TableRole, create, existing, habit, typing, unmatc
 use crate::postgres::catalog::catalog;
 use crate::postgres::connect::connect;
 use crate::postgres::url::Target as Address;
-use crate::sqlite::connect::SqliteFile;
+use crate::sqlite::connect::{SqliteFile, past_links};
 use crate::sqlite::misplaced::{Misplaced, Sample, misplaced};
 use crate::sqlite::scan::ChunkLimit;
 use crate::sqlite::source::SqliteSource;
@@ -50,7 +50,7 @@ pub struct Request {
 impl Request {
     /// The database by its path from the root, past links, as the records know it.
     pub fn source_path(&self) -> String {
-        std::fs::canonicalize(&self.source).unwrap_or_else(|_| self.source.clone()).display().to_string()
+        past_links(&self.source).display().to_string()
     }
 }
 

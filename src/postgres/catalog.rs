@@ -30,7 +30,7 @@ pub async fn catalog(session: &Session, schema: &str) -> Result<Catalog, Fault> 
     read.map_err(|fault| match fault::refusal(&fault) {
         // These queries name nothing that is not PostgreSQL's own; the one thing that can be gone is who asks.
         Some(refusal) if refusal.sqlstate == UNDEFINED_OBJECT => role_missing(),
-        Some(_) | None => fault,
+        Some(_) | None => session.named_by_lock(fault),
     })
 }
 

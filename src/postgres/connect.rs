@@ -14,6 +14,7 @@ use super::tls;
 use super::url::{ChannelBinding, Host, Place, SessionAttrs, Target, TlsMode};
 use crate::model::fault::{Fault, FaultClass};
 use abandoned::Held;
+use heard::Lock;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ pub struct Session {
     /// Where others like it are to be had, and the server's name for it.
     address: Arc<Target>,
     backend: i32,
+    /// What a statement of ours was last found to wait for.
+    behind: Mutex<Option<Lock>>,
     held: Held,
     host: Host,
     version_num: u32,
@@ -273,6 +276,7 @@ async fn establish(target: &Target, host: &Host, address: Option<IpAddr>) -> Res
         task,
         address: Arc::new(target.clone()),
         backend,
+        behind: Mutex::new(None),
         held,
         host: host.clone(),
         version_num,

@@ -167,6 +167,24 @@ impl SqliteFile {
     }
 }
 
+/// The path from the root, past links, as far as it leads: that of a file that is gone too, or it would be taken for another one.
+pub fn past_links(path: &Path) -> PathBuf {
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for _ in 0..LINKS_MAX {
+        if let Ok(found) = path.canonicalize() {
+            return found;
+        }
+        let Ok(next) = path.read_link() else { break };
+        path = path.parent().map_or_else(|| next.clone(), |from| from.join(&next));
+    }
+    let mut above = path.ancestors().skip(1);
+    let found = above.find_map(|above| Some(above.canonicalize().ok()?.join(path.strip_prefix(above).ok()?)));
+    found.unwrap_or(path)
+}
+
+/// As many as the kernel follows.
+const LINKS_MAX: usize = 40;
+
 /// What an ordinary user may still write on the file's volume; nothing where the system does not tell.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let volume = rustix::fs::statvfs(path).ok()?;
@@ -600,6 +618,28 @@ mod tests {
             assert_eq!(may_share(uid, &file, &above), expected, "{directory_mode:o} {file_mode:o} {uid}");
         }
         assert_eq!(effective_uid(), Some(owner));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_has_the_path_that_it_had() {
+        let directory = TempDir::new().unwrap();
+        let at = |name: &str| directory.path().canonicalize().unwrap().join(name);
+        fs::create_dir(at("data")).unwrap();
+        fs::write(at("data/app.db"), "").unwrap();
+        symlink("data", at("current")).unwrap();
+        symlink("current/app.db", at("link")).unwrap();
+        let named = || ["data/app.db", "current/app.db", "link"].map(|name| past_links(&at(name)));
+        let there = named();
+        assert_eq!(there, [at("data/app.db"), at("data/app.db"), at("data/app.db")]);
+        fs::remove_file(at("data/app.db")).unwrap();
+        assert_eq!(named(), there);
+        fs::remove_dir(at("data")).unwrap();
+        assert_eq!(past_links(&at("data/app.db")), there[0]);
+
+        symlink("round", at("round")).unwrap();
+        assert_eq!(past_links(&at("round")), at("round"));
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(past_links(Path::new("not/there.db")), here.join("not/there.db"));
     }
 
     #[test]

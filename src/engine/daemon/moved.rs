@@ -8,6 +8,7 @@ use crate::flow::progress::Unwatched;
 use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::plan::{Mode, TableRole};
+use crate::sqlite::connect::past_links;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,7 @@ pub async fn copied_over(request: &Request, archive: Option<&Path>) -> Result<Op
 }
 
 fn report_of(request: &Request, archive: Option<&Path>) -> Option<PathBuf> {
-    let source = std::fs::canonicalize(&request.source).unwrap_or_else(|_| request.source.clone());
+    let source = past_links(&request.source);
     let target = request.address.describe();
     reports(&source, archive).into_iter().find(|path| is_of(path, (&source, &target)))
 }

@@ -60,7 +60,8 @@ async fn recorded(request: &Request, store: &Store) -> Result<Recorded, Fault> {
     if migration.source_path != request.source_path() {
         let text = format!("the schema holds the migration of {}", migration.source_path);
         let finding = Finding::blocker("other_source", &request.schema, text);
-        let remedy = "choose another target.schema; or, if it is that file that was moved here, put it back in its place";
+        let remedy = "choose another target.schema; or, if it is that file that was moved here, put it back in its place, or bind-mount its \
+                      directory there: a symbolic link will not do";
         return Ok(Recorded::Foreign(finding.with_remedy(remedy)));
     }
     let Some(follow) = store.follow(migration.id).await? else {

@@ -38,9 +38,12 @@ impl Shelf {
     }
 }
 
-/// What there is to say of it at a start. Of a disk that hangs the gate tells.
+/// What there is to say of it at a start. Of a disk that hangs the gate tells, and where the database itself is gone that is said alone.
 pub async fn told_at_start(job: &Job) -> Option<Finding> {
     let source = PathBuf::from(job.request.source_path());
+    if !source.exists() {
+        return None;
+    }
     let looked = looked(source, job.switch.archive.clone());
     unwritable_yet(&timeout(START, looked).await.ok()??)
 }

@@ -5,10 +5,12 @@
 //! are not waited for here: the server may be done long before we are.
 
 use super::{Session, connect};
+use crate::model::fault::Fault;
 use crate::postgres::fault::{self, Refusal};
 use crate::postgres::patience::{self, ANSWER_MISSING, answered};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
@@ -87,8 +89,8 @@ impl Session {
                     );
                     self.task.cut_off();
                 }
-                // Before its bound is over, which is not twice as long.
-                (Seen::Behind(lock), _) if !told => {
+                // Before its bound is over, which is not twice as long; of statements that were sent together, once.
+                (Seen::Behind(lock), _) if !told && self.is_new(lock) => {
                     told = true;
                     warn!(
                         backend = self.backend,
@@ -101,6 +103,23 @@ impl Session {
             }
             last = seen;
         }
+    }
+
+    fn is_new(&self, lock: &Lock) -> bool {
+        let mut known = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        known.replace(lock.clone()).as_ref() != Some(lock)
+    }
+
+    /// The same fault; one of a lock says which it is and who holds it, if that was seen.
+    pub fn named_by_lock(&self, fault: Fault) -> Fault {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Lock { holders, table }) = behind.as_ref().filter(|_| fault.code == "lock_timeout") else {
+            return fault;
+        };
+        let what = table.as_ref().map_or_else(|| "a lock".to_owned(), |table| format!("a lock on {table}"));
+        fault.with_remedy(format!(
+            "{what}, which was waited for, is held by session {holders}: have its transaction end (pg_stat_activity tells more), and try again"
+        ))
     }
 
     /// Who has no connection left for a look is there, and has said nothing of the work.
@@ -135,7 +154,8 @@ enum Seen {
 }
 
 /// What others are to let go of.
-struct Lock {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
     /// Their sessions' numbers, roles and names of themselves.
     holders: String,
     /// Nothing where it is no table's, such as a row's.

@@ -133,3 +133,33 @@ fn where_a_migration_stands_is_not_told_before_it_was_read() {
     server.start();
     daemon.until(follows);
 }
+
+#[test]
+fn a_table_that_somebody_locks_is_named_with_who_does() {
+    let case = Case::new(SHOP);
+    case.rows("create table item (id bigint primary key)");
+    let holder = HeldSession::open(&case.target.url);
+    holder.run("set application_name = 'nightly'; begin; lock table item in access exclusive mode");
+    let told = case.typed(&["check"]).exits_with(1).stderr;
+    let (log, end) = told.split_once("liteferry: ").expect("it ends with the fault");
+    assert_eq!(log.matches("held_by").count(), 1, "{told}");
+    for word in ["[lock_timeout]", "a lock on public.item", "nightly"] {
+        assert!(end.contains(word), "{word}: {told}");
+    }
+}
+
+/// The records know the database by its path from the root.
+#[test]
+fn a_database_that_is_gone_is_missing_by_whatever_path_it_is_named() {
+    let case = Case::new(SHOP);
+    let (kept, away) = (case.source.path.with_extension("kept"), case.source.path.with_extension("away"));
+    std::fs::rename(&case.source.path, &kept).unwrap();
+    std::os::unix::fs::symlink(&kept, &case.source.path).unwrap();
+    assert_eq!(case.following().stop(), Some(0));
+    std::fs::rename(&kept, &away).unwrap();
+    let mut daemon = case.daemon(&[]);
+    assert_eq!(daemon.halted(), "source_missing");
+    assert_eq!(daemon.stop(), Some(0));
+    std::fs::rename(&away, &kept).unwrap();
+    case.following();
+}
