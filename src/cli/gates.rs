@@ -8,7 +8,7 @@ use super::{Ending, Failure, Shared, print};
 use crate::phase::Phase;
 use crate::phase::machine::Command;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 
 #[derive(Debug, Args)]
@@ -25,9 +25,18 @@ pub async fn gates(shared: &Shared, args: &GatesArgs) -> Result<Ending, Failure>
 }
 
 /// Phases that an order may lead to.
-pub fn aims() -> PossibleValuesParser {
+/// The way back is known by its command's name too.
+pub fn aims() -> impl TypedValueParser<Value = String> {
+    const WAY_BACK: &str = "rollback";
     let aims = Phase::ALL.into_iter().filter(|phase| Command::to(*phase).is_some());
-    PossibleValuesParser::new(aims.map(Phase::word).collect::<Vec<_>>())
+    let value = |phase: Phase| {
+        let value = PossibleValue::new(phase.word());
+        if phase == Phase::DualWrite { value.alias(WAY_BACK) } else { value }
+    };
+    PossibleValuesParser::new(aims.map(value).collect::<Vec<_>>()).map(|typed| match typed.as_str() {
+        WAY_BACK => Phase::DualWrite.word().to_owned(),
+        _ => typed,
+    })
 }
 
 /// Ends well where the order would be taken.
@@ -118,5 +127,21 @@ mod tests {
             "switch from the phase validate\n\n\nit is not known yet: nobody looked\n  → Wait.\n"
         );
         assert_eq!(rows(&json!([])), "");
+    }
+}
+
+#[cfg(test)]
+mod aim_tests {
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn the_way_back_may_be_asked_for_by_its_commands_name() {
+        for (typed, known) in [("rollback", true), ("dual-write", true), ("switch", true), ("setup", false)] {
+            for command in [["gates", "--to", typed].as_slice(), &["phase", typed]] {
+                let args = ["liteferry"].iter().chain(command);
+                assert_eq!(Cli::try_parse_from(args).is_ok(), known, "{command:?}");
+            }
+        }
     }
 }

@@ -46,6 +46,8 @@ impl View {
         let from = self.status.machine;
         let asked = |_| ask(from, command, expect).map_err(Reason::illegal);
         let refused = self.located().and_then(asked).and_then(|_| self.obeyed(command)).err();
+        let is_back = command == Command::Rollback;
+        let refused = refused.map(|refused| if is_back { self.without_target(refused) } else { refused });
         let of = |(named, gates): &(Command, Vec<Gate>)| (*named == command).then(|| gates.clone());
         let looked_at = self.status.standing.gates.iter().find_map(of);
         let gates = match &refused {
@@ -75,6 +77,18 @@ impl View {
             (RunState::Degraded, Command::Pause | Command::Resume | Command::Reads(_))
             | (RunState::Running | RunState::CatchingUp | RunState::Paused, _) => Ok(()),
         }
+    }
+
+    /// Whoever cannot wait for PostgreSQL, which has the writes, has another way back.
+    fn without_target(&self, refused: Reason) -> Reason {
+        if self.status.target.up || self.status.phase() != Some(Phase::Switch) {
+            return refused;
+        }
+        let remedy = format!(
+            "{} If PostgreSQL is gone for good: stop the daemon, and `liteferry rollback --without-target` opens SQLite as it is.",
+            refused.remedy
+        );
+        Reason { remedy, ..refused }
     }
 
     /// `None` while the records have not been read. With more lag than `lag_max`, or none that is known, nobody is sent to PostgreSQL to
@@ -441,6 +455,25 @@ mod tests {
                 "`validate` was meant for the phase validate, and the migration is in the phase dual-write"
             )
         );
+    }
+
+    #[test]
+    fn whoever_would_go_back_while_postgres_is_away_hears_of_the_way_without_it() {
+        for (phase, up, command, expected) in [
+            (Phase::Switch, false, Command::Rollback, true),
+            (Phase::Switch, true, Command::Rollback, false),
+            (Phase::Switch, false, Command::Cleanup, false),
+            // SQLite has the writes.
+            (Phase::Validate, false, Command::Rollback, false),
+        ] {
+            for run in [RunState::Degraded, RunState::Halted] {
+                let mut status = status(phase);
+                (status.run, status.target.up) = (Run::plain(run), up);
+                let refused = view(status).outlook_from(command, None).refused.expect("it is refused");
+                let told = refused.remedy.contains("`liteferry rollback --without-target`");
+                assert_eq!(told, expected, "{phase:?} {up} {command:?} {run:?}: {}", refused.remedy);
+            }
+        }
     }
 
     #[test]
