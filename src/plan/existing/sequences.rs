@@ -220,7 +220,8 @@ fn column_named<'m>(mapped: &'m MappedTable<'_>, named: &str) -> Option<&'m PgCo
 }
 
 /// What a sequence looks to number, and the setting that lets it go on after that. Tables may share a sequence, and then call their columns
-/// alike: it goes on after the furthest of those too. A column called `id` says nothing of the kind.
+/// alike: it goes on after all of those too, for which of them is the furthest when the writes move, nobody knows yet. A column called `id`
+/// says nothing of the kind.
 fn suggestion(
     mapped: &MappedTable<'_>,
     index: usize,
@@ -233,23 +234,53 @@ fn suggestion(
     if ground.survey.is_none() {
         return (hint, format!("\"{own_name}\""));
     }
-    let largest = |mapped: &MappedTable<'_>, index: usize| {
-        surveyed(ground, mapped, index).and_then(ColumnSurvey::largest)
-    };
-    let own = largest(mapped, index);
-    let alike = copied.iter().filter(|_| !name.eq_ignore_ascii_case("id"));
-    let alike = alike.filter_map(|other| Some((*other, other.source.column(name)?)));
-    let beyond = alike.filter_map(|(other, index)| Some((largest(other, index)?, other)));
-    let beyond = beyond.max_by_key(|(largest, _)| *largest).filter(|(largest, _)| Some(*largest) > own);
+    let own = largest(ground, mapped, index);
     let now = own.map_or(", where no number is yet".to_owned(), |own| format!(", now at {own}"));
-    match beyond {
-        Some((largest, other)) => {
-            let shared = format!("; {}.{name}, which may share it, is at {largest}", other.source.name);
-            let both = format!("[\"{own_name}\", \"{}.{name}\"]", other.source.name);
-            (format!("{hint}{now}{shared}"), both)
-        }
-        None => (format!("{hint}{now}"), format!("\"{own_name}\"")),
+    let alike = alike((mapped, name, own), copied, ground);
+    if alike.is_empty() {
+        return (format!("{hint}{now}"), format!("\"{own_name}\""));
     }
+    let furthest = alike.iter().filter_map(|(other, index)| Some((largest(ground, other, *index)?, other)));
+    let shared = match (furthest.max_by_key(|(largest, _)| *largest), alike.len() - 1) {
+        (None, _) => format!("; others of that name may share it, {} at most", alike.len()),
+        (Some((largest, other)), 0) => {
+            format!("; {}.{name}, which may share it, is at {largest}", other.source.name)
+        }
+        (Some((largest, other)), more) => {
+            format!("; {}.{name}, which may share it as {more} more may, is at {largest}", other.source.name)
+        }
+    };
+    let others = alike.iter().map(|(other, _)| format!(", \"{}.{name}\"", other.source.name));
+    (format!("{hint}{now}{shared}"), format!("[\"{own_name}\"{}]", others.collect::<String>()))
+}
+
+fn largest(ground: Ground<'_>, mapped: &MappedTable<'_>, index: usize) -> Option<i64> {
+    surveyed(ground, mapped, index).and_then(ColumnSurvey::largest)
+}
+
+/// The columns of other tables that bear the same name, and that a sequence can go on after. One that points at the table which the sequence
+/// numbers is numbered there, unless it is further already.
+fn alike<'m, 'a>(
+    (mapped, name, own): (&MappedTable<'a>, &str, Option<i64>),
+    copied: &[&'m MappedTable<'a>],
+    ground: Ground<'_>,
+) -> Vec<(&'m MappedTable<'a>, usize)> {
+    if name.eq_ignore_ascii_case("id") {
+        return Vec::new();
+    }
+    let others = copied.iter().filter(|other| other.source.name != mapped.source.name);
+    let named = others.filter_map(|other| {
+        column_named(other, &format!("{}.{name}", other.source.name))?;
+        Some((*other, other.source.column(name)?))
+    });
+    let points_there = |other: &MappedTable<'_>, index: usize| {
+        let keys = &mut other.source.foreign_keys.iter();
+        keys.any(|key| key.columns.contains(&index) && key.parent.eq_ignore_ascii_case(&mapped.source.name))
+    };
+    let numbered = named.filter(|(other, index)| {
+        !points_there(other, *index) || largest(ground, other, *index).is_some_and(|there| Some(there) > own)
+    });
+    numbered.filter(|(other, index)| !holds_no_number(ground, other, *index)).collect()
 }
 
 /// Found after the load, this would end the copy at its last step.
@@ -292,6 +323,7 @@ mod tests {
     use super::*;
     use crate::model::cell::Cell;
     use crate::model::finding::Severity::{Blocker, Note, Warning};
+    use crate::model::schema::{Deferrable, FkAction, SqliteForeignKey};
     use crate::model::types::Type;
     use crate::plan::overrides::SequenceStart;
 
@@ -399,29 +431,52 @@ mod tests {
             assert!(plan.sequences.is_empty());
         }
         let shared: &[&[Cell<'_>]] = &[&[Cell::Text(b"r"), Cell::Integer(5)]];
-        case.schema.tables.push(source("tags", &[("tag", "TEXT"), ("stream_id", "BIGINT")]));
-        case.catalog
-            .tables
-            .push(target("tags", vec![column("tag", Type::Text), column("stream_id", Type::Int8)]));
+        let add = |case: &mut Case, table: &str, ty: Type| {
+            case.schema.tables.push(source(table, &[("tag", "TEXT"), ("stream_id", "BIGINT")]));
+            let columns = vec![column("tag", Type::Text), column("stream_id", ty)];
+            case.catalog.tables.push(target(table, columns));
+        };
+        add(&mut case, "tags", Type::Int8);
         case.catalog.sequences = vec![sequence("receipts_sequence", None)];
         for (own, says) in [
-            (
-                None,
-                "receipts_linearized.stream_id, where no number is yet; tags.stream_id, which may share it, is at 5 / ",
-            ),
-            (
-                Some(4),
-                "receipts_linearized.stream_id, now at 4; tags.stream_id, which may share it, is at 5 / ",
-            ),
-            (Some(5), "receipts_linearized.stream_id, now at 5 / "),
+            (None, "where no number is yet; tags.stream_id, which may share it, is at 5 / "),
+            (Some(4), "now at 4; tags.stream_id, which may share it, is at 5 / "),
+            (Some(6), "now at 6; tags.stream_id, which may share it, is at 5 / "),
         ] {
-            let own_is_first = own == Some(5);
             let cells = [Cell::Text(b"r"), own.map_or(Cell::Null, Cell::Integer)];
             let plan = case.plan_with(&[("receipts_linearized", &[&cells]), ("tags", shared)]);
-            expect(&plan, Warning, "sequence_unowned", says);
-            let own = "receipts_linearized.stream_id";
-            let after =
-                if own_is_first { format!("\"{own}\"") } else { format!("[\"{own}\", \"tags.stream_id\"]") };
+            expect(&plan, Warning, "sequence_unowned", &format!("receipts_linearized.stream_id, {says}"));
+            let after = "[\"receipts_linearized.stream_id\", \"tags.stream_id\"]";
+            expect(&plan, Warning, "sequence_unowned", &format!("\"receipts_sequence\" = {after}"));
+        }
+        add(&mut case, "later", Type::Int8);
+        add(&mut case, "flagged", Type::Bool);
+        let plan = case.plan_with(&[("tags", shared)]);
+        expect(
+            &plan,
+            Warning,
+            "sequence_unowned",
+            "tags.stream_id, which may share it as 1 more may, is at 5",
+        );
+        let after = "[\"receipts_linearized.stream_id\", \"tags.stream_id\", \"later.stream_id\"]";
+        expect(&plan, Warning, "sequence_unowned", &format!("\"receipts_sequence\" = {after}"));
+        let plan = case.plan_with(&[("tags", &[])]);
+        expect(&plan, Warning, "sequence_unowned", "others of that name may share it, 2 at most");
+        let points_there = SqliteForeignKey {
+            name: None,
+            columns: vec![1],
+            parent: "Receipts_linearized".into(),
+            parent_columns: vec!["stream_id".into()],
+            on_update: FkAction::NoAction,
+            on_delete: FkAction::NoAction,
+            deferrable: Deferrable::No,
+        };
+        let child = case.schema.tables.iter_mut().find(|table| table.name == "tags").unwrap();
+        child.foreign_keys.push(points_there);
+        for (own, named) in [(9, ""), (4, "\"tags.stream_id\", ")] {
+            let cells = [Cell::Text(b"r"), Cell::Integer(own)];
+            let plan = case.plan_with(&[("receipts_linearized", &[&cells]), ("tags", shared)]);
+            let after = format!("[\"receipts_linearized.stream_id\", {named}\"later.stream_id\"]");
             expect(&plan, Warning, "sequence_unowned", &format!("\"receipts_sequence\" = {after}"));
         }
         case.catalog.sequences = vec![sequence("un_partial_sequence", None)];
