@@ -205,6 +205,15 @@ MUTANTS = [
     ("an archive whose pages are damaged is kept", "src/sqlite/backup.rs",
      "complaint.starts_with(OF_TREES)", "complaint.starts_with(\"?\")",
      "--lib sqlite::backup"),
+    ("what a migration took away goes on refusing rows", "src/journal/reshape.rs",
+     "for turnover in reshaping.turnovers {", "for turnover in &reshaping.turnovers[..0] {",
+     "--test it rules::what_a_migration_takes_away"),
+    ("an index that a migration brought is never made", "src/engine/daemon/follow.rs",
+     "self.add_rules(&mut course, &verifying).await?", "false",
+     "--test it rules::what_a_migration_brings"),
+    ("a renamed column has its indexes made anew", "src/engine/daemon/reshape.rs",
+     "names.get(name).copied().unwrap_or(name)", "names.get(name).map_or(name, |_| name)",
+     "--test it rules::what_stays"),
 ]
 
 
