@@ -183,6 +183,10 @@ fn function(name: &str, args: &[Expr<'_>]) -> Result<Option<Clock>, Refusal> {
     match rest {
         rest if is_now(rest) && format == "%s" => Ok(Some(Clock::Seconds { times: 1, class: Class::Text })),
         rest if is_now(rest) => written(format),
+        // It makes nothing else of a format of one's own than of its `%s`.
+        [now, word] if is_now(std::slice::from_ref(now)) && subsecond(word) && name == "strftime" => {
+            written(format)
+        }
         [now, word] if is_now(std::slice::from_ref(now)) && subsecond(word) => {
             written(&format.replace("%S", "%f"))
         }
@@ -288,6 +292,9 @@ fn field(letter: Option<char>) -> Option<(&'static str, &'static str, &'static s
         'M' => ("MI", "14", "minute"),
         'S' => ("SS", "15", "second"),
         'f' => ("SS.MS", "15.678", "milliseconds"),
+        'F' => ("YYYY-MM-DD", "2024-02-29", "day"),
+        'R' => ("HH24:MI", "13:14", "minute"),
+        'T' => ("HH24:MI:SS", "13:14:15", "second"),
         _ => return None,
     })
 }

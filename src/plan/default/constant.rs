@@ -18,6 +18,10 @@ pub(super) fn fold(expr: &Expr<'_>) -> Option<CellBuf> {
             CellBuf::Integer(value) => value.checked_neg().map(CellBuf::Integer),
             CellBuf::Null | CellBuf::Real(_) | CellBuf::Text(_) | CellBuf::Blob(_) => None,
         },
+        Expr::Unary(UnaryOperator::Not, inner) => match fold(inner)? {
+            CellBuf::Integer(value) => Some(CellBuf::Integer(i64::from(value == 0))),
+            CellBuf::Null | CellBuf::Real(_) | CellBuf::Text(_) | CellBuf::Blob(_) => None,
+        },
         Expr::Binary(left, operator, right) => calculated(fold(left)?, *operator, fold(right)?),
         _ => None,
     }
@@ -55,7 +59,12 @@ fn word(word: &str) -> CellBuf {
 
 fn calculated(left: CellBuf, operator: Operator, right: CellBuf) -> Option<CellBuf> {
     match (left, right) {
+        (CellBuf::Integer(a), CellBuf::Integer(b)) if let Some(truth) = compared(a, operator, b) => {
+            Some(CellBuf::Integer(i64::from(truth)))
+        }
         (CellBuf::Integer(a), CellBuf::Integer(b)) => match operator {
+            Operator::BitwiseAnd => Some(a & b),
+            Operator::BitwiseOr => Some(a | b),
             Operator::Add => a.checked_add(b),
             Operator::Subtract => a.checked_sub(b),
             Operator::Multiply => a.checked_mul(b),
@@ -69,6 +78,21 @@ fn calculated(left: CellBuf, operator: Operator, right: CellBuf) -> Option<CellB
         }
         _ => None,
     }
+}
+
+/// SQLAlchemy writes its truths so: `(1=1)`, `(1=0)`.
+fn compared(a: i64, operator: Operator, b: i64) -> Option<bool> {
+    Some(match operator {
+        Operator::Equals | Operator::Is => a == b,
+        Operator::NotEquals | Operator::IsNot => a != b,
+        Operator::Less => a < b,
+        Operator::LessEquals => a <= b,
+        Operator::Greater => a > b,
+        Operator::GreaterEquals => a >= b,
+        Operator::And => a != 0 && b != 0,
+        Operator::Or => a != 0 || b != 0,
+        _ => return None,
+    })
 }
 
 /// An integral REAL is stored as INTEGER by the numeric affinities, strictly between the ends of 64 bits.

@@ -54,6 +54,11 @@ fn constants_are_stored_by_the_columns_affinity() {
             ("\"0\"", "0"),
             ("1+2*3", "7"),
             ("1.0", "1"),
+            ("1=1", "1"),
+            ("(1 = 0)", "0"),
+            ("not 2", "0"),
+            ("2 > 1 and 1 is not 3", "1"),
+            ("7 & 3 | 8", "11"),
         ],
     );
     refused("INT", Type::Int8, &[("9223372036854775808", NO_FIT), ("'abc'", NO_FIT), ("1.5", NO_FIT)]);
@@ -106,6 +111,10 @@ fn the_time_keeps_its_grain() {
         &[
             ("CURRENT_TIMESTAMP", seconds),
             ("datetime('now')", seconds),
+            ("strftime('%F %T', 'now')", seconds),
+            ("datetime('now', 'subsec')", "to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS')"),
+            // SQLite shows the fraction in the texts of its own formats, and in `%s`.
+            ("strftime('%Y-%m-%d %H:%M:%S', 'now', 'subsec')", seconds),
             (
                 "strftime('%Y-%m-%dT%H:%M:%fZ', 'NOW')",
                 "to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
