@@ -9,7 +9,7 @@ pub use super::moment::Moment;
 pub use super::zone::Zone;
 
 use crate::model::schema::Affinity;
-use crate::model::types::{NumericLimit, Type};
+use crate::model::types::Type;
 use std::fmt;
 use std::str::FromStr;
 
@@ -200,8 +200,6 @@ impl Form {
                 Affinity::Text => Form::Digits,
                 Affinity::Integer | Affinity::Numeric | Affinity::Blob => Form::Native,
             },
-            // Npgsql's column for what EF Core writes into SQLite as the same 64 bits.
-            Type::Numeric(Some(NumericLimit::UNSIGNED)) if affinity == Affinity::Integer => Form::Unsigned,
             Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Numeric(_) => match affinity {
                 Affinity::Real => Form::Real,
                 Affinity::Text => Form::Digits,

@@ -124,7 +124,7 @@ pub(super) fn forms(limit: Option<NumericLimit>, cell: Cell<'_>, affinity: Affin
         // Only as a BLOB do digits stay what they are in a column that SQLite takes for one of numbers.
         Cell::Blob(text) if Decimal::parse(text).is_some() => FormSet::from([Form::OtherClass]),
         Cell::Blob(_) => FormSet::EMPTY,
-        Cell::Integer(_) if is_unsigned => FormSet::from([Form::Unsigned, Form::Native]),
+        Cell::Integer(_) if is_unsigned => FormSet::from([Form::Native, Form::Unsigned]),
         Cell::Integer(_) => FormSet::from([Form::Native]),
         Cell::Real(_) => FormSet::from([Form::Native, Form::Real]),
         Cell::Text(text) => forms_of_digits(limit, text),
@@ -458,6 +458,8 @@ mod tests {
         ] {
             let mut learner = Learner::new(ty.clone(), Hints { affinity, ..Hints::default() });
             [7, -1].into_iter().for_each(|value| learner.observe(Cell::Integer(value)));
+            assert_eq!(learner.learned().codec.form, Form::Native, "{affinity:?} {ty:?}");
+            learner.take_habit(Form::Unsigned);
             assert_eq!(learner.learned().codec.form.to_string(), expected, "{affinity:?} {ty:?}");
         }
     }

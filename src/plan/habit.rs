@@ -110,9 +110,9 @@ fn is_spelt(ty: &Type) -> bool {
     }
 }
 
-/// A number that SQLite holds as one is spelt by SQLite; one that an application writes as bytes is not.
+/// A number that SQLite holds as one is spelt by SQLite; one that an application writes as bytes, or as digits of its own, is not.
 fn says_more_than_its_class(ty: &Type, form: Form) -> bool {
-    !matches!(ty, Type::Numeric(_)) || form == Form::OtherClass
+    !matches!(ty, Type::Numeric(_)) || matches!(form, Form::OtherClass | Form::Trimmed(_))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Values as one library or another writes them into SQLite, in columns that the same library makes in PostgreSQL.
 
 use crate::existing::{copied, lines};
+use crate::support::{database, liteferry, sqlite};
 
 #[test]
 fn decimals_and_unsigned_integers_as_ef_core_keeps_them_cross() {
@@ -49,4 +50,18 @@ fn bytes_that_perl_writes_as_letters_are_bytes_there() {
     assert_eq!(report["ledger_rows"], 1, "what is bytes already: {report:#}");
     let rows = lines(&target.url, "select id, d from t order by id", "|");
     assert_eq!(rows, ["1|\\x0093ffe9", "2|\\x41", "3|\\x00ff"]);
+}
+
+/// There nothing tells of an application that counts without a sign.
+#[test]
+fn integers_below_zero_are_that_in_create_mode() {
+    let (file, target) = (
+        sqlite("create table t (id integer primary key, n integer); insert into t values (1, -1)"),
+        database(),
+    );
+    let file = file.path.display().to_string();
+    let pinned = ["--set", "types.column.\"t.n\".type=numeric(20,0)"];
+    liteferry(&[&["copy"], &pinned[..], &["--source", &file, "--target", &target.url]].concat())
+        .exits_with(0);
+    assert_eq!(lines(&target.url, "select n from t", "|"), ["-1"]);
 }

@@ -4,8 +4,9 @@
 //! never by likeness: what has no single counterpart is reported as unmatched.
 
 use super::keys;
+use super::proposal::is_unsigned;
 use crate::canon::Hints;
-use crate::canon::form::Unit;
+use crate::canon::form::{Form, Unit};
 use crate::canon::learn::Learner;
 use crate::model::catalog::{Catalog, PgColumn, PgTable, RelationKind};
 use crate::model::name::folded;
@@ -76,7 +77,11 @@ pub fn learners(
     target: &PgColumn,
     overrides: &Overrides,
 ) -> Vec<Learner> {
-    vec![Learner::new(target.ty.clone(), hints(table, source, overrides))]
+    let mut learner = Learner::new(target.ty.clone(), hints(table, source, overrides));
+    if is_unsigned(&target.ty, source.affinity) {
+        learner.take_habit(Form::Unsigned);
+    }
+    vec![learner]
 }
 
 impl<'a> Mapping<'a> {

@@ -6,7 +6,7 @@ use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
 use crate::canon::{Codec, Form};
 use crate::model::finding::Finding;
 use crate::model::schema::{Affinity, SqliteColumn};
-use crate::model::types::Type;
+use crate::model::types::{NumericLimit, Type};
 
 /// Whether bare numbers are given a unit.
 pub(super) fn assumes_unit(form: Form) -> bool {
@@ -38,6 +38,11 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
         Form::Array(_) | Form::List | Form::Base64 | Form::Latin1 => false,
     }
+}
+
+/// Npgsql's column for what EF Core writes into SQLite as the same 64 bits.
+pub(super) fn is_unsigned(ty: &Type, affinity: Affinity) -> bool {
+    *ty == Type::Numeric(Some(NumericLimit::UNSIGNED)) && affinity == Affinity::Integer
 }
 
 /// How the texts of a column spell the bytes of its counterpart.
@@ -102,6 +107,7 @@ pub(super) fn unsurveyed_form(ty: &Type, source: &SqliteColumn, unit: Option<Uni
     let named = unit_named(source);
     let unit = named.or(unit);
     match (ty, source.affinity) {
+        (ty, affinity) if is_unsigned(ty, affinity) => Form::Unsigned,
         (Type::Interval(_), _) if named.is_some() => Form::Duration(duration(unit)),
         (Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_), Affinity::Integer) => {
             unit.map_or(usual, Form::Epoch)
