@@ -32,6 +32,9 @@ fn rule(refusal: &Refusal) -> String {
         Some(RefusedBy { sqlstate, name: Some(name) }) => {
             format!("{rows} by \"{name}\" (SQLSTATE {sqlstate})")
         }
+        Some(RefusedBy { sqlstate, name: None }) if sqlstate == "23514" => {
+            format!("{rows} that no partition takes (SQLSTATE {sqlstate}, of no CHECK)")
+        }
         Some(RefusedBy { sqlstate, name: None }) => format!("{rows} with SQLSTATE {sqlstate}"),
         None => format!("{rows} by a rule that was not recorded"),
     }
@@ -47,12 +50,13 @@ mod tests {
         let found = finding(&[
             refusal("refused:23505:t_v_key", 2),
             refusal("refused:22012", 1),
+            refusal("refused:23514", 3),
             refusal("refused", 4),
         ]);
         assert_eq!(
             found.text,
-            "the target refused 7 rows, which stand in the ledger whole: 2 by \"t_v_key\" (SQLSTATE 23505), 1 with SQLSTATE 22012, \
-             4 by a rule that was not recorded"
+            "the target refused 10 rows, which stand in the ledger whole: 2 by \"t_v_key\" (SQLSTATE 23505), 1 with SQLSTATE 22012, \
+             3 that no partition takes (SQLSTATE 23514, of no CHECK), 4 by a rule that was not recorded"
         );
         assert!(found.remedy.contains("source_table = 'it''s' and"), "{}", found.remedy);
     }

@@ -309,6 +309,16 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// A CHECK that refuses bears a name, and whoever raises the same names no table.
+    fn is_of_no_partition(&self) -> bool {
+        let nobody = self.constraint.is_none() && self.function.is_none();
+        self.sqlstate == CHECK_VIOLATION && self.table.is_some() && nobody
+    }
+}
+
+const CHECK_VIOLATION: &str = "23514";
+
 /// The function that a trigger called, by the last line that PostgreSQL itself says of it; what it ran may hold values.
 fn outermost_function(context: &str) -> Option<String> {
     let is_of_copy = |line: &&str| line.starts_with("COPY ");
@@ -323,6 +333,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.message {
             Some(message) => write!(out, "{message} (SQLSTATE {})", self.sqlstate)?,
+            None if self.is_of_no_partition() => {
+                write!(out, "no partition takes the row (SQLSTATE {})", self.sqlstate)?;
+            }
             None => write!(out, "SQLSTATE {}", self.sqlstate)?,
         }
         let places = [("constraint", &self.constraint), ("column", &self.column), ("table", &self.table)];

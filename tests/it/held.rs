@@ -47,6 +47,25 @@ fn rows_that_the_target_refuses_are_held_one_by_one() {
     }
 }
 
+/// PostgreSQL gives it the number of a CHECK.
+#[test]
+fn a_row_that_no_partition_takes_is_told_as_that() {
+    let schema = "create table t (id bigint, v text, primary key (id)) partition by range (id);
+        create table t1 partition of t for values from (1) to (4)";
+    let rows = "create table t (id integer primary key, v text); insert into t values (1, 'a'), (5, 'b')";
+    let (report, _target) = copied(rows, schema, &[]);
+    let findings = report["findings"].as_array().expect("findings");
+    let told = findings.iter().find(|finding| finding["code"] == "rows_refused").expect("it is told");
+    let text = told["text"].as_str().expect("a text");
+    assert!(text.ends_with(": 1 that no partition takes (SQLSTATE 23514, of no CHECK)"), "{text}");
+    let (source, target) = (sqlite(rows), database());
+    psql(&target.url, schema);
+    let file = source.path.display().to_string();
+    let sides = ["copy", "--source", &file, "--target", &target.url, "--set", "target.mode=existing"];
+    let halted = liteferry(&[&sides[..], &["--set", "misfits.policy=halt"]].concat()).exits_with(1);
+    assert!(halted.stderr.contains("no partition takes the row (SQLSTATE 23514)"), "{}", halted.stderr);
+}
+
 #[test]
 fn a_refused_row_stands_in_the_ledger_once_whatever_else_is_wrong_with_it() {
     let values = "insert into t values ('abcd', 'x', 1), ('ab', 'x', 2), ('abcde', 'x', 3)";
