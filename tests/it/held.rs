@@ -67,6 +67,30 @@ fn a_row_that_no_partition_takes_is_told_as_that() {
 }
 
 #[test]
+fn values_that_are_too_long_for_an_index_are_told_beforehand() {
+    let schema = "create table t (id bigint primary key, v text, w text, u text); create index on t (v); create index on t (w);
+        create unique index on t (id, u)";
+    let rows = "create table t (id integer primary key, v text, w text, u text);
+        insert into t values (1, hex(randomblob(9000)), 'w', 'u'), (2, 'v', 'w', hex(randomblob(9000)))";
+    let (source, target) = (sqlite(rows), database());
+    psql(&target.url, schema);
+    let file = source.path.display().to_string();
+    let sides = ["--source", &file, "--target", &target.url, "--set", "target.mode=existing", "--json"];
+    let told = || {
+        let report = liteferry(&[&["check"], &sides[..]].concat()).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("findings").clone();
+        let long = findings.into_iter().filter(|finding| finding["code"] == "index_too_long");
+        long.map(|finding| finding["remedy"].as_str().expect("a remedy").to_owned()).collect::<Vec<_>>()
+    };
+    let told_first = told();
+    let [_digest, hash] = told_first.as_slice() else { panic!("{told_first:?}") };
+    psql(&target.url, hash);
+    psql(&target.url, "drop index t_id_u_idx; create unique index on t (id, md5(u))");
+    assert_eq!(told(), [""; 0]);
+    assert_eq!(liteferry(&[&["copy"], &sides[..]].concat()).exits_with(0).json()["verdict"], "equal");
+}
+
+#[test]
 fn a_refused_row_stands_in_the_ledger_once_whatever_else_is_wrong_with_it() {
     let values = "insert into t values ('abcd', 'x', 1), ('ab', 'x', 2), ('abcde', 'x', 3)";
     for (names, key, entries) in [

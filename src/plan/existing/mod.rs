@@ -7,6 +7,7 @@ pub mod bookkeeping;
 mod columns;
 mod definition;
 mod keys;
+mod long;
 pub mod mapping;
 mod outside;
 mod preflight;
@@ -124,6 +125,9 @@ fn table(mapped: &MappedTable<'_>, ground: Ground<'_>) -> Judged {
     let only = kept_by.as_ref().map(|found| found.compare.as_slice());
     let mut adapted = adapt(mapped, surveyed, ground.overrides, only);
     let mut findings = preflight::table(mapped, role, ground.catalog, ground.overrides.existing_rows);
+    if role == TableRole::Copied {
+        findings.extend(long::too_long_for_indexes(mapped, surveyed));
+    }
     findings.append(&mut adapted.findings);
     let identity = match &kept_by {
         Some(found) => {
