@@ -189,6 +189,13 @@ impl SqliteChanges {
         looked.unwrap_or_else(|error| Err(Fault::fatal("stopped", "look at the source").with_source(error)))
     }
 
+    /// Has whoever watches told of them, where nobody is about to apply them: under whatever schema they were made, they wait.
+    pub async fn tell_waiting(&self, at: Position) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let looked = tokio::task::spawn_blocking(move || shared.tell_waiting(at)).await;
+        looked.unwrap_or_else(|error| Err(Fault::fatal("stopped", "look at the source").with_source(error)))
+    }
+
     pub fn known(&self) -> Option<Known> {
         self.shared.state().known
     }
@@ -379,6 +386,15 @@ impl Shared {
         Ok(head.map_or(0, |head| u64::try_from(head.to.seq - at.seq).expect("a head is ahead")))
     }
 
+    fn tell_waiting(&self, at: Position) -> Result<(), Fault> {
+        let reader = self.reader()?;
+        let newest = self.snapshot(&reader, at)?;
+        self.tell(&reader, (at, newest))?;
+        turn(&reader.db, "commit").map_err(|error| from_sqlite("end a snapshot", error))?;
+        self.state().reader = Some(reader);
+        Ok(())
+    }
+
     fn newest_rows(&self, last: Position, changes_max: i64) -> Result<Portion, Fault> {
         let failed = |error| from_sqlite("read the last changes", error);
         let mut reader = self.reader()?;
@@ -417,13 +433,7 @@ impl Shared {
 
     /// Opens the snapshot and says what it holds beyond `from`.
     fn begin(&self, reader: &mut Reader, from: Position, take: Take) -> Result<Option<Head>, Fault> {
-        let failed = |error| from_sqlite("begin a snapshot of the source", error);
-        turn(&reader.db, "begin").map_err(failed)?;
-        let newest = history::confirm(&reader.db, &self.expected.token, from)?;
-        let seen = self.state().seen.clone();
-        for seen in seen.into_iter().filter(|seen| *seen != from) {
-            history::confirm(&reader.db, &self.expected.token, seen)?;
-        }
+        let newest = self.snapshot(reader, from)?;
         self.confirm_schema(reader)?;
         let most = match take {
             Take::All => i64::MAX,
@@ -431,22 +441,38 @@ impl Shared {
         };
         let last = from.seq.saturating_add(most);
         let to = match last < newest.seq {
-            true => history::position_upto(&reader.db, from.epoch, last).map_err(failed)?.unwrap_or(newest),
+            true => history::position_upto(&reader.db, from.epoch, last).map_err(begins)?.unwrap_or(newest),
             false => newest,
         };
+        self.tell(reader, (from, newest))?;
+        let extent = if to == newest { Extent::Whole } else { Extent::Part };
+        Ok((to.seq > from.seq).then_some(Head { from, to, newest, extent }))
+    }
+
+    /// Opens it, and gives the newest change that it holds.
+    fn snapshot(&self, reader: &Reader, from: Position) -> Result<Position, Fault> {
+        turn(&reader.db, "begin").map_err(begins)?;
+        let newest = history::confirm(&reader.db, &self.expected.token, from)?;
+        let seen = self.state().seen.clone();
+        for seen in seen.into_iter().filter(|seen| *seen != from) {
+            history::confirm(&reader.db, &self.expected.token, seen)?;
+        }
+        Ok(newest)
+    }
+
+    fn tell(&self, reader: &Reader, (from, newest): (Position, Position)) -> Result<(), Fault> {
         let oldest: i64 = reader
             .db
             .prepare_cached("select min(seq) from main._liteferry_change")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(failed)?;
+            .map_err(begins)?;
         let now = Instant::now();
         let since = self.state().looked.replace(now).unwrap_or(now);
         let (log_rows, waiting) = (newest.seq - oldest + 1, newest.seq - from.seq);
         let known = Known { newest, log_rows, waiting, since };
         self.state().known = Some(known);
         (self.watch)(known);
-        let extent = if to == newest { Extent::Whole } else { Extent::Part };
-        Ok((to.seq > from.seq).then_some(Head { from, to, newest, extent }))
+        Ok(())
     }
 
     /// Ends the snapshot, unless somebody wants it held.
@@ -461,6 +487,10 @@ impl Shared {
         state.reader = Some(reader);
         Ok(())
     }
+}
+
+fn begins(error: rusqlite::Error) -> Fault {
+    from_sqlite("begin a snapshot of the source", error)
 }
 
 /// Begins a snapshot, or ends it: as often as anybody looks, so that its statement stays prepared.

@@ -257,6 +257,21 @@ fn a_schema_that_never_stands_still_is_followed_once_it_does() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// A migration of the application's that cannot be carried over halts; what it writes afterwards waits, and is said to.
+#[test]
+fn what_waits_behind_a_migration_that_halted_is_told() {
+    let case = Case::new(SHOP);
+    let mut daemon = case.following();
+    case.rows("create view names as select name from item");
+    case.app("alter table item drop column name");
+    halts(&mut daemon, "still_depended_on", &["names"]);
+    case.app("insert into item (id) values (10), (11), (12)");
+    let told = daemon.until(|status| status["lag"]["changes"] == 3);
+    assert!(told["lag"]["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told:#}");
+    case.rows("drop view names");
+    daemon.until(|status| status["run"]["state"] == "running" && status["lag"]["changes"] == 0);
+}
+
 #[test]
 fn a_way_back_that_halted_goes_on_or_is_given_up_as_its_remedy_says() {
     let case = Case::new(SHOP);

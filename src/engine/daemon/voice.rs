@@ -74,7 +74,7 @@ impl Voice {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some((changes, at)) = last else { return };
         // The look itself tells the lag.
-        if let Err(fault) = changes.waiting(at).await {
+        if let Err(fault) = changes.tell_waiting(at).await {
             tracing::debug!(code = fault.code, "the lag is not known");
         }
         self.board.update(Instant::now(), |status| status.source.wal_bytes = changes.wal_bytes());
