@@ -2,7 +2,7 @@
 
 use crate::follow::Case;
 use crate::reshaped::changed;
-use crate::support::{application, liteferry, until};
+use crate::support::{application, database, liteferry, psql, sqlite, until};
 use serde_json::Value;
 
 const EXISTING: &[&str] = &["--set", "target.mode=existing"];
@@ -194,4 +194,29 @@ fn a_key_of_both_sides_whose_values_do_not_all_cross_is_told_with_what_lets_them
     assert!(rest.contains("_liteferry_rowid"), "{remedy}");
     case.rows(statement);
     assert!(case.blockers_of_run(&[]).is_empty());
+}
+
+/// Roundcube's dictionary, whose NULL stands for all users: nothing of it is there before the first word is learnt.
+#[test]
+fn a_key_that_both_sides_let_be_null_is_told_after_the_column_for_the_rowid() {
+    let dictionary =
+        "create table d (user_id integer, language varchar(16) not null, unique (user_id, language))";
+    let file = sqlite(&format!("pragma journal_mode = wal; {dictionary}"));
+    let target = database();
+    psql(&target.url, dictionary);
+    let source = file.path.display().to_string();
+    let args = ["check", "--json", "--source", &source, "--target", &target.url];
+    let told = liteferry(&[&args[..], &["--set", "target.mode=existing"]].concat()).exits_with(0).json();
+    let remedy = told["blockers_of_run"][0]["remedy"].as_str().expect("a remedy is text");
+    let remedies: Vec<&str> = remedy.split("; or ").collect();
+    let [by_rowid, by_key, _] = remedies[..] else { panic!("{remedy}") };
+    assert!(by_rowid.contains("add column \"_liteferry_rowid\""), "{remedy}");
+    assert!(
+        by_key.starts_with("alter table \"public\".\"d\" alter column \"user_id\" set not null;"),
+        "{remedy}"
+    );
+    assert!(
+        by_key.contains("if the application never writes NULL into user_id: PostgreSQL would"),
+        "{remedy}"
+    );
 }

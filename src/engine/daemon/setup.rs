@@ -27,7 +27,7 @@ use crate::model::name::{ident, ident_list};
 use crate::model::schema::{SqliteSchema, SqliteTable, Storage};
 use crate::phase::Phase;
 use crate::plan::capture::{CaptureTable, capture_table, key_of, preflight};
-use crate::plan::existing::{key_at_hand, keys_from_outside, misfits_of_key, rowid_at_hand};
+use crate::plan::existing::{KeyAtHand, key_at_hand, keys_from_outside, misfits_of_key, rowid_at_hand};
 use crate::plan::route::{Identity, Route};
 use crate::plan::{Mode, Plan, Statement, TableRole};
 use crate::postgres::catalog::catalog;
@@ -330,15 +330,31 @@ fn name_key_at_hand(finding: &mut Finding, prepared: &Prepared) {
     let widening =
         misfits.iter().map(|misfit| misfit.remedy.clone()).filter(|remedy| remedy.starts_with("alter "));
     let surveyed = prepared.survey.as_ref().and_then(|survey| survey.tables.get(&source.name));
-    let of_source = key_at_hand(source, target, surveyed)
-        .map(|statement| format!("{statement} (the key that SQLite has)"));
-    let otherwise = match rowid_at_hand(source, target, prepared.plan.existing_rows) {
-        Some(statement) => format!(
-            "{statement} (a column for SQLite's rowid, to be dropped again after the cleanup); or leave the table out by tables.exclude"
-        ),
+    let of_source = key_at_hand(source, target, surveyed);
+    let of_rowid = rowid_at_hand(source, target, prepared.plan.existing_rows).map(|statement| {
+        format!("{statement} (a column for SQLite's rowid, to be dropped again after the cleanup)")
+    });
+    let left_out = match of_rowid {
+        Some(_) => "leave the table out by tables.exclude".to_owned(),
         None => std::mem::take(&mut finding.remedy),
     };
-    finding.remedy = widening.chain(of_source).chain([otherwise]).collect::<Vec<_>>().join("; or ");
+    // What holds for good comes after what is dropped again, where nobody but the application knows whether it may hold.
+    let is_sure = of_source.as_ref().is_some_and(|key| key.open_to_null.is_empty());
+    let of_source = of_source.map(|key| of_source_sql(&key));
+    let keys = if is_sure { [of_source, of_rowid] } else { [of_rowid, of_source] };
+    finding.remedy =
+        widening.chain(keys.into_iter().flatten()).chain([left_out]).collect::<Vec<_>>().join("; or ");
+}
+
+fn of_source_sql(key: &KeyAtHand) -> String {
+    let statement = &key.statement;
+    if key.open_to_null.is_empty() {
+        return format!("{statement} (the key that SQLite has)");
+    }
+    let columns = key.open_to_null.join(", ");
+    format!(
+        "{statement} (the key that SQLite has, if the application never writes NULL into {columns}: PostgreSQL would refuse it from then on)"
+    )
 }
 
 async fn journal_finding(rule: JournalRule, prepared: &Prepared) -> Result<Option<Finding>, Fault> {

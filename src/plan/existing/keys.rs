@@ -110,9 +110,22 @@ fn is_told_apart_by_bytes(target: &PgTable, route: &ColumnRoute) -> bool {
     }
 }
 
+/// A statement that makes a key of PostgreSQL's table out of one that SQLite's has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeyAtHand {
+    pub statement: String,
+    /// Columns of it that both sides let be NULL: whether the application ever means to, no value tells, and PostgreSQL's would refuse it.
+    pub open_to_null: Vec<String>,
+}
+
 /// What would make a key of the target out of one that the source has: its primary key, or else an index that keeps its rows unique;
-/// one of which the target knows already that it is unique comes first. What has NULLs in it is none.
-pub fn key_at_hand(source: &SqliteTable, target: &PgTable, surveyed: Option<&TableSurvey>) -> Option<String> {
+/// one of which the target knows already that it is unique comes first, and one that takes no NULL before one that does. What has NULLs in
+/// it is none.
+pub fn key_at_hand(
+    source: &SqliteTable,
+    target: &PgTable,
+    surveyed: Option<&TableSurvey>,
+) -> Option<KeyAtHand> {
     let plain = |index: &SqliteIndex| match index.predicate {
         None if index.unique => {
             index.parts.iter().map(|part| part.term.column()).collect::<Option<Vec<usize>>>()
@@ -128,33 +141,30 @@ pub fn key_at_hand(source: &SqliteTable, target: &PgTable, surveyed: Option<&Tab
         declared.chain(source.indexes.iter().filter_map(plain)).filter(|key| !key.iter().any(holds_null));
     let counterpart = |column: &usize| {
         let name = &source.columns[*column].name;
-        target.columns.iter().find(|found| found.name.eq_ignore_ascii_case(name))
+        let found = target.columns.iter().find(|found| found.name.eq_ignore_ascii_case(name))?;
+        let takes_null = !source.columns[*column].not_null && !source.primary_key.contains(column);
+        Some((found, takes_null && !found.not_null))
     };
-    let of_target =
-        of_source.filter_map(|key| key.iter().map(counterpart).collect::<Option<Vec<&PgColumn>>>());
-    let is_known = |key: &[&PgColumn]| {
+    let mut of_target: Vec<Vec<(&PgColumn, bool)>> =
+        of_source.filter_map(|key| key.iter().map(counterpart).collect()).collect();
+    let is_known = |key: &[(&PgColumn, bool)]| {
         candidates(target).iter().any(|candidate| {
             candidate.columns.len() == key.len()
-                && key.iter().all(|column| candidate.columns.contains(&column.name))
+                && key.iter().all(|(column, _)| candidate.columns.contains(&column.name))
         })
     };
-    let (known, new): (Vec<Vec<&PgColumn>>, Vec<Vec<&PgColumn>>) = of_target.partition(|key| is_known(key));
-    let not_null = |key: &[&PgColumn]| {
-        let nullable = key.iter().filter(|column| !column.not_null);
-        nullable
-            .map(|column| format!("alter column {} set not null", ident(&column.name)))
-            .collect::<Vec<_>>()
-    };
-    let clauses = match (known.first(), new.first()) {
-        (Some(key), _) => not_null(key),
-        (None, Some(key)) => {
-            let unique =
-                format!("add unique ({})", ident_list(key.iter().map(|column| column.name.as_str())));
-            not_null(key).into_iter().chain([unique]).collect()
-        }
-        (None, None) => Vec::new(),
-    };
-    (!clauses.is_empty()).then(|| format!("alter table {} {};", target.name.sql(), clauses.join(", ")))
+    of_target.sort_by_key(|key| (key.iter().any(|(_, takes_null)| *takes_null), !is_known(key)));
+    let key = of_target.into_iter().next()?;
+    let columns = || key.iter().map(|(column, _)| *column);
+    let nullable = columns().filter(|column| !column.not_null);
+    let not_null = nullable.map(|column| format!("alter column {} set not null", ident(&column.name)));
+    let unique = format!("add unique ({})", ident_list(columns().map(|column| column.name.as_str())));
+    let clauses: Vec<String> = not_null.chain((!is_known(&key)).then_some(unique)).collect();
+    let open_to_null = key.iter().filter(|(_, takes_null)| *takes_null);
+    (!clauses.is_empty()).then(|| KeyAtHand {
+        statement: format!("alter table {} {};", target.name.sql(), clauses.join(", ")),
+        open_to_null: open_to_null.map(|(column, _)| column.name.clone()).collect(),
+    })
 }
 
 /// What was found of the columns of a key that both sides have, and that does not count all the same: not every value of it crosses.
@@ -257,7 +267,8 @@ mod tests {
         let bare = numbered.clone();
         numbered.primary_key = vec![0];
         let alter = |clauses: &str| Some(format!("alter table \"public\".\"t\" {clauses};"));
-        let found = |source, target| key_at_hand(source, &target, None);
+        let statement = |key: Option<KeyAtHand>| key.map(|key| key.statement);
+        let found = |source, target| statement(key_at_hand(source, &target, None));
         assert_eq!(found(&bare, target("t", columns())), None);
         assert_eq!(
             found(&numbered, target("t", columns())),
@@ -271,10 +282,47 @@ mod tests {
             columns[0].observe(cell);
             TableSurvey { rows: 1, columns, ..TableSurvey::default() }
         };
-        let surveyed = |cell| key_at_hand(&numbered, &nullable, Some(&seen(cell)));
+        let surveyed = |cell| statement(key_at_hand(&numbered, &nullable, Some(&seen(cell))));
         assert_eq!(surveyed(Cell::Null), None, "the target would hold such rows back, and still have no key");
         assert_eq!(surveyed(Cell::Integer(1)), found(&numbered, nullable.clone()));
         assert_eq!(found(&numbered, target("t", vec![column("v", Type::Text)])), None);
+    }
+
+    #[test]
+    fn a_key_that_may_be_null_on_both_sides_says_so() {
+        let index = |name: &str, column: usize| SqliteIndex {
+            name: name.into(),
+            unique: true,
+            origin: IndexOrigin::Created,
+            predicate: None,
+            parts: vec![IndexPart {
+                term: IndexTerm::Column(column),
+                collation: "BINARY".into(),
+                descending: false,
+            }],
+        };
+        let mut named = source("t", &[("name", "TEXT"), ("code", "TEXT")]);
+        named.indexes = vec![index("by_name", 0)];
+        let mut there = target("t", vec![column("name", Type::Text), column("code", Type::Text)]);
+        there.indexes = vec![unique_index("u", &["name"])];
+        let open = |named: &SqliteTable, there: &PgTable| {
+            key_at_hand(named, there, None).map(|key| (key.statement, key.open_to_null))
+        };
+        let alter = |clauses: &str| format!("alter table \"public\".\"t\" {clauses};");
+        let by_name = alter("alter column \"name\" set not null");
+        assert_eq!(open(&named, &there), Some((by_name.clone(), vec!["name".to_owned()])));
+        // SQLite's own NOT NULL vouches for it, and so does its primary key.
+        named.columns[0].not_null = true;
+        assert_eq!(open(&named, &there), Some((by_name.clone(), Vec::new())));
+        named.columns[0].not_null = false;
+        named.primary_key = vec![0];
+        assert_eq!(open(&named, &there), Some((by_name, Vec::new())));
+        // One that takes none comes first, even where the target has yet to learn that it is unique.
+        named.primary_key.clear();
+        named.indexes.push(index("by_code", 1));
+        named.columns[1].not_null = true;
+        let by_code = alter("alter column \"code\" set not null, add unique (\"code\")");
+        assert_eq!(open(&named, &there), Some((by_code, Vec::new())));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod suspend;
 #[cfg(test)]
 mod fixture;
 
-pub use keys::{key_at_hand, misfits_of_key, rowid_at_hand};
+pub use keys::{KeyAtHand, key_at_hand, misfits_of_key, rowid_at_hand};
 pub use outside::keys_from_outside;
 pub use suspend::{needs_replica_sessions, suspended_beyond, suspended_now};
 
