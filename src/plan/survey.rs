@@ -117,6 +117,15 @@ impl ColumnSurvey {
         classes.iter().map(|class| self.count(*class)).sum::<u64>() == self.values()
     }
 
+    /// `3 INTEGER, 1 TEXT`.
+    pub fn held(&self) -> String {
+        let classes = Class::ALL.into_iter().filter(|class| *class != Class::Null && self.count(*class) > 0);
+        classes
+            .map(|class| format!("{} {}", self.count(class), class.word().to_uppercase()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// The largest whole number, in either class.
     pub fn largest(&self) -> Option<i64> {
         self.integers.map(|(_, largest)| largest).max(self.digits)

@@ -123,6 +123,12 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// A row is found by its key, and PostgreSQL compares no two values of `json`.
+    fn json(&self) -> JsonChoice {
+        let is_key = self.table.primary_key.contains(&self.index);
+        if is_key && self.overrides.json == JsonChoice::Json { JsonChoice::Text } else { self.overrides.json }
+    }
+
     fn wish(&self) -> Option<&'a str> {
         self.overrides.column(&self.table.name, self.name())?.type_sql.as_deref()
     }
@@ -156,7 +162,7 @@ impl<'a> Column<'a> {
             Family::Time => vec![Type::Time(6)],
             Family::Moment => vec![Type::Timestamp(6), Type::Timestamptz(6)],
             Family::Uuid => vec![Type::Uuid],
-            Family::Json => match self.overrides.json {
+            Family::Json => match self.json() {
                 JsonChoice::Text => Vec::new(),
                 JsonChoice::Json => vec![Type::Json],
                 JsonChoice::Jsonb => vec![Type::Jsonb],
@@ -419,8 +425,8 @@ impl<'a> Column<'a> {
         if timely && survey.only(&[Class::Integer]) {
             return Some(self.numbers_for_times(ty, &setting));
         }
-        let text =
-            format!("it is declared {} and holds {}: it becomes {}", self.declared(), held(survey), ty.sql());
+        let (declared, held) = (self.declared(), survey.held());
+        let text = format!("it is declared {declared} and holds {held}: it becomes {}", ty.sql());
         let finding = Finding::note("column_widened", self.subject(), text);
         let (wanted, outcome) = match self.nearest(survey) {
             None => (home, "what does not fit then stands in the ledger".to_owned()),
@@ -472,20 +478,11 @@ impl<'a> Column<'a> {
                 matches!(ty, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_))
             }
             Family::Uuid => *ty == Type::Uuid,
-            Family::Json => matches!(ty, Type::Json | Type::Jsonb) || self.overrides.json == JsonChoice::Text,
+            Family::Json => matches!(ty, Type::Json | Type::Jsonb) || self.json() == JsonChoice::Text,
             Family::Blob | Family::Binary => *ty == Type::Bytea,
             Family::Named | Family::Untyped => true,
         }
     }
-}
-
-/// `3 INTEGER, 1 TEXT`.
-fn held(survey: &ColumnSurvey) -> String {
-    let classes = Class::ALL.into_iter().filter(|class| *class != Class::Null && survey.count(*class) > 0);
-    classes
-        .map(|class| format!("{} {}", survey.count(class), class.word().to_uppercase()))
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 /// A number counts from an instant, and a text with an offset tells one.

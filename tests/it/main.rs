@@ -23,6 +23,7 @@ mod held;
 mod http;
 mod inherited;
 mod journaled;
+mod json_keys;
 mod letters;
 mod levers;
 mod machine;

@@ -51,8 +51,11 @@ pub(super) const INDEX_COLUMNS_MAX: usize = 32;
 pub(super) fn of(table: &SqliteTable, survey: Option<&TableSurvey>, decisions: &[Decision]) -> Keys {
     let declared = distinct(&table.primary_key);
     let unfit = unfit(table, survey, decisions, &declared);
-    let exact =
-        !matches!(unfit, Some(Unfit::Undeclared | Unfit::Nulls(_) | Unfit::MayBeNull | Unfit::Ledgered));
+    let finds = |unfit: Unfit| match unfit {
+        Unfit::Undeclared | Unfit::Nulls(_) | Unfit::MayBeNull | Unfit::Ledgered | Unfit::Unordered => false,
+        Unfit::TooLong | Unfit::TooManyColumns | Unfit::ForeignCollation => true,
+    };
+    let exact = unfit.is_none_or(finds);
     let by_key = || Identity::Columns(declared.clone());
     match &table.storage {
         Storage::WithoutRowid { .. } => Keys {
