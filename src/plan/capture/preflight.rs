@@ -5,7 +5,9 @@ use super::probe::unread_finding;
 use super::triggers::{Inserts, Updates};
 use crate::model::finding::Finding;
 use crate::model::name::{folded, ident};
-use crate::model::schema::{IndexTerm, SqliteIndex, SqliteSchema, SqliteTable, SqliteTrigger};
+use crate::model::schema::{
+    Deferrable, IndexTerm, SqliteForeignKey, SqliteIndex, SqliteSchema, SqliteTable, SqliteTrigger,
+};
 use crate::plan::parse;
 use sqlite3_parser::Bump;
 use sqlite3_parser::ast::{TriggerEvent, TriggerTime};
@@ -33,7 +35,50 @@ pub fn preflight(schema: &SqliteSchema) -> Vec<Finding> {
             .with_remedy("Let it raise in a BEFORE trigger, or with ABORT.")
     });
     let mixing = schema.triggers.iter().filter_map(|trigger| mixing(schema, trigger));
-    taken.chain(unread).chain(raising).chain(mixing).collect()
+    let keys = schema.tables.iter().flat_map(|child| child.foreign_keys.iter().map(move |key| (child, key)));
+    let mismatched = keys.filter_map(|(child, key)| mismatched(schema, child, key));
+    taken.chain(unread).chain(raising).chain(mixing).chain(mismatched).collect()
+}
+
+/// With `foreign_keys` on, SQLite passes over a key that misses its parent's when one row is inserted into the parent, which can break none.
+/// A statement that fires triggers may write several rows to it, and is refused.
+fn mismatched(schema: &SqliteSchema, child: &SqliteTable, key: &SqliteForeignKey) -> Option<Finding> {
+    let parent = schema.table(&key.parent)?;
+    let refused_already = key.deferrable == Deferrable::InitiallyDeferred || parent.name == child.name;
+    if refused_already || is_kept_unique(parent, key) {
+        return None;
+    }
+    let text = format!(
+        "a foreign key of {} refers to columns of it that nothing keeps unique: where the application has foreign keys on, SQLite refuses each \
+         insert (foreign key mismatch) as soon as a trigger stands on the table, and until then only those of several rows",
+        ident(&child.name)
+    );
+    let remedy = "Nothing, where the application leaves `pragma foreign_keys` off; else make a unique index over these columns, or \
+                  take the foreign key away, before `run`.";
+    Some(Finding::warning("capture_foreign_key_mismatch", &parent.name, text).with_remedy(remedy))
+}
+
+/// As SQLite looks for what a foreign key refers to.
+fn is_kept_unique(parent: &SqliteTable, key: &SqliteForeignKey) -> bool {
+    if key.parent_columns.is_empty() {
+        return !parent.primary_key.is_empty() && parent.primary_key.len() == key.columns.len();
+    }
+    let wanted: Option<Vec<usize>> = key.parent_columns.iter().map(|name| parent.column(name)).collect();
+    let Some(wanted) = wanted else { return false };
+    let serves = |index: &SqliteIndex| {
+        let is_wanted = |term: &IndexTerm, collation: &str| match term {
+            IndexTerm::Column(column) => {
+                wanted.contains(column) && parent.columns[*column].collation.eq_ignore_ascii_case(collation)
+            }
+            IndexTerm::Rowid | IndexTerm::Expression(_) => false,
+        };
+        let parts = index.parts.iter();
+        let all =
+            parts.len() == wanted.len() && parts.clone().all(|part| is_wanted(&part.term, &part.collation));
+        index.unique && index.predicate.is_none() && all
+    };
+    let is_rowid = wanted.len() == 1 && parent.rowid_alias() == Some(wanted[0]);
+    is_rowid || parent.indexes.iter().any(serves)
 }
 
 /// Whether an insert's own AFTER trigger may be kept from running.
