@@ -4,9 +4,10 @@
 
 use super::introspect::introspect;
 use crate::model::fault::Fault;
-use crate::model::name::ident;
+use crate::model::name::{folded, ident};
 use crate::model::schema::{
-    IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteIndex, SqliteSchema, SqliteTable, Storage, is_built_in,
+    IndexOrigin, IndexPart, IndexTerm, KeyOrder, SqliteColumn, SqliteIndex, SqliteSchema, SqliteTable,
+    Storage, is_built_in,
 };
 use rusqlite::Connection;
 
@@ -60,6 +61,11 @@ pub fn misplaced(
 }
 
 fn of_table(db: &Connection, table: &SqliteTable, sample: Sample) -> Vec<Misplaced> {
+    // SQLite renames such a column of a subquery, so that its name would be a text there and the question another.
+    let renamed = |column: &SqliteColumn| ["true", "false"].contains(&folded(&column.name).as_str());
+    if table.columns.iter().any(renamed) {
+        return Vec::new();
+    }
     let own = match &table.storage {
         Storage::WithoutRowid { order } if order.iter().all(|key| is_built_in(&key.collation)) => {
             order.first().map(|key| (None, Some(key.column), own_terms(table, order)))

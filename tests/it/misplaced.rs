@@ -75,3 +75,23 @@ fn a_table_that_only_the_application_can_write_shuts_the_gate() {
     });
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// SQLite gives them other names in a subquery, and takes what is quoted there for a text.
+#[test]
+fn columns_called_true_and_false_keep_no_table_from_crossing() {
+    let case = Case::new(
+        r#"pragma journal_mode = wal;
+        create table answer (id integer primary key, "true" text, email text);
+        create unique index truly on answer (lower("true")) where email is not null;
+        create table own ("False" text primary key, n int) without rowid;
+        insert into answer values (1, 'A', 'x'), (2, 'B', 'y'), (3, 'C', null); insert into own values ('a', 1), ('b', 2)"#,
+    );
+    let mut daemon = case.validated(&[]);
+    case.app(
+        r#"replace into answer values (9, 'b', 'z'); update or replace answer set "true" = 'a' where id = 9; replace into own values ('a', 3)"#,
+    );
+    // The switch carries the rest over.
+    daemon.obeys("/v1/phase", r#"{"to": "switch"}"#);
+    let rows = case.rows("select id from answer order by id");
+    assert_eq!(rows, ["3", "9"].map(|id| vec![Some(id.to_owned())]));
+}
