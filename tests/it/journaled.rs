@@ -2,7 +2,7 @@
 //! of us that waits for another.
 
 use crate::follow::Case;
-use crate::support::application;
+use crate::support::{application, until};
 use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -161,6 +161,36 @@ fn an_order_that_comes_upon_a_comparison_keeps_no_reader_waiting() {
     assert!(longest < WAIT_MAX, "a read took {longest:?}\n{}", daemon.log());
     let status = daemon.until(|status| status["validation"]["verdict"].is_string());
     assert_eq!(status["validation"]["verdict"], "equal");
+}
+
+/// A column's form is learnt while a comparison waits: what is read again for that is named in SQLite.
+#[test]
+fn what_is_learnt_anew_keeps_no_reader_waiting() {
+    let case = Case::new(
+        "create table t (id integer primary key, at datetime);
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 50) insert into t select i, '2024-01-02 03:04:05' from n;
+         insert into t values (77, 'no time')",
+    );
+    let forced = ["--set", "types.column.\"t.at\".type=timestamp"];
+    let mut daemon = case.daemon(&[ANY, &forced].concat());
+    daemon.until(|status| status["phase"] == "dual-write");
+    daemon.drained(&case.source);
+    // By then the values were looked at as they are.
+    sleep(Duration::from_secs(1));
+    let reader = Reader::start(&case.source.path);
+    case.app(
+        "begin; create table anew (id integer primary key, at datetime); insert into anew select id, replace(at, ' 0', 'T0') from t;
+         drop table t; alter table anew rename to t; commit",
+    );
+    until("the new form is learnt", || {
+        daemon.drained(&case.source);
+        case.rows("select 1 from liteferry.captured where suspect").is_empty()
+            && case.rows("select key from liteferry.ledger") == [[Some("[77]".to_owned())]]
+            && daemon.log().contains("spelt otherwise than was taken for granted")
+    });
+    let longest = reader.longest();
+    assert!(longest < WAIT_MAX, "a read took {longest:?}\n{}", daemon.log());
+    case.is_equal();
 }
 
 #[test]

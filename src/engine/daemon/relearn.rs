@@ -141,6 +141,8 @@ impl Life<'_> {
         if due.is_empty() {
             return Ok(None);
         }
+        // Beside a rollback journal a snapshot of ours would keep our own commit waiting, and the application with it.
+        drop(self.changes.take_held());
         let widened = match self.voice.attended(self.values_of(&due)).await {
             Ok(Some(seen)) => {
                 let changes = self.forms_now(&seen);
