@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 impl Store {
     /// By the source's tables.
     pub async fn rules(&self, migration: i64) -> Result<BTreeMap<String, Vec<Rule>>, Fault> {
-        let sql = "select source_table, declared, made_as from liteferry.rule where migration_id = $1";
+        let sql = "select source_table, declared, made_as from liteferry.rule where migration_id = $1 order by ordinal";
         let rows = sqlx::query(sql).bind(migration).fetch_all(&self.pool).await;
         let rows = rows.map_err(|error| of_control(error, "read the rules of the followed tables"))?;
         let mut rules: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
@@ -33,15 +33,19 @@ pub(super) async fn record<'r>(
     let tables: Vec<&str> = rules.iter().map(|(table, _)| *table).collect();
     let declared: Vec<&str> = rules.iter().map(|(_, rule)| rule.declared.as_str()).collect();
     let made: Vec<Option<&str>> = rules.iter().map(|(_, rule)| rule.made_as.as_deref()).collect();
-    sqlx::query("insert into liteferry.rule select $1, * from unnest($2::text[], $3::text[], $4::text[])")
-        .bind(migration)
-        .bind(&tables)
-        .bind(&declared)
-        .bind(&made)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(recording)
+    sqlx::query(
+        "insert into liteferry.rule (migration_id, source_table, ordinal, declared, made_as)
+         select $1, source, at, declared, made_as
+         from unnest($2::text[], $3::text[], $4::text[]) with ordinality as r (source, declared, made_as, at)",
+    )
+    .bind(migration)
+    .bind(&tables)
+    .bind(&declared)
+    .bind(&made)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(recording)
 }
 
 /// Of a table that is gone. What was made for it went with it, and may be made again for another one.
@@ -69,11 +73,12 @@ pub(super) async fn turn_over(
     for statement in turnover.endings() {
         run(tx, &statement.sql, &statement.making()).await?;
     }
+    let gone: Vec<&str> = turnover.gone.iter().map(String::as_str).collect();
     for sql in [
         "delete from liteferry.step where migration_id = $1 and what = any ($2)",
         "delete from liteferry.planned where migration_id = $1 and what = any ($2)",
     ] {
-        sqlx::query(sql).bind(migration).bind(&turnover.gone).execute(&mut **tx).await.map_err(recording)?;
+        sqlx::query(sql).bind(migration).bind(&gone).execute(&mut **tx).await.map_err(recording)?;
     }
     let came = turnover.indexes.iter().map(|statement| (Stage::Index, statement));
     for (stage, statement) in came.chain(turnover.checks.iter().map(|statement| (Stage::Last, statement))) {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub struct Rule {
     /// As the source declares it.
     pub declared: String,
-    /// By what its statement says that it makes. Nothing where the target does without.
+    /// By what its statement says that it makes, which two that are the same share. Nothing where the target does without.
     pub made_as: Option<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct Turnover {
     pub table: String,
     pub target: PgName,
     /// What is taken away, as it was made.
-    pub gone: Vec<String>,
+    pub gone: BTreeSet<String>,
     /// What is made once the target stands where the source has it.
     pub indexes: Vec<Statement>,
     pub checks: Vec<Statement>,
@@ -82,33 +82,43 @@ pub fn turnover(recorded: &[Rule], fresh: &TablePlan, before: &[String]) -> Opti
         recorded.iter().map(|rule| &rule.declared).filter(is_check).eq(before.iter().filter(is_check));
     let mut left: Vec<Rule> = recorded.to_vec();
     let mut stays = |(declared, now): (&String, &Rule)| {
-        let is_it = |rule: &Rule| {
-            rule.declared == *declared
-                && (rule.made_as.is_some() || now.made_as.is_none())
-                && (checks_stay || !is_check(&declared))
-        };
+        let is_it = |rule: &Rule| rule.declared == *declared && (checks_stay || !is_check(&declared));
         let made_as = left.remove(left.iter().position(is_it)?).made_as;
         Some(Rule { declared: now.declared.clone(), made_as })
     };
     let mut kept: Vec<Option<Rule>> = before.iter().zip(&fresh.rules).map(&mut stays).collect();
     // What came may be given the name that another one has: both are made anew.
-    while let Some(at) = kept.iter().position(|rule| is_taken(rule.as_ref(), &came(&kept, fresh))) {
+    while let Some(at) = (0..kept.len()).find(|at| is_taken(*at, &kept, fresh)) {
         left.extend(kept[at].take());
     }
-    let came: BTreeSet<String> = came(&kept, fresh).into_iter().cloned().collect();
-    let rules: Vec<Rule> =
-        kept.into_iter().zip(&fresh.rules).map(|(kept, now)| kept.unwrap_or_else(|| now.clone())).collect();
+    let stay: BTreeSet<String> = kept.iter().flatten().filter_map(|rule| rule.made_as.clone()).collect();
+    let came: BTreeSet<&String> = came(&kept, fresh).filter(|made_as| !stay.contains(*made_as)).collect();
     let made = |statements: &[Statement]| {
         statements.iter().filter(|statement| came.contains(&statement.what)).map(unless_there).collect()
     };
+    let (indexes, checks) = (made(&fresh.indexes), made(&fresh.checks));
+    let rules: Vec<Rule> =
+        kept.into_iter().zip(&fresh.rules).map(|(kept, now)| kept.unwrap_or_else(|| now.clone())).collect();
     (rules != recorded).then(|| Turnover {
         table: fresh.route.source.clone(),
         target: fresh.route.target.clone(),
-        gone: left.into_iter().filter_map(|rule| rule.made_as).collect(),
-        indexes: made(&fresh.indexes),
-        checks: made(&fresh.checks),
+        gone: left.into_iter().filter_map(|rule| rule.made_as).filter(|gone| !stay.contains(gone)).collect(),
+        indexes,
+        checks,
         rules,
     })
+}
+
+/// What is made for those that were not there before.
+fn came<'p>(kept: &[Option<Rule>], fresh: &'p TablePlan) -> impl Iterator<Item = &'p String> {
+    let anew = fresh.rules.iter().zip(kept).filter(|(_, kept)| kept.is_none());
+    anew.filter_map(|(rule, _)| rule.made_as.as_ref())
+}
+
+/// Whether a rule that stays bears the name that another one is to have.
+fn is_taken(at: usize, kept: &[Option<Rule>], fresh: &TablePlan) -> bool {
+    let Some(made_as) = kept[at].as_ref().and_then(|rule| rule.made_as.as_ref()) else { return false };
+    fresh.rules[at].made_as.as_ref() != Some(made_as) && came(kept, fresh).any(|came| came == made_as)
 }
 
 /// Whoever runs the application's migrations against the target too has made it there.
@@ -122,15 +132,6 @@ fn unless_there(statement: &Statement) -> Statement {
         fallback: statement.fallback.as_ref().map(sql),
         ..statement.clone()
     }
-}
-
-fn came<'p>(kept: &[Option<Rule>], fresh: &'p TablePlan) -> BTreeSet<&'p String> {
-    let anew = fresh.rules.iter().zip(kept).filter(|(_, kept)| kept.is_none());
-    anew.filter_map(|(rule, _)| rule.made_as.as_ref()).collect()
-}
-
-fn is_taken(rule: Option<&Rule>, came: &BTreeSet<&String>) -> bool {
-    rule.and_then(|rule| rule.made_as.as_ref()).is_some_and(|made_as| came.contains(made_as))
 }
 
 impl Turnover {
@@ -198,7 +199,10 @@ mod tests {
             let statements = turned.indexes.iter().chain(&turned.checks);
             statements.map(|statement| statement.what.clone()).collect::<Vec<_>>()
         };
-        let found = turned.as_ref().map(|turned| (turned.gone.clone(), came(turned))).unwrap_or_default();
+        let found = turned
+            .as_ref()
+            .map(|turned| (turned.gone.iter().cloned().collect(), came(turned)))
+            .unwrap_or_default();
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(found, (owned(expected.0), owned(expected.1)));
     }
@@ -224,12 +228,15 @@ mod tests {
         check(&two, &table(&[], &[], &["b > 0", "a < 9"]), (&[first, second], &[first, second]));
     }
 
-    /// Of two that are the same one is made: it is missed once the other is gone.
+    /// Of two that are the same one is made, and goes with the last of them.
     #[test]
-    fn a_twin_comes_into_its_own() {
-        let (both, second) = (table(&[], &[("i", 1), ("j", 1)], &[]), table(&[], &[("j", 1)], &[]));
-        check(&both, &second, (&["index \"i\" on \"t\""], &["index \"j\" on \"t\""]));
-        check(&second, &both, (&[], &["index \"i\" on \"t\""]));
+    fn twins_share_what_was_made() {
+        let both = table(&[], &[("i", 1), ("j", 1)], &[]);
+        let (first, second) = (table(&[], &[("i", 1)], &[]), table(&[], &[("j", 1)], &[]));
+        check(&both, &second, (&[], &[]));
+        check(&both, &first, (&[], &[]));
+        check(&first, &both, (&[], &[]));
+        check(&both, &table(&[], &[], &[]), (&["index \"i\" on \"t\""], &[]));
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
         let before = planned(&table(&[&[1]], &[], &[])).rules;
         let words = declared(&after, |name| if name == "b" { "a".to_owned() } else { "b".to_owned() });
         let turned = turnover(&before, &planned(&after), &words).unwrap();
-        assert_eq!(turned.gone, ["constraint \"t_a_key\" on \"t\""]);
+        assert_eq!(turned.gone, BTreeSet::from(["constraint \"t_a_key\" on \"t\"".to_owned()]));
         assert_eq!(turned.indexes.len(), 2);
         let end = turned.endings().next().unwrap().sql;
         assert_eq!(

@@ -3,7 +3,8 @@
 create table liteferry.rule (
     migration_id bigint not null references liteferry.migration on delete cascade,
     source_table text not null,
+    ordinal integer not null,
     declared text not null,
-    made_as text
+    made_as text,
+    primary key (migration_id, source_table, ordinal)
 );
-create index rule_by_table on liteferry.rule (migration_id, source_table);

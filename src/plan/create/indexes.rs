@@ -37,18 +37,25 @@ struct Index {
 
 pub(super) fn add_all(draft: &mut Draft<'_>, names: &mut Names) {
     let source = draft.source;
-    let mut spelled: Vec<(String, &str)> = Vec::new();
-    for index in &source.indexes {
-        let (body, made) = (rules::body(source, index, str::to_owned), draft.indexes.len());
-        let twin = spelled.iter().find(|(known, _)| *known == body).map(|(_, name)| *name);
-        match (index.origin, twin) {
-            (IndexOrigin::PrimaryKey, _) => continue,
-            (_, Some(twin)) => report_twin(draft, index, twin),
-            (IndexOrigin::Unique, None) => add_unique(draft, names, &index.parts),
-            (IndexOrigin::Created, None) => add_created(draft, names, index),
-        }
-        draft.made_as.push(draft.indexes.get(made).map(|statement| statement.what.clone()));
-        spelled.push((body, &index.name));
+    let mut spelled: Vec<(String, &str, Option<String>)> = Vec::new();
+    for index in source.indexes.iter().filter(|index| index.origin != IndexOrigin::PrimaryKey) {
+        let body = rules::body(source, index, str::to_owned);
+        let made_as = match spelled.iter().find(|(known, ..)| *known == body) {
+            Some((_, twin, made_as)) => {
+                report_twin(draft, index, twin);
+                made_as.clone()
+            }
+            None => {
+                let made = draft.indexes.len();
+                match index.origin {
+                    IndexOrigin::Created => add_created(draft, names, index),
+                    IndexOrigin::Unique | IndexOrigin::PrimaryKey => add_unique(draft, names, &index.parts),
+                }
+                draft.indexes.get(made).map(|statement| statement.what.clone())
+            }
+        };
+        draft.made_as.push(made_as.clone());
+        spelled.push((body, &index.name, made_as));
     }
 }
 
