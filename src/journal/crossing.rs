@@ -14,8 +14,14 @@ use crate::plan::{Statement, Suspended};
 use crate::postgres::capture::begin_history;
 use crate::postgres::connect::Session;
 use crate::postgres::fault::{of, of_control};
+use futures_util::TryFutureExt;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::try_join;
+use tokio_postgres::types::ToSql;
+
+const NOT_PLANNED: &str = "delete from liteferry.planned where migration_id = $1 and stage = 'switch'";
+const NOT_SUSPENDED: &str = "delete from liteferry.suspended where migration_id = $1";
 
 /// Whose crossing it is.
 #[derive(Clone, Copy, Debug)]
@@ -59,20 +65,17 @@ pub async fn switched(
                      and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::Switch.word());
     let (before, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
-    let rows = session
-        .query(
-            sql,
-            &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing],
-        )
-        .await
-        .map_err(failed)?;
+    let place: &[&(dyn ToSql + Sync)] =
+        &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing];
+    let whose: &[&(dyn ToSql + Sync)] = &[&migration];
+    // The application waits: all are sent before the first is answered.
+    let (rows, _, _, ()) = try_join!(
+        session.query(sql, place).map_err(failed),
+        session.execute(NOT_PLANNED, whose).map_err(failed),
+        session.execute(NOT_SUSPENDED, whose).map_err(failed),
+        write_down(session, crosser, Crossing::Switch, entry),
+    )?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
-    for table in ["planned", "suspended"] {
-        let which = if table == "planned" { " and stage = 'switch'" } else { "" };
-        let sql = format!("delete from liteferry.{table} where migration_id = $1{which}");
-        session.execute(&sql, &[&migration]).await.map_err(failed)?;
-    }
-    write_down(session, crosser, Crossing::Switch, entry).await?;
     Ok(rows[0].get(0))
 }
 

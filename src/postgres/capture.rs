@@ -14,6 +14,8 @@ use crate::plan::reverse::{
 use crate::plan::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::try_join;
+use tokio_postgres::types::ToSql;
 
 /// How one kind of triggers stands, over all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,11 +264,12 @@ pub async fn written_to(
 /// Begins a history of changes here as in SQLite, whose position it is; what was noted before it counts for nothing.
 pub async fn begin_history(session: &Session, migration: i64, at: Position) -> Result<(), Fault> {
     let failed = |error| fault::of(error, "open the way back");
-    let sql = "delete from liteferry.reverse_change where migration_id = $1";
-    session.execute(sql, &[&migration]).await.map_err(failed)?;
-    let sql = "insert into liteferry.reverse (migration_id, epoch, mark, nonce, timeline) values ($1, $2, $3, $4, liteferry.timeline())
+    let clear = "delete from liteferry.reverse_change where migration_id = $1";
+    let begin = "insert into liteferry.reverse (migration_id, epoch, mark, nonce, timeline) values ($1, $2, $3, $4, liteferry.timeline())
         on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce, timeline = excluded.timeline";
-    session.execute(sql, &[&migration, &at.epoch, &at.seq, &at.nonce]).await.map(drop).map_err(failed)
+    let place: [&(dyn ToSql + Sync); 4] = [&migration, &at.epoch, &at.seq, &at.nonce];
+    let done = try_join!(session.execute(clear, &place[..1]), session.execute(begin, &place));
+    done.map(drop).map_err(failed)
 }
 
 /// Writes a new word for the canary, and gives it: once SQLite shows it, the whole way is open.

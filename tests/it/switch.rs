@@ -1,9 +1,11 @@
 //! The writes move to PostgreSQL, and back: what each side takes, what each side holds, and that nothing is lost on the way.
 
 use crate::follow::Case;
+use crate::support::begins::Begins;
 use crate::support::daemon::Daemon;
 use crate::support::{application, finished, postgres_major, try_psql};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const SHOP: &str = "pragma journal_mode = wal;
     create table customer (id integer primary key autoincrement, email text unique not null, name text);
@@ -345,4 +347,28 @@ fn rows_that_break_a_foreign_key_close_a_gate() {
     case.app("delete from line where order_id = 77");
     daemon.until(|status| !shut(status));
     daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+}
+
+/// Each table changed lately is compared under the fence: were one asked about after the other, this many would outlast the deadline.
+#[test]
+fn a_switch_far_away_waits_for_its_answers_together() {
+    const TABLES: u32 = 60;
+    let each = |sql: fn(u32) -> String| (0..TABLES).map(sql).collect::<String>();
+    let tables = each(|n| format!("create table t{n} (id integer primary key, v text);"));
+    let case = Case::new(&format!("pragma journal_mode = wal; {tables}"));
+    let begins = Begins::before(&case.target.url);
+    let set = ["--set", "switch.deadline_ms=2000", "--set", "switch.pause_budget_ms=1900"];
+    let mut daemon = Daemon::start(&case.source, &begins.url(&case.target.name), &set);
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app(&each(|n| format!("insert into t{n} values (1, 'a');")));
+    // A pause is foretold from what the last batches took.
+    for id in 2..10 {
+        daemon.drained(&case.source);
+        case.app(&format!("insert into t0 values ({id}, 'b')"));
+    }
+    daemon.validate();
+    begins.delay_answers(Duration::from_millis(15));
+    let refused = daemon.refusal("/v1/phase", r#"{"to":"switch"}"#);
+    assert!(refused.is_none(), "{refused:?}");
+    case.takes_sqlite("insert into t0 values (99, 'late')").unwrap_err();
 }

@@ -23,6 +23,7 @@ use crate::postgres::make_way::{has_missed, make_way, who_holds};
 use crate::sqlite::capture;
 use crate::sqlite::capture::fence::control;
 use crate::sqlite::control::{begin_reverse, read};
+use futures_util::future::try_join_all;
 use std::time::{Duration, Instant};
 
 /// Whoever has a transaction open on a table is not waited for: nothing is followed meanwhile, and every other writer would wait behind.
@@ -176,19 +177,18 @@ impl Life<'_> {
     pub(super) async fn compare_newest(&mut self, last: Position) -> Result<u64, Fault> {
         let newest = self.changes.newest_rows(last, COMPARED_MAX).await?;
         let session = self.link.target.session().await?;
-        let mut rows = 0;
-        for changed in &newest {
-            let differing = differing(&session, self.migration, changed).await?;
-            if differing > 0 {
-                let doing = format!("find both sides equal in table {}", changed.route.target);
-                return Err(Fault::new(FaultClass::Transient, "sides_differ", doing).with_remedy(
-                    "Nothing happened: rows that changed last differ. `liteferry validate --repair` finds and mends them.",
-                ));
-            }
-            rows += u64::try_from(changed.names.len()).expect("a count fits");
+        // All tables are asked about before the first is answered: many of them, far away, would take longer than the application waits.
+        let asked = newest.iter().map(|changed| differing(&session, self.migration, changed));
+        let found = try_join_all(asked).await?;
+        if let Some((changed, _)) = newest.iter().zip(found).find(|(_, differing)| *differing > 0) {
+            let doing = format!("find both sides equal in table {}", changed.route.target);
+            return Err(Fault::new(FaultClass::Transient, "sides_differ", doing).with_remedy(
+                "Nothing happened: rows that changed last differ. `liteferry validate --repair` finds and mends them.",
+            ));
         }
         self.link.target.give_back(session);
-        Ok(rows)
+        let rows: usize = newest.iter().map(|changed| changed.names.len()).sum();
+        Ok(u64::try_from(rows).expect("a count fits"))
     }
 }
 

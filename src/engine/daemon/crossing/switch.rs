@@ -27,6 +27,7 @@ use crate::sqlite::control;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::try_join;
 
 /// What the switch will do, made ready before anybody waits.
 pub struct Preparations {
@@ -158,10 +159,12 @@ impl<'l, 'a> Forward<'l, 'a> {
         let session = self.life.link.target.session().await?;
         let migration = self.life.migration;
         self.preparations.take(&session, migration, (issued, self.deadline)).await?;
-        begin_history(&session, migration, self.preparations.reverse).await?;
         let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
         let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
-        let routing_epoch = switched(&session, crosser, last, self.told.entry(&detail)).await?;
+        let ((), routing_epoch) = try_join!(
+            begin_history(&session, migration, self.preparations.reverse),
+            Box::pin(switched(&session, crosser, last, self.told.entry(&detail))),
+        )?;
         Ok(Opening { session, routing_epoch })
     }
 
