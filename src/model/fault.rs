@@ -28,7 +28,8 @@ impl FaultClass {
     }
 }
 
-/// `doing` is a bare verb phrase ("load chunk"); `code` is stable and documented; no cell's value is in any text.
+/// `doing` is a bare verb phrase ("load chunk"); `code` is stable and documented; no cell's value is in any text, but for the numbers of a
+/// key.
 #[derive(Debug)]
 pub struct Fault {
     pub class: FaultClass,

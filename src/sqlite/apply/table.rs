@@ -170,12 +170,12 @@ impl Table {
     ) -> Result<Written, Fault> {
         let columns = self.written_columns();
         let rowid = self.hidden_rowid.as_deref().zip(address.and_then(<[CellBuf]>::first));
-        let cells = columns.iter().map(|column| &cells[*column]).chain(rowid.map(|(_, cell)| cell));
-        let cells: Vec<Cell<'_>> = cells.map(CellBuf::as_cell).collect();
-        let sql = self.insert_sql(&columns, rowid.map(|(name, _)| name), &cells);
+        let bound = columns.iter().map(|column| &cells[*column]).chain(rowid.map(|(_, cell)| cell));
+        let bound: Vec<Cell<'_>> = bound.map(CellBuf::as_cell).collect();
+        let sql = self.insert_sql(&columns, rowid.map(|(name, _)| name), &bound);
         let mut statement = db.prepare_cached(&sql).map_err(|error| unprepared(&self.route, error))?;
-        let inserted = statement.execute(rusqlite::params_from_iter(cells.iter().map(|cell| Bound(*cell))));
-        judged(&self.route, inserted.map(drop))
+        let inserted = statement.execute(rusqlite::params_from_iter(bound.iter().map(|cell| Bound(*cell))));
+        judged((&self.route, cells), inserted.map(drop))
     }
 
     pub fn raise_counter(&self, db: &Connection) -> Result<(), Fault> {
@@ -210,8 +210,10 @@ impl Table {
         };
         match run() {
             Ok(true) => Ok(Written::Done),
-            Ok(false) => Err(refused(&self.route, "a column there changes what is written to it")),
-            Err(error) => judged(&self.route, Err(error)),
+            Ok(false) => {
+                Err(refused((&self.route, &wanted.cells), "a column there changes what is written to it"))
+            }
+            Err(error) => judged((&self.route, &wanted.cells), Err(error)),
         }
     }
 

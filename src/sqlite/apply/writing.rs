@@ -48,6 +48,9 @@ pub struct Wanted<'t> {
     pub tuple: Vec<Option<&'t [u8]>>,
 }
 
+/// A row that is written, as it should be, and whose it is.
+pub type Row<'a> = (&'a Route, &'a [CellBuf]);
+
 /// What became of a row that was to be written.
 pub enum Written {
     Done,
@@ -58,7 +61,7 @@ pub enum Written {
 /// Lookups of a database with many tables, and updates of different columns, stay prepared.
 const STATEMENTS_MAX: usize = 512;
 
-const UNCHECKED: &str = "pragma ignore_check_constraints = on";
+pub const UNCHECKED: &str = "pragma ignore_check_constraints = on";
 
 impl Writing {
     pub fn on(db: Connection) -> Result<Writing, Fault> {
@@ -131,7 +134,7 @@ impl Writing {
                 }
                 match self.tables[place].insert_again(db, address.as_deref(), &cells)? {
                     Written::Done => Ok(()),
-                    Written::InTheWay => Err(in_the_way(&self.tables[place].route)),
+                    Written::InTheWay => Err(in_the_way((&self.tables[place].route, &cells))),
                 }
             })?;
         }
@@ -298,11 +301,12 @@ fn bytes_of_key(tuple: &[u8]) -> Vec<u8> {
 }
 
 const UNCOMPUTABLE: &str = "put a value there in PostgreSQL of which SQLite can compute it, and the way back goes on where it stands; where the \
-    application goes on writing such values, a CHECK keeps them out: check (column::json is not null), for one of JSON";
+    application goes on writing such values, a CHECK keeps them out: check (column is null or column::json is not null), for one of JSON";
 
 /// A refusal of a statement that was prepared, as a fault if it is none that time settles.
-pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, Fault> {
+pub fn judged(row: Row<'_>, outcome: rusqlite::Result<()>) -> Result<Written, Fault> {
     let Err(error) = outcome else { return Ok(Written::Done) };
+    let (route, _) = row;
     let code = error.sqlite_error().map_or(0, |error| error.extended_code);
     match code {
         ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
@@ -312,20 +316,20 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
             let told = error.to_string();
             // SQLite names the column as `table.column`, and no value.
             let column = told.rsplit_once(&format!("{}.", route.source)).map_or("a column", |(_, name)| name);
-            let fault = refused(route, &format!("{column} takes no NULL there"));
+            let fault = refused(row, &format!("{column} takes no NULL there"));
             Err(fault.with_remedy(
                 "put a value there in PostgreSQL (or into what SQLite computes the column from), and the way back goes on where it stands; where the \
                  application goes on writing NULL, give the table a trigger that puts one in its place (docs/LIMITS.md, the way back)",
             ))
         }
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
-            Err(refused(route, "a column of the STRICT table takes no such value"))
+            Err(refused(row, "a column of the STRICT table takes no such value"))
         }
-        ffi::SQLITE_MISMATCH => Err(refused(route, "its key there takes nothing but integers of 64 bits")),
+        ffi::SQLITE_MISMATCH => Err(refused(row, "its key there takes nothing but integers of 64 bits")),
         // The statement is prepared, so that it lacks nothing: it is a value that a function refuses.
         ffi::SQLITE_ERROR => {
             let fault = refused(
-                route,
+                row,
                 "an index or a column that SQLite computes from it fails (json_extract of what is no JSON, say)",
             );
             Err(fault.with_remedy(UNCOMPUTABLE))
@@ -334,14 +338,25 @@ pub fn judged(route: &Route, outcome: rusqlite::Result<()>) -> Result<Written, F
     }
 }
 
-pub fn refused(route: &Route, why: &str) -> Fault {
-    Fault::new(FaultClass::Fatal, REFUSED, format!("write back a row of table {}: {why}", route.source)).with_remedy(
+pub fn refused(row: Row<'_>, why: &str) -> Fault {
+    let (table, which) = (&row.0.source, number(row).unwrap_or_else(|| "a row".to_owned()));
+    Fault::new(FaultClass::Fatal, REFUSED, format!("write back {which} of table {table}: {why}")).with_remedy(
         "SQLite cannot hold what PostgreSQL holds: change the row in PostgreSQL, and the way back goes on where it stands",
     )
 }
 
-fn in_the_way(route: &Route) -> Fault {
-    refused(route, "another row there has a value that SQLite keeps unique")
+/// The row by its key where that is numbers, as most are. What else a key is may be a name or an address, and is for no log.
+fn number((route, cells): Row<'_>) -> Option<String> {
+    let part = |column: &usize| match &cells[*column] {
+        CellBuf::Integer(number) if route.columns[*column].codec.ty.is_integer() => Some(number.to_string()),
+        _ => None,
+    };
+    let parts: Option<Vec<String>> = key_of(route).iter().map(part).collect();
+    parts.map(|parts| format!("row {}", parts.join(", ")))
+}
+
+fn in_the_way(row: Row<'_>) -> Fault {
+    refused(row, "another row there has a value that SQLite keeps unique")
 }
 
 /// Whether the column holds what it should, now that SQLite has applied its affinity.

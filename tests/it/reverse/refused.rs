@@ -13,10 +13,14 @@ fn what_sqlite_refuses_halts_by_name_and_goes_on_when_it_is_mended() {
     );
     let mut way = pair.way();
     for (wrong, why, right) in [
-        ("insert into t values (2, 'A', 2)", "keeps unique", "update t set u = 'b' where id = 2"),
+        (
+            "insert into t values (2, 'A', 2)",
+            "row 2 of table t: another row",
+            "update t set u = 'b' where id = 2",
+        ),
         (
             "update t set n = null where id = 1",
-            "table t: n takes no NULL",
+            "row 1 of table t: n takes no NULL",
             "update t set n = -5 where id = 1",
         ),
     ] {
@@ -63,6 +67,30 @@ fn a_row_of_which_sqlite_cannot_compute_something_halts_by_name() {
     pair.app("update indexed set n = -9223372036854775808 where id = 1");
     let refused = way.step(Take::All, OnMisfit::Ledger).expect_err("abs has no such number");
     assert_eq!(refused.code, "reverse_refused", "{refused}");
+}
+
+/// What no number names may be somebody's address: no log tells it.
+#[test]
+fn a_refused_row_is_named_by_its_numbers_alone() {
+    let pair = Pair::mapped(
+        "create table t (a integer, b integer, n integer not null, primary key (a, b)) without rowid;
+         create table u (a integer, who text, n integer not null, primary key (a, who)); insert into t values (1, 2, 3); insert into u values (1, 'me', 3)",
+        "create table t (a bigint, b integer, n integer, primary key (a, b)); create table u (a bigint, who text, n integer, primary key (a, who))",
+    );
+    let mut way = pair.way();
+    for (table, told) in [("t", "write back row 1, 2 of table t: n"), ("u", "write back a row of table u: n")]
+    {
+        pair.app(&format!("update {table} set n = null"));
+        let refused = way.step(Take::All, OnMisfit::Ledger).expect_err(table);
+        assert!(refused.to_string().contains(told), "{refused}");
+        way.resume().expect("SQLite stands where it stood");
+        // As docs/OPERATE.md tells to look for it.
+        let key = if table == "t" { "a, b" } else { "a, who" };
+        let waits = format!("record_send(row({key})) in (select key from liteferry.reverse_change)");
+        assert_eq!(pair.there(&format!("select n is null from {table} where {waits}")), ["t"]);
+        pair.app(&format!("update {table} set n = 4"));
+        way.drain();
+    }
 }
 
 #[test]
