@@ -23,6 +23,7 @@ use crate::plan::numbers::Numbers;
 use crate::plan::open_to_null::{nulls_collide_back, nulls_refused_back};
 use crate::plan::unspelt::unspelt;
 use crate::plan::{Mode, Plan, SequencePlan, SequenceSource, Statement, TablePlan, TableRole};
+use crate::sqlite::apply::uncomputed;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -98,7 +99,8 @@ async fn find(
             source.zip(target).and_then(|(source, target)| uniques_refused_back(route, source, target));
         unspelt(route).into_iter().chain(nulls.into_iter().flatten().flatten()).chain(uniques)
     });
-    let foreign: Vec<Finding> = foreign.collect();
+    let mut foreign: Vec<Finding> = foreign.collect();
+    foreign.extend(uncomputed_back(prepared)?);
     let findings = &mut prepared.plan.findings;
     findings.extend(of_run.into_iter().chain(foreign));
     if let Some(begun) = begun {
@@ -108,6 +110,18 @@ async fn find(
         findings.extend(begun.without_effect(&opened.request));
     }
     Ok(blocking_run)
+}
+
+/// What SQLite would fail to compute of what the application may write after the switch.
+fn uncomputed_back(prepared: &Prepared) -> Result<Vec<Finding>, Failure> {
+    let mut found = Vec::new();
+    for table in prepared.plan.tables.iter().filter(|table| table.role == TableRole::Copied) {
+        let Some(source) = prepared.schema.table(&table.route.source) else { continue };
+        let target = prepared.catalog.tables.iter().find(|target| target.name == table.route.target);
+        let odd = uncomputed(prepared.source.file(), (&table.route, source))?;
+        found.extend(odd.and_then(|odd| odd.finding(target)));
+    }
+    Ok(found)
 }
 
 fn verdict(blockers: usize) -> String {

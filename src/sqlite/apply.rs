@@ -10,6 +10,7 @@
 
 mod later;
 mod table;
+mod trial;
 mod writing;
 
 use super::connect::{SqliteFile, schema_version};
@@ -29,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use writing::{REFUSED, Writing};
 
+pub use trial::uncomputed;
 pub use writing::{Unwritable, standing, unwritable};
 
 pub struct SqliteApplier {

@@ -222,6 +222,15 @@ pub(super) fn stand_in(db: &Connection, collation: &str) -> rusqlite::Result<()>
     db.create_collation(collation, str::cmp)
 }
 
+/// An empty database that nobody else sees, under the rules of every other one.
+pub(super) fn in_memory() -> rusqlite::Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    restrict(&db, Schema::Defended, Duration::ZERO)?;
+    mathematics::register(&db)?;
+    halves::register(&db)?;
+    Ok(db)
+}
+
 fn restrict(db: &Connection, schema: Schema, busy_timeout: Duration) -> rusqlite::Result<()> {
     db.busy_handler(busy_handler(busy_timeout))?;
     for (setting, on) in [

@@ -7,6 +7,7 @@ mod objects;
 mod pairs;
 mod random;
 mod refused;
+mod told;
 mod unlikely;
 
 use crate::support::{PATIENCE, database, liteferry, psql, sqlite};
