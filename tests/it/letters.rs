@@ -146,7 +146,6 @@ fn what_sqlite_alone_keeps_unique_is_told_with_what_keeps_it_there() {
     let source = sqlite(
         "create table t (id integer primary key, a text unique, b text collate nocase unique, c int, d text collate rtrim unique, e text unique,
              f text collate nocase unique, g text collate nocase unique, unique (c, a));
-         create unique index partly on t (c) where c > 1;
          insert into t values (1, 'a', 'B', 1, 'd', 'e', 'f', 'g')",
     );
     let target = database();
@@ -178,5 +177,32 @@ fn what_sqlite_alone_keeps_unique_is_told_with_what_keeps_it_there() {
         assert!(try_psql(&target.url, &format!("insert into t values (2, {same})")).is_err(), "{same}");
     }
     psql(&target.url, "delete from t");
+    assert_eq!(told(), None);
+}
+
+/// No statement is advised for what SQLite alone can say.
+#[test]
+fn what_sqlite_keeps_unique_under_a_condition_or_by_its_rowid_is_told() {
+    let source = sqlite(
+        "create table t (id integer primary key, a text not null unique, d int); create unique index one on t (d) where a <> 'x';
+         create unique index folded on t (lower(a)); insert into t values (1, 'a', 1)",
+    );
+    let target = database();
+    psql(&target.url, "create table t (id bigint not null, a text primary key, d int)");
+    let path = source.path.display().to_string();
+    let told = || {
+        let sides =
+            ["check", "--source", &path, "--target", &target.url, "--set", "target.mode=existing", "--json"];
+        let report = liteferry(&sides).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        findings.into_iter().find(|finding| finding["code"] == "reverse_uniques")
+    };
+    let finding = told().expect("it is told");
+    let text = finding["text"].as_str().expect("text");
+    assert!(text.contains("does not: (id), (d) where a <> 'x', (lower(a));"), "{text}");
+    psql(
+        &target.url,
+        "create unique index on t (id); create unique index on t (lower(a)); create unique index on t (d) where a <> 'x'",
+    );
     assert_eq!(told(), None);
 }
