@@ -19,6 +19,7 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::name::literal;
 use crate::phase::Phase;
 use crate::plan::looser::uniques_refused_back;
+use crate::plan::narrower::classes_refused_back;
 use crate::plan::numbers::Numbers;
 use crate::plan::open_to_null::{nulls_collide_back, nulls_refused_back};
 use crate::plan::unspelt::unspelt;
@@ -97,7 +98,8 @@ async fn find(
         let target = target.filter(|_| prepared.plan.mode == Mode::Existing);
         let uniques =
             source.zip(target).and_then(|(source, target)| uniques_refused_back(route, source, target));
-        unspelt(route).into_iter().chain(nulls.into_iter().flatten().flatten()).chain(uniques)
+        let classes = source.and_then(|source| classes_refused_back(route, source));
+        unspelt(route).into_iter().chain(classes).chain(nulls.into_iter().flatten().flatten()).chain(uniques)
     });
     let mut foreign: Vec<Finding> = foreign.collect();
     foreign.extend(uncomputed_back(prepared)?);

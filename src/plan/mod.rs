@@ -14,6 +14,7 @@ pub mod habit;
 pub mod handover;
 pub mod looser;
 mod naming;
+pub mod narrower;
 pub mod numbers;
 pub mod open_to_null;
 pub mod overrides;

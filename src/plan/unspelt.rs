@@ -11,7 +11,7 @@ use crate::model::finding::Finding;
 use crate::model::types::{NumericLimit, Type};
 
 /// A kind of values, and one of them in canonical form.
-type Probe = (&'static str, Vec<u8>);
+pub(super) type Probe = (&'static str, Vec<u8>);
 
 /// A note for each column of which some values would be foreign.
 pub fn unspelt(route: &Route) -> Vec<Finding> {
@@ -38,7 +38,7 @@ fn note(route: &Route, column: &ColumnRoute) -> Option<Finding> {
     ))
 }
 
-fn probes(ty: &Type) -> Vec<Probe> {
+pub(super) fn probes(ty: &Type) -> Vec<Probe> {
     match ty {
         Type::Timestamp(digits) | Type::Timestamptz(digits) | Type::Time(digits) => fractions(*digits),
         Type::Int8 => vec![("integers beyond 2^53", ((1i64 << 53) + 1).to_be_bytes().to_vec())],

@@ -44,3 +44,43 @@ fn a_text_that_sqlite_could_compute_nothing_of_is_told_by_check() {
     assert!(try_psql(&target.url, "insert into computed values (1, 'none')").is_err());
     psql(&target.url, "insert into computed values (1, null), (2, '[]')");
 }
+
+/// What holds the same classes on both sides is told of nothing, nor is what `create` makes.
+#[test]
+fn a_class_that_sqlite_alone_refuses_is_told_by_check() {
+    let source = sqlite(
+        "create table narrow (id integer primary key, n int, f real, t text, b blob, a any, i integer, x int) strict;
+         create table wide (id integer primary key, n int);
+         insert into narrow values (1, 1, 1.5, 't', x'00', 1, 7, 1); insert into wide values (1, 1)",
+    );
+    let target = database();
+    psql(
+        &target.url,
+        "create table narrow (id numeric primary key, n float8, f float8, t text, b bytea, a text, i bigint, x text);
+         create table wide (id text primary key, n text)",
+    );
+    let path = source.path.display().to_string();
+    let told = |settings: &[&str]| {
+        let sides = ["check", "--source", &path, "--target", &target.url, "--json"];
+        let report = liteferry(&[&sides[..], settings].concat()).exits_with(0).json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        let of_it = findings.into_iter().filter(|finding| finding["code"] == "reverse_classes");
+        of_it.map(|finding| finding["text"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    let told_there = told(&["--set", "target.mode=existing"]);
+    let [narrow, wide] = &told_there[..] else { panic!("two tables: {told_there:?}") };
+    for (name, is_told) in [
+        ("id", true),
+        ("n", true),
+        ("f", false),
+        ("t", false),
+        ("b", false),
+        ("a", false),
+        ("i", false),
+        ("x", true),
+    ] {
+        assert_eq!(narrow.contains(&format!(" {name} (")), is_told, "{name}: {narrow}");
+    }
+    assert!(wide.contains("more: id (") && !wide.contains(" n ("), "{wide}");
+    assert_eq!(told(&["--set", "target.schema=fresh"]), Vec::<String>::new());
+}
