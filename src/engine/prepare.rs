@@ -6,7 +6,7 @@ use crate::flow::backfill::OnMisfit;
 use crate::flow::progress::{Event, Watch};
 use crate::model::catalog::Catalog;
 use crate::model::fault::Fault;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, listed};
 use crate::model::name::ident;
 use crate::model::schema::{SqliteSchema, SqliteTable};
 use crate::plan::existing::mapping;
@@ -173,7 +173,7 @@ pub const INDEX_REMEDY: &str = "if the application itself finds no error by `pra
 
 /// What must hold of the target. Of all but our own schema, `existing` mode's preflight says as much and more.
 fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = event_triggers(catalog).into_iter().collect();
     let mut block = |code, text: String, remedy: &str| {
         findings.push(Finding::blocker(code, catalog.database.clone(), text).with_remedy(remedy));
     };
@@ -229,6 +229,20 @@ fn target_findings(catalog: &Catalog, mode: Mode) -> Vec<Finding> {
         block("target_privilege", text, &remedy);
     }
     findings
+}
+
+/// Which statements they refuse nobody can tell from outside.
+fn event_triggers(catalog: &Catalog) -> Option<Finding> {
+    if catalog.event_triggers.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "event triggers of the target fire for what liteferry makes and alters there ({}): where one refuses such a statement, setup or switch \
+         end with trigger_refused",
+        listed(catalog.event_triggers.iter().cloned())
+    );
+    let remedy = "where one refuses statements: have it let the role's pass, or disable it (alter event trigger … disable) until the migration is over";
+    Some(Finding::note("event_triggers", catalog.database.clone(), text).with_remedy(remedy))
 }
 
 async fn survey(

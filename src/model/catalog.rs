@@ -18,6 +18,8 @@ pub struct Catalog {
     /// Whether the role may make what liteferry remembers a copy by, in a schema of that name.
     pub may_keep_state: bool,
     pub read_only: bool,
+    /// Names of event triggers that fire for our statements too.
+    pub event_triggers: Vec<String>,
     /// The schema of the extension citext, as SQL names it, where it is there.
     pub citext_schema: Option<String>,
     /// `schema` names the one that tables are created in or mapped to.

@@ -110,6 +110,7 @@ fn of_server(lines: &[Line], schema: &str) -> Result<Catalog, Fault> {
         may_create_in_schema: line.get("may_create_in_schema")?,
         may_keep_state: line.get("may_keep_state")?,
         citext_schema: line.get("citext_schema")?,
+        event_triggers: line.get("event_triggers")?,
         read_only: line.get("read_only")?,
         schema: schema.to_owned(),
         ..Catalog::default()

@@ -171,3 +171,25 @@ fn a_schema_of_our_own_that_may_not_be_made_is_named_beforehand() {
     let statement = format!("grant create on database \"{}\" to \"{{role}}\";", mover.target.name);
     mover.is_mended("target_privilege", &statement);
 }
+
+/// Which statements they refuse is theirs to say: it is told that they are there.
+#[test]
+fn event_triggers_of_the_target_are_told() {
+    let (source, target) = (sqlite("create table t (id integer primary key)"), database());
+    psql(
+        &target.url,
+        "create function watches() returns event_trigger language plpgsql as $$ begin end $$;
+         create event trigger watched on ddl_command_end execute function watches();
+         create event trigger rests on ddl_command_end execute function watches(); alter event trigger rests disable",
+    );
+    let path = source.path.display().to_string();
+    let told = || {
+        let report = liteferry(&["check", "--source", &path, "--target", &target.url, "--json"]);
+        let findings = report.exits_with(0).json()["findings"].as_array().expect("a list").clone();
+        findings.into_iter().find(|finding| finding["code"] == "event_triggers")
+    };
+    let text = told().expect("it is told")["text"].to_string();
+    assert!(text.contains("(watched)"), "{text}");
+    psql(&target.url, "drop event trigger watched");
+    assert_eq!(told(), None);
+}

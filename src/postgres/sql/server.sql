@@ -17,6 +17,12 @@ select current_setting('server_version_num')::integer as version_num,
        -- Where the extension's type is to be found; no path leads there.
        (select quote_ident(its.nspname) from pg_extension e join pg_namespace its on its.oid = e.extnamespace
         where e.extname = 'citext') as citext_schema,
+       -- What an extension brings lives with what it does.
+       array(select e.evtname::text from pg_event_trigger e
+             where e.evtenabled in ('O', 'A') and not exists (
+                 select from pg_depend d
+                 where d.classid = 'pg_event_trigger'::regclass and d.objid = e.oid and d.deptype = 'e')
+             order by 1) as event_triggers,
        pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean as read_only
 from pg_roles r
 left join pg_namespace n on n.nspname = $1
