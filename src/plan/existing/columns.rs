@@ -355,7 +355,12 @@ impl Crossing<'_> {
         let table = self.mapped.target;
         let remedy = match self.is_in_primary_key(target) {
             true => "give these rows a value in SQLite, or delete them: the column belongs to the target's primary key".to_owned(),
-            false => format!("alter table {} alter column {} drop not null;", table.name.sql(), ident(&target.name)),
+            false => {
+                // A domain may say it as well as the column.
+                let domain = target.domain.iter().map(|domain| format!("alter domain {domain} drop not null; "));
+                let (domain, table) = (domain.collect::<String>(), table.name.sql());
+                format!("{domain}alter table {table} alter column {} drop not null;", ident(&target.name))
+            }
         };
         Some(Finding::warning("nulls_refused", self.subject(), text).with_remedy(remedy))
     }
@@ -624,6 +629,9 @@ mod tests {
         refusing.table().columns[1].not_null = true;
         expect(&refusing.plan_with_value(Cell::Text(b"x")), Warning, "misfits_expected", "held back");
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "drop not null;");
+        refusing.table().columns[1].domain = Some("public.email".into());
+        let both = "alter domain public.email drop not null; alter table \"public\".\"t\" alter";
+        expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", both);
         refusing.table().indexes[0].columns = Some(vec!["id".into(), "v".into()]);
         expect(&refusing.plan_with_value(Cell::Null), Warning, "nulls_refused", "the target's primary key");
         let plan = Case::with_value("INTEGER", Type::Text).plan_with_value(Cell::Text(b"a\0"));
