@@ -66,7 +66,7 @@ async fn repaired(
     let ending = tell(shared, Copied::Done { report, earlier: None }, file)?;
     if differing > 0 {
         complain(&format!(
-            "liteferry: {differing} rows are named in the change table; the daemon carries them over when it runs\n"
+            "liteferry: rows named in the change table, for the daemon to carry over when it runs: {differing}\n"
         ));
     }
     Ok(ending)
@@ -85,7 +85,7 @@ async fn ordered(
     let order = client.post("/v1/validation", &json!({ "repair": args.repair })).await?;
     let found = answer(client, &order).await?;
     if let Some(again) = found["read_again"].as_u64().filter(|again| *again > 0) {
-        complain(&format!("liteferry: {again} rows differed and were read again from the source\n"));
+        complain(&format!("liteferry: rows that differed and were read again from the source: {again}\n"));
     }
     let mut report = found["report"].clone();
     keep_named(&mut report, &args.table)?;

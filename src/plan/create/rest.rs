@@ -59,7 +59,7 @@ fn capital(Ground { schema, overrides, .. }: Ground<'_>) -> Option<Finding> {
         names.filter(|_| overrides.letters == Letters::Keep).filter(is_folded).collect();
     (!found.is_empty()).then(|| {
         let text = format!(
-            "{} names have capital letters and keep them: SQL finds them in quotes alone ({})",
+            "names with capital letters keep them, and SQL finds them in quotes alone: {} ({})",
             found.len(),
             few(found.iter().map(ToString::to_string))
         );

@@ -318,6 +318,16 @@ fn sequences_go_on_after_sqlites_own_counter() {
 }
 
 #[test]
+fn one_name_with_a_capital_letter_is_told_as_one() {
+    let plan = planned(vec![table("posts", &["userId INT"])], &[]);
+    let told = plan.findings.iter().find(|finding| finding.code == "capital_letters").expect("told");
+    assert_eq!(
+        told.text,
+        "names with capital letters keep them, and SQL finds them in quotes alone: 1 (userId)"
+    );
+}
+
+#[test]
 fn rows_that_no_page_holds_are_told_beforehand() {
     let columns: Vec<String> = (0..1100).map(|number| format!("c{number} INT")).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
