@@ -440,7 +440,10 @@ fn a_key_that_becomes_a_text_waits_for_the_applications_migration_of_its_own_sch
     assert_eq!(daemon.halted(), "schema_change_refused");
     let status = daemon.status().expect("it answers");
     let remedy = status["run"]["reason"]["remedy"].as_str().expect("it says what to do");
-    assert!(remedy.starts_with("run the application's migration against the target too"), "{remedy}");
+    assert!(
+        remedy.starts_with("run the application's migration against the side that has not had it"),
+        "{remedy}"
+    );
     psql(&case.target.url, "alter table t alter column id type text");
     daemon.until(|_| {
         case.rows("select id from t order by 1") == [[Some("k1".to_owned())], [Some("k2".to_owned())]]

@@ -312,8 +312,8 @@ fn refuse_blockers<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Resul
     let may_come = agree::is_apart(blocker) && blocker.code != "table_missing" || is_of_old_type;
     let remedy = match may_come {
         true => format!(
-            "run the application's migration against the target too: what was written meanwhile waits, and it goes on by itself. Where \
-             there is none: {}",
+            "run the application's migration against the side that has not had it: what was written meanwhile waits, and it goes on by \
+             itself. Where there is none: {}",
             blocker.remedy
         ),
         false => blocker.remedy.clone(),
