@@ -18,7 +18,7 @@ use futures_util::TryFutureExt;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::try_join;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 const NOT_PLANNED: &str = "delete from liteferry.planned where migration_id = $1 and stage = 'switch'";
 const NOT_SUSPENDED: &str = "delete from liteferry.suspended where migration_id = $1";
@@ -65,14 +65,22 @@ pub async fn switched(
                      and phase = $7 and crossing is not distinct from $8 returning routing_epoch";
     let (migration, phase) = (crosser.migration, Phase::Switch.word());
     let (before, crossing) = (crosser.state.phase.word(), crosser.state.crossing.map(Crossing::word));
-    let place: &[&(dyn ToSql + Sync)] =
-        &[&migration, &crosser.owner, &last.epoch, &last.seq, &last.nonce, &phase, &before, &crossing];
-    let whose: &[&(dyn ToSql + Sync)] = &[&migration];
+    let place: &[(&(dyn ToSql + Sync), Type)] = &[
+        (&migration, Type::INT8),
+        (&crosser.owner, Type::TEXT),
+        (&last.epoch, Type::INT8),
+        (&last.seq, Type::INT8),
+        (&last.nonce, Type::INT8),
+        (&phase, Type::TEXT),
+        (&before, Type::TEXT),
+        (&crossing, Type::TEXT),
+    ];
+    let whose = &place[..1];
     // The application waits: all are sent before the first is answered.
     let (rows, _, _, ()) = try_join!(
-        session.query(sql, place).map_err(failed),
-        session.execute(NOT_PLANNED, whose).map_err(failed),
-        session.execute(NOT_SUSPENDED, whose).map_err(failed),
+        session.query_typed(sql, place).map_err(failed),
+        session.query_typed(NOT_PLANNED, whose).map_err(failed),
+        session.query_typed(NOT_SUSPENDED, whose).map_err(failed),
         write_down(session, crosser, Crossing::Switch, entry),
     )?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
@@ -90,15 +98,23 @@ pub async fn rolled_back(
     let sql = "update liteferry.follow set phase = $6, crossing = null, reads_percent = 0, routing_epoch = routing_epoch + 1, hook_due = 'after_rollback',
                       epoch = $3, seq = $4, nonce = $5, seen_seq = $4, seen_nonce = $5
                where migration_id = $1 and owner = $2 and phase = 'switch' and crossing = 'rollback' returning routing_epoch";
+    let failed = |error| of(error, doing);
     let (migration, phase) = (crosser.migration, Phase::DualWrite.word());
-    let rows = session
-        .query(sql, &[&migration, &crosser.owner, &first.epoch, &first.seq, &first.nonce, &phase])
-        .await
-        .map_err(|error| of(error, doing))?;
+    let place: &[(&(dyn ToSql + Sync), Type)] = &[
+        (&migration, Type::INT8),
+        (&crosser.owner, Type::TEXT),
+        (&first.epoch, Type::INT8),
+        (&first.seq, Type::INT8),
+        (&first.nonce, Type::INT8),
+        (&phase, Type::TEXT),
+    ];
+    let unseen = "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1";
+    let (rows, _, ()) = try_join!(
+        session.query_typed(sql, place).map_err(failed),
+        session.query_typed(unseen, &place[..1]).map_err(failed),
+        write_down(session, crosser, Crossing::Rollback, entry),
+    )?;
     still_ours(u64::try_from(rows.len()).expect("a count fits"), doing)?;
-    let sql = "update liteferry.range set seen_seq = null, seen_nonce = null where migration_id = $1";
-    session.execute(sql, &[&migration]).await.map_err(|error| of(error, doing))?;
-    write_down(session, crosser, Crossing::Rollback, entry).await?;
     Ok(rows[0].get(0))
 }
 
@@ -113,9 +129,17 @@ async fn write_down(
         transition(begun, Event::Decided(crossing)).expect("a crossing that has begun may be decided");
     let (before, after) = (begun.words(), after.words());
     session
-        .execute(
+        .query_typed(
             JOURNAL,
-            &[&crosser.migration, &entry.what, &entry.detail, &entry.actor, &entry.reason, &before, &after],
+            &[
+                (&crosser.migration, Type::INT8),
+                (&entry.what, Type::TEXT),
+                (&entry.detail, Type::TEXT),
+                (&entry.actor, Type::TEXT),
+                (&entry.reason, Type::TEXT),
+                (&before, Type::TEXT),
+                (&after, Type::TEXT),
+            ],
         )
         .await
         .map(drop)

@@ -31,7 +31,8 @@ use heights::Passing;
 use pipeline::What;
 use staged::{Staging, part_refused};
 use std::future::Future;
-use tokio_postgres::types::ToSql;
+use tokio::try_join;
+use tokio_postgres::types::{ToSql, Type};
 use writer::{BEGIN, Step, Writer};
 
 pub struct PgApplier {
@@ -252,12 +253,15 @@ impl Applier for PgApplier {
         self.in_turn().await;
         let writer = self.take_writer().await?;
         // A commit in doubt still holds the row; a plain look would show what was before it.
-        writer.run(BEGIN, doing).await?;
-        let migration = [&self.ownership.migration as &(dyn ToSql + Sync)];
-        let found = writer.answer(doing, writer.session.query_opt(POSITION, &migration)).await?;
-        roll_back(&writer).await?;
+        let migration = [(&self.ownership.migration as &(dyn ToSql + Sync), Type::INT8)];
+        let ((), found, ()) = try_join!(
+            biased;
+            writer.run(BEGIN, doing),
+            writer.answer(doing, writer.session.query_typed(POSITION, &migration)),
+            roll_back(&writer),
+        )?;
         self.writer = Some(writer);
-        let Some(row) = found else {
+        let Some(row) = found.first() else {
             return Err(Fault::fatal("follow_missing", doing)
                 .with_remedy("schema liteferry in the target was emptied or restored: begin the copy anew, or restore the target whole"));
         };

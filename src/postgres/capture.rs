@@ -15,7 +15,7 @@ use crate::plan::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::try_join;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 /// How one kind of triggers stands, over all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,25 +138,21 @@ pub async fn install(
     Ok(())
 }
 
-/// Lets one part of it fire, or rest, on every table that has it.
-pub async fn set_part(
-    session: &Session,
-    migration: i64,
-    (part, firing): (Part, Firing),
-) -> Result<(), Fault> {
+/// Lets parts of it fire, or rest, on every table that has them.
+pub async fn set_parts(session: &Session, migration: i64, parts: &[(Part, Firing)]) -> Result<(), Fault> {
     let found = found(session, migration).await?;
-    let others = found.iter().filter(|one| part.holds(&one.trigger) && one.enabled != enabled_word(firing));
+    let statement = |one: &Found| {
+        let (_, due) = parts.iter().find(|(part, _)| part.holds(&one.trigger))?;
+        (one.enabled != enabled_word(*due)).then(|| reverse::fire(&one.table, &one.trigger, *due))
+    };
     // One round trip, however many tables: the application's writers may be waiting.
-    let all: Vec<String> = others.map(|one| reverse::fire(&one.table, &one.trigger, firing)).collect();
+    let all: Vec<String> = found.iter().filter_map(statement).collect();
     run(session, &all.join("; "), "set the triggers of the way back").await
 }
 
 /// Lets fire what has to, and rest what has to.
 pub async fn set(session: &Session, migration: i64, written: Written) -> Result<(), Fault> {
-    for part in written.parts() {
-        set_part(session, migration, part).await?;
-    }
-    Ok(())
+    set_parts(session, migration, &written.parts()).await
 }
 
 /// Takes out everything of the migration, and forgets what was noted. It is no fault if nothing is there.
@@ -219,9 +215,8 @@ pub async fn touched(
     migration: i64,
     (tables, written): (&BTreeMap<i64, Arc<Route>>, Written),
 ) -> Result<BTreeMap<i64, Touched>, Fault> {
-    let found = found(session, migration).await?;
+    let (found, members) = try_join!(found(session, migration), members(session, tables.values()))?;
     let there = names(&found);
-    let members = members(session, tables.values()).await?;
     let parts = written.parts();
     let amiss = |one: &&Found| {
         parts.iter().any(|(part, due)| part.holds(&one.trigger) && one.enabled != enabled_word(*due))
@@ -268,7 +263,8 @@ pub async fn begin_history(session: &Session, migration: i64, at: Position) -> R
     let begin = "insert into liteferry.reverse (migration_id, epoch, mark, nonce, timeline) values ($1, $2, $3, $4, liteferry.timeline())
         on conflict (migration_id) do update set epoch = excluded.epoch, mark = excluded.mark, nonce = excluded.nonce, timeline = excluded.timeline";
     let place: [&(dyn ToSql + Sync); 4] = [&migration, &at.epoch, &at.seq, &at.nonce];
-    let done = try_join!(session.execute(clear, &place[..1]), session.execute(begin, &place));
+    let place = place.map(|part| (part, Type::INT8));
+    let done = try_join!(session.query_typed(clear, &place[..1]), session.query_typed(begin, &place));
     done.map(drop).map_err(failed)
 }
 
@@ -291,7 +287,7 @@ impl Part {
 
 async fn found(session: &Session, migration: i64) -> Result<Vec<Found>, Fault> {
     let (prefix, guard) = (capture_prefix(migration), guard_name(migration).name);
-    let rows = session.query(TRIGGERS, &[&prefix, &guard]).await;
+    let rows = session.query_typed(TRIGGERS, &[(&prefix, Type::TEXT), (&guard, Type::TEXT)]).await;
     let rows = rows.map_err(|error| fault::of(error, "look for the way back"))?;
     let found = |row: &tokio_postgres::Row| Found {
         table: PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
@@ -308,7 +304,7 @@ async fn members(
     routes: impl IntoIterator<Item = &Arc<Route>>,
 ) -> Result<Vec<Member>, Fault> {
     let targets: Vec<String> = routes.into_iter().map(|route| route.target.sql()).collect();
-    let rows = session.query(PARTITIONS, &[&targets]).await;
+    let rows = session.query_typed(PARTITIONS, &[(&targets, Type::TEXT_ARRAY)]).await;
     let rows =
         rows.map_err(|error| fault::of(error, format!("list the partitions of {}", targets.join(", "))))?;
     let member = |row: &tokio_postgres::Row| Member {

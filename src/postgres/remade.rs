@@ -10,6 +10,7 @@ use crate::plan::route::Route;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
 /// A table that is not made of what it was.
 pub struct Made {
@@ -34,9 +35,9 @@ pub async fn made_otherwise(
     let (ids, names): (Vec<i64>, Vec<String>) =
         tables.iter().map(|(id, route)| (*id, route.target.sql())).unzip();
     let asked = async {
-        let failed = |error| fault::of(error, LOOK);
-        let statement = session.prepared(MADE).await.map_err(failed)?;
-        session.query(&statement, &[&ids, &names, &migration]).await.map_err(failed)
+        let of: &[(&(dyn ToSql + Sync), Type)] =
+            &[(&ids, Type::INT8_ARRAY), (&names, Type::TEXT_ARRAY), (&migration, Type::INT8)];
+        session.query_typed(MADE, of).await.map_err(|error| fault::of(error, LOOK))
     };
     let rows = answered(patience::SMALL, LOOK, asked).await?;
     let made = |row: &Row| {

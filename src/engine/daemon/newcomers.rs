@@ -26,16 +26,13 @@ pub const LOOK_FOR_NEWCOMERS: Duration = Duration::from_secs(2);
 impl Life<'_> {
     /// Ends this life where something is found: the next one begins without it.
     pub(super) async fn look_for_newcomers(&self) -> Result<(), Fault> {
-        self.is_undisturbed().await?;
-        self.tend().await
-    }
-
-    /// Whether what was brought to the target is all that became of its rows.
-    pub(super) async fn is_undisturbed(&self) -> Result<(), Fault> {
         let session = self.link.target.session().await?;
         let found = self.newcomers(&session).await?;
         self.link.target.give_back(session);
-        found.first().map_or(Ok(()), |first| Err(disturbed(first)))
+        if let Some(first) = found.first() {
+            return Err(disturbed(first));
+        }
+        self.tend().await
     }
 
     /// What the fault becomes once what may have caused it is taken away; itself, where there is nothing to take away.
@@ -89,7 +86,8 @@ impl Life<'_> {
         Ok(Some(found.swap_remove(0)))
     }
 
-    async fn newcomers(&self, session: &Session) -> Result<Vec<Newcomer>, Fault> {
+    /// What would make more of the target's rows than what was brought there.
+    pub(super) async fn newcomers(&self, session: &Session) -> Result<Vec<Newcomer>, Fault> {
         disturbing(session, &self.tables, (self.role, self.job.request.mode)).await
     }
 }

@@ -16,15 +16,17 @@ use crate::model::fault::{Fault, FaultClass};
 use crate::model::history::Position;
 use crate::model::key::cells_of_key;
 use crate::plan::reverse::Firing;
-use crate::postgres::capture::{Part, install, send_canary, set_part};
+use crate::postgres::capture::{Part, install, send_canary, set_parts};
 use crate::postgres::compare::differing;
 use crate::postgres::fault;
 use crate::postgres::make_way::{has_missed, make_way, who_holds};
+use crate::postgres::newcomers::disturbed;
 use crate::sqlite::capture;
 use crate::sqlite::capture::fence::control;
 use crate::sqlite::control::{begin_reverse, read};
 use futures_util::future::try_join_all;
 use std::time::{Duration, Instant};
+use tokio::try_join;
 
 /// Whoever has a transaction open on a table is not waited for: nothing is followed meanwhile, and every other writer would wait behind.
 const LAY: &str = "begin; set local lock_timeout = '500ms'";
@@ -82,7 +84,7 @@ impl Life<'_> {
         let crosser = Crosser { migration: self.migration, owner: &owner, state: self.desk.state };
         held_still(&session, crosser).await?;
         install(&session, self.migration, &self.tables).await?;
-        set_part(&session, self.migration, (Part::Guards, Firing::Always)).await?;
+        set_parts(&session, self.migration, &[(Part::Guards, Firing::Always)]).await?;
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         let (file, token) = (self.link.source.file().clone(), self.desk.token.clone());
         let epoch = self.applier.position().await?.epoch;
@@ -173,18 +175,22 @@ impl Life<'_> {
             .map(|()| true)
     }
 
-    /// Compares the rows that changed last, as both sides show them under the fence.
+    /// Compares the rows that changed last, as both sides show them under the fence. What was put on a table since the last look may have
+    /// done to other rows what it likes: there must be nothing of it.
     pub(super) async fn compare_newest(&mut self, last: Position) -> Result<u64, Fault> {
         let newest = self.changes.newest_rows(last, COMPARED_MAX).await?;
         let session = self.link.target.session().await?;
         // All tables are asked about before the first is answered: many of them, far away, would take longer than the application waits.
         let asked = newest.iter().map(|changed| differing(&session, self.migration, changed));
-        let found = try_join_all(asked).await?;
+        let (found, newcomers) = try_join!(try_join_all(asked), self.newcomers(&session))?;
         if let Some((changed, _)) = newest.iter().zip(found).find(|(_, differing)| *differing > 0) {
             let doing = format!("find both sides equal in table {}", changed.route.target);
             return Err(Fault::new(FaultClass::Transient, "sides_differ", doing).with_remedy(
                 "Nothing happened: rows that changed last differ. `liteferry validate --repair` finds and mends them.",
             ));
+        }
+        if let Some(first) = newcomers.first() {
+            return Err(disturbed(first));
         }
         self.link.target.give_back(session);
         let rows: usize = newest.iter().map(|changed| changed.names.len()).sum();

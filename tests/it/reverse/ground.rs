@@ -112,7 +112,7 @@ impl Pair {
             session.batch_execute("begin").await.expect("begun");
             there::install(session, self.migration, &self.routes).await?;
             there::begin_history(session, self.migration, BEGIN).await?;
-            there::set_part(session, self.migration, (there::Part::Capture, Firing::Always)).await?;
+            there::set_parts(session, self.migration, &[(there::Part::Capture, Firing::Always)]).await?;
             session.batch_execute("commit").await.expect("committed");
             Ok(())
         });

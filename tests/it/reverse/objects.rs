@@ -20,7 +20,7 @@ fn guards_refuse_all_writes_but_ours_and_capture_is_told_to_stand() {
     let standing =
         || pair.with_session(async |session| there::standing(session, pair.migration, &pair.routes).await);
     let set = |part, firing| {
-        pair.with_session(async |session| there::set_part(session, pair.migration, (part, firing)).await);
+        pair.with_session(async |session| there::set_parts(session, pair.migration, &[(part, firing)]).await);
     };
     assert_eq!((standing().capture, standing().guards), (State::On, State::Off));
     set(Part::Guards, Firing::Always);
@@ -101,7 +101,7 @@ fn partitions_are_noted_and_guarded_by_their_own_names() {
     way.drain();
     assert_eq!(pair.here("select * from t order by id"), ["5|five"]);
     pair.with_session(async |session| {
-        there::set_part(session, pair.migration, (Part::Guards, Firing::Always)).await
+        there::set_parts(session, pair.migration, &[(Part::Guards, Firing::Always)]).await
     });
     pair.with_session(async |session| {
         assert!(session.batch_execute("insert into public.t1 values (6, 'six')").await.is_err());
@@ -130,7 +130,7 @@ fn an_application_without_rights_on_ours_is_noted_all_the_same() {
         session.batch_execute(&format!("set role {owner}")).await.expect("the superuser may be anybody");
         there::install(session, pair.migration, &pair.routes).await?;
         there::begin_history(session, pair.migration, super::ground::BEGIN).await?;
-        there::set_part(session, pair.migration, (Part::Capture, Firing::Always)).await
+        there::set_parts(session, pair.migration, &[(Part::Capture, Firing::Always)]).await
     });
     pair.app(&format!(
         "set role {app}; set search_path = pg_temp; create temp table reverse_change (tbl int); update public.t set v = 'b'; insert into public.t values (2, 'c')"

@@ -16,6 +16,7 @@ use crate::postgres::fault;
 use crate::postgres::make_way::has_missed;
 use crate::sqlite::capture::fence::Opening;
 use std::time::{Duration, Instant};
+use tokio::try_join;
 
 /// How long the first try waits for the writers of a table, and at most a later one: less than the second that PostgreSQL takes to find a
 /// deadlock, which it would end by an error of the application.
@@ -89,11 +90,14 @@ impl Sides for Backward<'_, '_> {
     async fn decide(&mut self, fenced: Fenced<Session>, _proven: &Proven) -> Result<(), Fault> {
         let (session, migration) = (fenced.into_fence(), self.back.desk.migration);
         let first = self.first.expect("SQLite was made ready");
-        capture::set(&session, migration, Written::Sqlite).await?;
         let desk = &self.back.desk;
         let crosser = Crosser { migration, owner: &desk.owner, state: desk.state };
         let entry = self.told.entry("the application's writes go to SQLite again");
-        self.routing_epoch = Some(rolled_back(&session, crosser, first, entry).await?);
+        let ((), routing_epoch) = try_join!(
+            capture::set(&session, migration, Written::Sqlite),
+            Box::pin(rolled_back(&session, crosser, first, entry)),
+        )?;
+        self.routing_epoch = Some(routing_epoch);
         let doing = "commit the rollback in PostgreSQL";
         session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, doing))?;
         self.back.target.give_back(session);

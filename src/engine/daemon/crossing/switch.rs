@@ -107,12 +107,17 @@ impl Preparations {
         let wait = wait.as_millis();
         let begin =
             format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'");
-        run(&begin, "begin the switch").await?;
-        untouched(session, migration, (&self.tables, Written::Sqlite)).await?;
-        run(&self.restore.join(";\n"), "give constraints and triggers back").await?;
-        let set: Vec<String> = self.sequences.iter().map(|sequence| sequence.set_sql(issued)).collect();
-        run(&set.join(";\n"), "set the sequences").await?;
-        capture::set(session, migration, Written::Postgres).await
+        let set = self.sequences.iter().map(|sequence| sequence.set_sql(issued));
+        let given = self.restore.iter().cloned().chain(set).collect::<Vec<String>>().join(";\n");
+        // The application waits: all of it is sent before the first is answered.
+        try_join!(
+            biased;
+            run(&begin, "begin the switch"),
+            untouched(session, migration, (&self.tables, Written::Sqlite)),
+            run(&given, "give constraints and triggers back, and set the sequences"),
+            capture::set(session, migration, Written::Postgres),
+        )
+        .map(drop)
     }
 
     pub fn sequences(&self) -> &[Sequence] {
@@ -154,18 +159,23 @@ impl<'l, 'a> Forward<'l, 'a> {
         Forward { life, preparations, told, deadline }
     }
 
-    /// Makes PostgreSQL ready for the application's writes, and commits nothing.
-    async fn make_ready(&self, issued: Issued<'_>, last: Position) -> Result<Opening, Fault> {
+    /// A session whose transaction has given PostgreSQL all that the application needs there. Nothing is committed.
+    async fn take(&self, issued: Issued<'_>) -> Result<Session, Fault> {
         let session = self.life.link.target.session().await?;
+        self.preparations.take(&session, self.life.migration, (issued, self.deadline)).await?;
+        Ok(session)
+    }
+
+    /// Records in the same transaction where the writes are from now on; gives the routing's new epoch.
+    async fn record(&self, session: &Session, last: Position) -> Result<i64, Fault> {
         let migration = self.life.migration;
-        self.preparations.take(&session, migration, (issued, self.deadline)).await?;
         let crosser = Crosser { migration, owner: &self.life.owner, state: self.life.desk.state };
         let detail = format!("the application's writes go to PostgreSQL, after change {}", last.seq);
-        let ((), routing_epoch) = try_join!(
-            begin_history(&session, migration, self.preparations.reverse),
-            Box::pin(switched(&session, crosser, last, self.told.entry(&detail))),
-        )?;
-        Ok(Opening { session, routing_epoch })
+        let recorded = try_join!(
+            begin_history(session, migration, self.preparations.reverse),
+            Box::pin(switched(session, crosser, last, self.told.entry(&detail))),
+        );
+        recorded.map(|((), routing_epoch)| routing_epoch)
     }
 
     async fn commit(&mut self, opening: Opening) -> Result<(), Fault> {
@@ -184,8 +194,9 @@ impl<'l, 'a> Forward<'l, 'a> {
         let address = Arc::clone(&self.life.job.request.address);
         let heights = heights::read(address, self.preparations.to_be_read()).await?;
         let issued = Issued { counters: &counters, heights: &heights };
-        let opening = self.make_ready(issued, last).await?;
-        self.commit(opening).await?;
+        let session = self.take(issued).await?;
+        let routing_epoch = self.record(&session, last).await?;
+        self.commit(Opening { session, routing_epoch }).await?;
         Ok(last)
     }
 }
@@ -221,8 +232,6 @@ impl Sides for Forward<'_, '_> {
 
     async fn check(&mut self, drained: &Drained) -> Result<u64, Fault> {
         let rows = self.life.compare_newest(drained.last()).await?;
-        // What came since the last look may have done to other rows what it likes.
-        self.life.is_undisturbed().await?;
         if self.life.changes.has_leapt() {
             let doing = "rely on what was compared";
             return Err(Fault::new(FaultClass::Transient, "source_schema_moved", doing).with_remedy(
@@ -238,9 +247,12 @@ impl Sides for Forward<'_, '_> {
         // Everything up to the last change has passed: nothing is left to be read.
         let heights = self.life.heights.now(&self.life.applier).unwrap_or_default();
         let issued = Issued { counters: &counters, heights: &heights };
-        let opening = self.make_ready(issued, proven.last).await?;
-        is_as_made(&opening.session, self.life.migration, &self.life.tables).await?;
-        Ok(opening)
+        let session = self.take(issued).await?;
+        let (routing_epoch, ()) = try_join!(
+            self.record(&session, proven.last),
+            is_as_made(&session, self.life.migration, &self.life.tables),
+        )?;
+        Ok(Opening { session, routing_epoch })
     }
 
     async fn decide(&mut self, fenced: Fenced<Option<Fence>>, proven: &Proven) -> Result<(), Fault> {
