@@ -15,18 +15,52 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Progress {
     bar: ProgressBar,
-    state: Mutex<Stage>,
+    state: Mutex<State>,
     surveyed_rows: AtomicU64,
     plain: bool,
     started: Instant,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Stage {
-    name: &'static str,
+struct State {
+    /// None before the first.
+    stage: Option<Stage>,
     last_line: Instant,
-    rows: u64,
+    /// Rows, or steps.
+    done: u64,
     since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Survey,
+    Load,
+    Index,
+    Validate,
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Stage::Survey => "survey",
+            Stage::Load => "load",
+            Stage::Index => "index",
+            Stage::Validate => "validate",
+        }
+    }
+
+    /// How far it has come within this time, as a line says it.
+    fn reached(self, (done, surveyed): (u64, u64), took: Duration) -> String {
+        let word = self.word();
+        let per_second = done / took.as_secs().max(1);
+        match self {
+            Stage::Survey => format!("{word}: {done} rows, {per_second} rows/s"),
+            Stage::Load | Stage::Validate => {
+                format!("{word}: {done} of {surveyed} rows, {per_second} rows/s")
+            }
+            Stage::Index => format!("{word}: {done} made"),
+        }
+    }
 }
 
 impl Progress {
@@ -36,7 +70,7 @@ impl Progress {
         let now = Instant::now();
         Progress {
             bar: ProgressBar::with_draw_target(None, target),
-            state: Mutex::new(Stage { name: "", last_line: now, rows: 0, since: now }),
+            state: Mutex::new(State { stage: None, last_line: now, done: 0, since: now }),
             surveyed_rows: AtomicU64::new(0),
             plain,
             started: now,
@@ -47,30 +81,29 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn advance(&self, name: &'static str, rows: u64, what: &str) {
+    fn advance(&self, stage: Stage, more: u64, what: &str) {
         let what = shown(what);
-        let mut stage = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if stage.name != name {
-            *stage = Stage { name, last_line: Instant::now(), rows: 0, since: Instant::now() };
-            self.begin(name);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.stage != Some(stage) {
+            let now = Instant::now();
+            *state = State { stage: Some(stage), last_line: now, done: 0, since: now };
+            self.begin(stage);
         }
-        stage.rows += rows;
-        self.bar.set_position(stage.rows);
+        state.done += more;
+        self.bar.set_position(state.done);
         self.bar.set_message(what.clone());
-        if self.plain && stage.last_line.elapsed() >= LINE_EVERY {
-            stage.last_line = Instant::now();
-            let seconds = stage.since.elapsed().as_secs().max(1);
-            let (total, elapsed) =
-                (self.surveyed_rows.load(Ordering::Relaxed), self.started.elapsed().as_secs());
-            let (rows, per_second) = (stage.rows, stage.rows / seconds);
-            complain(&format!("{name}: {rows} of {total} rows, {per_second} rows/s, {what}, {elapsed} s\n"));
+        if self.plain && state.last_line.elapsed() >= LINE_EVERY {
+            state.last_line = Instant::now();
+            let surveyed = self.surveyed_rows.load(Ordering::Relaxed);
+            let reached = stage.reached((state.done, surveyed), state.since.elapsed());
+            complain(&format!("{reached}, {what}, {} s\n", self.started.elapsed().as_secs()));
         }
     }
 
-    fn begin(&self, name: &'static str) {
+    fn begin(&self, stage: Stage) {
         let total = self.surveyed_rows.load(Ordering::Relaxed);
         self.bar.reset();
-        let counted = name == "load" || name == "validate";
+        let counted = matches!(stage, Stage::Load | Stage::Validate);
         let template = if counted && total > 0 {
             self.bar.set_length(total);
             "{prefix:9} {bar:30} {human_pos}/{human_len} rows  {rate}  eta {eta}  {wide_msg}"
@@ -84,7 +117,7 @@ impl Progress {
         };
         let style = ProgressStyle::with_template(template).expect("the template is well formed");
         self.bar.set_style(style.with_key("rate", rate));
-        self.bar.set_prefix(name);
+        self.bar.set_prefix(stage.word());
     }
 }
 
@@ -93,11 +126,29 @@ impl Watch for Progress {
         match event {
             Event::Surveyed { table, rows } => {
                 self.surveyed_rows.fetch_add(rows, Ordering::Relaxed);
-                self.advance("survey", rows, table);
+                self.advance(Stage::Survey, rows, table);
             }
-            Event::Loaded { table, rows, bytes: _ } => self.advance("load", rows, table),
-            Event::Stepped { what } => self.advance("index", 1, what),
-            Event::Compared { table, rows } => self.advance("validate", rows, table),
+            Event::Loaded { table, rows, bytes: _ } => self.advance(Stage::Load, rows, table),
+            Event::Stepped { what } => self.advance(Stage::Index, 1, what),
+            Event::Compared { table, rows } => self.advance(Stage::Validate, rows, table),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_as_rows_and_steps_as_steps() {
+        let took = Duration::from_secs(5);
+        for (stage, says) in [
+            (Stage::Survey, "survey: 100 rows, 20 rows/s"),
+            (Stage::Load, "load: 100 of 900 rows, 20 rows/s"),
+            (Stage::Index, "index: 100 made"),
+            (Stage::Validate, "validate: 100 of 900 rows, 20 rows/s"),
+        ] {
+            assert_eq!(stage.reached((100, 900), took), says);
         }
     }
 }
