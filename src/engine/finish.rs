@@ -121,14 +121,16 @@ fn finding(what: &str, outcome: &Outcome) -> Option<Finding> {
 pub async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Fault> {
     let session = target.session().await?;
     let mut findings = Vec::new();
-    for sequence in &plan.sequences {
+    let setting = plan.sequences.iter().map(|sequence| set_sequence(&session, sequence));
+    let set: Vec<SequenceSet> = stream::iter(setting).buffered(SENT_AHEAD).try_collect().await?;
+    for (sequence, set) in plan.sequences.iter().zip(set) {
         let subject = match &sequence.source {
             SequenceSource::Column(numbers) => numbers.to_string(),
             SequenceSource::Setting => {
                 sequence.sequence.as_ref().map(ToString::to_string).unwrap_or_default()
             }
         };
-        match set_sequence(&session, sequence).await? {
+        match set {
             SequenceSet::Untouched | SequenceSet::At(_) => {}
             SequenceSet::Exhausted { sequence, last } => findings.push(
                 Finding::warning("sequence_exhausted", subject, format!("{sequence} stands at {last}, its last value"))
@@ -141,9 +143,11 @@ pub async fn settle(target: &PgTarget, plan: &Plan) -> Result<Vec<Finding>, Faul
             )),
         }
     }
-    for table in &plan.tables {
-        analyze(&session, &table.route.target).await?;
-    }
+    let analyzing = plan.tables.iter().map(|table| analyze(&session, &table.route.target));
+    stream::iter(analyzing).buffered(SENT_AHEAD).try_collect::<()>().await?;
     target.give_back(session);
     Ok(findings)
 }
+
+/// Questions on their way to a server that may be far away. It answers one after the other.
+const SENT_AHEAD: usize = 8;

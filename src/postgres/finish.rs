@@ -6,6 +6,8 @@ use crate::model::fault::Fault;
 use crate::model::name::{PgName, ident};
 use crate::plan::numbers::{Numbers, Reached};
 use crate::plan::{SequencePlan, SequenceSource};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
 /// Where a sequence was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +33,19 @@ pub async fn set_sequence(session: &Session, plan: &SequencePlan) -> Result<Sequ
     let sql = format!(
         "select s.seqmax, now.last_value, now.is_called from {sequence} as now, pg_sequence as s where s.seqrelid = $1::text::regclass"
     );
-    let state = session.query_one(&sql, &[&sequence]).await.map_err(|error| fault::of(error, &doing))?;
+    let state = ask(session, &sql, &[(&sequence, Type::TEXT)], &doing).await?;
     let (limit, stands, is_issued): (i64, i64, bool) = (state.get(0), state.get(1), state.get(2));
     let largest = match &plan.source {
-        SequenceSource::Column(numbers) => largest_value(session, numbers, &doing).await?,
+        SequenceSource::Column(numbers) => ask(session, &numbers.largest_sql(), &[], &doing).await?.get(0),
         SequenceSource::Setting => None,
     };
     let reached = [largest, plan.floor, is_issued.then_some(stands)].into_iter().flatten().max();
     let Some(last) = reached.filter(|last| *last >= stands) else { return Ok(SequenceSet::Untouched) };
-    session
-        .execute("select setval($1::text::regclass, $2, true)", &[&sequence, &last.min(limit)])
-        .await
-        .map_err(|error| fault::of(error, &doing))?;
+    // Another column's may have set it meanwhile, where they share it.
+    let set = format!(
+        "select setval($1::text::regclass, greatest($2, now.last_value), true) from {sequence} as now"
+    );
+    ask(session, &set, &[(&sequence, Type::TEXT), (&last.min(limit), Type::INT8)], &doing).await?;
     Ok(if last >= limit { SequenceSet::Exhausted { sequence, last } } else { SequenceSet::At(last) })
 }
 
@@ -57,27 +60,31 @@ async fn sequence_name(session: &Session, plan: &SequencePlan, doing: &str) -> R
     match (&plan.sequence, &plan.source) {
         (Some(sequence), _) => Ok(Some(sequence.sql())),
         (None, SequenceSource::Setting) => Ok(None),
-        (None, SequenceSource::Column(Numbers { table, column, .. })) => session
+        (None, SequenceSource::Column(Numbers { table, column, .. })) => {
             // The first argument is read as SQL, the second is a bare name.
-            .query_one("select pg_get_serial_sequence($1, $2)", &[&table.sql(), column])
-            .await
-            .map(|row| row.get(0))
-            .map_err(|error| fault::of(error, doing)),
+            let sql = "select pg_get_serial_sequence($1, $2)";
+            ask(session, sql, &[(&table.sql(), Type::TEXT), (column, Type::TEXT)], doing)
+                .await
+                .map(|row| row.get(0))
+        }
     }
 }
 
-async fn largest_value(session: &Session, numbers: &Numbers, doing: &str) -> Result<Option<i64>, Fault> {
-    session
-        .query_one(&numbers.largest_sql(), &[])
-        .await
-        .map(|row| row.get(0))
-        .map_err(|error| fault::of(error, doing))
+/// What answers with one row, in one round trip.
+async fn ask(
+    session: &Session,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+    doing: &str,
+) -> Result<Row, Fault> {
+    let mut rows = session.query_typed(sql, parameters).await.map_err(|error| fault::of(error, doing))?;
+    Ok(rows.pop().expect("there is one row"))
 }
 
 /// What all rows of a column tell.
 pub async fn reached(session: &Session, numbers: &Numbers) -> Result<Reached, Fault> {
-    let found = session.query_one(&numbers.reached_sql(), &[]).await;
-    let row = found.map_err(|error| fault::of(error, format!("read the largest number of {numbers}")))?;
+    let doing = format!("read the largest number of {numbers}");
+    let row = ask(session, &numbers.reached_sql(), &[], &doing).await?;
     Ok(Reached { largest: row.get(0), has_others: row.get(1) })
 }
 
@@ -103,7 +110,7 @@ pub async fn unproved(session: &Session, tables: &[PgName]) -> Result<Vec<Unprov
         .query(UNPROVED, &[])
         .await
         .map_err(|error| fault::of(error, "look for constraints that are not validated"))?;
-    let unproved = |row: &tokio_postgres::Row| {
+    let unproved = |row: &Row| {
         let table = PgName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
         let parent = row
             .get::<_, Option<&str>>(3)
