@@ -16,9 +16,11 @@ use crate::model::history::Position;
 use crate::plan::Statement;
 use crate::plan::overrides::ExistingRows;
 use crate::plan::route::Route;
+use futures_util::TryFutureExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
-use tokio_postgres::types::ToSql;
+use tokio::try_join;
+use tokio_postgres::types::{ToSql, Type};
 
 #[derive(Clone)]
 pub struct PgTarget {
@@ -197,7 +199,7 @@ impl PgTarget {
             "begin; set local maintenance_work_mem = '{INDEX_MEMORY}'; set local idle_in_transaction_session_timeout = '20s'; set local lock_timeout = 0"
         );
         let attended = Attended::begin(&self.address, session, (&begin, &doing)).await?;
-        let taken = self.take_step_in_transaction(session, statement, (sql, &outcome));
+        let taken = Box::pin(self.take_step_in_transaction(session, statement, (sql, &outcome)));
         match attended.work(&doing, taken).await? {
             Taken::Now => Ok(outcome),
             Taken::Before(outcome) => Ok(outcome),
@@ -213,10 +215,14 @@ impl PgTarget {
         let (migration, what) = (self.of_migration()?, &statement.what);
         let doing = format!("make {what}");
         let failed = |error| fault::of(error, &doing);
-        let record = session.prepared(RECORD_STEP).await.map_err(failed)?;
-        let outcome_of_it: [&(dyn ToSql + Sync); 4] = [&migration, what, &outcome.word(), &outcome.detail()];
-        let recorded = session.execute(&record, &outcome_of_it).await.map_err(failed)?;
-        if recorded == 0 {
+        let record: &[(&(dyn ToSql + Sync), Type)] = &[
+            (&migration, Type::INT8),
+            (what, Type::TEXT),
+            (&outcome.word(), Type::TEXT),
+            (&outcome.detail(), Type::TEXT),
+        ];
+        let recorded = session.query_typed(RECORD_STEP, record).await.map_err(failed)?;
+        if recorded.is_empty() {
             roll_back(session).await?;
             let row = session
                 .query_one(
@@ -227,13 +233,17 @@ impl PgTarget {
                 .map_err(failed)?;
             return Ok(Taken::Before(Outcome::from_words(row.get(0), row.get(1))));
         }
-        session.batch_execute(sql).await.map_err(failed)?;
-        session.batch_execute("commit").await.map_err(|error| fault::of_commit(error, &doing))?;
-        Ok(Taken::Now)
+        // Sent together, for there may be hundreds of steps, far away: behind a refusal the commit commits nothing.
+        let made = try_join!(
+            biased;
+            session.batch_execute(sql).map_err(failed),
+            session.batch_execute("commit").map_err(|error| fault::of_commit(error, &doing)),
+        );
+        made.map(|_| Taken::Now)
     }
 }
 
-const RECORD_STEP: &str = "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing";
+const RECORD_STEP: &str = "insert into liteferry.step (migration_id, what, outcome, detail) values ($1, $2, $3, $4) on conflict do nothing returning 1";
 
 /// Whose transaction took a step.
 enum Taken {
