@@ -63,11 +63,22 @@ pub async fn copy(
     (earlier, listing): (Earlier, Listing),
     watch: &dyn Watch,
 ) -> Result<Copied, Fault> {
+    let store = Store::new(pool(&request.address).await?);
+    let claim = claim(&request.address, &request.schema, KILLED).await?;
+    let copied = copy_claimed(request, &store, (earlier, listing), watch).await;
+    claim.end().await;
+    copied
+}
+
+async fn copy_claimed(
+    request: &Request,
+    store: &Store,
+    (earlier, listing): (Earlier, Listing),
+    watch: &dyn Watch,
+) -> Result<Copied, Fault> {
     let (started, mut stopwatch) = (SystemTime::now(), Stopwatch::start());
     let witness = WriteWitness::open(request)?;
-    let store = Store::new(pool(&request.address).await?);
-    let _claim = claim(&request.address, &request.schema, KILLED).await?;
-    let known = known_migration(&store, request, earlier).await?;
+    let known = known_migration(store, request, earlier).await?;
     let prepared = persist(watch, async |watch: &dyn Watch| prepare(request, watch).await).await?;
     stopwatch.lap("plan");
     let mut findings = prepared.plan.findings.clone();
@@ -83,21 +94,20 @@ pub async fn copy(
         Some(known) if known.fingerprint == fingerprint => (known.id, known.state),
         Some(_) => return Err(plan_changed()),
         None if has_blocker(&findings) => return Ok(Copied::Blocked(findings)),
-        None => (begin(request, &store, &prepared, &fingerprint).await?, State::Loading),
+        None => (begin(request, store, &prepared, &fingerprint).await?, State::Loading),
     };
     let target = target_of(request, migration, load_role(&prepared));
     let link = Link { source: prepared.source.clone(), target };
     let now = persist(watch, async |_| catalog_of(request).await).await?;
-    let routes = routes(&now, &store, migration).await?;
+    let routes = routes(&now, store, migration).await?;
     stopwatch.lap("setup");
     if state == State::Loading {
-        load(&link, &store, (migration, &routes), request, watch).await?;
+        load(&link, store, (migration, &routes), request, watch).await?;
     }
     stopwatch.lap("load");
     if state != State::Complete {
         let of_it = (migration, &prepared.plan);
-        let made =
-            async |watch: &dyn Watch| finish(&link.target, &store, of_it, request.workers, watch).await;
+        let made = async |watch: &dyn Watch| finish(&link.target, store, of_it, request.workers, watch).await;
         findings.extend(persist(watch, made).await?);
     }
     stopwatch.lap("index");
@@ -107,7 +117,7 @@ pub async fn copy(
     stopwatch.lap("settle");
     let (tables, noticed) = prove(request, &link, &routes, listing, watch).await?;
     findings.extend(noticed);
-    findings.extend(persist(watch, async |_| refused_rows(&store, migration).await).await?);
+    findings.extend(persist(watch, async |_| refused_rows(store, migration).await).await?);
     stopwatch.lap("validate");
     let report = Report {
         direction: Direction::Forward,
@@ -120,7 +130,7 @@ pub async fn copy(
         phases: stopwatch.phases,
         source_changed: witness.saw_a_write()?,
     };
-    record_verdict(&store, migration, &report, watch).await?;
+    record_verdict(store, migration, &report, watch).await?;
     if report.success() && state != State::Complete {
         persist(watch, async |_| store.complete(migration).await).await?;
     }

@@ -38,16 +38,6 @@ impl Attended {
         Attended { address: Arc::clone(address), backend }
     }
 
-    /// `session` is in a transaction.
-    pub async fn of(address: &Arc<Address>, session: &Session, doing: &str) -> Result<Attended, Fault> {
-        let asked = async {
-            let answer = session.query_one("select pg_backend_pid()", &[]).await;
-            answer.map_err(|error| fault::of(error, doing))
-        };
-        let backend = answered(patience::SMALL, doing, asked).await?.get(0);
-        Ok(Attended { address: Arc::clone(address), backend })
-    }
-
     /// Begins a transaction with these statements: that and its backend are one question.
     pub async fn begin(
         address: &Arc<Address>,

@@ -32,6 +32,11 @@ impl Claim {
         self.backend
     }
 
+    /// Gives it up by word: of a session that only goes away the server would complain in its log.
+    pub async fn end(self) {
+        self.session.close().await;
+    }
+
     /// Returns once the session that holds it has ended, or answers no more: the work must not go on as if nobody could come.
     pub async fn lost(&self) -> Fault {
         let doing = "keep the target claimed";

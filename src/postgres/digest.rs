@@ -39,10 +39,10 @@ pub async fn sums(session: &Session, route: &Route, span: Span, buckets: usize) 
 
 pub async fn ledger_sum(session: &Session, migration: i64, route: &Route, span: Span) -> Result<Sum, Fault> {
     let doing = format!("digest the ledger of table {}", route.source);
-    let row = session
-        .query_one(LEDGER_SUM, &[&migration, &route.source, &span.from, &span.to])
-        .await
-        .map_err(|error| fault::of(error, &doing))?;
+    let failed = |error| fault::of(error, &doing);
+    let statement = session.prepared(LEDGER_SUM).await.map_err(failed)?;
+    let row = session.query_one(&statement, &[&migration, &route.source, &span.from, &span.to]).await;
+    let row = row.map_err(failed)?;
     let broken = || Fault::fatal("digest_broken", doing.clone());
     Ok(Sum {
         rows: u64::try_from(row.get::<_, i64>(0)).map_err(|_| broken())?,

@@ -24,13 +24,16 @@ use crate::plan::route::{Identity, Route};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
-/// Ends its snapshot when the last of its copies is dropped.
+/// Its snapshot ends when the last of its copies is dropped, at the latest.
 #[derive(Clone)]
 pub struct PgHalf(Arc<Open>);
 
 struct Open {
     session: Session,
+    target: PgTarget,
     migration: i64,
     attended: Attended,
     ledger: Ledger,
@@ -47,6 +50,7 @@ enum Ledger {
 }
 
 const OPEN: &str = "open a snapshot of PostgreSQL";
+const END: &str = "end a snapshot of PostgreSQL";
 const BEGIN: &str = "begin isolation level repeatable read, read only; set local statement_timeout = 0";
 const FOLLOWED_TO: &str = "select epoch, seq, nonce from liteferry.follow where migration_id = $1";
 const READ_TO: &str = "select epoch, mark, nonce from liteferry.reverse r where migration_id = $1
@@ -60,6 +64,7 @@ impl PgHalf {
         if found == Some(at) {
             return Ok(half);
         }
+        half.end().await;
         Err(Fault::new(FaultClass::Transient, "pair_missed", OPEN)
             .with_remedy("the target moved on before its snapshot was taken; another pair is made by itself"))
     }
@@ -67,7 +72,11 @@ impl PgHalf {
     /// Of the source of the way back, whose whole state at `at` SQLite has taken. Nothing if something waits there.
     pub async fn at_rest(target: &PgTarget, migration: i64, at: Position) -> Result<Option<PgHalf>, Fault> {
         let (half, found) = PgHalf::begin(target, (migration, Ledger::LeftOut), (BEGIN, READ_TO)).await?;
-        Ok((found == Some(at)).then_some(half))
+        if found == Some(at) {
+            return Ok(Some(half));
+        }
+        half.end().await;
+        Ok(None)
     }
 
     /// The same in the snapshot of a batch that is not forgotten yet.
@@ -85,21 +94,34 @@ impl PgHalf {
     ) -> Result<(PgHalf, Option<Position>), Fault> {
         let begun = async {
             let session = target.session().await?;
-            session.batch_execute(begin).await.map_err(|error| fault::of(error, OPEN))?;
-            let row = session.query_opt(position, &[&migration]).await;
-            let row = row.map_err(|error| fault::of(error, OPEN))?;
-            let found = row.map(|row| Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) });
-            let attended = Attended::of(target.address(), &session, OPEN).await?;
-            Ok((PgHalf(Arc::new(Open { session, migration, attended, ledger })), found))
+            let attended = Attended::begin(target.address(), &session, (begin, OPEN)).await?;
+            let rows = session.query_typed(position, &[(&migration, Type::INT8)]).await;
+            let rows = rows.map_err(|error| fault::of(error, OPEN))?;
+            let position = |row: &Row| Position { epoch: row.get(0), seq: row.get(1), nonce: row.get(2) };
+            let found = rows.first().map(position);
+            let target = target.clone();
+            Ok((PgHalf(Arc::new(Open { session, target, migration, attended, ledger })), found))
         };
         answered(patience::SMALL, OPEN, begun).await
+    }
+
+    /// Ends the snapshot, unless there is another copy of it. Of a session that only goes away the server would complain in its log.
+    pub async fn end(self) {
+        let Some(Open { session, target, .. }) = Arc::into_inner(self.0) else { return };
+        let ended = async { session.batch_execute("rollback").await.map_err(|error| fault::of(error, END)) };
+        match answered(patience::SMALL, END, ended).await {
+            Ok(()) => target.give_back(session),
+            Err(fault) => tracing::debug!(%fault, "a snapshot has ended with its connection"),
+        }
     }
 
     /// Whether somebody waits for a table that the snapshot holds on to.
     pub async fn is_in_the_way(&self) -> Result<bool, Fault> {
         let asked = async {
-            let row = self.0.session.query_one(IN_THE_WAY, &[&self.0.attended.backend()]).await;
-            Ok(row.map_err(|error| fault::of(error, COMPARING))?.get(0))
+            let failed = |error| fault::of(error, COMPARING);
+            let look = self.0.session.prepared(IN_THE_WAY).await.map_err(failed)?;
+            let row = self.0.session.query_one(&look, &[&self.0.attended.backend()]).await;
+            Ok(row.map_err(failed)?.get(0))
         };
         answered(patience::SMALL, COMPARING, asked).await
     }
@@ -116,8 +138,10 @@ impl PgHalf {
     /// the snapshot ends; what was done to it before that shows in its file.
     async fn is_as_it_was(&self, route: &Route) -> Result<(), Fault> {
         let doing = format!("read table {} in a snapshot", route.target);
-        let row = self.0.session.query_one(REWRITTEN, &[&route.target.sql()]).await;
-        match row.map_err(|error| fault::of(error, &doing))?.get(0) {
+        let failed = |error| fault::of(error, &doing);
+        let look = self.0.session.prepared(REWRITTEN).await.map_err(failed)?;
+        let row = self.0.session.query_one(&look, &[&route.target.sql()]).await;
+        match row.map_err(failed)?.get(0) {
             false => Ok(()),
             true => Err(Fault::new(FaultClass::Transient, "pair_outdated", doing).with_remedy(
                 "the table was emptied or rewritten since its snapshot was taken; it is compared anew by itself",

@@ -18,6 +18,7 @@ mod follow;
 mod fresh_keys;
 mod generate;
 mod generated;
+mod goodbyes;
 mod halved;
 mod held;
 mod http;

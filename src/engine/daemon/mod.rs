@@ -189,14 +189,22 @@ async fn attempt(
     });
     // Setup too waits for nothing longer than its server is known to be there.
     let working = claimed((job, voice), (&store, &claim), (start, owned), (orders, stopping));
-    let lost = tokio::select! {
-        attempted = Box::pin(working) => return attempted,
-        lost = claim.lost() => lost,
+    let attempted = tokio::select! {
+        attempted = Box::pin(working) => Ok(attempted),
+        lost = claim.lost() => Err(lost),
     };
-    if owned.is_none() {
-        voice.attended(owning::let_go(request, &claim)).await;
+    match attempted {
+        Ok(attempted) => {
+            claim.end().await;
+            attempted
+        }
+        Err(lost) => {
+            if owned.is_none() {
+                voice.attended(owning::let_go(request, &claim)).await;
+            }
+            Err(lost)
+        }
     }
-    Err(lost)
 }
 
 /// The same once nobody else may begin, resume or drop it.

@@ -29,6 +29,13 @@ pub struct Pair {
     pub postgres: PgHalf,
 }
 
+impl Pair {
+    async fn end(self) {
+        drop(self.sqlite);
+        self.postgres.end().await;
+    }
+}
+
 /// A validation under way, between pairs or with one.
 pub struct Validation {
     pub started: SystemTime,
@@ -93,7 +100,7 @@ impl Validation {
             compared = compared => compared,
             fault = pair.postgres.stood_in_the_way() => Err(fault),
         }?;
-        drop(pair);
+        pair.end().await;
         match naming {
             Naming::AtOnce => {}
             Naming::Owed(owed) => owed.name(&log).await?,
