@@ -5,7 +5,9 @@
 use super::form::{Form, Hints};
 use super::formset::FormSet;
 use super::interval::Duration;
-use super::{Codec, Fit, Reason, moment, moment_unit, proposals_are_proved, proposed_forms, unread};
+use super::{
+    Codec, Fit, Reason, moment, moment_name, moment_unit, proposals_are_proved, proposed_forms, unread,
+};
 use crate::model::cell::Cell;
 use crate::model::schema::Affinity;
 use crate::model::types::Type;
@@ -155,9 +157,9 @@ impl Learner {
             let form = counted.into_iter().next().unwrap_or_else(|| self.usual());
             let misfit = first_misfit.unwrap_or_else(|| self.try_form(form, cell));
             self.count_misfit(misfit);
-            if misfit == Fit::Kept(Reason::Precision) {
-                let forms =
-                    if counted == FormSet::EMPTY { self.written_but_for_digits(cell) } else { counted };
+            let is_moment = proposals_are_proved(&self.codec.ty);
+            if misfit == Fit::Kept(Reason::Precision) || is_moment && matches!(misfit, Fit::Kept(_)) {
+                let forms = if counted == FormSet::EMPTY { self.written_but_for_more(cell) } else { counted };
                 forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
             }
         }
@@ -350,11 +352,12 @@ impl Learner {
         }
     }
 
-    /// How a time is written that has more digits than PostgreSQL keeps: what comes back is to stand beside it in the same order.
-    fn written_but_for_digits(&self, cell: Cell<'_>) -> FormSet {
+    /// How a time is written that says more than PostgreSQL keeps, by its digits or a second clock behind it: what comes back is to stand
+    /// beside it in the same order.
+    fn written_but_for_more(&self, cell: Cell<'_>) -> FormSet {
         match cell {
             Cell::Text(text) if self.hints.form.is_none() && text.len() <= SAMPLE_BYTES_MAX => {
-                let kept = as_fine_as(&self.codec.ty, text);
+                let kept = as_fine_as(&self.codec.ty, moment_name::without_monotonic(text));
                 proposed_forms(&self.codec.ty, Cell::Text(&kept), &self.hints)
             }
             Cell::Text(_) | Cell::Null | Cell::Blob(_) | Cell::Integer(_) | Cell::Real(_) => FormSet::EMPTY,
@@ -606,10 +609,15 @@ mod tests {
         let text = |text: &'static str| Cell::Text(text.as_bytes());
         let rust = [text("2024-01-02T03:04:05.123456789+00:00"), text("2024-01-02T03:04:06.100000123+00:00")];
         let go = [text("2024-01-02 03:04:05.1234567-07:00")];
+        let clocked = [
+            text("2024-01-02 03:04:05.123456789 +0200 EET m=+0.000000123"),
+            text("2024-01-02 03:04:05.5 +0200 EET m=+245.850218253"),
+        ];
         let exact = [rust[0], rust[1], text("2024-01-02 03:04:05.5")];
         for (cells, form, exact) in [
             (&rust[..], "Y-m-dTH:M:S[.f6]+00:00", 0),
             (&go, "Y-m-d H:M:S[.f6]-07:00", 0),
+            (&clocked, "Y-m-d H:M:S[.f] +0200 EET", 0),
             (&exact, "Y-m-d H:M:S[.f1]", 1),
         ] {
             let mut one = learner(Type::Timestamptz(6), Affinity::Text, cells);

@@ -24,6 +24,7 @@ mod law;
 pub mod learn;
 mod list;
 mod moment;
+mod moment_name;
 mod moment_text;
 mod moment_unit;
 mod moment_word;

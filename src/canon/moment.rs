@@ -13,6 +13,7 @@ use super::calendar::{
 use super::epoch::{self, Rest};
 use super::form::{Form, Hints, Unit};
 use super::formset::FormSet;
+use super::moment_name::ZoneName;
 use super::moment_text::{
     Clock, Face, Offset, Reading, Separator, Shape, Spelling, Style, Suffix, Written, Zoned, parse, put,
 };
@@ -228,7 +229,8 @@ impl Target {
             Kind::Timestamp => to_utc(value, zone),
             Kind::Timestamptz => value,
         };
-        let zoned = moment.suffix.map(|suffix| suffix.zoned(suffix.seconds_at(utc, zone)));
+        let zoned =
+            moment.suffix.map(|suffix| suffix.named_at(utc, zone).zoned(suffix.seconds_at(utc, zone)));
         let (day, micros) = match self.kind {
             Kind::Date => (value, 0),
             Kind::Time => (0, value),
@@ -325,18 +327,19 @@ impl Target {
         };
         let moment = |clock, suffix| Moment { shape, separator: written.separator, clock, suffix };
         let suffixes = |zoned: Zoned| {
-            let suffix = |offset| Suffix { gap: zoned.gap, style: zoned.style, offset };
-            let local = (zone != Zone::Utc && zoned.style != Style::Z).then(|| suffix(Offset::Local));
-            [Some(suffix(Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
+            let suffix = |style, offset| Suffix { gap: zoned.gap, style, offset };
+            let local = (zone != Zone::Utc && zoned.style != Style::Z)
+                .then(|| suffix(zoned.style.everywhere(), Offset::Local));
+            [Some(suffix(zoned.style, Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
         };
         if written.separator == Separator::Nothing {
             let date = written.clock.is_none().then_some(Moment::DENSE_DATE);
-            let clocks = clocks(written.clock).filter(|clock| date.is_none() && clock.counts_digits());
+            let clocks = clocks(&written).filter(|clock| date.is_none() && clock.counts_digits());
             let dense = date.into_iter().chain(clocks.map(Moment::dense));
             let dense = dense.filter(|dense| self.write(*dense, zone, value) == written);
             return dense.map(Form::Moment).collect();
         }
-        clocks(written.clock)
+        clocks(&written)
             .flat_map(|clock| {
                 let bare = written.suffix.is_none().then(|| moment(clock, None));
                 let zoned = written.suffix.into_iter().flat_map(suffixes);
@@ -423,19 +426,34 @@ impl Suffix {
     fn seconds_at(self, utc: i64, zone: Zone) -> i32 {
         match (self.style, self.offset) {
             (Style::Z, _) => 0,
-            (Style::Colon | Style::Basic | Style::Hours, Offset::Fixed(seconds)) => seconds,
-            (Style::Colon | Style::Basic | Style::Hours, Offset::Local) => {
+            (_, Offset::Fixed(seconds)) => seconds,
+            (_, Offset::Local) => {
                 let seconds = zone.offset_of_utc(unix_seconds(utc));
                 seconds - seconds % 60
             }
         }
     }
+
+    /// With the name that is to be written at an instant, if one is.
+    fn named_at(self, utc: i64, zone: Zone) -> Suffix {
+        match (self.style, self.offset) {
+            (Style::Named(_), Offset::Local) => {
+                Suffix { style: Style::Named(ZoneName::of(zone, unix_seconds(utc))), ..self }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// The clocks that may have written a reading, the likeliest first. `H:M:S` alone writes what `UnlessZero(6)` writes: it is Python that
-/// leaves six zeros out; three digits are written always, by SQLite and JavaScript.
-fn clocks(reading: Option<Reading>) -> impl Iterator<Item = Clock> {
+/// leaves six zeros out; three digits are written always, by SQLite and JavaScript. Beside a zone's name Go leaves out all zeros.
+fn clocks(written: &Written) -> impl Iterator<Item = Clock> {
+    let reading = written.clock;
+    let named = written.suffix.is_some_and(|zoned| matches!(zoned.style, Style::Named(_)));
     let first = match reading.map(|reading| reading.face) {
+        Some(Face::Seconds(digits)) if named => {
+            [Some(Clock::Trimmed), (digits > 0).then_some(Clock::Fixed(digits))]
+        }
         None => [Some(Moment::DATE.clock), None],
         Some(Face::Minutes) => [None, None],
         Some(Face::Seconds(0)) => [Some(Clock::UnlessZero(6)), Some(Clock::UnlessZero(3))],
@@ -445,7 +463,7 @@ fn clocks(reading: Option<Reading>) -> impl Iterator<Item = Clock> {
         Some(Face::Seconds(digits)) => [Some(Clock::UnlessZero(digits)), Some(Clock::Fixed(digits))],
     };
     let common = [Clock::Trimmed, Clock::Groups, Clock::Shortest, Clock::TrimmedToOne];
-    let common = common.into_iter().filter(move |_| reading.is_some());
+    let common = common.into_iter().filter(move |_| reading.is_some() && !named);
     first.into_iter().flatten().chain(common)
 }
 
@@ -565,6 +583,25 @@ mod tests {
             (&TIMESTAMPTZ, "Y-m-d H:M:S[.f]+02:00", "2024-02-29 13:14:15.123456+02:00", "0002b58220dc9200"),
             (&TIMESTAMPTZ, "Y-m-d H:M:S[.f]-0330", "2024-02-29 13:14:15.1-0330", "0002b586bd083c60"),
             (&TIMESTAMPTZ, "Y-m-d H:M:S+00:00", "0001-01-01 00:00:00+00:00", "ff1fe2ffc59c6000"),
+            (
+                &TIMESTAMPTZ,
+                "Y-m-d H:M:S[.f] +0000 UTC",
+                "2024-02-29 13:14:15.123456 +0000 UTC",
+                "0002b583ce03da00",
+            ),
+            (&TIMESTAMPTZ, "Y-m-d H:M:S[.f] +0000 UTC", "0001-01-01 00:00:00 +0000 UTC", "ff1fe2ffc59c6000"),
+            (
+                &TIMESTAMPTZ,
+                "Y-m-d H:M:S[.f] -0330 -0330",
+                "2024-02-29 13:14:15.1 -0330 -0330",
+                "0002b586bd083c60",
+            ),
+            (
+                &TIMESTAMP,
+                "Y-m-d H:M:S[.f] +0800 UTC+8",
+                "2024-02-29 21:14:15.123456 +0800 UTC+8",
+                "0002b583ce03da00",
+            ),
             (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415.123456", "0002b583ce03da00"),
             (&TIMESTAMPTZ, "YmdHMS[.f6]", "20240229131415", "0002b583ce01f7c0"),
             (&TIMESTAMP, "YmdHMS.f3", "20240229131415.123", "0002b583ce03d838"),
@@ -618,6 +655,20 @@ mod tests {
                 &TIMESTAMPTZ,
                 "Y-m-d H:M:S[.f] +1100",
                 "2023-10-04 20:27:15.36573 +1100 AEDT",
+                spelling,
+                "0002a9df61b35762",
+            ),
+            (
+                &TIMESTAMPTZ,
+                "Y-m-d H:M:S[.f] +1100 AEDT",
+                "2023-10-04 20:27:15.36573 +1100 AEDT m=+245.850218253",
+                spelling,
+                "0002a9df61b35762",
+            ),
+            (
+                &TIMESTAMPTZ,
+                "Y-m-d H:M:S[.f] +1100 AEDT",
+                "2023-10-04 20:27:15.36573 +1100 +1100",
                 spelling,
                 "0002a9df61b35762",
             ),
@@ -679,7 +730,7 @@ mod tests {
     #[test]
     fn naive_times_are_read_in_their_zone() {
         let naive = "Y-m-d H:M:S[.f6]";
-        let local = "Y-m-d H:M:S[.f]+hh:mm";
+        let (local, named) = ("Y-m-d H:M:S[.f]+hh:mm", "Y-m-d H:M:S[.f] +hhmm zone");
         for (ty, word, zone, text, fit, hex) in [
             (&TIMESTAMPTZ, naive, PARIS, "2024-07-01 12:00:00", Fit::Exact, "0002bf2b6dcbe800"),
             // Skipped: as PostgreSQL reads it, an hour later on the new clock.
@@ -688,6 +739,16 @@ mod tests {
             (&TIMESTAMPTZ, naive, PARIS, "2024-10-27 02:30:00", Fit::Exact, "0002c86938979200"),
             (&TIMESTAMPTZ, local, PARIS, "2024-07-01 12:00:00+02:00", Fit::Exact, "0002bf2b6dcbe800"),
             (&TIMESTAMPTZ, local, PARIS, "2024-10-27 02:30:00+01:00", Fit::Exact, "0002c86a0f2b3600"),
+            (&TIMESTAMPTZ, named, PARIS, "2024-07-01 12:00:00 +0200 CEST", Fit::Exact, "0002bf2b6dcbe800"),
+            (&TIMESTAMPTZ, named, PARIS, "2024-10-27 02:30:00 +0100 CET", Fit::Exact, "0002c86a0f2b3600"),
+            (
+                &TIMESTAMPTZ,
+                named,
+                PARIS,
+                "2024-07-01 12:00:00 +0200 EET",
+                Fit::Kept(Reason::Spelling),
+                "0002bf2b6dcbe800",
+            ),
             (
                 &TIMESTAMPTZ,
                 local,
@@ -926,6 +987,13 @@ mod tests {
                 "Y-m-d H:M:S.f3+01:00 | Y-m-d H:M:S.f3+hh:mm",
             ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000Z"), PARIS, "Y-m-d H:M:S.f3Z"),
+            (
+                &TIMESTAMPTZ,
+                Cell::Text(b"2024-02-29 13:14:15 +0100 CET"),
+                PARIS,
+                "Y-m-d H:M:S[.f] +0100 CET | Y-m-d H:M:S[.f] +hhmm zone",
+            ),
+            (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15 +0000 UTC m=+1.5"), Zone::Utc, ""),
             (&TIMESTAMPTZ, Cell::Text(b"2024-03-31 02:30:00"), PARIS, ""),
             (&TIME, Cell::Text(b"2000-01-01 12:30"), Zone::Utc, "2000-01-01 H:M[:S[.f3|.f6]]"),
             (&TIMESTAMP, Cell::Integer(1_709_212_455), Zone::Utc, "epoch-s"),
@@ -978,7 +1046,7 @@ mod tests {
             "(2000|1970|2024|0001|9999)-(01|03|10|12)-(01|27|31)",
         ];
         let clock = "([01][0-9]|2[0-4]):[0-5]0(:[0-5][0-9](\\.[0-9]{0,4}0{0,5})?)?";
-        let suffix = "( ?Z| ?[+-](0[0-9]|1[0-6])(:?[0-5]0)?( AEDT)?)?";
+        let suffix = "( ?Z| ?[+-](0[0-9]|1[0-6])(:?[0-5]0)?( AEDT| CET| [+-]0[0-9](30)?)?)?";
         (day, "[ T]?", clock, suffix, 0..8_u8).prop_map(|(day, between, clock, suffix, parts)| match parts {
             0 => day,
             1 => format!("{clock}{suffix}"),

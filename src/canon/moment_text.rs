@@ -1,10 +1,11 @@
 //! Date and time as text: one strict grammar to read it, and the forms in which sources write it.
 //!
-//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])` or the tail of Go's `time.String()`; or all of
+//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])`, or ` +hhmm` and a zone's name; or all of
 //! date and clock without anything between, `YmdHMS[.f]`, as MediaWiki and the databases of its time have it, and the date alone, `Ymd`, as
 //! GnuCash has it. Nothing else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
 
 use super::calendar::{self, DAY, HOUR, MINUTE, SECOND};
+use super::moment_name::ZoneName;
 
 /// How a column's text spells date and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +80,8 @@ pub enum Style {
     Basic,
     /// `+02`; as `Colon` where the offset is no whole hour.
     Hours,
+    /// `+0200 CEST`, as Go's `time.String()` has it.
+    Named(ZoneName),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,7 +132,7 @@ pub(super) struct Zoned {
 pub(super) enum Spelling {
     /// `put` gives it back.
     Plain,
-    /// Understood, but written by no form: `-00:00`, the tail of Go's `time.String()`.
+    /// Understood, but written by no form: `-00:00`, the monotonic clock behind Go's `time.Now().String()`.
     Foreign,
 }
 
@@ -183,9 +186,19 @@ impl Suffix {
     pub(super) fn zoned(self, seconds: i32) -> Zoned {
         let style = match self.style {
             Style::Hours if seconds % 3600 != 0 => Style::Colon,
-            Style::Z | Style::Colon | Style::Basic | Style::Hours => self.style,
+            Style::Z | Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => self.style,
         };
         Zoned { gap: self.gap, style, seconds }
+    }
+}
+
+impl Style {
+    /// As it is where each value has the offset, and the name, of its moment.
+    pub(super) fn everywhere(self) -> Style {
+        match self {
+            Style::Named(_) => Style::Named(ZoneName::OWN),
+            Style::Z | Style::Colon | Style::Basic | Style::Hours => self,
+        }
     }
 }
 
@@ -312,9 +325,12 @@ fn suffix(text: &[u8]) -> Option<(Option<Zoned>, Spelling)> {
         b'-' => (-seconds, Spelling::Plain),
         _ => return None,
     };
-    let spelling = match tail {
-        [] => sign_of_zero,
-        _ if gap == Gap::Spaced && is_go_tail(tail) => Spelling::Foreign,
+    let (style, spelling) = match tail {
+        [] => (style, sign_of_zero),
+        [b' ', tail @ ..] if gap == Gap::Spaced => {
+            let (name, monotonic) = named(tail)?;
+            (Style::Named(name), if monotonic { Spelling::Foreign } else { sign_of_zero })
+        }
         _ => return None,
     };
     Some((Some(Zoned { gap, style, seconds }), spelling))
@@ -336,23 +352,14 @@ fn seconds(hours: i64, minutes: i64) -> Option<i32> {
     i32::try_from(hours * 3600 + minutes * 60).ok()
 }
 
-/// ` AEDT`, ` UTC`, ` +0330`, then perhaps ` m=+245.850218253`.
-fn is_go_tail(tail: &[u8]) -> bool {
+/// `AEDT`, `UTC`, `+0330`, and whether ` m=+245.850218253` follows.
+fn named(tail: &[u8]) -> Option<(ZoneName, bool)> {
     let mut words = tail.split(|byte| *byte == b' ');
-    let empty = words.next().is_some_and(<[u8]>::is_empty);
-    let zone = words.next().is_some_and(|word| match word {
-        [b'+' | b'-', digits @ ..] => {
-            (2..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
-        }
-        letters => (2..=5).contains(&letters.len()) && letters.iter().all(u8::is_ascii_uppercase),
-    });
-    let monotonic = words.next().is_none_or(|word| match word {
-        [b'm', b'=', b'+' | b'-', digits @ ..] => {
-            !digits.is_empty() && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-        }
-        _ => false,
-    });
-    empty && zone && monotonic && words.next().is_none()
+    let name = ZoneName::read(words.next()?)?;
+    let Some(word) = words.next() else { return Some((name, false)) };
+    let [b'm', b'=', b'+' | b'-', digits @ ..] = word else { return None };
+    let is_number = !digits.is_empty() && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    (is_number && words.next().is_none()).then_some((name, true))
 }
 
 fn two(tens: u8, ones: u8) -> Option<i64> {
@@ -445,10 +452,14 @@ pub(super) fn put_zoned(zoned: Zoned, out: &mut Vec<u8>) {
     put_two(minutes / 60, out);
     match zoned.style {
         Style::Colon => out.push(b':'),
-        Style::Basic => {}
+        Style::Basic | Style::Named(_) => {}
         Style::Z | Style::Hours => return,
     }
     put_two(minutes % 60, out);
+    if let Style::Named(name) = zoned.style {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+    }
 }
 
 fn put_two(number: i64, out: &mut Vec<u8>) {

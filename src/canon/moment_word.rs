@@ -3,6 +3,7 @@
 //! What is always written stands plain, what may be missing in brackets. Every form has one word and every word one form.
 
 use super::form::UnknownForm;
+use super::moment_name::ZoneName;
 use super::moment_text::{Clock, Gap, Moment, Offset, Separator, Shape, Style, Suffix};
 use std::fmt;
 use std::str::FromStr;
@@ -90,8 +91,9 @@ fn suffix(word: &str) -> Option<Suffix> {
         Some(rest) => (Gap::Spaced, rest),
         None => (Gap::Tight, word),
     };
-    let styles = [Style::Colon, Style::Basic, Style::Hours];
-    let local = styles.iter().find(|style| style.local() == rest);
+    let styles = [Style::Colon, Style::Basic, Style::Hours, Style::Named(ZoneName::OWN)];
+    let mut writable = styles.iter().filter(|style| gap == Gap::Spaced || !matches!(style, Style::Named(_)));
+    let local = writable.find(|style| style.local() == rest);
     if let Some(style) = local {
         return Some(Suffix { gap, style: *style, offset: Offset::Local });
     }
@@ -106,6 +108,7 @@ impl Style {
             Style::Colon => "+hh:mm",
             Style::Basic => "+hhmm",
             Style::Hours => "+hh",
+            Style::Named(_) => "+hhmm zone",
         }
     }
 }
@@ -162,6 +165,10 @@ mod tests {
             "Y-m-d H:M:S[.f3|.f6]-0330",
             "Y-m-dTH:M[:S[.f3|.f6]]",
             "Y-m-d H:M:S.f9 +hhmm",
+            "Y-m-d H:M:S[.f] +0000 UTC",
+            "Y-m-d H:M:S[.f] -0330 -0330",
+            "Y-m-d H:M:S[.f] +0800 UTC+8",
+            "Y-m-d H:M:S[.f] +hhmm zone",
             "2000-01-01 H:M:S[.f6]",
             "1970-01-01TH:M:S+00",
             "YmdHMS[.f6]",
@@ -185,6 +192,10 @@ mod tests {
             "YmdHM",
             "YmdHM[S[.f3|.f6]]",
             "YmdHMS[.f6]Z",
+            "Y-m-d H:M:S+hhmm zone",
+            "Y-m-d H:M:S+0000 UTC",
+            "Y-m-d H:M:S +0000 ",
+            "Y-m-d H:M:S +0000 UTC m=+1",
         ] {
             assert!(word.parse::<Moment>().is_err(), "{word}");
         }

@@ -3,6 +3,7 @@
 //! It never reads the machine's own zone: the operator states the source's, and UTC is the default.
 
 use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::OffsetName;
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,6 +33,15 @@ impl Zone {
             Zone::Utc => 0,
             Zone::Fixed(seconds) => seconds,
             Zone::Named(tz) => tz.offset_from_utc_datetime(&naive(utc)).fix().local_minus_utc(),
+        }
+    }
+
+    /// What the zone is called at the Unix time `utc`, where it has letters for that.
+    pub fn abbreviation(self, utc: i64) -> Option<String> {
+        match self {
+            Zone::Utc => Some("UTC".to_owned()),
+            Zone::Fixed(_) => None,
+            Zone::Named(tz) => tz.offset_from_utc_datetime(&naive(utc)).abbreviation().map(str::to_owned),
         }
     }
 
