@@ -18,7 +18,19 @@ pub(super) enum Width {
     Float8,
 }
 
+/// Digits as a BLOB are what the same digits are as a text, but for their class.
 pub(super) fn encode(width: Width, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
+    match (form, cell) {
+        (Form::OtherClass, Cell::Blob(digits)) => plainly(width, Form::Digits, Cell::Text(digits), out),
+        (Form::OtherClass, _) => match plainly(width, Form::Digits, cell, out) {
+            Fit::Exact => Fit::Kept(Reason::Class),
+            fit => fit,
+        },
+        _ => plainly(width, form, cell, out),
+    }
+}
+
+fn plainly(width: Width, form: Form, cell: Cell<'_>, out: &mut Vec<u8>) -> Fit {
     let fit = match width {
         Width::Float4 | Width::Float8 => encode_float(width, form, cell, out),
         Width::Int2 | Width::Int4 | Width::Int8 | Width::Oid => encode_integer(width, form, cell, out),
@@ -32,6 +44,16 @@ pub(super) fn decode<'a>(
     bytes: &[u8],
     scratch: &'a mut Vec<u8>,
 ) -> Result<Cell<'a>, Malformed> {
+    if form != Form::OtherClass {
+        return read(width, form, bytes, scratch);
+    }
+    Ok(match read(width, Form::Digits, bytes, scratch)? {
+        Cell::Text(digits) => Cell::Blob(digits),
+        cell => cell,
+    })
+}
+
+fn read<'a>(width: Width, form: Form, bytes: &[u8], scratch: &'a mut Vec<u8>) -> Result<Cell<'a>, Malformed> {
     let value = match width {
         Width::Int2 => i64::from(i16::from_be_bytes(fixed(bytes, "int2")?)),
         Width::Int4 => i64::from(i32::from_be_bytes(fixed(bytes, "int4")?)),
@@ -49,6 +71,7 @@ pub(super) fn decode<'a>(
 pub(super) fn forms(width: Width, cell: Cell<'_>) -> FormSet {
     let floats = matches!(width, Width::Float4 | Width::Float8);
     match cell {
+        Cell::Blob(digits) if Decimal::parse(digits).is_some() => FormSet::from([Form::OtherClass]),
         Cell::Null | Cell::Blob(_) => FormSet::EMPTY,
         Cell::Integer(_) => FormSet::from([if floats { Form::Number } else { Form::Native }]),
         Cell::Real(_) if width == Width::Float4 => {
@@ -239,6 +262,14 @@ mod tests {
             (Type::Int4, Form::Digits, Cell::Text(b""), lost(Reason::NotANumber)),
             (Type::Int8, Form::Digits, Cell::Text(b"9223372036854775808"), lost(Reason::OutOfRange)),
             (Type::Int4, Form::Native, Cell::Blob(b"1"), lost(Reason::Class)),
+            (Type::Int8, Form::OtherClass, Cell::Blob(b"9223372036854775807"), (EXACT, "7fffffffffffffff")),
+            (Type::Int4, Form::OtherClass, Cell::Blob(b"-42"), (EXACT, "ffffffd6")),
+            (Type::Int4, Form::OtherClass, Cell::Blob(b"042"), (kept(Reason::Spelling), "0000002a")),
+            (Type::Int4, Form::OtherClass, Cell::Text(b"42"), (kept(Reason::Class), "0000002a")),
+            (Type::Int4, Form::OtherClass, Cell::Integer(42), (kept(Reason::Class), "0000002a")),
+            (Type::Int4, Form::OtherClass, Cell::Blob(b"\x00\x2a"), lost(Reason::NotANumber)),
+            (Type::Int2, Form::OtherClass, Cell::Blob(b"32768"), lost(Reason::OutOfRange)),
+            (Type::Float8, Form::OtherClass, Cell::Blob(b"2.5"), (EXACT, "4004000000000000")),
         ] {
             check(&ty, form, cell, expected);
         }

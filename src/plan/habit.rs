@@ -103,8 +103,8 @@ fn is_spelt(ty: &Type) -> bool {
     match ty {
         Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::Timestamptz(_) | Type::Interval(_) => true,
         Type::Uuid | Type::Bool | Type::Array { .. } => true,
-        Type::Numeric(_) => true,
-        Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Float4 | Type::Float8 => false,
+        Type::Numeric(_) | Type::Int2 | Type::Int4 | Type::Int8 => true,
+        Type::Oid | Type::Float4 | Type::Float8 => false,
         Type::Text | Type::Citext | Type::Varchar(_) | Type::Bpchar(_) | Type::Enum(_) | Type::Bytea => false,
         Type::Json | Type::Jsonb | Type::Inet | Type::Cidr | Type::Macaddr | Type::Other(_) => false,
     }
@@ -112,7 +112,8 @@ fn is_spelt(ty: &Type) -> bool {
 
 /// A number that SQLite holds as one is spelt by SQLite; one that an application writes as bytes, or as digits of its own, is not.
 fn says_more_than_its_class(ty: &Type, form: Form) -> bool {
-    !matches!(ty, Type::Numeric(_)) || matches!(form, Form::OtherClass | Form::Trimmed(_))
+    let is_number = ty.is_integer() || matches!(ty, Type::Numeric(_));
+    !is_number || matches!(form, Form::OtherClass | Form::Trimmed(_))
 }
 
 #[cfg(test)]
@@ -217,6 +218,7 @@ mod tests {
             (Type::Int8, &[Cell::Real(1.0)], "none"),
             (Type::Numeric(None), &[Cell::Real(1.5)], "none"),
             (Type::Numeric(None), &[Cell::Blob(b"12.3400")], "other-class"),
+            (Type::Int8, &[Cell::Blob(b"1234")], "other-class"),
         ] {
             assert_eq!(forms(&ty, &[values, &[]])[1], expected, "{ty:?}");
         }
