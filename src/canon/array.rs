@@ -1,7 +1,8 @@
 //! Arrays, which sources without them write as JSON text: `[1, 2, 3]`, nested for more dimensions (or as a `list`).
 //!
 //! Elements cross as their own type does, in its plainest form; a text crosses exactly when the array written back is that text. What is
-//! no array of one shape is refused: objects, elements beside arrays, arrays of different lengths.
+//! no array of one shape is refused: objects, elements beside arrays, arrays of different lengths. Only where the elements are JSON
+//! themselves is each of them a value as it stands, whatever it is, and there is one dimension.
 
 use super::array_text::{self, ArrayText};
 use super::form::{Form, Hints, UuidText};
@@ -29,7 +30,11 @@ pub(super) fn encode(ty: &Type, form: Form, zone: Zone, cell: Cell<'_>, out: &mu
     let start = out.len();
     let mut shape = Shape::default();
     let mut body = Vec::new();
-    match shape.read(&element, text, &mut body) {
+    let read = match element.ty {
+        Type::Json | Type::Jsonb => shape.read_values(&element, text, &mut body),
+        _ => shape.read(&element, text, &mut body),
+    };
+    match read {
         Ok(()) => {}
         Err(reason) => return Fit::Lost(reason),
     }
@@ -114,6 +119,37 @@ impl Shape {
         // Arrays without elements may not be deeper than those with them.
         let deepest = self.lengths.iter().flatten().count();
         if self.depth.is_some_and(|depth| depth != deepest) { Err(Reason::NotAnArray) } else { Ok(()) }
+    }
+
+    fn read_values(&mut self, element: &Codec, text: &[u8], body: &mut Vec<u8>) -> Result<(), Reason> {
+        let mut scanner = Scanner::new(text).ok_or(Reason::NotAnArray)?;
+        if scanner.step() != Ok(Some(Event::Begin(Container::Array))) {
+            return Err(Reason::NotAnArray);
+        }
+        self.begin()?;
+        let (mut depth, mut begins) = (0_u32, 0);
+        while let Some(event) = scanner.step().map_err(|_| Reason::NotAnArray)? {
+            let (value_at, end) = scanner.position();
+            if depth == 0 {
+                begins = value_at;
+            }
+            match event {
+                Event::End(_) if depth == 0 => {
+                    self.end()?;
+                    continue;
+                }
+                Event::Begin(_) => depth += 1,
+                Event::End(_) => depth -= 1,
+                Event::Key(_) | Event::String(_) | Event::Number(_) => {}
+                Event::True | Event::False | Event::Null => {}
+            }
+            if depth == 0 {
+                self.enter()?;
+                let cell = (event != Event::Null).then_some(Cell::Text(&text[begins..end]));
+                self.put_cell(element, cell, body)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn misfit(&self) -> Option<Reason> {
@@ -300,6 +336,7 @@ fn write_element(
         (Cell::Text(number), Type::Numeric(_)) if number.last().is_some_and(u8::is_ascii_digit) => {
             out.extend_from_slice(number);
         }
+        (Cell::Text(json), Type::Json | Type::Jsonb) => out.extend_from_slice(json),
         (Cell::Integer(value), _) => out.extend_from_slice(value.to_string().as_bytes()),
         (Cell::Real(value), _) => array_text::put_real(value, form, out),
         (Cell::Text(text) | Cell::Blob(text), _) => array_text::put_string(text, form, out),
@@ -399,6 +436,7 @@ mod tests {
                 "0000000100000000000006a400000002000000010000000c0002000000000001000113880000000a0001ffff4000000209c4",
             ),
             (Type::Bool, "[true, false]", "000000010000000000000010000000020000000100000001010000000100"),
+            (Type::Json, "[{}, \"t\"]", "0000000100000000000000720000000200000001000000027b7d00000003227422"),
             (
                 Type::Float8,
                 "[0.5, 1e+20]",
@@ -424,6 +462,9 @@ mod tests {
             (Type::Float4, python, "[0.1, 99.99, 1e-05]"),
             (Type::Uuid, python, "[\"12345678-1234-5678-1234-567812345678\"]"),
             (Type::Date, python, "[\"2024-02-29\"]"),
+            (Type::Json, python, r#"[{"a":[1, {}]}, "true", "é", 1.50, [1, [2]], null]"#),
+            (Type::Json, javascript, r#"[{"a":1},[],{"b":""}]"#),
+            (Type::Jsonb, python, r#"[{"a": [1, {}]}, "true", true]"#),
         ] {
             assert_eq!(crossing(element, form, text).0, Fit::Exact, "{text}");
         }
@@ -433,6 +474,8 @@ mod tests {
             (Type::Int4, "[ 1]", Reason::Spelling),
             (Type::Text, "[1]", Reason::Spelling),
             (Type::Float4, "[0.30000000000000004]", Reason::Rounded),
+            (Type::Jsonb, r#"[{"a":1}]"#, Reason::Spelling),
+            (Type::Jsonb, r#"[{"a":1,"a":2}]"#, Reason::DuplicateKeys),
         ] {
             assert_eq!(crossing(element, python, text).0, Fit::Kept(reason), "{text}");
         }
@@ -457,6 +500,9 @@ mod tests {
             "[[[[[[[1]]]]]]]",
         ] {
             assert_eq!(crossing(Type::Int4, Form::Native, text).0, Fit::Lost(Reason::NotAnArray), "{text}");
+        }
+        for text in ["", "1", "null", "{}", "[{},]", "[{}", "[NaN]", "[{}] 1"] {
+            assert_eq!(crossing(Type::Json, Form::Native, text).0, Fit::Lost(Reason::NotAnArray), "{text}");
         }
         assert_eq!(crossing(Type::Int2, Form::Native, "[40000]").0, Fit::Lost(Reason::OutOfRange));
         let blob =

@@ -33,6 +33,8 @@ pub(super) struct NotJson;
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// Where the value begins that was begun last.
+    value_at: usize,
     next: Next,
     depth: usize,
     /// One bit for each open container: set for an object.
@@ -68,7 +70,12 @@ impl<'a> Scanner<'a> {
     /// Nothing where the bytes are no UTF-8.
     pub fn new(text: &'a [u8]) -> Option<Scanner<'a>> {
         std::str::from_utf8(text).ok()?;
-        Some(Scanner { text, at: 0, next: Next::Value, depth: 0, objects: [0; WORDS] })
+        Some(Scanner { text, at: 0, value_at: 0, next: Next::Value, depth: 0, objects: [0; WORDS] })
+    }
+
+    /// Where the value begins that was begun last, and where the last event ends.
+    pub fn position(&self) -> (usize, usize) {
+        (self.value_at, self.at)
     }
 
     /// The next event; `None` once the text has ended as it should.
@@ -92,6 +99,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn value(&mut self, first: u8) -> Result<Event<'a>, NotJson> {
+        self.value_at = self.at;
         match first {
             b'{' => return self.begin(Container::Object),
             b'[' => return self.begin(Container::Array),

@@ -64,6 +64,7 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
         Type::Enum(["", "1", "a b"].map(String::from).into()),
         Type::Array { element: Box::new(Type::Int4), element_oid: 23 },
         Type::Array { element: Box::new(Type::Text), element_oid: 25 },
+        Type::Array { element: Box::new(Type::Jsonb), element_oid: 3802 },
     ];
     prop::sample::select([text, number, numeric, network, moment, other].concat())
 }
