@@ -60,6 +60,15 @@ impl Type {
         matches!(self, Type::Int2 | Type::Int4 | Type::Int8)
     }
 
+    /// Whether `canon` can write it; an array is as good as its elements.
+    pub fn has_codec(&self) -> bool {
+        match self {
+            Type::Other(_) => false,
+            Type::Array { element, .. } => element.has_codec(),
+            _ => true,
+        }
+    }
+
     /// The fixed object id of a built-in type; enums, arrays and extension types have none.
     pub fn builtin_oid(&self) -> Option<u32> {
         Some(match self {

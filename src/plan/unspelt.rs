@@ -13,12 +13,24 @@ use crate::model::types::{NumericLimit, Type};
 /// A kind of values, and one of them in canonical form.
 pub(super) type Probe = (&'static str, Vec<u8>);
 
-/// A note for each column of which some values would be foreign.
+/// A note for each column of which some values would be foreign, and a warning where all would.
 pub fn unspelt(route: &Route) -> Vec<Finding> {
     route.columns.iter().filter_map(|column| note(route, column)).collect()
 }
 
 fn note(route: &Route, column: &ColumnRoute) -> Option<Finding> {
+    if !column.codec.ty.has_codec() {
+        let text = format!(
+            "values of the target's type {} cannot be written: what comes into this column of SQLite later goes to the ledger, and on the way \
+             back SQLite would hold PostgreSQL's own bytes as a BLOB",
+            column.type_sql
+        );
+        let subject = format!("{}.{}", route.source, column.source.as_ref().unwrap_or(&column.target));
+        let finding = Finding::warning("type_without_codec", &subject, text);
+        return Some(
+            finding.with_remedy(format!("leave the column out: [tables] exclude = [\"{subject}\"]")),
+        );
+    }
     let foreign = |(_, bytes): &Probe| {
         matches!(column.codec.back(column.affinity, bytes, &mut Vec::new()), Back::Foreign(_))
     };
@@ -123,6 +135,7 @@ mod tests {
         let texts = || Type::Array { element: Box::new(Type::Text), element_oid: 25 };
         for (ty, form, affinity, expected) in [
             (Type::Timestamp(6), "native", Affinity::Numeric, ""),
+            (Type::Other("tsvector".into()), "native", Affinity::Text, "as a BLOB"),
             (Type::Timestamp(6), "epoch-s", Affinity::Integer, ""),
             (Type::Int8, "native", Affinity::Integer, ""),
             (Type::Int8, "real", Affinity::Real, "integers beyond 2^53"),

@@ -207,7 +207,7 @@ impl Crossing<'_> {
     }
 
     fn judge_type(&self, target: &PgColumn, adapted: &mut Adapted) {
-        if has_no_codec(&target.ty) && self.may_hold_values() {
+        if !target.ty.has_codec() && self.may_hold_values() {
             let text = format!("values of the target's type {} cannot be written", target.type_name);
             let column = self.subject();
             let table = without(self.mapped);
@@ -230,7 +230,7 @@ impl Crossing<'_> {
         let strangers = if learned.codec.nothing().is_null() { 0 } else { nulls };
         let lost = learned.lost + strangers;
         let misfits = learned.elsewhere + learned.kept + lost;
-        if misfits == 0 || has_no_codec(&target.ty) {
+        if misfits == 0 || !target.ty.has_codec() {
             return None;
         }
         let held_elsewhere = learned.kept_elsewhere.as_ref().map_or(0, |_| learned.elsewhere);
@@ -484,11 +484,6 @@ fn without(mapped: &MappedTable<'_>) -> String {
     format!(
         "or, where the application can fill the table again by itself, leave that out: [tables] exclude = [\"{table}\"]"
     )
-}
-
-/// An array is as good as its elements.
-fn has_no_codec(ty: &Type) -> bool {
-    matches!(ty, Type::Other(_)) || matches!(ty, Type::Array { element, .. } if has_no_codec(element))
 }
 
 fn read_as(form: Form) -> String {
