@@ -328,7 +328,7 @@ impl Target {
         let moment = |clock, suffix| Moment { shape, separator: written.separator, clock, suffix };
         let suffixes = |zoned: Zoned| {
             let suffix = |style, offset| Suffix { gap: zoned.gap, style, offset };
-            let local = (zone != Zone::Utc && zoned.style != Style::Z)
+            let local = (zone != Zone::Utc && !matches!(zoned.style, Style::Z | Style::Utc))
                 .then(|| suffix(zoned.style.everywhere(), Offset::Local));
             [Some(suffix(zoned.style, Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
         };
@@ -425,7 +425,7 @@ impl Suffix {
     /// The offset to write at an instant. Whole minutes, for more cannot be written.
     fn seconds_at(self, utc: i64, zone: Zone) -> i32 {
         match (self.style, self.offset) {
-            (Style::Z, _) => 0,
+            (Style::Z | Style::Utc, _) => 0,
             (_, Offset::Fixed(seconds)) => seconds,
             (_, Offset::Local) => {
                 let seconds = zone.offset_of_utc(unix_seconds(utc));
@@ -590,6 +590,8 @@ mod tests {
                 "0002b583ce03da00",
             ),
             (&TIMESTAMPTZ, "Y-m-d H:M:S[.f] +0000 UTC", "0001-01-01 00:00:00 +0000 UTC", "ff1fe2ffc59c6000"),
+            (&TIMESTAMPTZ, "Y-m-d H:M:S UTC", "0001-01-01 00:00:00 UTC", "ff1fe2ffc59c6000"),
+            (&TIMESTAMPTZ, "Y-m-d H:M:S[.f3|.f6] UTC", "2024-02-29 13:14:15.123456 UTC", "0002b583ce03da00"),
             (
                 &TIMESTAMPTZ,
                 "Y-m-d H:M:S[.f] -0330 -0330",
@@ -700,7 +702,7 @@ mod tests {
              2024-2-9|2024-02-29 | 2024-02-29|2024-02-29 13|2024-02-29 13:14:15,5|2024-02-29 13:14:15.|\
              2024-02-29 13:14:15.1234567890|2024-02-29 13:14:60|2024-02-29 13:60:00|\
              2024-02-29 25:00:00|2024-02-29 24:00:01|2024-02-29  13:14:15|2024-02-29t13:14:15|\
-             2024-02-29 13:14:15z|2024-02-29 13:14:15 UTC|2024-02-29 13:14:15+16:00|\
+             2024-02-29 13:14:15z|2024-02-29 13:14:15UTC|2024-02-29 13:14:15 CST|2024-02-29 13:14:15+16:00|\
              2024-02-29 13:14:15+2|2024-02-29 13:14:15+02:60|2024-02-29 13:14:15+02:00:00|\
              2024-02-29 13:14.5|1709208855|2024-02-29 13:14:15 +1100 aedt|\
              2024-02-29 13:14:15 +1100 AEDT m=|2024-02-29 13:14:15 +1100 AEDT m=+1 x|13:14:15 CST|\
@@ -987,6 +989,7 @@ mod tests {
                 "Y-m-d H:M:S.f3+01:00 | Y-m-d H:M:S.f3+hh:mm",
             ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000Z"), PARIS, "Y-m-d H:M:S.f3Z"),
+            (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000 UTC"), PARIS, "Y-m-d H:M:S.f3 UTC"),
             (
                 &TIMESTAMPTZ,
                 Cell::Text(b"2024-02-29 13:14:15 +0100 CET"),
@@ -1046,7 +1049,7 @@ mod tests {
             "(2000|1970|2024|0001|9999)-(01|03|10|12)-(01|27|31)",
         ];
         let clock = "([01][0-9]|2[0-4]):[0-5]0(:[0-5][0-9](\\.[0-9]{0,4}0{0,5})?)?";
-        let suffix = "( ?Z| ?[+-](0[0-9]|1[0-6])(:?[0-5]0)?( AEDT| CET| [+-]0[0-9](30)?)?)?";
+        let suffix = "( ?Z| UTC| ?[+-](0[0-9]|1[0-6])(:?[0-5]0)?( AEDT| CET| [+-]0[0-9](30)?)?)?";
         (day, "[ T]?", clock, suffix, 0..8_u8).prop_map(|(day, between, clock, suffix, parts)| match parts {
             0 => day,
             1 => format!("{clock}{suffix}"),

@@ -1,6 +1,6 @@
 //! Date and time as text: one strict grammar to read it, and the forms in which sources write it.
 //!
-//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])`, or ` +hhmm` and a zone's name; or all of
+//! `Y-m-d`, `H:M[:S[.f]]`, or both with a space or `T` between, then `[ ](Z|+hh[[:]mm])`, ` UTC`, or ` +hhmm` and a zone's name; or all of
 //! date and clock without anything between, `YmdHMS[.f]`, as MediaWiki and the databases of its time have it, and the date alone, `Ymd`, as
 //! GnuCash has it. Nothing else is a moment: no words, no year 0, no day that is not in its month, no second 60. Nothing is rounded here.
 
@@ -74,6 +74,8 @@ pub enum Gap {
 pub enum Style {
     /// `Z`, for an offset of zero only.
     Z,
+    /// `UTC` behind a space, for an offset of zero only: Ruby's `Time#to_s` and Rust's chrono.
+    Utc,
     /// `+02:00`
     Colon,
     /// `+0200`
@@ -186,7 +188,9 @@ impl Suffix {
     pub(super) fn zoned(self, seconds: i32) -> Zoned {
         let style = match self.style {
             Style::Hours if seconds % 3600 != 0 => Style::Colon,
-            Style::Z | Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => self.style,
+            Style::Z | Style::Utc | Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => {
+                self.style
+            }
         };
         Zoned { gap: self.gap, style, seconds }
     }
@@ -197,7 +201,7 @@ impl Style {
     pub(super) fn everywhere(self) -> Style {
         match self {
             Style::Named(_) => Style::Named(ZoneName::OWN),
-            Style::Z | Style::Colon | Style::Basic | Style::Hours => self,
+            Style::Z | Style::Utc | Style::Colon | Style::Basic | Style::Hours => self,
         }
     }
 }
@@ -310,6 +314,9 @@ fn suffix(text: &[u8]) -> Option<(Option<Zoned>, Spelling)> {
     };
     let (sign, style, seconds, tail) = match text {
         [b'Z'] => return Some((Some(Zoned { gap, style: Style::Z, seconds: 0 }), Spelling::Plain)),
+        b"UTC" if gap == Gap::Spaced => {
+            return Some((Some(Zoned { gap, style: Style::Utc, seconds: 0 }), Spelling::Plain));
+        }
         [sign, h1, h2, b':', m1, m2] => {
             (sign, Style::Colon, seconds(two(*h1, *h2)?, two(*m1, *m2)?)?, &[][..])
         }
@@ -443,9 +450,10 @@ pub(super) fn put_zoned(zoned: Zoned, out: &mut Vec<u8>) {
     if zoned.gap == Gap::Spaced {
         out.push(b' ');
     }
-    if zoned.style == Style::Z {
-        out.push(b'Z');
-        return;
+    match zoned.style {
+        Style::Z => return out.push(b'Z'),
+        Style::Utc => return out.extend_from_slice(b"UTC"),
+        Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => {}
     }
     out.push(if zoned.seconds < 0 { b'-' } else { b'+' });
     let minutes = i64::from(zoned.seconds.abs() / 60);
@@ -453,7 +461,7 @@ pub(super) fn put_zoned(zoned: Zoned, out: &mut Vec<u8>) {
     match zoned.style {
         Style::Colon => out.push(b':'),
         Style::Basic | Style::Named(_) => {}
-        Style::Z | Style::Hours => return,
+        Style::Z | Style::Utc | Style::Hours => return,
     }
     put_two(minutes % 60, out);
     if let Style::Named(name) = zoned.style {

@@ -105,6 +105,7 @@ impl Style {
     fn local(self) -> &'static str {
         match self {
             Style::Z => "Z",
+            Style::Utc => "UTC",
             Style::Colon => "+hh:mm",
             Style::Basic => "+hhmm",
             Style::Hours => "+hh",
@@ -165,6 +166,7 @@ mod tests {
             "Y-m-d H:M:S[.f3|.f6]-0330",
             "Y-m-dTH:M[:S[.f3|.f6]]",
             "Y-m-d H:M:S.f9 +hhmm",
+            "Y-m-d H:M:S[.f] UTC",
             "Y-m-d H:M:S[.f] +0000 UTC",
             "Y-m-d H:M:S[.f] -0330 -0330",
             "Y-m-d H:M:S[.f] +0800 UTC+8",
@@ -194,6 +196,7 @@ mod tests {
             "YmdHMS[.f6]Z",
             "Y-m-d H:M:S+hhmm zone",
             "Y-m-d H:M:S+0000 UTC",
+            "Y-m-d H:M:SUTC",
             "Y-m-d H:M:S +0000 ",
             "Y-m-d H:M:S +0000 UTC m=+1",
         ] {
