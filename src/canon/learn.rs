@@ -157,8 +157,7 @@ impl Learner {
             let form = counted.into_iter().next().unwrap_or_else(|| self.usual());
             let misfit = first_misfit.unwrap_or_else(|| self.try_form(form, cell));
             self.count_misfit(misfit);
-            let is_moment = proposals_are_proved(&self.codec.ty);
-            if misfit == Fit::Kept(Reason::Precision) || is_moment && matches!(misfit, Fit::Kept(_)) {
+            if misfit == Fit::Kept(Reason::Precision) {
                 let forms = if counted == FormSet::EMPTY { self.written_but_for_more(cell) } else { counted };
                 forms.into_iter().enumerate().for_each(|(place, form)| self.lean_to(form, 1, place));
             }

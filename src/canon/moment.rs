@@ -160,7 +160,7 @@ impl Target {
             Err(reason) => return Fit::Lost(reason),
         };
         self.put(stored.value, out);
-        if stored.rest == Rest::Cut {
+        if stored.rest == Rest::Cut || written.spelling == Spelling::Clocked {
             return Fit::Kept(Reason::Precision);
         }
         // A value that the unit cannot count is given back as a text.
@@ -664,7 +664,7 @@ mod tests {
                 &TIMESTAMPTZ,
                 "Y-m-d H:M:S[.f] +1100 AEDT",
                 "2023-10-04 20:27:15.36573 +1100 AEDT m=+245.850218253",
-                spelling,
+                precision,
                 "0002a9df61b35762",
             ),
             (

@@ -134,8 +134,10 @@ pub(super) struct Zoned {
 pub(super) enum Spelling {
     /// `put` gives it back.
     Plain,
-    /// Understood, but written by no form: `-00:00`, the monotonic clock behind Go's `time.Now().String()`.
+    /// Understood, but written by no form: `-00:00`.
     Foreign,
+    /// Beside the time stands what another clock shows, which no column keeps: the monotonic one of Go's `time.Now().String()`.
+    Clocked,
 }
 
 impl Moment {
@@ -336,7 +338,7 @@ fn suffix(text: &[u8]) -> Option<(Option<Zoned>, Spelling)> {
         [] => (style, sign_of_zero),
         [b' ', tail @ ..] if gap == Gap::Spaced => {
             let (name, monotonic) = named(tail)?;
-            (Style::Named(name), if monotonic { Spelling::Foreign } else { sign_of_zero })
+            (Style::Named(name), if monotonic { Spelling::Clocked } else { sign_of_zero })
         }
         _ => return None,
     };
@@ -347,7 +349,7 @@ fn suffix(text: &[u8]) -> Option<(Option<Zoned>, Spelling)> {
 pub(super) fn zoned(text: &[u8]) -> Option<Zoned> {
     match suffix(text)? {
         (zoned, Spelling::Plain) => zoned,
-        (_, Spelling::Foreign) => None,
+        (_, Spelling::Foreign | Spelling::Clocked) => None,
     }
 }
 

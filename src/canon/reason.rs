@@ -31,7 +31,7 @@ pub enum Reason {
     NotAnInterval,
     /// The offset from UTC is not given back.
     Offset,
-    /// Digits of a second's fraction beyond the column's.
+    /// Digits of a second's fraction beyond the column's, or a second clock beside the time.
     Precision,
     /// A local time that its zone skips or passes twice.
     Zone,
