@@ -8,11 +8,12 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ZoneName {
     letters: [u8; ZoneName::LENGTH_MAX],
-    length: usize,
+    /// A byte, for every form has room for a name.
+    length: u8,
 }
 
 impl ZoneName {
-    const LENGTH_MAX: usize = 16;
+    const LENGTH_MAX: usize = 15;
     /// Stands for the name that the column's zone has at each moment.
     pub const OWN: ZoneName = ZoneName { letters: [0; ZoneName::LENGTH_MAX], length: 0 };
 
@@ -28,7 +29,7 @@ impl ZoneName {
             }
             _ => false,
         };
-        let mut name = ZoneName { length: word.len(), ..ZoneName::OWN };
+        let mut name = ZoneName { length: u8::try_from(word.len()).ok()?, ..ZoneName::OWN };
         name.letters.get_mut(..word.len()).filter(|_| is_name)?.copy_from_slice(word);
         Some(name)
     }
@@ -47,7 +48,7 @@ impl ZoneName {
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.letters[..self.length]
+        &self.letters[..usize::from(self.length)]
     }
 }
 
