@@ -9,7 +9,7 @@ pub(super) struct FormSet {
 }
 
 impl FormSet {
-    const LENGTH_MAX: usize = 12;
+    const LENGTH_MAX: usize = 18;
     pub const EMPTY: FormSet = FormSet { forms: [Form::Native; FormSet::LENGTH_MAX], length: 0 };
 
     pub fn len(&self) -> usize {

@@ -327,10 +327,11 @@ impl Target {
         };
         let moment = |clock, suffix| Moment { shape, separator: written.separator, clock, suffix };
         let suffixes = |zoned: Zoned| {
-            let suffix = |style, offset| Suffix { gap: zoned.gap, style, offset };
-            let local = (zone != Zone::Utc && !matches!(zoned.style, Style::Z | Style::Utc))
-                .then(|| suffix(zoned.style.everywhere(), Offset::Local));
-            [Some(suffix(zoned.style, Offset::Fixed(zoned.seconds))), local].into_iter().flatten()
+            let suffix = move |style, offset| Suffix { gap: zoned.gap, style, offset };
+            let has_offsets = zone != Zone::Utc && zoned.style != Style::Utc;
+            let local = zoned.style.everywhere().filter(move |_| has_offsets);
+            std::iter::once(suffix(zoned.style, Offset::Fixed(zoned.seconds)))
+                .chain(local.map(move |style| suffix(style, Offset::Local)))
         };
         if written.separator == Separator::Nothing {
             let date = written.clock.is_none().then_some(Moment::DENSE_DATE);
@@ -501,6 +502,7 @@ mod tests {
     const TIMESTAMP: Type = Type::Timestamp(6);
     const TIMESTAMPTZ: Type = Type::Timestamptz(6);
     const PARIS: Zone = Zone::Named(chrono_tz::Europe::Paris);
+    const LONDON: Zone = Zone::Named(chrono_tz::Europe::London);
 
     fn form(word: &str) -> Form {
         word.parse().unwrap()
@@ -732,6 +734,7 @@ mod tests {
     #[test]
     fn naive_times_are_read_in_their_zone() {
         let naive = "Y-m-d H:M:S[.f6]";
+        let rfc = "Y-m-dTH:M:S[.f]Z|+hh:mm";
         let (local, named) = ("Y-m-d H:M:S[.f]+hh:mm", "Y-m-d H:M:S[.f] +hhmm zone");
         for (ty, word, zone, text, fit, hex) in [
             (&TIMESTAMPTZ, naive, PARIS, "2024-07-01 12:00:00", Fit::Exact, "0002bf2b6dcbe800"),
@@ -741,6 +744,16 @@ mod tests {
             (&TIMESTAMPTZ, naive, PARIS, "2024-10-27 02:30:00", Fit::Exact, "0002c86938979200"),
             (&TIMESTAMPTZ, local, PARIS, "2024-07-01 12:00:00+02:00", Fit::Exact, "0002bf2b6dcbe800"),
             (&TIMESTAMPTZ, local, PARIS, "2024-10-27 02:30:00+01:00", Fit::Exact, "0002c86a0f2b3600"),
+            (&TIMESTAMPTZ, rfc, LONDON, "2024-07-01T11:00:00+01:00", Fit::Exact, "0002bf2b6dcbe800"),
+            (&TIMESTAMPTZ, rfc, LONDON, "2024-02-29T13:14:15Z", Fit::Exact, "0002b583ce01f7c0"),
+            (
+                &TIMESTAMPTZ,
+                rfc,
+                LONDON,
+                "2024-02-29T13:14:15+00:00",
+                Fit::Kept(Reason::Spelling),
+                "0002b583ce01f7c0",
+            ),
             (&TIMESTAMPTZ, named, PARIS, "2024-07-01 12:00:00 +0200 CEST", Fit::Exact, "0002bf2b6dcbe800"),
             (&TIMESTAMPTZ, named, PARIS, "2024-10-27 02:30:00 +0100 CET", Fit::Exact, "0002c86a0f2b3600"),
             (
@@ -986,9 +999,15 @@ mod tests {
                 &TIMESTAMPTZ,
                 Cell::Text(b"2024-02-29 13:14:15.000+01:00"),
                 PARIS,
-                "Y-m-d H:M:S.f3+01:00 | Y-m-d H:M:S.f3+hh:mm",
+                "Y-m-d H:M:S.f3+01:00 | Y-m-d H:M:S.f3+hh:mm | Y-m-d H:M:S.f3Z|+hh:mm",
             ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000Z"), PARIS, "Y-m-d H:M:S.f3Z"),
+            (
+                &TIMESTAMPTZ,
+                Cell::Text(b"2024-02-29 13:14:15.000Z"),
+                LONDON,
+                "Y-m-d H:M:S.f3Z | Y-m-d H:M:S.f3Z|+hh:mm",
+            ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000 UTC"), PARIS, "Y-m-d H:M:S.f3 UTC"),
             (
                 &TIMESTAMPTZ,
@@ -1040,7 +1059,7 @@ mod tests {
 
     fn any_zone() -> impl Strategy<Value = Zone> {
         let half_hours = Zone::Named(chrono_tz::Australia::Lord_Howe);
-        prop::sample::select(vec![Zone::Utc, Zone::Fixed(-12_600), PARIS, half_hours])
+        prop::sample::select(vec![Zone::Utc, Zone::Fixed(-12_600), PARIS, LONDON, half_hours])
     }
 
     fn any_text() -> impl Strategy<Value = String> {

@@ -82,6 +82,8 @@ pub enum Style {
     Basic,
     /// `+02`; as `Colon` where the offset is no whole hour.
     Hours,
+    /// As `Z` where the offset is zero, and else as `Colon`: RFC 3339 as Go and Java write it. Never of a fixed offset.
+    ZOrColon,
     /// `+0200 CEST`, as Go's `time.String()` has it.
     Named(ZoneName),
 }
@@ -190,6 +192,8 @@ impl Suffix {
     pub(super) fn zoned(self, seconds: i32) -> Zoned {
         let style = match self.style {
             Style::Hours if seconds % 3600 != 0 => Style::Colon,
+            Style::ZOrColon if seconds == 0 => Style::Z,
+            Style::ZOrColon => Style::Colon,
             Style::Z | Style::Utc | Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => {
                 self.style
             }
@@ -199,12 +203,16 @@ impl Suffix {
 }
 
 impl Style {
-    /// As it is where each value has the offset, and the name, of its moment.
-    pub(super) fn everywhere(self) -> Style {
-        match self {
-            Style::Named(_) => Style::Named(ZoneName::OWN),
-            Style::Z | Style::Utc | Style::Colon | Style::Basic | Style::Hours => self,
-        }
+    /// In which styles each value may have the offset of its moment, and the name.
+    pub(super) fn everywhere(self) -> impl Iterator<Item = Style> {
+        let (one, other) = match self {
+            Style::Z => (Style::ZOrColon, None),
+            Style::Colon => (Style::Colon, Some(Style::ZOrColon)),
+            Style::Named(_) => (Style::Named(ZoneName::OWN), None),
+            Style::Basic | Style::Hours | Style::ZOrColon => (self, None),
+            Style::Utc => (self, None),
+        };
+        std::iter::once(one).chain(other)
     }
 }
 
@@ -455,13 +463,13 @@ pub(super) fn put_zoned(zoned: Zoned, out: &mut Vec<u8>) {
     match zoned.style {
         Style::Z => return out.push(b'Z'),
         Style::Utc => return out.extend_from_slice(b"UTC"),
-        Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => {}
+        Style::ZOrColon | Style::Colon | Style::Basic | Style::Hours | Style::Named(_) => {}
     }
     out.push(if zoned.seconds < 0 { b'-' } else { b'+' });
     let minutes = i64::from(zoned.seconds.abs() / 60);
     put_two(minutes / 60, out);
     match zoned.style {
-        Style::Colon => out.push(b':'),
+        Style::Colon | Style::ZOrColon => out.push(b':'),
         Style::Basic | Style::Named(_) => {}
         Style::Z | Style::Utc | Style::Hours => return,
     }

@@ -91,7 +91,7 @@ fn suffix(word: &str) -> Option<Suffix> {
         Some(rest) => (Gap::Spaced, rest),
         None => (Gap::Tight, word),
     };
-    let styles = [Style::Colon, Style::Basic, Style::Hours, Style::Named(ZoneName::OWN)];
+    let styles = [Style::ZOrColon, Style::Colon, Style::Basic, Style::Hours, Style::Named(ZoneName::OWN)];
     let mut writable = styles.iter().filter(|style| gap == Gap::Spaced || !matches!(style, Style::Named(_)));
     let local = writable.find(|style| style.local() == rest);
     if let Some(style) = local {
@@ -107,6 +107,7 @@ impl Style {
             Style::Z => "Z",
             Style::Utc => "UTC",
             Style::Colon => "+hh:mm",
+            Style::ZOrColon => "Z|+hh:mm",
             Style::Basic => "+hhmm",
             Style::Hours => "+hh",
             Style::Named(_) => "+hhmm zone",
@@ -167,6 +168,7 @@ mod tests {
             "Y-m-dTH:M[:S[.f3|.f6]]",
             "Y-m-d H:M:S.f9 +hhmm",
             "Y-m-d H:M:S[.f] UTC",
+            "Y-m-dTH:M:S[.f]Z|+hh:mm",
             "Y-m-d H:M:S[.f] +0000 UTC",
             "Y-m-d H:M:S[.f] -0330 -0330",
             "Y-m-d H:M:S[.f] +0800 UTC+8",
