@@ -4,8 +4,8 @@
 
 use super::mapping::{Counterpart, MappedColumn, MappedTable};
 use super::proposal::{
-    assumes_byte_order, assumes_unit, assumes_zone, bytes_proposed, is_plain, unsigned_proposed,
-    unsurveyed_form,
+    assumes_byte_order, assumes_unit, assumes_zone, bytes_proposed, is_plain, season_proposed,
+    unsigned_proposed, unsurveyed_form,
 };
 use crate::canon::form::{Duration, Form, Unit};
 use crate::canon::learn::Learned;
@@ -325,7 +325,10 @@ impl Crossing<'_> {
             "\"rounded\"" => "if the target is to have them rounded",
             _ => "if the target need not have them as they were written",
         };
-        Some(format!("[misfits] accept = [{words}] {if_so}: a switch then waits for nobody to accept each"))
+        let season = if words.contains("offset") { season_proposed(&learned.codec) } else { "" };
+        Some(format!(
+            "{season}[misfits] accept = [{words}] {if_so}: a switch then waits for nobody to accept each"
+        ))
     }
 
     fn holds_numbers_alone(&self) -> bool {
@@ -727,11 +730,13 @@ mod tests {
             ("DATE", Type::Date, "2024-01-02", "20240102", "[\"spelling\"]"),
         ] {
             let case = Case::with_value(declared, ty);
+            let is_zoned = usual.ends_with('Z');
             let (usual, other) = (Cell::Text(usual.as_bytes()), Cell::Text(other.as_bytes()));
             let plan = case.plan_with_values(&[usual, usual, other]);
             expect(&plan, Warning, "misfits_expected", &format!("accept = {advised} if"));
             let told = plan.findings.iter().find(|finding| finding.code == "misfits_expected").unwrap();
             assert!(!told.text.contains("NULL"), "{}", told.text);
+            assert_eq!(told.remedy.contains("source_tz"), is_zoned, "{}", told.remedy);
         }
         let case = Case::with_value("DATETIME", Type::Timestamp(6));
         let text = Cell::Text(stamp.as_bytes());

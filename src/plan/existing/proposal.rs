@@ -3,7 +3,7 @@
 
 use super::mapping::unit_named;
 use crate::canon::form::{ByteOrder, Case, Dress, Duration, Unit, UuidText};
-use crate::canon::{Codec, Form};
+use crate::canon::{Codec, Form, Zone};
 use crate::model::finding::Finding;
 use crate::model::schema::{Affinity, SqliteColumn};
 use crate::model::types::{NumericLimit, Type};
@@ -37,6 +37,16 @@ pub(super) fn assumes_zone(ty: &Type, form: Form) -> bool {
         Form::Affinity | Form::OtherClass => false,
         Form::Words(_) | Form::UuidText(_) | Form::UuidBlob(_) | Form::Duration(_) => false,
         Form::Array(_) | Form::List | Form::Base64 | Form::Latin1 => false,
+    }
+}
+
+/// Offsets that differ among texts of one column may be those of one zone's summer and winter.
+pub(super) fn season_proposed(codec: &Codec) -> &'static str {
+    match codec.form {
+        Form::Moment(moment) if moment.suffix.is_some() && codec.zone == Zone::Utc => {
+            "[types] source_tz if the clock of one zone wrote them, in summer and in winter; or "
+        }
+        _ => "",
     }
 }
 
