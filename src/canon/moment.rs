@@ -330,8 +330,11 @@ impl Target {
             let suffix = move |style, offset| Suffix { gap: zoned.gap, style, offset };
             let has_offsets = zone != Zone::Utc && zoned.style != Style::Utc;
             let local = zoned.style.everywhere().filter(move |_| has_offsets);
-            std::iter::once(suffix(zoned.style, Offset::Fixed(zoned.seconds)))
-                .chain(local.map(move |style| suffix(style, Offset::Local)))
+            let fixed = |wanted: bool| wanted.then(|| suffix(zoned.style, Offset::Fixed(zoned.seconds)));
+            // Whoever stated a zone has another offset in its other season; zero may be everywhere's.
+            let is_zero = zoned.seconds == 0;
+            let local = local.map(move |style| suffix(style, Offset::Local));
+            fixed(is_zero).into_iter().chain(local).chain(fixed(!is_zero))
         };
         if written.separator == Separator::Nothing {
             let date = written.clock.is_none().then_some(Moment::DENSE_DATE);
@@ -999,7 +1002,7 @@ mod tests {
                 &TIMESTAMPTZ,
                 Cell::Text(b"2024-02-29 13:14:15.000+01:00"),
                 PARIS,
-                "Y-m-d H:M:S.f3+01:00 | Y-m-d H:M:S.f3+hh:mm | Y-m-d H:M:S.f3Z|+hh:mm",
+                "Y-m-d H:M:S.f3+hh:mm | Y-m-d H:M:S.f3Z|+hh:mm | Y-m-d H:M:S.f3+01:00",
             ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15.000Z"), PARIS, "Y-m-d H:M:S.f3Z"),
             (
@@ -1013,7 +1016,7 @@ mod tests {
                 &TIMESTAMPTZ,
                 Cell::Text(b"2024-02-29 13:14:15 +0100 CET"),
                 PARIS,
-                "Y-m-d H:M:S[.f] +0100 CET | Y-m-d H:M:S[.f] +hhmm zone",
+                "Y-m-d H:M:S[.f] +hhmm zone | Y-m-d H:M:S[.f] +0100 CET",
             ),
             (&TIMESTAMPTZ, Cell::Text(b"2024-02-29 13:14:15 +0000 UTC m=+1.5"), Zone::Utc, ""),
             (&TIMESTAMPTZ, Cell::Text(b"2024-03-31 02:30:00"), PARIS, ""),

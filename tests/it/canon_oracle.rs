@@ -104,7 +104,11 @@ fn samples() -> Vec<Sample> {
         ("date_send", Type::Date, DATE.to_owned()),
         ("time_send", Type::Time(6), CLOCK.to_owned()),
         ("timestamp_send", Type::Timestamp(6), moment.clone()),
-        ("timestamptz_send", Type::Timestamptz(6), format!("{moment}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?")),
+        (
+            "timestamptz_send",
+            Type::Timestamptz(6),
+            format!("{moment}(Z| UTC|[+-](0[0-9]|1[0-4]):[0-5][0-9])?"),
+        ),
         (
             "jsonb_send",
             Type::Jsonb,

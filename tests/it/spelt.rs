@@ -224,6 +224,58 @@ fn decimals_that_are_kept_as_bytes_cross_and_come_back_as_bytes() {
     assert_eq!(case.rows("select count(*) from liteferry.ledger"), [[Some("0".to_owned())]]);
 }
 
+/// As Go prints a time, with the clock of its process and without; as Rust's chrono does; integers of Drizzle's; and what Python dumps of a
+/// list of values, where PostgreSQL has an array of these.
+#[test]
+fn what_languages_print_crosses_and_comes_back_as_they_print_it() {
+    let columns = "(id integer primary key, go datetime, rust text, big blob, list text)";
+    let case = Case::new(&format!(
+        "pragma journal_mode = wal; create table said {columns}; create table empty {columns};
+         insert into said values (1, '2024-01-02 03:04:05.5 +0100 CET', '2024-01-02 03:04:05.500 UTC', x'31323334', '[{{\"a\": 1}}, \"true\"]'),
+         (4, '2024-01-02 03:04:05 +0100 CET', '2024-01-02 03:04:05 UTC', null, null)"
+    ));
+    let columns =
+        "(id integer primary key, go timestamptz not null, rust timestamptz, big bigint, list jsonb[])";
+    psql(&case.target.url, &format!("create table said {columns}; create table empty {columns}"));
+    let zone = ["--set", "types.source_tz=Europe/Berlin"];
+    let mut daemon = case.daemon(&[EXISTING, &zone].concat());
+    daemon.until(|status| status["phase"] == "dual-write");
+    case.app(
+        "insert into said values (2, '2024-07-02 03:04:05 +0200 CEST', '2024-07-02 03:04:05 UTC', x'2d31', '[[1, 2], null]'),
+         (3, '2024-07-02 03:04:05.000007 +0200 CEST m=+0.000000123', null, null, '[]')",
+    );
+    daemon.drained(&case.source);
+    let crossed = "select string_agg(concat_ws(' ', id, go at time zone 'UTC', rust at time zone 'UTC', big, list), ', ' order by id)
+                   from said";
+    let expected = "1 2024-01-02 02:04:05.5 2024-01-02 03:04:05.5 1234 {\"{\\\"a\\\": 1}\",\"\\\"true\\\"\"}, \
+                    2 2024-07-02 01:04:05 2024-07-02 03:04:05 -1 {\"[1, 2]\",NULL}, 3 2024-07-02 01:04:05.000007 {}, \
+                    4 2024-01-02 02:04:05 2024-01-02 03:04:05";
+    assert_eq!(case.rows(crossed)[0][0].as_deref(), Some(expected));
+    let ledger = "select column_name, reason, standing from liteferry.ledger";
+    assert_eq!(case.rows(ledger), [["go", "precision", "kept"].map(|word| Some(word.to_owned()))]);
+    case.app("delete from said where id > 2");
+    daemon.drained(&case.source);
+    daemon.obeys("/v1/phase", r#"{"to":"validate"}"#);
+    daemon.until(|status| status["gates"]["switch"]["open"] == true);
+    daemon.obeys("/v1/phase", r#"{"to":"switch"}"#);
+    daemon.until(|status| status["phase"] == "switch");
+    psql(
+        &case.target.url,
+        "insert into empty select id, go + interval '6 months', rust + interval '1 day', big * 2, list from said",
+    );
+    let came = "select group_concat(typeof(big) || ' ' || go || ', ' || rust || ', ' || cast(big as text) || ', ' || list, '; ') from empty";
+    let db = rusqlite::Connection::open(&case.source.path).expect("it opens");
+    let found = || db.query_row(came, [], |row| row.get::<_, String>(0)).ok();
+    until("the rows are in SQLite", || {
+        found().as_deref()
+            == Some(
+                "blob 2024-07-02 04:04:05.5 +0200 CEST, 2024-01-03 03:04:05.500 UTC, 2468, [{\"a\": 1}, \"true\"]; \
+                 blob 2025-01-02 02:04:05 +0100 CET, 2024-07-03 03:04:05 UTC, -2, [[1, 2], null]",
+            )
+    });
+    assert_eq!(case.rows("select count(*) from liteferry.ledger"), [[Some("0".to_owned())]]);
+}
+
 #[test]
 fn an_empty_column_of_times_is_created_as_those_like_it() {
     let case = Case::new(
