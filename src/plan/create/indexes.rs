@@ -15,6 +15,7 @@ use crate::plan::expr::{self, ExprType, Purpose};
 use crate::plan::naming::Names;
 use crate::plan::parse::Refusal;
 use crate::plan::rules;
+use std::fmt;
 
 /// One term of an index in PostgreSQL.
 struct Term {
@@ -69,7 +70,7 @@ pub(super) fn add_unique(draft: &mut Draft<'_>, names: &mut Names, parts: &[Inde
     let list = ident_list(listed);
     let terms = match terms(draft, parts) {
         Ok(terms) => terms,
-        Err(refusal) => return draft.drop_with("unique_dropped", &what, &refusal.to_string()),
+        Err(refusal) => return draft.drop_with("unique_dropped", &what, &unique_in_sqlite(&refusal)),
     };
     let name = names.invent(&wish);
     let index = Index { name, unique: true, terms, predicate: None };
@@ -139,13 +140,24 @@ fn add_created(draft: &mut Draft<'_>, names: &Names, source: &SqliteIndex) {
                 draft.unique.push(columns);
             }
         }
+        Err(refusal) if source.unique => {
+            draft.drop_with("index_dropped", &what, &unique_in_sqlite(&refusal));
+        }
         Err(refusal) => draft.drop_with("index_dropped", &what, &refusal.to_string()),
     }
+}
+
+/// Whoever reads why it is missing is to know what that leads to.
+fn unique_in_sqlite(why: &impl fmt::Display) -> String {
+    format!(
+        "{why}; SQLite goes on keeping rows unique by it, so that a second one which is written to PostgreSQL after the switch halts the way back"
+    )
 }
 
 fn add(draft: &mut Draft<'_>, index: &Index, what: &str) {
     if index.terms.len() > INDEX_COLUMNS_MAX {
         let why = format!("it has {} columns and PostgreSQL takes {INDEX_COLUMNS_MAX}", index.terms.len());
+        let why = if index.unique { unique_in_sqlite(&why) } else { why };
         return draft.drop_with("index_too_wide", what, &why);
     }
     let columns: Vec<usize> = index.terms.iter().filter_map(|term| term.column).collect();
@@ -161,7 +173,8 @@ fn add(draft: &mut Draft<'_>, index: &Index, what: &str) {
         }
         (true, None) => {
             let why = "its values are too long for an index entry";
-            return draft.drop_with("index_too_long", what, why);
+            let why = if index.unique { unique_in_sqlite(&why) } else { why.to_owned() };
+            return draft.drop_with("index_too_long", what, &why);
         }
     };
     draft.note(format!("{what}: {how}"));

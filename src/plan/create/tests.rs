@@ -183,6 +183,31 @@ fn indexes_keep_order_nulls_and_collation_or_are_reported() {
 }
 
 #[test]
+fn what_sqlite_alone_keeps_unique_is_told_with_what_that_leads_to() {
+    let mut own = table("own", &["a TEXT", "b TEXT"]);
+    let german = |column| IndexPart { collation: "GERMAN".to_owned(), ..part(column) };
+    own.indexes = vec![
+        SqliteIndex { unique: true, ..created("ux", vec![german(0)]) },
+        SqliteIndex { origin: IndexOrigin::Unique, unique: true, ..created("uq", vec![german(1)]) },
+        SqliteIndex { unique: true, ..created("uw", (0..33).map(|_| part(0)).collect()) },
+        created("ix", vec![german(0), german(1)]),
+    ];
+    let plan = planned(vec![own], &[]);
+    let halts =
+        plan.findings.iter().map(|finding| (finding.code, finding.text.contains("halts the way back")));
+    assert_eq!(
+        halts.collect::<Vec<_>>(),
+        [
+            ("key_replaced", false),
+            ("index_dropped", true),
+            ("unique_dropped", true),
+            ("index_too_wide", true),
+            ("index_dropped", false)
+        ]
+    );
+}
+
+#[test]
 fn an_index_on_the_rowid_follows_it() {
     let mut loose = table("loose", &["a INT"]);
     let rowid = IndexPart { term: IndexTerm::Rowid, ..part(0) };
