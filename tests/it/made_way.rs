@@ -16,7 +16,11 @@ const SLOWLY: &str = "alter table t set (autovacuum_vacuum_cost_delay = 100, aut
 #[test]
 fn an_autovacuum_makes_way_for_the_switch_and_for_the_way_back() {
     let mut server = OwnServer::new();
-    server.restart_with([("autovacuum_naptime", "1s".to_owned())]);
+    // None for what is loaded, which would be over before it is told to be slow.
+    server.restart_with([
+        ("autovacuum_naptime", "1s".to_owned()),
+        ("autovacuum_vacuum_insert_threshold", "-1".to_owned()),
+    ]);
     let target = TestDatabase { url: server.url("postgres"), name: "postgres".to_owned() };
     let case = Case { source: sqlite(SOURCE), target };
     let mut daemon = case.daemon(&["--set", "validate.on=false"]);
