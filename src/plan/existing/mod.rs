@@ -308,8 +308,9 @@ fn rows_already_there(targets: &[&PgTable], existing_rows: ExistingRows) -> Opti
 
 fn zone_finding(columns: &[String], overrides: &Overrides) -> Option<Finding> {
     (!columns.is_empty()).then(|| {
+        let (zone, columns) = (overrides.source_tz, columns.join(", "));
         let text =
-            format!("times without an offset are read as {} in: {}", overrides.source_tz, columns.join(", "));
+            format!("times without an offset, in SQLite or in PostgreSQL, are read as {zone} in: {columns}");
         let remedy = "state the zone the application writes in: [types] source_tz, or for one column \
                       [types.column.\"table.column\"] tz";
         Finding::note("zone_assumed", "source_tz", text).with_remedy(remedy)
