@@ -100,21 +100,25 @@ impl Preparations {
         migration: i64,
         (issued, wait): (Issued<'_>, Duration),
     ) -> Result<(), Fault> {
-        let run = async |sql: &str, doing: &str| {
-            session.batch_execute(sql).await.map_err(|error| fault::of(error, doing))
-        };
         // Nothing here may come from a search path: each name is whole.
         let wait = wait.as_millis();
         let begin =
             format!("begin; set local lock_timeout = '{wait}ms'; set local statement_timeout = '{wait}ms'");
         let set = self.sequences.iter().map(|sequence| sequence.set_sql(issued));
-        let given = self.restore.iter().cloned().chain(set).collect::<Vec<String>>().join(";\n");
+        let given = std::iter::once(begin).chain(self.restore.iter().cloned()).chain(set);
+        // In one piece, for without the transaction all would stay as it is set.
+        let given: Vec<String> = given.collect();
+        let giving = async {
+            let given = session.batch_execute(&given.join(";\n")).await;
+            given.map_err(|error| {
+                fault::of(error, "give constraints and triggers back, and set the sequences")
+            })
+        };
         // The application waits: all of it is sent before the first is answered.
         try_join!(
             biased;
-            run(&begin, "begin the switch"),
+            giving,
             untouched(session, migration, (&self.tables, Written::Sqlite)),
-            run(&given, "give constraints and triggers back, and set the sequences"),
             capture::set(session, migration, Written::Postgres),
         )
         .map(drop)
